@@ -1,0 +1,1 @@
+"""The command line of decr: parse, call the library once, print."""

@@ -1,0 +1,81 @@
+"""The command group, and how errors become one line and an exit code."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import warnings
+from typing import Any
+
+import click
+
+_COMMANDS = {
+    "declouds": ("declouds", "Remove the clouds of a scene."),
+    "models": ("models", "List the embedded models, or show what a weights file holds."),
+    "plan": ("plan", "Show what `declouds` would do, and how long it would take."),
+    "train": ("train", "Train models on your own clear imagery."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group that imports a command when it is asked for: `decr --help` needs no torch."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        module = importlib.import_module(f".{_COMMANDS[cmd_name][0]}", __package__)
+        command: click.Command = module.command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in sorted(_COMMANDS.items())])
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command; a mendable error becomes one line and exit code 1."""
+        from decr.errors import DecrError
+
+        warnings.showwarning = _print_warning
+        try:
+            return super().invoke(ctx)
+        except DecrError as error:
+            click.echo(f"decr: {_one_line(error)}", err=True)
+            sys.exit(1)
+        except KeyboardInterrupt:
+            click.echo("decr: interrupted; run the same command again to go on", err=True)
+            sys.exit(130)
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())
+
+
+def _print_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: Any = None,
+    line: str | None = None,
+) -> None:
+    """Print decr's own warnings as one line; leave those of libraries out of the user's sight."""
+    from decr.errors import DecrWarning
+
+    if issubclass(category, DecrWarning):
+        click.echo(f"decr: warning: {' '.join(str(message).split())}", err=True)
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="decr", message="decr %(version)s")
+def main() -> None:
+    r"""Remove clouds from very large, very high resolution satellite scenes.
+
+    \b
+    Examples:
+      decr declouds scene.tif -o clear.tif
+      decr plan scene.tif
+      decr models list
+    """

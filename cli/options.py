@@ -1,0 +1,193 @@
+"""Options that several commands share, and the progress bar."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
+
+import click
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+class NumberPair(click.ParamType):  # type: ignore[type-arg,unused-ignore]
+    """Two numbers with a comma between: LOW,HIGH."""
+
+    name = "low,high"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[float, float]:
+        if isinstance(value, tuple):
+            return value
+        try:
+            low, high = (float(part) for part in str(value).split(","))
+        except ValueError:
+            self.fail(f"{value!r} is not two numbers like 0,2047", param, ctx)
+        return low, high
+
+
+_RESTORATION = (
+    click.option(
+        "--model",
+        default="embedded",
+        show_default=True,
+        metavar="NAME|FILE",
+        help="Embedded model or bundle file; see `decr models list`.",
+    ),
+    click.option(
+        "--detector",
+        type=click.Choice(["compact", "threshold"]),
+        default="compact",
+        show_default=True,
+        help="What finds the clouds.",
+    ),
+    click.option(
+        "--bands",
+        metavar="LIST",
+        help="Roles of the scene's bands in file order, such as b,g,r,n ('-' is left alone).",
+    ),
+    click.option(
+        "--range",
+        "dn_range",
+        type=NumberPair(),
+        help="DN that count as darkest and brightest, such as 0,2047; estimated if absent.",
+    ),
+    click.option(
+        "--tile", "tile_px", type=int, default=256, show_default=True, help="Side of a tile, px."
+    ),
+    click.option(
+        "--overlap",
+        "overlap_px",
+        type=int,
+        default=64,
+        show_default=True,
+        help="Pixels that neighbouring tiles share.",
+    ),
+    click.option("--steps", type=int, help="DDIM steps; the model's own number if absent."),
+    click.option(
+        "--prior-floor", type=float, help="Least weight of the reference (the paper's eta), 0..1."
+    ),
+    click.option("--seed", type=int, default=0, show_default=True, help="Seed of the noise field."),
+    click.option(
+        "--full",
+        is_flag=True,
+        help="Restore every valid pixel, as the paper does, not only cloudy ones.",
+    ),
+    click.option(
+        "--cloud-mask",
+        type=click.Path(path_type=Path),
+        help="Your own mask instead of a detector: non-zero is cloudy.",
+    ),
+    click.option(
+        "--threshold",
+        type=float,
+        default=0.5,
+        show_default=True,
+        help="Cloud probability from which a pixel is cloudy.",
+    ),
+    click.option(
+        "--margin",
+        "margin_m",
+        type=float,
+        default=12.0,
+        show_default=True,
+        help="Grow clouds by this many metres.",
+    ),
+    click.option(
+        "--feather",
+        "feather_m",
+        type=float,
+        default=16.0,
+        show_default=True,
+        help="Then fade the change out over this many metres.",
+    ),
+    click.option(
+        "--aoi", type=click.Path(path_type=Path), help="GeoJSON polygons that limit the work."
+    ),
+    click.option(
+        "--gsd",
+        type=click.Choice(["native", "model"]),
+        default="native",
+        show_default=True,
+        help="Work at the scene's pixel size or the model's.",
+    ),
+    click.option(
+        "--batch",
+        type=int,
+        default=4,
+        show_default=True,
+        help="Tiles handed over at once; does not change the result.",
+    ),
+    click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda."),
+    click.option(
+        "--precision",
+        type=click.Choice(["auto", "float32", "bfloat16"]),
+        default="auto",
+        show_default=True,
+        help="auto is bfloat16 where the device has units for it.",
+    ),
+)
+
+
+def restoration_options(function: Function) -> Function:
+    """Add every option that decides a restoration (they match `decr.config.DecloudConfig`)."""
+    for option in reversed(_RESTORATION):
+        function = option(function)
+    return function
+
+
+def config_from(options: dict[str, Any]) -> Any:
+    """A `DecloudConfig` from parsed options; a bad value is a usage error."""
+    from decr.config import DecloudConfig
+    from decr.errors import ConfigError
+
+    try:
+        return DecloudConfig(**options)
+    except ConfigError as error:
+        raise click.UsageError(str(error)) from error
+
+
+class Progress:
+    """Progress bars on stderr: one for the survey, one for the tiles."""
+
+    _LABELS: ClassVar = {
+        "survey": ("finding clouds", "block"),
+        "restore": ("restoring", "tile"),
+        "write": ("writing", "file"),
+    }
+
+    def __init__(self, quiet: bool) -> None:
+        self.quiet = quiet
+        self._bar: Any = None
+        self._stage = ""
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        """Show that ``done`` of ``total`` are done."""
+        if self.quiet:
+            return
+        from tqdm import tqdm
+
+        if stage != self._stage:
+            self.close()
+            label, unit = self._LABELS[stage]
+            self._bar = tqdm(
+                total=total,
+                initial=0,
+                desc=label,
+                unit=unit,
+                file=sys.stderr,
+                smoothing=0.1,
+                dynamic_ncols=True,
+                mininterval=0.5,
+            )
+            self._stage = stage
+        self._bar.update(done - self._bar.n)
+
+    def close(self) -> None:
+        """Leave the last bar as it stands."""
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None

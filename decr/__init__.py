@@ -1,0 +1,40 @@
+"""decr: remove clouds from very large, very high resolution satellite scenes."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from decr.config import DecloudConfig
+    from decr.errors import DecrError
+    from decr.geo.scene import open_scene
+    from decr.pipeline.array import declouds_array
+    from decr.pipeline.declouds import declouds, plan_scene
+
+__version__ = "0.1.0"
+
+__all__ = ["DecloudConfig", "DecrError", "declouds", "declouds_array", "open_scene", "plan_scene"]
+
+# Resolved on first use (PEP 562): `import decr` must not cost the seconds that torch takes.
+_HOMES = {
+    "DecloudConfig": "decr.config",
+    "DecrError": "decr.errors",
+    "declouds": "decr.pipeline.declouds",
+    "declouds_array": "decr.pipeline.array",
+    "open_scene": "decr.geo.scene",
+    "plan_scene": "decr.pipeline.declouds",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name from where it lives and keep it."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'decr' has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,110 @@
+"""From cloud probability to the weight with which a pixel may be changed.
+
+Everything here is a pure function of global coordinates: a pixel's weight does not depend on the
+window in which it is asked for.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+Float32 = NDArray[np.float32]
+
+INVALID = 255
+"""Value of a probability raster's cells without any valid pixel; others are 0..250."""
+_SCALE = 250.0
+
+
+def probability_to_byte(probability: Float32, valid: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """Store a probability in 0..250 and mark cells without data."""
+    scaled = np.rint(np.clip(probability, 0.0, 1.0) * _SCALE).astype(np.uint8)
+    return np.where(valid, scaled, np.uint8(INVALID)).astype(np.uint8)
+
+
+def cloudy_cells(stored: NDArray[np.uint8], threshold: float) -> NDArray[np.bool_]:
+    """True where a stored probability is valid and at least ``threshold``."""
+    return np.asarray((stored != INVALID) & (stored >= int(np.ceil(threshold * _SCALE))))
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeRule:
+    """How a cloud mask becomes weights.
+
+    Attributes
+    ----------
+    threshold
+        Probability from which a cell is cloudy.
+    margin_px, feather_px
+        On the mask's grid: clouds grow by ``margin_px``, then the weight falls linearly to zero
+        over ``feather_px``.
+    """
+
+    threshold: float
+    margin_px: float
+    feather_px: float
+
+    @property
+    def reach_px(self) -> int:
+        """How many cells away a cloud can matter."""
+        return int(np.ceil(self.margin_px + self.feather_px)) + 1
+
+    def weights(self, stored: NDArray[np.uint8]) -> Float32:
+        """(h, w) float32 in [0, 1]; exact except within ``reach_px`` of a cut edge."""
+        cloudy = cloudy_cells(stored, self.threshold)
+        if not cloudy.any():
+            return np.zeros(stored.shape, np.float32)
+        distance = ndimage.distance_transform_edt(~cloudy)
+        if self.feather_px <= 0:
+            return np.asarray(distance <= self.margin_px, np.float32)
+        ramp = (self.margin_px + self.feather_px - distance) / self.feather_px
+        return np.asarray(np.clip(ramp, 0.0, 1.0), np.float32)
+
+
+def upsampled(
+    coarse: Float32,
+    coarse_row: int,
+    coarse_col: int,
+    k: int,
+    row: int,
+    col: int,
+    height: int,
+    width: int,
+) -> Float32:
+    """Bilinear values at full resolution under a window.
+
+    Parameters
+    ----------
+    coarse
+        (..., h, w) whose first cell is (coarse_row, coarse_col) of the coarse grid; should hold
+        one cell more than the window on each side, where the scene has one.
+    k
+        Full-resolution pixels per cell along each axis; both grids share their top left corner.
+    row, col, height, width
+        The window at full resolution.
+
+    Returns
+    -------
+    ndarray
+        (..., height, width) float32.
+    """
+
+    def axis(first: int, count: int, origin: int, cells: int) -> tuple[NDArray[np.intp], Float32]:
+        # Centre of pixel p lies at (p + 0.5) / k - 0.5 cells.
+        at = (np.arange(first, first + count) + 0.5) / k - 0.5
+        base = np.floor(at)
+        share = (at - base).astype(np.float32)
+        lower = (base - origin).astype(np.intp)
+        return np.stack([lower.clip(0, cells - 1), (lower + 1).clip(0, cells - 1)]), share
+
+    rows, down = axis(row, height, coarse_row, coarse.shape[-2])
+    cols, right = axis(col, width, coarse_col, coarse.shape[-1])
+    if k == 1:
+        return coarse[..., rows[0], :][..., cols[0]].astype(np.float32)
+    across = coarse[..., :, cols[0]] * (1 - right) + coarse[..., :, cols[1]] * right
+    below = down[:, None]
+    out = across[..., rows[0], :] * (1 - below) + across[..., rows[1], :] * below
+    return np.asarray(out, np.float32)

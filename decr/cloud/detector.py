@@ -1,0 +1,71 @@
+"""What a cloud detector is, and the one that needs no weights: a threshold."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Float32 = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Detector:
+    """A cloud detector; high probability = cloudy.
+
+    Attributes
+    ----------
+    name
+        For people and for the output's tags.
+    version
+        SHA-256 of its weights, or a version number.
+    bands
+        Roles of the bands it takes, in order.
+    gsd_m
+        Ground sampling distance it works at, metres; scenes are coarsened to it.
+    probability
+        (N, C, H, W) float32 in [0, 1] to (N, H, W) float32 in [0, 1].
+    """
+
+    name: str
+    version: str
+    bands: tuple[str, ...]
+    gsd_m: float
+    probability: Callable[[Float32], Float32]
+
+
+def _threshold(view: Float32) -> Float32:
+    """Brightness, whiteness and (with a fourth band) NIR of each pixel, as a probability."""
+    visible = view[:, :3]
+    brightness = visible.mean(axis=1)
+    spread = visible.max(axis=1) - visible.min(axis=1)
+    score = (brightness - 0.55) / 0.1 - spread / np.maximum(brightness, 1e-3) / 0.25
+    if view.shape[1] > 3:
+        # Vegetation is bright in NIR alone; clouds are about as bright as in the visible.
+        nir = view[:, 3]
+        score -= (
+            np.maximum(0.0, (nir - visible[:, 0]) / np.maximum(nir + visible[:, 0], 1e-3) - 0.1)
+            * 20
+        )
+    clipped: Float32 = (1.0 / (1.0 + np.exp(-np.clip(score, -30, 30)))).astype(np.float32)
+    return clipped
+
+
+def threshold_detector(bands: tuple[str, ...] = ("red", "green", "blue")) -> Detector:
+    """A brightness / whiteness / NIR heuristic: the baseline, and the fallback without weights.
+
+    Parameters
+    ----------
+    bands
+        ("red", "green", "blue") or the same with "nir".
+
+    Examples
+    --------
+    >>> detector = threshold_detector()
+    >>> white, dark = np.full((1, 3, 2, 2), 0.95, "float32"), np.full((1, 3, 2, 2), 0.2, "float32")
+    >>> bool((detector.probability(white) > 0.9).all() and (detector.probability(dark) < 0.1).all())
+    True
+    """
+    return Detector("threshold", "1", bands, 4.0, _threshold)

@@ -1,0 +1,170 @@
+"""Training samples: a clear crop, its augmentation, and a simulated sky over it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from decr.dataset.simulate import CloudParams, draw_params, simulate_clouds
+
+Float32 = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ClearImage:
+    """A cloud-free image held in memory.
+
+    Attributes
+    ----------
+    name
+        File name, for split rules and reports.
+    dn
+        (C, H, W), digital numbers; every pixel is valid.
+    bands
+        Roles of the C bands.
+    gsd_m
+        Metres per pixel.
+    white
+        The digital number that counts as reflectance-like 1.
+    """
+
+    name: str
+    dn: NDArray[np.generic]
+    bands: tuple[str, ...]
+    gsd_m: float
+    white: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sample:
+    """One training pair, unit, with its truth.
+
+    Attributes
+    ----------
+    cloudy, clear
+        (C, H, W) float32 in [-1, 1].
+    cloud_mask
+        (H, W) bool, True = cloudy.
+    """
+
+    cloudy: Float32
+    clear: Float32
+    cloud_mask: NDArray[np.bool_]
+
+
+def area_shrunk(image: Float32, k: int) -> Float32:
+    """Mean over k x k cells; a remainder at the bottom and right is dropped.
+
+    Examples
+    --------
+    >>> float(area_shrunk(np.arange(4, dtype=np.float32).reshape(1, 2, 2), 2)[0, 0, 0])
+    1.5
+    """
+    if k == 1:
+        return image
+    c, h, w = image.shape
+    cut = image[:, : h // k * k, : w // k * k]
+    small: Float32 = cut.reshape(c, h // k, k, w // k, k).mean(axis=(2, 4), dtype=np.float32)
+    return small
+
+
+def crop(
+    rng: np.random.Generator,
+    image: ClearImage,
+    bands: tuple[str, ...],
+    size_px: int,
+    gsd_range_m: tuple[float, float],
+) -> tuple[Float32, float]:
+    """A random crop, randomly coarsened, flipped and turned.
+
+    Returns
+    -------
+    tuple
+        (C, size, size) float32 reflectance-like, and its GSD in metres.
+    """
+    low = max(1, round(gsd_range_m[0] / image.gsd_m))
+    high = min(round(gsd_range_m[1] / image.gsd_m), min(image.dn.shape[1:]) // size_px)
+    k = int(rng.integers(low, max(low, high) + 1))
+    k = max(1, min(k, min(image.dn.shape[1:]) // size_px))
+    span = size_px * k
+    row = int(rng.integers(image.dn.shape[1] - span + 1))
+    col = int(rng.integers(image.dn.shape[2] - span + 1))
+    order = [image.bands.index(band) for band in bands]
+    cut = image.dn[order, row : row + span, col : col + span].astype(np.float32) / image.white
+    small = np.rot90(area_shrunk(cut, k), int(rng.integers(4)), axes=(1, 2))
+    if rng.random() < 0.5:
+        small = small[:, :, ::-1]
+    return np.ascontiguousarray(small), image.gsd_m * k
+
+
+def vary_radiometry(rng: np.random.Generator, clear: Float32) -> Float32:
+    """Undo and vary the display stretch of aerial photos, band by band.
+
+    8-bit photos are stretched for display, satellite DN are linear and dark: a common gamma and
+    gain, small changes per band, and a path radiance give a range that holds both.
+    """
+    gamma = np.exp(rng.uniform(np.log(0.75), np.log(2.2)))
+    gain = np.exp(rng.uniform(np.log(0.4), np.log(1.15)))
+    per_band = np.exp(rng.normal(0.0, 0.12, (clear.shape[0], 1, 1)))
+    offset = rng.uniform(0.0, 0.08)
+    varied = offset + (1 - offset) * gain * per_band * np.power(np.clip(clear, 0, 1), gamma)
+    out: Float32 = np.clip(varied, 0.0, 1.0).astype(np.float32)
+    return out
+
+
+def draw_range(rng: np.random.Generator, cloudy: Float32) -> tuple[float, float]:
+    """A radiometric range (low, high) as a scene might have been given or have estimated."""
+    if rng.random() < 0.35:
+        return 0.0, 1.0
+    low = rng.uniform(0.0, 1.0) * float(np.quantile(cloudy, 0.002))
+    top = max(float(np.quantile(cloudy, 0.998)), 0.35)
+    high = rng.uniform(0.95 * top, max(1.0, 1.05 * top))
+    return low, high
+
+
+def unit_from(image: Float32, low: float, high: float) -> Float32:
+    """Map [low, high] to [-1, 1] and saturate."""
+    unit: Float32 = np.clip((image - low) * (2.0 / (high - low)) - 1.0, -1.0, 1.0)
+    return unit.astype(np.float32)
+
+
+def restoration_sample(
+    rng: np.random.Generator,
+    images: list[ClearImage],
+    bands: tuple[str, ...],
+    size_px: int,
+    gsd_range_m: tuple[float, float] = (0.3, 2.0),
+    clear_share: float = 0.1,
+    params: CloudParams | None = None,
+) -> Sample:
+    """A cloudy and clear crop for the restoring networks.
+
+    Parameters
+    ----------
+    images
+        Each has all ``bands`` and sides of at least ``size_px``; drawn by area.
+    clear_share
+        Share of samples left without a cloud, so that clear ground is learnt to be left alone.
+    params
+        A fixed sky; None draws one.
+    """
+    areas = np.array([image.dn.shape[1] * image.dn.shape[2] for image in images], float)
+    image = images[int(rng.choice(len(images), p=areas / areas.sum()))]
+    clear, gsd_m = crop(rng, image, bands, size_px, gsd_range_m)
+    clear = vary_radiometry(rng, clear)
+    if params is None and rng.random() < clear_share:
+        low, high = draw_range(rng, clear)
+        unit = unit_from(clear, low, high)
+        return Sample(unit, unit, np.zeros(unit.shape[1:], bool))
+    sky = params or draw_params(rng, bands)
+    if params is None and rng.random() < 0.5:
+        # Clouds over dark scenes are often darker than the sensor's full scale.
+        scale = float(rng.uniform(0.5, 1.0))
+        sky = replace(sky, airlight=tuple(max(0.35, a * scale) for a in sky.airlight))
+    simulated = simulate_clouds(clear, bands, rng, gsd_m=gsd_m, params=sky)
+    low, high = draw_range(rng, simulated.cloudy)
+    return Sample(
+        unit_from(simulated.cloudy, low, high), unit_from(clear, low, high), simulated.cloud_mask
+    )

@@ -1,0 +1,1 @@
+"""The mathematics of diffusion: schedules, samplers, fusion, losses and the noise field."""

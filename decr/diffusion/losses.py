@@ -1,0 +1,67 @@
+"""The training losses of Diffusion Enhancement (Eqs. 7, 14, 15)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from decr.diffusion.fusion import NoisePredictor, WeightAllocator, alpha_bar_at, x0_from_eps
+from decr.diffusion.schedule import NoiseSchedule
+
+
+@dataclass(frozen=True, slots=True)
+class Losses:
+    """Per-sample losses, each (N,); None where a part was not asked for."""
+
+    noise: Tensor
+    weight: Tensor | None
+
+    @property
+    def total(self) -> Tensor:
+        """Eq. 15 with lambda = 1: the plain sum."""
+        return self.noise if self.weight is None else self.noise + self.weight
+
+
+def diffuse(schedule: NoiseSchedule, clear: Tensor, t: Tensor, noise: Tensor) -> Tensor:
+    """Draw x_t given x_0 (Eq. 4): sqrt(alpha_bar) x_0 + sqrt(1 - alpha_bar) noise."""
+    ab = alpha_bar_at(schedule, t)
+    return ab.sqrt() * clear + (1.0 - ab).sqrt() * noise
+
+
+def de_losses(
+    cnp: NoisePredictor,
+    wa: WeightAllocator | None,
+    schedule: NoiseSchedule,
+    clear: Tensor,
+    cloudy: Tensor,
+    x0_prior: Tensor | None,
+    t: Tensor,
+    noise: Tensor,
+) -> Losses:
+    """Losses of the noise predictor (Eq. 7) and of the weight allocator (Eq. 14).
+
+    Parameters
+    ----------
+    clear, cloudy, x0_prior
+        (N, C, H, W), unit.
+    t
+        (N,), integer timesteps.
+    noise
+        (N, C, H, W), standard normal.
+
+    Notes
+    -----
+    As published: x0 of the noise predictor is clipped to unit and detached in the weight term, W is
+    *not* clipped in training, and Eq. 14's lost brackets are restored: |x - (1 - W) x0e - W x0E|.
+    """
+    x_t = diffuse(schedule, clear, t, noise)
+    eps = cnp(x_t, t, cloudy).float()
+    noise_loss = (noise - eps).square().mean(dim=(1, 2, 3))
+    if wa is None:
+        return Losses(noise_loss, None)
+    assert x0_prior is not None
+    x0_cnp = x0_from_eps(x_t, eps.detach(), alpha_bar_at(schedule, t))
+    weight = wa(x_t, t, cloudy, x0_prior).float()
+    fused = (1.0 - weight) * x0_cnp + weight * x0_prior
+    return Losses(noise_loss, (clear - fused).abs().mean(dim=(1, 2, 3)))

@@ -1,0 +1,43 @@
+"""The errors decr raises on purpose: what is wrong, where, the values, and the way out."""
+
+from __future__ import annotations
+
+
+class DecrError(Exception):
+    """Base of every error a user can cause and mend; the command line prints it as one line."""
+
+
+class SceneError(DecrError, OSError):
+    """A scene cannot be read: missing, truncated, not a raster, or without a valid pixel."""
+
+
+class OutputError(DecrError, OSError):
+    """The output cannot be written: no permission, no space, or it exists already."""
+
+
+class GridMismatchError(DecrError, ValueError):
+    """Two rasters that must share a grid do not."""
+
+
+class BandError(DecrError, ValueError):
+    """The bands of a scene cannot be matched to those a model needs."""
+
+
+class RadiometryError(DecrError, ValueError):
+    """A digital-number range is empty, inverted or of the wrong length."""
+
+
+class BundleError(DecrError, ValueError):
+    """A weights file is damaged, hostile, incomplete or made for something else."""
+
+
+class ConfigError(DecrError, ValueError):
+    """An option has a value that cannot work."""
+
+
+class DatasetError(DecrError, ValueError):
+    """Training or evaluation data is missing or inconsistent."""
+
+
+class DecrWarning(UserWarning):
+    """The result will be worse than expected, but the work can go on."""

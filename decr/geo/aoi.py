@@ -1,0 +1,248 @@
+"""An area of interest from GeoJSON, as a mask over the pixels of a scene."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import shapely
+from affine import Affine
+from numpy.typing import NDArray
+from rasterio._err import CPLE_BaseError
+from rasterio.crs import CRS
+from rasterio.errors import RasterioError
+from rasterio.warp import transform_geom
+from shapely.errors import ShapelyError
+from shapely.geometry import shape
+from shapely.geometry.base import BaseGeometry
+
+from decr.errors import ConfigError
+from decr.geo.grid import PixelGrid, Window
+
+_LEAF_PX = 32
+"""Windows up to this side are tested pixel by pixel."""
+
+_PIECES = 256
+"""Parts of an area's longest side; edges are cut to them before reprojection bends them."""
+
+_POLYGONS = ("Polygon", "MultiPolygon")
+_MEMBERS = {
+    "FeatureCollection": "features",
+    "GeometryCollection": "geometries",
+    "Feature": "geometry",
+}
+_OTHERS = ("Point", "MultiPoint", "LineString", "MultiLineString")
+_KINDS = (*_POLYGONS, *_MEMBERS, *_OTHERS)
+_BROKEN = (KeyError, TypeError, ValueError, AttributeError, IndexError, ShapelyError)
+
+
+@dataclass(frozen=True, slots=True)
+class Aoi:
+    """Polygons in pixel coordinates of a scene.
+
+    Parameters
+    ----------
+    area
+        Polygon or multipolygon; x is the column, y the row, whole numbers are pixel corners.
+    height, width
+        Size of the scene in pixels.
+    """
+
+    area: BaseGeometry
+    height: int
+    width: int
+
+    @property
+    def bounds_window(self) -> Window | None:
+        """Smallest window that holds every pixel whose centre may be inside; None if none may."""
+        left, top, right, bottom = self.area.bounds
+        row, col = max(0, math.ceil(top - 0.5)), max(0, math.ceil(left - 0.5))
+        height = min(self.height, math.floor(bottom - 0.5) + 1) - row
+        width = min(self.width, math.floor(right - 0.5) + 1) - col
+        return Window(row, col, height, width) if height > 0 and width > 0 else None
+
+    def mask(self, window: Window) -> NDArray[np.bool_]:
+        """Tell which pixel centres of a window lie inside the area.
+
+        Returns
+        -------
+        ndarray
+            (height, width) bool.
+
+        Notes
+        -----
+        Each centre is tested in scene coordinates, so a pixel's answer never depends on the
+        window. (Rasterising with a window's transform would round differently per window.)
+        """
+        shapely.prepare(self.area)
+        mask = np.zeros(window.shape, dtype=np.bool_)
+        self._fill(mask, window, window)
+        return mask
+
+    def _fill(self, mask: NDArray[np.bool_], origin: Window, part: Window) -> None:
+        """Decide a part of the window at once if no edge crosses it, else by quarters."""
+        if max(part.shape) > _LEAF_PX:
+            outline = shapely.box(part.col, part.row, part.col_stop, part.row_stop)
+            if not self.area.intersects(outline):
+                return
+            if self.area.contains_properly(outline):
+                mask[part.slices(origin)] = True
+                return
+            for quarter in _quarters(part):
+                self._fill(mask, origin, quarter)
+            return
+        rows = np.arange(part.row, part.row_stop) + 0.5
+        cols = np.arange(part.col, part.col_stop) + 0.5
+        x, y = np.meshgrid(cols, rows)
+        mask[part.slices(origin)] = shapely.contains_xy(self.area, x, y)
+
+
+def read_aoi(path: str | os.PathLike[str], grid: PixelGrid) -> Aoi:
+    """Read the polygons of a GeoJSON file and place them on a scene.
+
+    Parameters
+    ----------
+    path
+        Feature, FeatureCollection or geometry; longitude and latitude (RFC 7946), or in the
+        coordinates of an old-style "crs" member.
+    grid
+        Of the scene; it needs a transform and a CRS.
+
+    Raises
+    ------
+    ConfigError
+        If the file is not GeoJSON, holds no polygon, or misses the scene; or the scene is not
+        placed on the map.
+    """
+    name = os.fspath(path)
+    if grid.crs is None or not grid.has_transform:
+        raise ConfigError(
+            f"the scene has no map coordinates, so {name} cannot be placed on it; "
+            "work on the whole scene, or georeference it first (gdalwarp)"
+        )
+    document = _load(name)
+    polygons = list(_polygons(document, name))
+    if not polygons:
+        raise ConfigError(f"{name} holds no polygon; draw the area of interest as one")
+    area = _projected(shapely.union_all(polygons), _crs_of(document, name), grid.crs, name)
+    aoi = Aoi(_in_pixels(area, grid.transform), grid.height, grid.width)
+    scene = shapely.box(0, 0, grid.width, grid.height)
+    if aoi.bounds_window is None or not aoi.area.intersects(scene):
+        raise ConfigError(
+            f"the area in {name} does not touch the scene; area {_bounds(area)}, scene "
+            f"{_bounds(grid.footprint())} in {grid.crs.to_string()[:60]}; "
+            "GeoJSON has longitude first"
+        )
+    return aoi
+
+
+def _quarters(window: Window) -> Iterator[Window]:
+    """Cut a window in two along each side that is longer than a leaf."""
+    row = window.row + (window.height + 1) // 2
+    col = window.col + (window.width + 1) // 2
+    for top, bottom in ((window.row, row), (row, window.row_stop)):
+        for left, right in ((window.col, col), (col, window.col_stop)):
+            if bottom > top and right > left:
+                yield Window(top, left, bottom - top, right - left)
+
+
+def _load(name: str) -> dict[str, Any]:
+    """Parse the file as one JSON object."""
+    try:
+        document = json.loads(Path(name).read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise ConfigError(f"{name} cannot be read: {error.strerror or error}") from error
+    except ValueError as error:
+        raise ConfigError(f"{name} is not GeoJSON: {error}; export the area as GeoJSON") from error
+    if not isinstance(document, dict):
+        raise ConfigError(
+            f"{name} is not GeoJSON: it is a {type(document).__name__}, not an object"
+        )
+    return document
+
+
+def _polygons(document: Any, name: str) -> Iterator[BaseGeometry]:
+    """Yield the polygons of a GeoJSON object and all it contains, made valid."""
+    kind = document.get("type") if isinstance(document, dict) else None
+    if kind not in _KINDS:
+        raise ConfigError(f"{name} is not GeoJSON: it has an object of type {kind!r}")
+    try:
+        if kind in _POLYGONS:
+            yield from _valid_parts(shape(document))
+        members = document[_MEMBERS[kind]] if kind in _MEMBERS else []
+        children = members if isinstance(members, list) else [members]
+    except _BROKEN as error:
+        raise ConfigError(f"{name} is not GeoJSON: broken {kind} ({error!r})") from error
+    for child in children:
+        # A feature may have no geometry at all.
+        if child is not None:
+            yield from _polygons(child, name)
+
+
+def _valid_parts(geometry: BaseGeometry) -> Iterator[BaseGeometry]:
+    """Yield the flat, valid polygons that a possibly self-crossing one encloses."""
+    valid = shapely.make_valid(shapely.force_2d(geometry))
+    for part in shapely.get_parts(valid):
+        if part.geom_type in _POLYGONS and not part.is_empty:
+            yield part
+
+
+def _crs_of(document: dict[str, Any], name: str) -> CRS:
+    """Return the CRS of the coordinates: RFC 7946 knows one only, its predecessor named it."""
+    member = document.get("crs")
+    if member is None:
+        return CRS.from_epsg(4326)
+    try:
+        return CRS.from_user_input(member["properties"]["name"])
+    except (RasterioError, KeyError, TypeError, ValueError) as error:
+        raise ConfigError(
+            f'{name} has a "crs" member that cannot be understood: {json.dumps(member)[:120]}; '
+            "export the area in EPSG:4326"
+        ) from error
+
+
+def _projected(area: BaseGeometry, source: CRS, target: CRS, name: str) -> BaseGeometry:
+    """Bring the area to the scene's CRS; long edges bend as the ground does."""
+    if source == target:
+        return area
+    left, top, right, bottom = area.bounds
+    dense = shapely.segmentize(area, max(right - left, bottom - top) / _PIECES)
+    try:
+        moved = shape(transform_geom(source, target, shapely.geometry.mapping(dense)))
+    except (CPLE_BaseError, RasterioError, ShapelyError, ValueError) as error:
+        raise ConfigError(
+            f"the area in {name} cannot be brought to the scene's coordinates: {error}; "
+            "GeoJSON has longitude first, in degrees"
+        ) from error
+    if not np.isfinite(shapely.get_coordinates(moved)).all():
+        raise ConfigError(
+            f"the area in {name} lies outside what {target.to_string()[:60]} can show; area "
+            f"{_bounds(area)} in {source.to_string()}; GeoJSON has longitude first, in degrees"
+        )
+    return shapely.union_all(list(_valid_parts(moved)))
+
+
+def _in_pixels(area: BaseGeometry, t: Affine) -> BaseGeometry:
+    """Apply the inverse of the grid's transform."""
+    determinant = t.a * t.e - t.b * t.d
+
+    def inverse(xy: NDArray[np.float64]) -> NDArray[np.float64]:
+        x, y = xy[:, 0] - t.c, xy[:, 1] - t.f
+        pixels = np.stack([t.e * x - t.b * y, t.a * y - t.d * x], axis=1) / determinant
+        return np.asarray(pixels, dtype=np.float64)
+
+    return shapely.transform(area, inverse)
+
+
+def _bounds(area: BaseGeometry | None) -> str:
+    """Write the bounds of an area."""
+    if area is None:
+        return "unknown"
+    left, bottom, right, top = (f"{value:.6g}" for value in area.bounds)
+    return f"x {left} to {right}, y {bottom} to {top}"

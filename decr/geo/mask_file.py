@@ -1,0 +1,87 @@
+"""A user's own cloud mask, brought to the scene's grid window by window."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import rasterio
+from numpy.typing import NDArray
+from rasterio.enums import Resampling
+from rasterio.errors import RasterioError
+from rasterio.vrt import WarpedVRT
+
+from decr.errors import GridMismatchError, SceneError
+from decr.geo.grid import PixelGrid, Window
+
+_STRIP_PX = 16_000_000
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MaskFile:
+    """An open mask on the scene's grid; any non-zero pixel of its first band is cloudy."""
+
+    dataset: Any
+    grid: PixelGrid
+
+    def coarse_any(self, window: Window, k: int) -> NDArray[np.bool_]:
+        """(h, w) bool under a window of the ``k`` times coarser grid: True where any pixel is."""
+        out = np.zeros(window.shape, bool)
+        rows = max(1, _STRIP_PX // (k * k * window.width))
+        for first in range(0, window.height, rows):
+            count = min(rows, window.height - first)
+            part = Window(window.row + first, window.col, count, window.width)
+            fine = part.scaled(k).intersection(self.grid.window)
+            assert fine is not None
+            cloudy = self.dataset.read(1, window=fine.to_rasterio()) != 0
+            cloudy = np.pad(
+                cloudy, ((0, count * k - fine.height), (0, window.width * k - fine.width))
+            )
+            out[first : first + count] = cloudy.reshape(count, k, window.width, k).any(axis=(1, 3))
+        return out
+
+
+@contextmanager
+def open_mask(path: str | os.PathLike[str], grid: PixelGrid) -> Iterator[MaskFile]:
+    """Open a mask for a scene.
+
+    A mask of the scene's very shape is taken pixel by pixel when either has no CRS or both have
+    the same transform; otherwise it is warped to the scene's grid by nearest neighbour.
+
+    Raises
+    ------
+    SceneError
+        If the mask cannot be read.
+    GridMismatchError
+        If it can be laid over the scene neither by its shape nor by its CRS.
+    """
+    with ExitStack() as stack:
+        try:
+            dataset = stack.enter_context(rasterio.open(path))
+        except RasterioError as error:
+            raise SceneError(f"{path}: cannot open the cloud mask ({error})") from error
+        same_shape = (dataset.height, dataset.width) == (grid.height, grid.width)
+        same_place = dataset.transform.almost_equals(grid.transform, 1e-6)
+        if same_shape and (same_place or dataset.crs is None or grid.crs is None):
+            yield MaskFile(dataset, grid)
+            return
+        if dataset.crs is None or grid.crs is None or not grid.has_transform:
+            raise GridMismatchError(
+                f"{path}: the mask has {dataset.height} x {dataset.width} px, the scene "
+                f"{grid.height} x {grid.width}; without a CRS on both they must be equal"
+            )
+        warped = stack.enter_context(
+            WarpedVRT(
+                dataset,
+                crs=grid.crs,
+                transform=grid.transform,
+                height=grid.height,
+                width=grid.width,
+                resampling=Resampling.nearest,
+            )
+        )
+        yield MaskFile(warped, grid)

@@ -1,0 +1,396 @@
+"""A scene on disk: what it is, and reading windows of it with a mask of valid pixels."""
+
+from __future__ import annotations
+
+import os
+import threading
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rasterio
+from numpy.typing import NDArray
+from rasterio._err import CPLE_BaseError
+from rasterio.enums import MaskFlags
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
+
+from decr.errors import BandError, GridMismatchError, SceneError
+from decr.geo.bands import Bands, bands_of
+from decr.geo.grid import GroundPoint, PixelGrid, Window
+
+DTYPES = ("uint8", "uint16", "int16", "float32", "float64")
+
+_STRIP_BYTES = 64 * 2**20
+"""Most memory that `SceneReader.read_coarse` spends on pixels at a time."""
+
+# GDAL's own errors pass through rasterio unwrapped in places.
+_REFUSALS = (CPLE_BaseError, RasterioError, OSError)
+
+# The filters of the warnings module belong to the process: opening in several threads at once
+# could restore them in the wrong order and leave ours behind.
+_opening = threading.Lock()
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """One georeferenced acquisition in one file; a plain value that pickles.
+
+    Parameters
+    ----------
+    path
+        File name, /vsi path or URL, as GDAL takes it.
+    grid
+        Pixels and where they lie.
+    bands
+        Role of each band of the file.
+    dtype
+        Of the digital numbers, one of `DTYPES`.
+    nodata
+        Per band of the file: the value that means "no data" (may be NaN), or None.
+    mask_kind
+        What else marks missing pixels: "alpha", "per_dataset" (a mask inside the file or beside
+        it), "nodata", or "none". The first that applies; pixels must pass all that are there.
+    block_shape
+        (rows, cols) of the file's storage blocks.
+    warnings
+        Sentences the user should see.
+    """
+
+    path: str
+    grid: PixelGrid
+    bands: Bands
+    dtype: str
+    nodata: tuple[float | None, ...]
+    mask_kind: str
+    block_shape: tuple[int, int]
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def count(self) -> int:
+        """Number of bands in the file."""
+        return self.bands.count
+
+
+def open_scene(path: str | os.PathLike[str], bands: str | None = None) -> Scene:
+    """Look at a raster file without reading pixels.
+
+    Parameters
+    ----------
+    path
+        Anything GDAL opens.
+    bands
+        Roles in file order ("b,g,r,n"), or None to find out from the file.
+
+    Raises
+    ------
+    SceneError
+        If the file is missing, not a raster, empty, or of a kind of number that is not supported.
+    BandError
+        If its bands cannot be told apart, or do not fit `bands`.
+    """
+    name = os.fspath(path)
+    with _dataset(name) as dataset:
+        dtype = _checked_dtype(dataset, name)
+        colours = [colour.name for colour in dataset.colorinterp]
+        roles, guess = bands_of(dataset.descriptions, colours, dataset.count, bands, name)
+        grid = _grid_of(dataset)
+        notes = [guess] if guess else []
+        if grid.gsd_m is None:
+            notes.append(f"{name} does not say how large its pixels are on the ground")
+        return Scene(
+            path=name,
+            grid=grid,
+            bands=roles,
+            dtype=dtype,
+            nodata=tuple(dataset.nodatavals),
+            mask_kind=_mask_kind(dataset, roles),
+            block_shape=tuple(dataset.block_shapes[0]),
+            warnings=tuple(notes),
+        )
+
+
+@contextmanager
+def reader(scene: Scene) -> Iterator[SceneReader]:
+    """Open a scene for reading; one handle, for one thread.
+
+    Raises
+    ------
+    SceneError
+        If the file is gone or has changed since `open_scene` looked at it.
+    """
+    with _dataset(scene.path) as dataset:
+        found = (*dataset.shape, dataset.count)
+        expected = (scene.grid.height, scene.grid.width, scene.count)
+        if found != expected:
+            raise SceneError(
+                f"{scene.path} changed while it was in use: it had (rows, cols, bands) {expected} "
+                f"and now has {found}; start again"
+            )
+        yield SceneReader(scene, dataset)
+
+
+class SceneReader:
+    """Reads windows of one open scene. Made by `reader`; not to be shared between threads."""
+
+    def __init__(self, scene: Scene, dataset: Any) -> None:
+        self.scene = scene
+        self._dataset = dataset
+        data = scene.bands.data_indices
+        is_float = np.dtype(scene.dtype).kind == "f"
+        self._with_values = {i for i in data if is_float or scene.nodata[i] is not None}
+        self._masked = _mask_bands(dataset, scene.bands)
+
+    def read(
+        self, window: Window, bands: Sequence[int] | None = None
+    ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """Read digital numbers at full resolution.
+
+        Parameters
+        ----------
+        window
+            In scene pixels, inside the scene.
+        bands
+            0-based bands of the file in the wanted order; all data bands if None.
+
+        Returns
+        -------
+        tuple of ndarray
+            (C, H, W) numbers of the scene's dtype, and (H, W) bool, True where *all* data bands
+            of the scene hold real data, whichever bands were asked for.
+
+        Raises
+        ------
+        SceneError
+            If the file is damaged there.
+        """
+        scene = self.scene
+        wanted = list(scene.bands.data_indices if bands is None else bands)
+        self._check(window, scene.grid.window, wanted)
+        alpha = scene.bands.alpha_index
+        extra = self._with_values if alpha is None else {*self._with_values, alpha}
+        needed = sorted({*wanted, *extra})
+        at = {band: position for position, band in enumerate(needed)}
+        with self._explained(window):
+            stack = self._dataset.read([band + 1 for band in needed], window=window.to_rasterio())
+            valid = self._unmasked(window)
+        for band in self._with_values:
+            _drop_missing(valid, stack[at[band]], scene.nodata[band])
+        if alpha is not None:
+            valid &= stack[at[alpha]] != 0
+        return (stack if needed == wanted else stack[[at[band] for band in wanted]]), valid
+
+    def read_coarse(
+        self, window: Window, k: int, bands: Sequence[int] | None = None
+    ) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
+        """Mean of the valid pixels of each k x k cell, from full resolution in bounded memory.
+
+        Parameters
+        ----------
+        window
+            On the grid of cells, which starts at scene pixel (0, 0); inside
+            ``scene.grid.coarsened(k)``. Cells at the far edges may hold fewer pixels.
+        k
+            Side of a cell in pixels.
+        bands
+            As for `read`.
+
+        Returns
+        -------
+        tuple of ndarray
+            (C, h, w) float32 means in DN, 0 where no pixel is valid; (h, w) int32 valid pixels.
+
+        Notes
+        -----
+        Overviews are not used: files often have none, or stale or nearest-neighbour ones.
+        """
+        scene = self.scene
+        wanted = list(scene.bands.data_indices if bands is None else bands)
+        self._check(window, scene.grid.coarsened(k).window, wanted)
+        mean = np.zeros((len(wanted), *window.shape), dtype=np.float32)
+        count = np.zeros(window.shape, dtype=np.int32)
+        for cells in self._chunks(window, k):
+            pixels = cells.scaled(k).intersection(scene.grid.window)
+            assert pixels is not None
+            dn, valid = self.read(pixels, wanted)
+            dn[:, ~valid] = 0
+            rows, cols = cells.slices(window)
+            count[rows, cols] = number = _cell_sums(valid, k)
+            for band, plane in enumerate(dn):
+                mean[band, rows, cols] = _cell_sums(plane, k) / np.maximum(number, 1)
+        return mean, count
+
+    def _chunks(self, window: Window, k: int) -> Iterator[Window]:
+        """Cut a window of cells into pieces that fit in memory, along the file's blocks."""
+        scene = self.scene
+        # Numbers twice (GDAL hands over a copy where bands are reordered), sums, masks.
+        per_px = scene.count * (2 * np.dtype(scene.dtype).itemsize + 8 // k) + 4
+        budget = max(1, _STRIP_BYTES // (per_px * k * k))
+        rows = min(max(1, scene.block_shape[0] // k), budget)
+        cols = min(window.width, max(1, budget // rows))
+        whole = max(1, scene.block_shape[1] // k)
+        if whole <= cols < window.width:
+            cols -= cols % whole
+        rows *= max(1, budget // (rows * cols))
+        # Pieces start at multiples of their size from (0, 0), so blocks are decoded once.
+        for row in range(window.row - window.row % rows, window.row_stop, rows):
+            for col in range(window.col - window.col % cols, window.col_stop, cols):
+                piece = Window(row, col, rows, cols).intersection(window)
+                if piece is not None:
+                    yield piece
+
+    def _unmasked(self, window: Window) -> NDArray[np.bool_]:
+        """(H, W) True where the masks in or beside the file let pixels through."""
+        valid = np.ones(window.shape, dtype=np.bool_)
+        for band in self._masked:
+            valid &= self._dataset.read_masks(band + 1, window=window.to_rasterio()) != 0
+        return valid
+
+    def _check(self, window: Window, limit: Window, bands: list[int]) -> None:
+        """Refuse what lies outside the file."""
+        if not limit.contains(window):
+            raise GridMismatchError(f"{window} is not inside {self.scene.path}, {limit}")
+        wrong = [band for band in bands if not 0 <= band < self.scene.count]
+        if wrong or not bands:
+            raise BandError(
+                f"cannot read bands {bands} of {self.scene.path}: "
+                f"choose from 0 to {self.scene.count - 1}"
+            )
+
+    @contextmanager
+    def _explained(self, window: Window) -> Iterator[None]:
+        """Say which part of which file could not be read."""
+        try:
+            yield
+        except _REFUSALS as error:
+            raise SceneError(
+                f"{self.scene.path} cannot be read at rows {window.row} to {window.row_stop - 1}, "
+                f"cols {window.col} to {window.col_stop - 1}: {_first_line(error)}; "
+                "the file is damaged or incomplete, copy it again from where it came"
+            ) from error
+
+
+@contextmanager
+def _dataset(path: str) -> Iterator[Any]:
+    """Open with rasterio; missing georeference is no surprise, failures are explained."""
+    try:
+        with _opening, warnings.catch_warnings():
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)
+            dataset = rasterio.open(path)
+    except _REFUSALS as error:
+        raise SceneError(_why_not_open(path, error)) from error
+    with dataset:
+        yield dataset
+
+
+def _why_not_open(path: str, error: Exception) -> str:
+    """One sentence for a file that GDAL refuses."""
+    file = Path(path)
+    if file.is_dir():
+        return f"{path} is a folder; give the name of one raster file"
+    if not file.exists():
+        return f"{path} cannot be opened: {_first_line(error)}; check the name"
+    if file.stat().st_size == 0:
+        return f"{path} is empty (0 bytes); copy it again from where it came"
+    if not os.access(file, os.R_OK):
+        return f"{path} may not be read by this user; change its permissions"
+    return f"{path} is not a raster that GDAL can read: {_first_line(error)}; give a GeoTIFF"
+
+
+def _first_line(error: BaseException) -> str:
+    """GDAL's own words; rasterio often hides them in the cause."""
+    text = str(error.__cause__ or error).strip() or type(error).__name__
+    return text.splitlines()[0].rstrip(".;")
+
+
+def _checked_dtype(dataset: Any, path: str) -> str:
+    """Return the one supported dtype of all bands."""
+    if dataset.count == 0 or min(dataset.shape) == 0:
+        inside = (
+            f"; it contains others, try {dataset.subdatasets[0]}" if dataset.subdatasets else ""
+        )
+        raise SceneError(
+            f"{path} holds no image ({dataset.count} bands){inside or '; give another'}"
+        )
+    dtypes = sorted(set(dataset.dtypes))
+    if len(dtypes) > 1:
+        raise SceneError(
+            f"{path} mixes {', '.join(dtypes)}; give its bands one type with "
+            "gdal_translate -ot UInt16 (or Float32)"
+        )
+    if dtypes[0] not in DTYPES:
+        kind = "complex numbers (radar?)" if "complex" in dtypes[0] else f"{dtypes[0]} numbers"
+        raise SceneError(
+            f"{path} holds {kind}, not an optical image of {', '.join(DTYPES)}; "
+            "if it is one, convert it with gdal_translate -ot UInt16 (or Float32)"
+        )
+    return str(dtypes[0])
+
+
+def _grid_of(dataset: Any) -> PixelGrid:
+    """Read where the pixels are; control points matter only without a transform."""
+    points, gcp_crs = dataset.gcps
+    height, width = dataset.shape
+    if points and dataset.transform.is_identity:
+        gcps = tuple(GroundPoint(p.row, p.col, p.x, p.y) for p in points)
+        return PixelGrid(height, width, dataset.transform, dataset.crs, gcps, gcp_crs)
+    return PixelGrid(height, width, dataset.transform, dataset.crs)
+
+
+def _mask_bands(dataset: Any, bands: Bands) -> tuple[int, ...]:
+    """0-based data bands whose stored mask must be read; one stands for a per-dataset mask."""
+    # Alpha is left to the bands' roles: GDAL takes the fourth band of many files for alpha
+    # although a description or the user says that it is near infrared.
+    plain = {MaskFlags.all_valid, MaskFlags.alpha}
+    nodata_only = [MaskFlags.nodata]
+    flags = dataset.mask_flag_enums
+    stored = [i for i in bands.data_indices if not plain & {*flags[i]} and flags[i] != nodata_only]
+    shared = [i for i in stored if MaskFlags.per_dataset in flags[i]]
+    return tuple(sorted({*stored} - {*shared[1:]}))
+
+
+def _mask_kind(dataset: Any, bands: Bands) -> str:
+    """Name the strongest of the marks for missing pixels."""
+    if bands.alpha_index is not None:
+        return "alpha"
+    if _mask_bands(dataset, bands):
+        return "per_dataset"
+    has_nodata = any(dataset.nodatavals[i] is not None for i in bands.data_indices)
+    return "nodata" if has_nodata else "none"
+
+
+def _drop_missing(valid: NDArray[np.bool_], plane: NDArray[Any], nodata: float | None) -> None:
+    """Clear `valid` in place where a band holds its nodata value or no finite number."""
+    is_float = plane.dtype.kind == "f"
+    if is_float:
+        valid &= np.isfinite(plane)
+    if nodata is None or not np.isfinite(nodata):
+        return
+    low, high = _range(plane.dtype)
+    # Headers hold nodata as a double: rounding to the band's type, an extreme one may overflow.
+    value = min(max(nodata, low), high) if is_float else nodata
+    if is_float or (low <= nodata <= high and float(nodata).is_integer()):
+        valid &= plane != plane.dtype.type(value)
+
+
+def _range(dtype: np.dtype[Any]) -> tuple[float, float]:
+    """Return the smallest and largest number of a dtype."""
+    info = np.finfo(dtype) if dtype.kind == "f" else np.iinfo(dtype)
+    return float(info.min), float(info.max)
+
+
+def _cell_sums(plane: NDArray[Any], k: int) -> NDArray[Any]:
+    """Sum k x k cells of an (H, W) array; far edge cells may be partial. Exact for integers."""
+    total = np.float64 if plane.dtype.kind == "f" else np.int64
+    rows: NDArray[Any] = plane[::k].astype(total)
+    for offset in range(1, k):
+        part = plane[offset::k]
+        rows[: len(part)] += part
+    cells = rows[:, ::k].copy()
+    for offset in range(1, k):
+        part = rows[:, offset::k]
+        cells[:, : part.shape[1]] += part
+    return cells

@@ -1,0 +1,37 @@
+"""Padding an image to sides that a network can halve, and nothing else."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def pad_to_multiple(x: Tensor, multiple: int) -> Tensor:
+    """Extend an image at the bottom and right until both sides are multiples of ``multiple``.
+
+    Parameters
+    ----------
+    x
+        (N, C, H, W), any range; H and W at least 1.
+    multiple
+        What the sides must be divisible by, in pixels.
+
+    Returns
+    -------
+    Tensor
+        (N, C, H', W'), with ``x`` at the top left; ``x`` itself where nothing is missing. Crop a
+        result with ``[..., :H, :W]``.
+
+    Examples
+    --------
+    >>> import torch
+    >>> tuple(pad_to_multiple(torch.zeros(1, 3, 45, 51), 8).shape)
+    (1, 3, 48, 56)
+    """
+    rows, cols = x.shape[-2:]
+    down, right = -rows % multiple, -cols % multiple
+    if not down and not right:
+        return x
+    # A mirror keeps texture going, but cannot show more pixels than there are.
+    mode = "reflect" if down < rows and right < cols else "replicate"
+    return F.pad(x, (0, right, 0, down), mode=mode)

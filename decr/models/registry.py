@@ -1,0 +1,118 @@
+"""Networks by name: what a weights file says it holds is what is built."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from torch import nn
+
+from decr.errors import BundleError
+from decr.models.cnp import CNP, cnp_size
+from decr.models.reference import CompactReference
+from decr.models.unet import UNetSize
+from decr.models.wa import WA, wa_size
+
+Size = Mapping[str, Any]
+
+
+def _unet_size(channels_in: int, channels_out: int, size: Size, published: UNetSize) -> UNetSize:
+    if not size:
+        return published
+    _check_unet(size, timed=published.timed)
+    return UNetSize(
+        in_channels=channels_in,
+        out_channels=channels_out,
+        width=int(size["width"]),
+        multipliers=tuple(int(m) for m in size["multipliers"]),
+        blocks=int(size["blocks"]),
+        attention_factors=tuple(int(f) for f in size.get("attention_factors", ())),
+        heads=int(size.get("heads", 1)),
+        scale_shift=published.scale_shift,
+        timed=published.timed,
+    )
+
+
+def _check_unet(size: Size, timed: bool) -> None:
+    """Refuse sizes that no U-Net has: a file must not make us build something endless."""
+    width, multipliers = int(size["width"]), [int(m) for m in size["multipliers"]]
+    blocks, heads = int(size["blocks"]), int(size.get("heads", 1))
+    if not 1 <= width <= 1024 or not 1 <= blocks <= 16 or not 1 <= len(multipliers) <= 8:
+        raise ValueError("width must lie in 1..1024, blocks in 1..16 and levels in 1..8")
+    if any(not 1 <= m <= 64 for m in multipliers):
+        raise ValueError("multipliers must lie in 1..64")
+    if heads < 1 or any(width * m % heads for m in multipliers):
+        raise ValueError(f"{heads} heads cannot share its channels")
+    if timed and width % 2:
+        raise ValueError("the width of a network that is told the time must be even")
+
+
+def _cnp(bands: int, size: Size) -> nn.Module:
+    return CNP(_unet_size(2 * bands, bands, size, cnp_size(bands)))
+
+
+def _wa(bands: int, size: Size) -> nn.Module:
+    return WA(_unet_size(3 * bands, bands, size, wa_size(bands)))
+
+
+def _compact(bands: int, size: Size) -> nn.Module:
+    published = UNetSize(bands, bands, 16, (1, 2, 4, 6, 8), blocks=1, timed=False)
+    return CompactReference(_unet_size(bands, bands, size, published))
+
+
+def _memorynet(bands: int, size: Size) -> nn.Module:
+    from decr.models.memorynet import MemoryNet
+
+    return MemoryNet(bands, **size)
+
+
+def _msda(bands: int, size: Size) -> nn.Module:
+    from decr.models.msda import MSDA
+
+    return MSDA(bands, **size)
+
+
+def _cloudnet(bands: int, size: Size) -> nn.Module:
+    from decr.models.cloudnet import CloudNet
+
+    return CloudNet(bands, **size)
+
+
+_BUILDERS: dict[str, Callable[[int, Size], nn.Module]] = {
+    "cloudnet": _cloudnet,
+    "cnp": _cnp,
+    "compact": _compact,
+    "memorynet": _memorynet,
+    "msda": _msda,
+    "wa": _wa,
+}
+
+NAMES = tuple(_BUILDERS)
+
+
+def create(name: str, bands: int, size: Size | None = None) -> nn.Module:
+    """Build a network.
+
+    Parameters
+    ----------
+    name
+        One of ``NAMES``.
+    bands
+        3 or 4 (other numbers work where the architecture does not care).
+    size
+        Widths and depths; empty or None gives the published size.
+
+    Raises
+    ------
+    BundleError
+        For an unknown name or a size the network does not have.
+    """
+    if name not in _BUILDERS:
+        raise BundleError(f"no network is called {name!r}; there are {', '.join(NAMES)}")
+    try:
+        # A hostile file must not make us build networks without end.
+        if int((size or {}).get("blocks", 1)) > 64:
+            raise ValueError("more than 64 blocks")
+        return _BUILDERS[name](bands, size or {})
+    except (KeyError, TypeError, ValueError, RuntimeError, OverflowError) as error:
+        raise BundleError(f"network {name!r} cannot be built with size {size}: {error}") from error

@@ -1,0 +1,281 @@
+"""The ADM-style U-Net that CNP, WA and the compact reference model are sizes of.
+
+Source: Sui et al., TGRS 2024, Table VI; architecture of Dhariwal & Nichol 2021. Parameter names are
+the published ones, so published checkpoints load without a map.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+Shortcut = list[Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class UNetSize:
+    """Everything that distinguishes one U-Net from another.
+
+    Attributes
+    ----------
+    in_channels, out_channels
+        Channels of the concatenated input and of the output.
+    width
+        Channels of the first level; level ``k`` has ``width * multipliers[k]``.
+    multipliers
+        One per level; each level but the last halves the resolution once.
+    blocks
+        Residual blocks per level on the way down (one more on the way up).
+    attention_factors
+        Down-sampling factors at which residual blocks are followed by attention.
+    heads
+        Attention heads.
+    scale_shift
+        Whether the time embedding scales and shifts (CNP) or is added (WA).
+    timed
+        Whether there is a time embedding at all (the compact reference model has none).
+    """
+
+    in_channels: int
+    out_channels: int
+    width: int
+    multipliers: tuple[int, ...]
+    blocks: int = 2
+    attention_factors: tuple[int, ...] = ()
+    heads: int = 1
+    scale_shift: bool = False
+    timed: bool = True
+
+
+def time_embedding(t: Tensor, width: int) -> Tensor:
+    """Embed timesteps as cosines then sines of geometrically spaced frequencies.
+
+    Parameters
+    ----------
+    t
+        (N,), integers on the original chain, 0 .. train_steps - 1.
+    width
+        Even size of the embedding.
+
+    Returns
+    -------
+    Tensor
+        (N, width), float32, cosines first.
+    """
+    half = width // 2
+    frequencies = torch.exp(
+        -math.log(10_000.0) * torch.arange(half, dtype=torch.float32, device=t.device) / half
+    )
+    angles = t.float()[:, None] * frequencies[None]
+    return torch.cat([angles.cos(), angles.sin()], dim=1)
+
+
+def group_norm(channels: int) -> nn.GroupNorm:
+    """GroupNorm of 32 groups as published; of 8 or 4 where a compact width is too narrow for that.
+
+    A group of one channel would erase the brightness of that channel.
+    """
+    groups = (
+        32
+        if channels % 32 == 0 and channels >= 64
+        else 8
+        if channels % 16 == 0 and channels > 16
+        else 4
+    )
+    return nn.GroupNorm(groups, channels, eps=1e-5)
+
+
+def _zeroed(conv: nn.Conv2d | nn.Conv1d) -> nn.Conv2d | nn.Conv1d:
+    """Start a residual branch at zero, so that a new network is the identity."""
+    nn.init.zeros_(conv.weight)
+    if conv.bias is not None:
+        nn.init.zeros_(conv.bias)
+    return conv
+
+
+class ResBlock(nn.Module):
+    """Two normalised 3x3 convolutions around the time embedding, with a skip."""
+
+    def __init__(self, cin: int, cout: int, embedding: int, scale_shift: bool) -> None:
+        super().__init__()
+        self.scale_shift = scale_shift
+        self.in_layers = nn.Sequential(
+            group_norm(cin), nn.SiLU(), nn.Conv2d(cin, cout, 3, padding=1)
+        )
+        if embedding:
+            self.emb_layers = nn.Sequential(
+                nn.SiLU(), nn.Linear(embedding, 2 * cout if scale_shift else cout)
+            )
+        self.timed = embedding > 0
+        self.out_layers = nn.Sequential(
+            group_norm(cout),
+            nn.SiLU(),
+            nn.Dropout(0.0),
+            _zeroed(nn.Conv2d(cout, cout, 3, padding=1)),
+        )
+        self.skip_connection = nn.Identity() if cin == cout else nn.Conv2d(cin, cout, 1)
+
+    def forward(self, x: Tensor, embedding: Tensor | None) -> Tensor:
+        h = self.in_layers(x)
+        if self.timed:
+            assert embedding is not None
+            e = self.emb_layers(embedding).to(h.dtype)[:, :, None, None]
+            if self.scale_shift:
+                scale, shift = e.chunk(2, dim=1)
+                h = self.out_layers[0](h) * (1 + scale) + shift
+                h = self.out_layers[1:](h)
+            else:
+                h = self.out_layers(h + e)
+        else:
+            h = self.out_layers(h)
+        return cast(Tensor, self.skip_connection(x) + h)
+
+
+class AttentionBlock(nn.Module):
+    """Self-attention over all pixels; heads are split before queries, keys and values."""
+
+    def __init__(self, channels: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.norm = group_norm(channels)
+        self.qkv = nn.Conv1d(channels, 3 * channels, 1)
+        self.proj_out = _zeroed(nn.Conv1d(channels, channels, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        n, c, rows, cols = x.shape
+        qkv = self.qkv(self.norm(x).reshape(n, c, rows * cols))
+        # (N, heads, 3, c/heads, tokens): the published layout cuts heads first.
+        parts = qkv.reshape(n, self.heads, 3, c // self.heads, rows * cols).transpose(-1, -2)
+        q, k, v = (part.contiguous() for part in parts.unbind(2))
+        h = F.scaled_dot_product_attention(q, k, v)
+        h = self.proj_out(h.transpose(-1, -2).reshape(n, c, rows * cols))
+        return x + cast(Tensor, h.reshape(n, c, rows, cols))
+
+
+class Downsample(nn.Module):
+    """Halve the resolution with a strided convolution."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.op = nn.Conv2d(channels, channels, 3, stride=2, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return cast(Tensor, self.op(x))
+
+
+class Upsample(nn.Module):
+    """Double the resolution: nearest neighbour, then a convolution."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels, channels, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return cast(Tensor, self.conv(F.interpolate(x, scale_factor=2, mode="nearest")))
+
+
+class Stage(nn.Sequential):
+    """Modules in a row, of which only residual blocks are told the time."""
+
+    def run(self, x: Tensor, embedding: Tensor | None) -> Tensor:
+        """Pass ``x`` through every module."""
+        for module in self:
+            x = module(x, embedding) if isinstance(module, ResBlock) else module(x)
+        return x
+
+
+class UNet(nn.Module):
+    """Encoder, middle and decoder with skips, built from a :class:`UNetSize`.
+
+    The sides of the input must be multiples of ``self.multiple``.
+    """
+
+    def __init__(self, size: UNetSize) -> None:
+        super().__init__()
+        self.size = size
+        self.multiple = 2 ** (len(size.multipliers) - 1)
+        embedding = 4 * size.width if size.timed else 0
+        if size.timed:
+            self.time_embed = nn.Sequential(
+                nn.Linear(size.width, embedding), nn.SiLU(), nn.Linear(embedding, embedding)
+            )
+        first = Stage(nn.Conv2d(size.in_channels, size.width, 3, padding=1))
+        self.input_blocks = nn.ModuleList([first])
+        skips, channels = self._build_down(size, embedding)
+        self.middle_block = Stage(
+            ResBlock(channels, channels, embedding, size.scale_shift),
+            AttentionBlock(channels, size.heads),
+            ResBlock(channels, channels, embedding, size.scale_shift),
+        )
+        self.output_blocks = nn.ModuleList()
+        channels = self._build_up(size, embedding, skips, channels)
+        self.out = nn.Sequential(
+            group_norm(channels),
+            nn.SiLU(),
+            _zeroed(nn.Conv2d(channels, size.out_channels, 3, padding=1)),
+        )
+
+    def _build_down(self, size: UNetSize, embedding: int) -> tuple[list[int], int]:
+        channels, skips, factor = size.width, [size.width], 1
+        for level, multiplier in enumerate(size.multipliers):
+            for _ in range(size.blocks):
+                cout = size.width * multiplier
+                stage = Stage(ResBlock(channels, cout, embedding, size.scale_shift))
+                if factor in size.attention_factors:
+                    stage.append(AttentionBlock(cout, size.heads))
+                self.input_blocks.append(stage)
+                channels = cout
+                skips.append(channels)
+            if level < len(size.multipliers) - 1:
+                self.input_blocks.append(Stage(Downsample(channels)))
+                skips.append(channels)
+                factor *= 2
+        return skips, channels
+
+    def _build_up(self, size: UNetSize, embedding: int, skips: list[int], channels: int) -> int:
+        factor = self.multiple
+        for level in reversed(range(len(size.multipliers))):
+            for index in range(size.blocks + 1):
+                cout = size.width * size.multipliers[level]
+                stage = Stage(ResBlock(channels + skips.pop(), cout, embedding, size.scale_shift))
+                if factor in size.attention_factors:
+                    stage.append(AttentionBlock(cout, size.heads))
+                channels = cout
+                if level and index == size.blocks:
+                    stage.append(Upsample(channels))
+                    factor //= 2
+                self.output_blocks.append(stage)
+        return channels
+
+    def forward(self, x: Tensor, t: Tensor | None = None) -> Tensor:
+        """Run the network.
+
+        Parameters
+        ----------
+        x
+            (N, in_channels, H, W) with sides that are multiples of ``self.multiple``.
+        t
+            (N,) integer timesteps on the original chain; None for an untimed network.
+
+        Returns
+        -------
+        Tensor
+            (N, out_channels, H, W), unbounded.
+        """
+        embedding = None
+        if self.size.timed:
+            assert t is not None
+            embedding = self.time_embed(time_embedding(t, self.size.width))
+        skips: Shortcut = []
+        for stage in self.input_blocks:
+            x = cast(Stage, stage).run(x, embedding)
+            skips.append(x)
+        x = self.middle_block.run(x, embedding)
+        for stage in self.output_blocks:
+            x = cast(Stage, stage).run(torch.cat([x, skips.pop()], dim=1), embedding)
+        return cast(Tensor, self.out(x))

@@ -1,0 +1,1 @@
+"""Whole scenes: survey the clouds, plan the tiles, restore block by block, write one file."""

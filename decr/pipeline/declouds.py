@@ -1,0 +1,452 @@
+"""`decr declouds`: a cloudy scene in, a cloud-free scene out, everything else as it was."""
+
+from __future__ import annotations
+
+import shutil
+import time
+import warnings
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rasterio
+from numpy.typing import NDArray
+
+import decr
+from decr.cloud.change import ChangeRule
+from decr.cloud.detector import Detector, threshold_detector
+from decr.config import DecloudConfig
+from decr.errors import ConfigError, DecrError, DecrWarning, OutputError, SceneError
+from decr.geo.aoi import read_aoi
+from decr.geo.grid import Window
+from decr.geo.lattice import Blocks, Lattice
+from decr.geo.mask_file import open_mask
+from decr.geo.output import write_cog
+from decr.geo.scene import Scene, SceneReader, open_scene, reader
+from decr.pipeline.compose import Composer
+from decr.pipeline.journal import WorkDir, work_dir
+from decr.pipeline.plan import Plan, make_plan
+from decr.pipeline.restore import Restoration, restore_blocks
+from decr.pipeline.survey import ChangeMap, Survey, survey_factor, survey_scene
+from decr.predictor import Restorer, load_detector, load_restorer
+from decr.radiometry import Radiometry, estimated, from_dtype, from_range
+from decr.zoo.embedded import embedded_path, find_bundle
+
+BLOCK_STRIDES = 8
+_GDAL_CACHE_BYTES = 128 * 2**20
+
+_ALL_NODATA = (
+    "{}: all pixels are nodata, there is nothing to restore; check the file and its nodata value"
+)
+
+OnProgress = Callable[[str, int, int], None]
+"""(stage, done, total); stages are "survey" (blocks), "restore" (tiles) and "write" (once)."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prepared:
+    """All choices made for a scene, before any pixel is restored."""
+
+    scene: Scene
+    config: DecloudConfig
+    restorer: Restorer
+    detector: Detector
+    radiometry: Radiometry
+    composer: Composer
+    blocks: Blocks
+    factor: int
+
+
+@dataclass(frozen=True, slots=True)
+class DecloudResult:
+    """What became of a scene.
+
+    Attributes
+    ----------
+    out
+        The file written.
+    restored, copied, skipped
+        Tiles.
+    changed_px
+        Pixels that differ from the input in any band.
+    ccp_before
+        Cloudy valid pixels / valid pixels before, 0..1.
+    resumed
+        Whether an interrupted run was continued.
+    """
+
+    out: str
+    restored: int
+    copied: int
+    skipped: int
+    changed_px: int
+    ccp_before: float
+    seconds: float
+    resumed: bool
+
+
+def prepare(path: str, config: DecloudConfig, restorer: Restorer | None = None) -> Prepared:
+    """Open the scene and settle model, detector, bands, radiometry and grid.
+
+    Raises
+    ------
+    DecrError
+        For anything the user can mend: see `decr.errors`.
+    """
+    scene = open_scene(path, config.bands)
+    for warning in scene.warnings:
+        warnings.warn(warning, DecrWarning, stacklevel=2)
+    if restorer is None:
+        bundle = find_bundle(config.model, "nir" in scene.bands.roles)
+        restorer = load_restorer(
+            bundle,
+            steps=config.steps,
+            prior_floor=config.prior_floor,
+            seed=config.seed,
+            device=config.device,
+            precision=config.precision,
+        )
+    feed = scene.bands.model_map(restorer.bands)
+    detector = _detector(config, scene)
+    radiometry = _radiometry(scene, config, restorer)
+    factor = _work_factor(scene, config, restorer)
+    height, width = -(-scene.grid.height // factor), -(-scene.grid.width // factor)
+    blocks = Blocks(Lattice(height, width, config.tile_px, config.overlap_px), BLOCK_STRIDES)
+    composer = Composer(feed, radiometry, scene.nodata)
+    return Prepared(scene, config, restorer, detector, radiometry, composer, blocks, factor)
+
+
+def _detector(config: DecloudConfig, scene: Scene) -> Detector:
+    if config.detector == "threshold":
+        return threshold_detector()
+    if config.detector == "compact":
+        return load_detector(embedded_path("embedded-detector"), config.device)
+    raise ConfigError(f"unknown detector {config.detector!r}; there are compact and threshold")
+
+
+def _radiometry(scene: Scene, config: DecloudConfig, restorer: Restorer) -> Radiometry:
+    """The scene's one DN range: given, declared by the card, of the type, or estimated."""
+    count = len(scene.bands.roles)
+    if config.dn_range is not None:
+        return from_range(*config.dn_range, count)
+    if scene.dtype in restorer.ranges:
+        return replace(from_range(*restorer.ranges[scene.dtype], count), source="model")
+    if scene.dtype == "uint8":
+        return from_dtype("uint8", count)
+    data = scene.bands.data_indices
+    with reader(scene) as source:
+        samples = _sampled(source, scene, data)
+        if not samples.size:
+            samples = _thinned(source, scene, data)
+    if not samples.size:
+        raise SceneError(_ALL_NODATA.format(scene.path))
+    return _one_for_all(estimated(samples, scene.dtype), count)
+
+
+def _one_for_all(radiometry: Radiometry, count: int) -> Radiometry:
+    return Radiometry(radiometry.low[:1] * count, radiometry.high[:1] * count, radiometry.source)
+
+
+def _sampled(source: SceneReader, scene: Scene, bands: tuple[int, ...]) -> NDArray[np.generic]:
+    """(C, N) valid DN from up to 12 x 12 windows of 64 px spread evenly over the scene."""
+    size = 64
+    height, width = scene.grid.height, scene.grid.width
+    corners = [np.unique(np.linspace(0, max(0, n - size), 12).astype(int)) for n in (height, width)]
+    found = []
+    for row in corners[0]:
+        for col in corners[1]:
+            window = Window(int(row), int(col), min(size, height), min(size, width))
+            dn, valid = source.read(window, bands)
+            found.append(dn[:, valid])
+    return np.concatenate(found, axis=1)
+
+
+def _thinned(
+    source: SceneReader, scene: Scene, bands: tuple[int, ...]
+) -> NDArray[np.generic]:
+    """(C, N) means of valid pixels over the whole scene, for scenes that are mostly empty."""
+    k = max(1, max(scene.grid.height, scene.grid.width) // 1024)
+    mean, count = source.read_coarse(scene.grid.coarsened(k).window, k, bands)
+    return mean[:, count > 0]
+
+
+def _work_factor(scene: Scene, config: DecloudConfig, restorer: Restorer) -> int:
+    """Scene pixels per pixel of the work grid; warns when GSDs stay far apart."""
+    gsd_m, wanted = scene.grid.gsd_m, restorer.gsd_m
+    if gsd_m is None or wanted is None:
+        if config.gsd == "model":
+            raise ConfigError(
+                f"{scene.path}: its ground sampling distance is unknown, so --gsd model cannot be "
+                f"followed; use --gsd native"
+            )
+        return 1
+    ratio = wanted / gsd_m
+    factor = max(1, round(ratio)) if config.gsd == "model" else 1
+    left = max(ratio / factor, factor / ratio)
+    if left > 1.5:
+        hint = "; try --gsd model" if ratio > 1.5 and factor == 1 else ""
+        warnings.warn(
+            f"{scene.path}: pixels of {gsd_m:.2g} m, but the model was trained at {wanted:.2g} m; "
+            f"expect a worse result{hint}",
+            DecrWarning,
+            stacklevel=3,
+        )
+    return factor
+
+
+def survey_and_plan(
+    prepared: Prepared, work: WorkDir | None = None, on_progress: OnProgress | None = None
+) -> tuple[ChangeMap, Plan]:
+    """First pass over the scene: clouds, then what to do with every tile.
+
+    Parameters
+    ----------
+    work
+        Keeps the survey, so that a run that goes on need not repeat it; None keeps it in memory.
+
+    Raises
+    ------
+    SceneError
+        If the scene holds no valid pixel.
+    """
+    scene, config = prepared.scene, prepared.config
+    aoi = read_aoi(config.aoi, scene.grid) if config.aoi is not None else None
+    survey = _survey(prepared, work, on_progress)
+    if survey.valid_px == 0:
+        raise SceneError(_ALL_NODATA.format(scene.path))
+    change = ChangeMap(
+        (scene.grid.height, scene.grid.width),
+        survey,
+        None if config.full else _rule(prepared, survey),
+        aoi,
+    )
+    bytes_per_pixel = np.dtype(scene.dtype).itemsize * scene.count
+    plan = make_plan(
+        prepared.blocks,
+        prepared.factor,
+        change,
+        scene.grid.window,
+        bytes_per_pixel,
+        len(prepared.composer.feed),
+    )
+    return change, plan
+
+
+def _survey(prepared: Prepared, work: WorkDir | None, on_progress: OnProgress | None) -> Survey:
+    """Survey the scene, or take the finished survey of an interrupted run."""
+    scene, config = prepared.scene, prepared.config
+    k = survey_factor(scene, prepared.detector, prepared.restorer.gsd_m)
+    store = None if work is None else work.path / "clouds.npy"
+    if work is not None and store is not None and ("survey", 0, 0) in work.done:
+        found = work.done["survey", 0, 0]
+        stored = np.load(store, mmap_mode="r")
+        return Survey(k, stored, found["cloudy_px"], found["valid_px"])
+    with ExitStack() as stack:
+        source = stack.enter_context(reader(scene))
+        mask = None
+        if config.cloud_mask is not None:
+            mask = stack.enter_context(open_mask(config.cloud_mask, scene.grid))
+        survey = survey_scene(
+            scene,
+            source,
+            prepared.radiometry,
+            prepared.detector,
+            k,
+            config.threshold,
+            mask,
+            store,
+            None if on_progress is None else lambda a, b: on_progress("survey", a, b),
+        )
+    if work is not None and survey.valid_px:
+        if isinstance(survey.stored, np.memmap):
+            survey.stored.flush()
+        work.note("survey", 0, 0, cloudy_px=survey.cloudy_px, valid_px=survey.valid_px)
+    return survey
+
+
+def _rule(prepared: Prepared, survey: Survey) -> ChangeRule:
+    """The mask rule in cells of the survey; a scene without a GSD is taken to have the model's."""
+    gsd_m = prepared.scene.grid.gsd_m or prepared.restorer.gsd_m or 1.0
+    cell_m = gsd_m * survey.k
+    config = prepared.config
+    return ChangeRule(config.threshold, config.margin_m / cell_m, config.feather_m / cell_m)
+
+
+def probed(prepared: Prepared, plan: Plan) -> Plan:
+    """The plan with a measured time per tile: one tile to warm up, one against the clock."""
+    if not plan.restore:
+        return replace(plan, seconds_per_tile=0.0)
+    side = prepared.config.tile_px
+    tile = np.zeros((1, len(prepared.restorer.bands), side, side), np.float32)
+    prepared.restorer.restore(tile, [(0, 0)])
+    began = time.perf_counter()
+    prepared.restorer.restore(tile, [(0, 0)])
+    return replace(plan, seconds_per_tile=time.perf_counter() - began)
+
+
+def plan_scene(
+    path: str, config: DecloudConfig | None = None, on_progress: OnProgress | None = None
+) -> Plan:
+    """What `declouds` would do, with a time estimate; nothing is written."""
+    with _environment():
+        prepared = prepare(str(path), config or DecloudConfig())
+        _, plan = survey_and_plan(prepared, on_progress=on_progress)
+        return probed(prepared, plan)
+
+
+def declouds(
+    path: str | Path,
+    out: str | Path,
+    config: DecloudConfig | None = None,
+    *,
+    restorer: Restorer | None = None,
+    overwrite: bool = False,
+    on_progress: OnProgress | None = None,
+    on_plan: Callable[[Plan], None] | None = None,
+) -> DecloudResult:
+    """Remove the clouds of a scene.
+
+    Parameters
+    ----------
+    path
+        Any raster GDAL reads: a path, /vsi path or URL.
+    out
+        The Cloud-Optimized GeoTIFF to write. Work in progress lies in ``OUT.decr-work`` beside it;
+        an interrupted run goes on there when called again with the same options.
+    config
+        Options; the defaults change only cloudy pixels with the embedded model.
+    restorer
+        Instead of ``config.model``: anything that restores tiles.
+    overwrite
+        Replace an existing output.
+    on_progress, on_plan
+        Called while working, and once with the plan.
+
+    Returns
+    -------
+    DecloudResult
+
+    Raises
+    ------
+    DecrError
+        For anything the user can mend; nothing is left under the name ``out``.
+    """
+    began = time.monotonic()
+    config = config or DecloudConfig()
+    target = Path(out)
+    _check_target(str(path), target, overwrite)
+    with _environment():
+        prepared = prepare(str(path), config, restorer)
+        if config.aoi is not None:
+            read_aoi(config.aoi, prepared.scene.grid)
+        with work_dir(target, _job(prepared)) as work:
+            try:
+                change, plan = survey_and_plan(prepared, work, on_progress)
+            except DecrError:
+                if not work.done:
+                    _discard(work.path)
+                raise
+            if on_plan is not None:
+                on_plan(plan)
+            job = Restoration(
+                prepared.scene,
+                plan,
+                change,
+                prepared.composer,
+                prepared.restorer,
+                config.batch,
+                work,
+            )
+            patches = restore_blocks(
+                job, None if on_progress is None else lambda a, b: on_progress("restore", a, b)
+            )
+            if on_progress is not None:
+                on_progress("write", 0, 1)
+            write_cog(prepared.scene.path, patches, target, _tags(prepared, plan), work.path)
+            if on_progress is not None:
+                on_progress("write", 1, 1)
+            changed = sum(e.get("changed", 0) for e in work.done.values() if e["kind"] == "patch")
+            resumed = work.resumed
+        _discard(work.path)
+    return DecloudResult(
+        str(target),
+        plan.restore,
+        plan.copy,
+        plan.skip,
+        changed,
+        plan.ccp,
+        round(time.monotonic() - began, 2),
+        resumed,
+    )
+
+
+def _environment() -> rasterio.Env:
+    """GDAL with a small cache, so that memory is what the plan says."""
+    return rasterio.Env(GDAL_CACHEMAX=_GDAL_CACHE_BYTES)
+
+
+def _check_target(path: str, out: Path, overwrite: bool) -> None:
+    if out.is_dir():
+        raise OutputError(f"{out}: is a folder; give a file name such as {out / 'clear.tif'}")
+    if not out.parent.is_dir():
+        raise OutputError(f"{out}: the folder {out.parent} does not exist; make it first")
+    if out.exists() and Path(path).exists() and out.samefile(path):
+        raise OutputError(f"{out}: is the input itself; decr never overwrites its input")
+    if out.exists() and not overwrite:
+        raise OutputError(f"{out}: exists already; pass --overwrite to replace it")
+
+
+def _discard(path: Path) -> None:
+    shutil.rmtree(path, ignore_errors=True)
+
+
+def _job(prepared: Prepared) -> dict[str, Any]:
+    """Everything that decides the output's bytes; batch and device threads do not."""
+    scene, config = prepared.scene, prepared.config
+    options = {k: str(v) for k, v in asdict(config).items() if k not in ("batch", "device")}
+    stat = Path(scene.path).stat() if Path(scene.path).exists() else None
+    for name in ("aoi", "cloud_mask"):
+        extra = getattr(config, name)
+        if extra is not None and Path(extra).exists():
+            options[f"{name}_mtime"] = str(Path(extra).stat().st_mtime_ns)
+    return {
+        "decr": decr.__version__,
+        "scene": scene.path,
+        "scene_size": None if stat is None else stat.st_size,
+        "scene_mtime_ns": None if stat is None else stat.st_mtime_ns,
+        "model": prepared.restorer.version,
+        "model_settings": dict(prepared.restorer.settings),
+        "detector": prepared.detector.version,
+        "radiometry": [list(prepared.radiometry.low), list(prepared.radiometry.high)],
+        "options": options,
+    }
+
+
+def _tags(prepared: Prepared, plan: Plan) -> Mapping[str, str]:
+    """The output's DECR domain. No times or paths: the same job gives the same bytes."""
+    config, radiometry = prepared.config, prepared.radiometry
+    tags = {
+        "VERSION": decr.__version__,
+        "MODEL": prepared.restorer.name,
+        "MODEL_SHA256": prepared.restorer.version,
+        **{key.upper(): value for key, value in prepared.restorer.settings.items()},
+        "DETECTOR": "file" if config.cloud_mask else prepared.detector.name,
+        "DETECTOR_VERSION": prepared.detector.version,
+        "BANDS": ",".join(prepared.scene.bands.roles),
+        "TILE_PX": str(config.tile_px),
+        "OVERLAP_PX": str(config.overlap_px),
+        "WORK_FACTOR": str(prepared.factor),
+        "DN_RANGE": f"{radiometry.low[0]:g},{radiometry.high[0]:g}",
+        "DN_RANGE_SOURCE": radiometry.source,
+        "CHANGED": "all valid pixels" if config.full else "cloudy pixels",
+        "CLOUD_THRESHOLD": f"{config.threshold:g}",
+        "MARGIN_M": f"{config.margin_m:g}",
+        "FEATHER_M": f"{config.feather_m:g}",
+        "CCP_BEFORE": f"{plan.ccp:.6f}",
+        "CCP_DEFINITION": "valid pixels in cloudy cells / valid pixels",
+        "TILES_RESTORED": str(plan.restore),
+    }
+    return tags

@@ -1,0 +1,154 @@
+"""What will be done: which tiles to restore, copy or skip, in how much memory and time."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+from decr.geo.grid import Window
+from decr.geo.lattice import Block, Blocks
+from decr.pipeline.survey import ChangeMap
+
+_RUNTIME_MB = 450
+"""Python, torch and GDAL without any scene (measured by tests/benchmarks/memory.py)."""
+
+
+@dataclass(frozen=True, slots=True)
+class BlockPlan:
+    """A block that needs work, and the lattice indices of its tiles to restore."""
+
+    block: Block
+    tiles: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Everything decided before the first tile is restored.
+
+    Attributes
+    ----------
+    blocks
+        The tile lattice on the work grid, cut into blocks.
+    factor
+        Scene pixels per pixel of the work grid along each axis; 1 unless ``--gsd model``.
+    work
+        Blocks with tiles to restore, in order.
+    restore, copy, skip
+        Numbers of tiles.
+    ccp
+        Cloud coverage before, 0..1.
+    memory_mb
+        Planned peak of the process without the model's weights.
+    seconds_per_tile
+        From a timed probe; None if none was made.
+    """
+
+    blocks: Blocks
+    factor: int
+    work: tuple[BlockPlan, ...]
+    restore: int
+    copy: int
+    skip: int
+    ccp: float
+    memory_mb: float
+    seconds_per_tile: float | None = None
+
+    @property
+    def seconds(self) -> float | None:
+        """Estimated time for the tiles, without reading the scene and writing the file."""
+        return None if self.seconds_per_tile is None else self.seconds_per_tile * self.restore
+
+
+def make_plan(
+    blocks: Blocks,
+    factor: int,
+    change: ChangeMap,
+    scene_window: Window,
+    bytes_per_pixel: int,
+    channels: int,
+) -> Plan:
+    """Decide for every tile; pure but for reading the survey's raster.
+
+    Parameters
+    ----------
+    scene_window
+        The whole scene at full resolution, to clip windows of the work grid.
+    bytes_per_pixel
+        Of the scene, all bands together.
+    channels
+        Bands the model restores.
+    """
+    counts: Counter[str] = Counter()
+    work = []
+    for block in blocks.blocks():
+        tiles = blocks.tiles_of(block)
+        windows = [_clipped(blocks.lattice.tile(*t).scaled(factor), scene_window) for t in tiles]
+        if factor > 1:
+            # Interpolation to the scene's pixels also looks at the cell beside.
+            windows = [window.expand(factor, scene_window) for window in windows]
+        actions = change.touched(windows)
+        counts.update(actions)
+        todo = tuple(t for t, a in zip(tiles, actions, strict=True) if a == "restore")
+        if todo:
+            work.append(BlockPlan(block, todo))
+    return Plan(
+        blocks,
+        factor,
+        tuple(work),
+        counts["restore"],
+        counts["copy"],
+        counts["skip"],
+        change.survey.ccp,
+        planned_memory_mb(blocks, factor, bytes_per_pixel, channels),
+    )
+
+
+def planned_memory_mb(blocks: Blocks, factor: int, bytes_per_pixel: int, channels: int) -> float:
+    """Peak memory by construction: a few arrays of one block, whatever the size of the scene."""
+    lattice = blocks.lattice
+    side = blocks.block_px + 2 * lattice.tile_px
+    pixels = min(side, lattice.height) * min(side, lattice.width)
+    fine = pixels * factor**2
+    # Two blocks read ahead, one being written; unit, sums and differences in 4 bytes; and one
+    # band of the composition in 8 bytes, a handful of times.
+    arrays = fine * bytes_per_pixel * 4 + pixels * channels * 4 * 4 + fine * 8 * 6
+    return _RUNTIME_MB + _GDAL_CACHE_MB + arrays / 1e6
+
+
+_GDAL_CACHE_MB = 128
+
+
+def _clipped(window: Window, within: Window) -> Window:
+    inside = window.intersection(within)
+    assert inside is not None
+    return inside
+
+
+def describe(plan: Plan) -> str:
+    """The plan in a few lines for a person."""
+    lattice = plan.blocks.lattice
+    total = max(1, plan.restore + plan.copy + plan.skip)
+    lines = [
+        f"tiles     {total} of {lattice.tile_px} px, overlap {lattice.overlap_px} px"
+        + (f", at 1/{plan.factor} of the scene's resolution" if plan.factor > 1 else ""),
+        f"restore   {plan.restore} ({100 * plan.restore / total:.1f} %)",
+        f"copy      {plan.copy} (no cloud: left bit for bit)",
+        f"skip      {plan.skip} (no data)",
+        f"clouds    {100 * plan.ccp:.1f} % of valid pixels (CCP before)",
+        f"memory    about {plan.memory_mb:.0f} MB, whatever the scene's size",
+    ]
+    if plan.seconds is not None:
+        assert plan.seconds_per_tile is not None
+        lines.append(
+            f"time      about {_duration(plan.seconds)} for the tiles "
+            f"({plan.seconds_per_tile:.2f} s each)"
+        )
+    return "\n".join(lines)
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"

@@ -1,0 +1,121 @@
+"""Exact blending: tile results become integers, integer sums do not depend on their order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from decr.geo.grid import Window
+from decr.geo.lattice import FEATHER_SUM, Block, Blocks
+
+Float32 = NDArray[np.float32]
+Int32 = NDArray[np.int32]
+
+LEVELS = 2**16
+"""Integer steps per unit: [-1, 1] spans twice as many, finer than any 16-bit scene."""
+FULL = LEVELS * FEATHER_SUM**2
+"""Blended sum that stands for 1.0. Largest possible: 2**30, so int32 holds it."""
+
+
+def quantised(unit: Float32) -> Int32:
+    """Unit values as whole numbers of 1 / LEVELS."""
+    whole: Int32 = np.rint(unit * np.float32(LEVELS)).astype(np.int32)
+    return whole
+
+
+def filled(unit: Float32, valid: NDArray[np.bool_]) -> Float32:
+    """Replace invalid pixels by their nearest valid ones, so that no network sees nodata.
+
+    Parameters
+    ----------
+    unit
+        (C, H, W).
+    valid
+        (H, W), with at least one True.
+    """
+    if valid.all():
+        return unit
+    nearest = ndimage.distance_transform_edt(~valid, return_distances=False, return_indices=True)
+    return unit[:, nearest[0], nearest[1]]
+
+
+def padded(tile: Float32, tile_px: int) -> Float32:
+    """Mirror a tile of a scene smaller than a tile up to the full size, at the bottom and right."""
+    _, height, width = tile.shape
+    if height == tile_px and width == tile_px:
+        return tile
+    return np.pad(tile, ((0, 0), (0, tile_px - height), (0, tile_px - width)), mode="symmetric")
+
+
+def cut_tiles(
+    unit: Float32,
+    valid: NDArray[np.bool_],
+    origin: Window,
+    blocks: Blocks,
+    tiles: Iterable[tuple[int, int]],
+) -> Iterator[tuple[tuple[int, int], Float32]]:
+    """Yield ((i, j), (C, tile_px, tile_px)) for each wanted tile with a valid pixel.
+
+    Parameters
+    ----------
+    unit, valid
+        (C, H, W) and (H, W) under ``origin``.
+    """
+    for index in tiles:
+        rows, cols = blocks.lattice.tile(*index).slices(origin)
+        inside = valid[rows, cols]
+        if inside.any():
+            yield index, padded(filled(unit[:, rows, cols], inside), blocks.lattice.tile_px)
+
+
+class BlockSum:
+    """The weighted sum of a block's tiles, over its core and what its tiles reach beyond."""
+
+    def __init__(self, blocks: Blocks, block: Block, channels: int) -> None:
+        self.blocks, self.block = blocks, block
+        self.window = blocks.reach(block)
+        self.total: Int32 = np.zeros((channels, *self.window.shape), np.int32)
+
+    def add(self, index: tuple[int, int], tile: Float32) -> None:
+        """Add one restored tile (C, tile_px, tile_px), unit."""
+        window = self.blocks.lattice.tile(*index)
+        rows, cols = window.slices(self.window)
+        cut = quantised(tile[:, : window.height, : window.width])
+        self.total[:, rows, cols] += cut * self.blocks.lattice.tile_weights(*index)
+
+    def core(self, spills: Iterable[tuple[Window, Int32]]) -> Int32:
+        """The core's sum once the neighbours' spills are added; `FULL` stands for 1.0."""
+        core = self.block.core
+        rows, cols = core.slices(self.window)
+        total = self.total[:, rows, cols]
+        for window, values in spills:
+            shared = window.intersection(core)
+            if shared is not None:
+                mine, theirs = shared.slices(core), shared.slices(window)
+                total[(slice(None), *mine)] += values[(slice(None), *theirs)]
+        return total
+
+    def spills(self) -> list[tuple[Window, Int32]]:
+        """What the tiles left beyond the core: a strip to the right and one below."""
+        core, reach = self.block.core, self.window
+        out = []
+        if reach.col_stop > core.col_stop:
+            right = Window(core.row, core.col_stop, reach.height, reach.col_stop - core.col_stop)
+            out.append((right, self._cut(right)))
+        if reach.row_stop > core.row_stop:
+            below = Window(core.row_stop, core.col, reach.row_stop - core.row_stop, core.width)
+            out.append((below, self._cut(below)))
+        return out
+
+    def _cut(self, window: Window) -> Int32:
+        rows, cols = window.slices(self.window)
+        return np.ascontiguousarray(self.total[:, rows, cols])
+
+
+def neighbours_before(block: Block) -> list[tuple[int, int]]:
+    """Indices of the blocks whose tiles may reach into this one: left, above, and above left."""
+    i, j = block.row_index, block.col_index
+    return [(a, b) for a, b in ((i, j - 1), (i - 1, j), (i - 1, j - 1)) if a >= 0 and b >= 0]

@@ -1,0 +1,222 @@
+"""Tiles in, tiles out: loads a bundle once and runs it with the same bits for any batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from decr.cloud.detector import Detector
+from decr.diffusion.fusion import FusedDenoiser
+from decr.diffusion.noise import noise_window
+from decr.diffusion.samplers import ddim
+from decr.errors import BundleError, ConfigError
+from decr.zoo.bundle import Bundle, load_bundle
+
+Float32 = NDArray[np.float32]
+Corner = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Restorer:
+    """Anything that turns cloudy tiles into clear ones.
+
+    Attributes
+    ----------
+    name, version
+        What it is, and the SHA-256 of its weights.
+    bands
+        Roles of the bands it takes and returns, in order.
+    gsd_m
+        Ground sampling distance it was trained at, metres; None if it does not care.
+    ranges
+        DN ranges by dtype that its card declares.
+    settings
+        What else decides its result, for the output's tags.
+    restore
+        ((N, C, H, W) float32 unit, N top left corners (row, col) on the work grid) to
+        (N, C, H, W) float32 unit. A tile's result must depend on that tile and its corner alone.
+    """
+
+    name: str
+    version: str
+    bands: tuple[str, ...]
+    gsd_m: float | None
+    ranges: Mapping[str, tuple[float, float]]
+    settings: Mapping[str, str]
+    restore: Callable[[Float32, Sequence[Corner]], Float32]
+
+
+def pick_device(device: str) -> torch.device:
+    """The torch device for "auto", "cpu" or "cuda".
+
+    Raises
+    ------
+    ConfigError
+        If CUDA is asked for and absent.
+    """
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise ConfigError("device 'cuda' was asked for, but torch sees no CUDA device here")
+    try:
+        return torch.device(device)
+    except RuntimeError as error:
+        raise ConfigError(f"unknown device {device!r}; use auto, cpu or cuda") from error
+
+
+def has_bfloat16_units(device: torch.device) -> bool:
+    """Whether bfloat16 is faster than float32 there: AMX on a CPU, any recent CUDA card."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported())
+    return bool(torch.cpu._is_amx_tile_supported())
+
+
+def pick_precision(precision: str, device: torch.device) -> torch.dtype:
+    """The type of the heavy arithmetic for "auto", "float32" or "bfloat16"."""
+    if precision == "auto":
+        return torch.bfloat16 if has_bfloat16_units(device) else torch.float32
+    return torch.bfloat16 if precision == "bfloat16" else torch.float32
+
+
+def micro_batch(device: torch.device) -> int:
+    """Tiles per network call, fixed per kind of device.
+
+    Convolution kernels may round differently for different batch shapes, so the shape is pinned
+    and the last batch padded: results do not depend on how tiles were grouped.
+    """
+    return 8 if device.type == "cuda" else 1
+
+
+def load_restorer(
+    path: Path,
+    *,
+    steps: int | None = None,
+    prior_floor: float | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    precision: str = "auto",
+) -> Restorer:
+    """Load a bundle as a restorer.
+
+    Parameters
+    ----------
+    path
+        A bundle with a reference, a noise predictor and a weight allocator (DE), or a reference
+        alone.
+    steps, prior_floor
+        None takes the card's.
+
+    Raises
+    ------
+    BundleError
+        If the file is damaged or holds no restoring networks.
+    """
+    bundle = load_bundle(path)
+    card = bundle.card
+    kinds = set(card.parts)
+    if kinds != {"reference"} and kinds != {"reference", "cnp", "wa"}:
+        raise BundleError(
+            f"{path}: holds {', '.join(sorted(kinds))}; a restoring model needs a reference alone, "
+            f"or a reference, cnp and wa"
+        )
+    target = pick_device(device)
+    dtype = pick_precision(precision, target)
+    steps = steps or card.steps
+    floor = card.prior_floor if prior_floor is None else prior_floor
+    for network in bundle.networks.values():
+        _move(network, target)
+    run = _runner(bundle, steps, floor, target, dtype)
+    size = micro_batch(target)
+
+    def restore(tiles: Float32, corners: Sequence[Corner]) -> Float32:
+        out = np.empty_like(tiles)
+        for first in range(0, len(tiles), size):
+            part = tiles[first : first + size]
+            noise = np.stack(
+                [
+                    noise_window(seed, r, c, *part.shape[1:])
+                    for r, c in corners[first : first + size]
+                ]
+            )
+            count = len(part)
+            if count < size:
+                fill = ((0, size - count), (0, 0), (0, 0), (0, 0))
+                part, noise = np.pad(part, fill), np.pad(noise, fill)
+            result = run(torch.from_numpy(part), torch.from_numpy(noise))
+            out[first : first + count] = result.cpu().numpy()[:count]
+        return out
+
+    settings = {
+        "steps": str(steps),
+        "prior_floor": f"{floor:g}",
+        "seed": str(seed),
+        "precision": str(dtype).removeprefix("torch."),
+        "device": target.type,
+    }
+    return Restorer(
+        card.name, bundle.sha256, card.bands, card.gsd_m, card.ranges, settings, restore
+    )
+
+
+def _move(network: nn.Module, device: torch.device) -> None:
+    """Put a network on a device with the memory layout convolutions like."""
+    network.to(device)
+    network.to(memory_format=torch.channels_last)
+
+
+def _runner(
+    bundle: Bundle, steps: int, floor: float, device: torch.device, dtype: torch.dtype
+) -> Callable[[Tensor, Tensor], Tensor]:
+    networks, schedule = bundle.networks, bundle.card.schedule
+    short = schedule.respaced(steps) if "cnp" in networks else None
+
+    def precise() -> AbstractContextManager[Any]:
+        if dtype == torch.float32:
+            return nullcontext()
+        return torch.autocast(device.type, dtype=dtype)
+
+    @torch.inference_mode()
+    def run(cloudy: Tensor, noise: Tensor) -> Tensor:
+        cloudy = cloudy.to(device).contiguous(memory_format=torch.channels_last)
+        with precise():
+            prior: Tensor = 2.0 * networks["reference"]((cloudy + 1.0) / 2.0).float() - 1.0
+            if short is None:
+                return prior.clamp(-1.0, 1.0)
+            denoise = FusedDenoiser(networks["cnp"], networks["wa"], schedule, cloudy, prior, floor)
+            return ddim(denoise, noise.to(device), short).clamp(-1.0, 1.0)
+
+    return run
+
+
+def load_detector(path: Path, device: str = "auto") -> Detector:
+    """Load a bundle as a cloud detector.
+
+    Raises
+    ------
+    BundleError
+        If the file is damaged or holds no detector.
+    """
+    bundle = load_bundle(path)
+    if set(bundle.card.parts) != {"detector"}:
+        raise BundleError(f"{path}: holds {', '.join(bundle.card.parts)}, not a cloud detector")
+    target = pick_device(device)
+    network = bundle.networks["detector"]
+    _move(network, target)
+
+    @torch.inference_mode()
+    def probability(view: Float32) -> Float32:
+        # One view at a time: see micro_batch.
+        maps = [network(torch.from_numpy(one[None]).to(target)).cpu()[0, 0] for one in view]
+        return torch.stack(maps).float().numpy()
+
+    return Detector(
+        bundle.card.name, bundle.sha256, bundle.card.bands, bundle.card.gsd_m, probability
+    )

@@ -1,0 +1,136 @@
+"""The only door between digital numbers (DN) and unit, [-1, 1]; one per scene, never per tile."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from decr.errors import RadiometryError
+
+Float32 = NDArray[np.float32]
+
+_BIT_DEPTHS = (8, 10, 11, 12, 14, 16)
+
+
+@dataclass(frozen=True, slots=True)
+class Radiometry:
+    """A linear map from [low, high] in DN to [-1, 1], per band.
+
+    Attributes
+    ----------
+    low, high
+        Per band, DN that become -1 and +1.
+    source
+        How the range was found: "given", "dtype", "model" or "estimated"; recorded in the output.
+    """
+
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+    source: str
+
+    def __post_init__(self) -> None:
+        if len(self.low) != len(self.high) or not self.low:
+            raise RadiometryError(f"{len(self.low)} low values but {len(self.high)} high values")
+        for low, high in zip(self.low, self.high, strict=True):
+            if not (np.isfinite(low) and np.isfinite(high)) or high <= low:
+                raise RadiometryError(
+                    f"the DN range {low:g}..{high:g} is empty; give --range LOW,HIGH, LOW first"
+                )
+
+    def pick(self, bands: Sequence[int]) -> Radiometry:
+        """The ranges of some bands, in the order given."""
+        return Radiometry(
+            tuple(self.low[b] for b in bands), tuple(self.high[b] for b in bands), self.source
+        )
+
+    def encode(self, dn: NDArray[np.generic]) -> Float32:
+        """DN (C, H, W) to unit (C, H, W) float32; saturates, never wraps."""
+        low = np.array(self.low, np.float64)[:, None, None]
+        scale = 2.0 / (np.array(self.high, np.float64)[:, None, None] - low)
+        return np.clip((dn.astype(np.float64) - low) * scale - 1.0, -1.0, 1.0).astype(np.float32)
+
+    def decode(self, unit: NDArray[np.floating], dtype: DTypeLike) -> NDArray[np.generic]:
+        """Unit (C, H, W) to DN (C, H, W) of ``dtype``; integers are rounded half to even.
+
+        Examples
+        --------
+        >>> r = Radiometry((0.0,), (2047.0,), "given")
+        >>> dn = np.arange(2048, dtype=np.uint16).reshape(1, 32, 64)
+        >>> bool((r.decode(r.encode(dn), "uint16") == dn).all())
+        True
+        """
+        low = np.array(self.low, np.float64)[:, None, None]
+        half = (np.array(self.high, np.float64)[:, None, None] - low) / 2.0
+        dn = (np.clip(unit.astype(np.float64), -1.0, 1.0) + 1.0) * half + low
+        kind = np.dtype(dtype)
+        if kind.kind in "iu":
+            limits = np.iinfo(kind)
+            return np.clip(np.rint(dn), limits.min, limits.max).astype(kind)
+        return dn.astype(kind)
+
+
+def from_range(low: float, high: float, bands: int) -> Radiometry:
+    """The range a user or a model card declares, for all bands alike."""
+    return Radiometry((float(low),) * bands, (float(high),) * bands, "given")
+
+
+def from_dtype(dtype: DTypeLike, bands: int) -> Radiometry:
+    """The full range of an 8-bit type.
+
+    Raises
+    ------
+    RadiometryError
+        For any other type: 16-bit scenes hold 10, 11, 12 or 16 bits, and only the scene can tell.
+    """
+    if np.dtype(dtype) != np.uint8:
+        raise RadiometryError(f"the range of {np.dtype(dtype)} is not known from its type alone")
+    return Radiometry((0.0,) * bands, (255.0,) * bands, "dtype")
+
+
+def estimated(samples: NDArray[np.generic], dtype: DTypeLike) -> Radiometry:
+    """A range from valid samples of the whole scene.
+
+    Parameters
+    ----------
+    samples
+        (C, N) DN of valid pixels, from a decimated read.
+    dtype
+        Type of the scene.
+
+    Returns
+    -------
+    Radiometry
+        One range for all bands, so that colours keep their ratios. Below is the darkest 0.1 % less
+        a margin (at least 0 for unsigned types), above the brightest 0.1 % plus a margin, so that
+        clouds are not saturated; never wider than the bit depth the numbers suggest. Samples that
+        are all equal say nothing, and give that whole depth (of float types, one around them).
+
+    Raises
+    ------
+    RadiometryError
+        Without samples.
+    """
+    if samples.size == 0:
+        raise RadiometryError("no valid pixel to estimate the DN range from; give --range LOW,HIGH")
+    kind = np.dtype(dtype)
+    values = samples.astype(np.float64)
+    low = float(np.quantile(values, 0.001, axis=1).min())
+    high = float(np.quantile(values, 0.999, axis=1).max())
+    margin = 0.05 * (high - low)
+    low, high = low - margin, high + margin
+    if kind.kind in "iu":
+        top = float(np.max(samples))
+        depth = next(b for b in _BIT_DEPTHS if top < 2**b) if top >= 0 else 16
+        ceiling = min(float(2**depth - 1), float(np.iinfo(kind).max))
+        low = np.floor(low) if kind.kind == "i" else max(0.0, float(np.floor(low)))
+        high = min(float(np.ceil(high)), ceiling)
+        if high <= low:
+            low, high = (0.0 if kind.kind == "u" else float(np.iinfo(kind).min)), ceiling
+    elif high <= low:
+        low, high = low - 0.5, high + 0.5
+    return Radiometry(
+        (float(low),) * samples.shape[0], (float(high),) * samples.shape[0], "estimated"
+    )

@@ -1,0 +1,1 @@
+"""Training: stages are data, one loop runs them all."""

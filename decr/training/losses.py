@@ -1,0 +1,69 @@
+"""The loss of every stage, as one function from a batch to a number."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from decr.diffusion.losses import de_losses
+from decr.diffusion.schedule import NoiseSchedule
+from decr.models.reference import CompactReference
+
+
+def charbonnier(a: Tensor, b: Tensor, eps: float = 1e-3) -> Tensor:
+    """Mean of sqrt((a - b)^2 + eps^2): L1 that is smooth at zero."""
+    return ((a - b).square() + eps * eps).sqrt().mean()
+
+
+def edge_difference(a: Tensor, b: Tensor) -> Tensor:
+    """Mean absolute difference of the horizontal and vertical gradients."""
+    d = a - b
+    return d.diff(dim=-1).abs().mean() + d.diff(dim=-2).abs().mean()
+
+
+def restore_loss(reference: nn.Module, cloudy: Tensor, clear: Tensor) -> Tensor:
+    """Charbonnier plus edges, on [0, 1] images; ``cloudy`` and ``clear`` are unit."""
+    y01, x01 = (cloudy + 1) / 2, (clear + 1) / 2
+    # A clamp would kill the gradient where the estimate leaves [0, 1].
+    run = reference.unclamped if isinstance(reference, CompactReference) else reference
+    out = run(y01)
+    return charbonnier(out, x01) + 0.3 * edge_difference(out, x01)
+
+
+def mask_loss(detector: nn.Module, view: Tensor, mask: Tensor) -> Tensor:
+    """Binary cross entropy plus soft Jaccard; ``view`` unit, ``mask`` (N, H, W) bool."""
+    logits = cast(Tensor, detector.logits((view + 1) / 2))[:, 0]  # type: ignore[operator]
+    truth = mask.float()
+    share = torch.sigmoid(logits)
+    overlap = (share * truth).sum()
+    jaccard = 1 - (overlap + 1) / (share.sum() + truth.sum() - overlap + 1)
+    return F.binary_cross_entropy_with_logits(logits, truth) + jaccard
+
+
+def diffusion_loss(
+    kind: str,
+    parts: Mapping[str, nn.Module],
+    schedule: NoiseSchedule,
+    cloudy: Tensor,
+    clear: Tensor,
+    generator: torch.Generator,
+) -> Tensor:
+    """Eq. 7 ("noise"), Eq. 14 ("weight") or Eq. 15 ("joint") on unit images."""
+    n = clear.shape[0]
+    t = torch.randint(0, len(schedule.betas), (n,), generator=generator)
+    noise = torch.randn(clear.shape, generator=generator)
+    t, noise = t.to(clear.device), noise.to(clear.device)
+    wa, prior = None, None
+    if kind != "noise":
+        wa = parts["wa"]
+        with torch.no_grad():
+            prior = 2.0 * parts["reference"]((cloudy + 1) / 2) - 1.0
+    losses = de_losses(parts["cnp"], wa, schedule, clear, cloudy, prior, t, noise)
+    if kind == "weight":
+        assert losses.weight is not None
+        return losses.weight.mean()
+    return losses.total.mean()

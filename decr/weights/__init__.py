@@ -1,0 +1,1 @@
+"""The weights that ship with decr, and their model cards."""

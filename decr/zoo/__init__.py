@@ -1,0 +1,1 @@
+"""Weights: one bundle format, strict loading, and the models that ship with decr."""

@@ -1,0 +1,254 @@
+"""The bundle: one safetensors file that holds networks and everything needed to use them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from decr.diffusion.schedule import NoiseSchedule
+from decr.errors import BundleError
+from decr.models.registry import create
+
+FORMAT = 1
+_KEY = "decr"
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One network of a bundle: its architecture and its size (empty = the published one)."""
+
+    architecture: str
+    size: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """What a bundle says of itself.
+
+    Attributes
+    ----------
+    name
+        Short name.
+    bands
+        Roles of the bands the networks take, in their order.
+    gsd_m
+        Ground sampling distance the networks were trained at, metres.
+    gsd_range_m
+        GSDs seen in training.
+    parts
+        "reference", "cnp", "wa", "detector": whichever the bundle holds.
+    steps, prior_floor
+        Sampling defaults of a DE bundle.
+    ranges
+        DN ranges by dtype that the card declares, for example {"uint8": [0, 255]}; a dtype that is
+        not listed is estimated per scene.
+    licence, provenance
+        For people.
+    """
+
+    name: str
+    bands: tuple[str, ...]
+    gsd_m: float
+    parts: Mapping[str, Part]
+    gsd_range_m: tuple[float, float] = (0.0, 0.0)
+    steps: int = 50
+    prior_floor: float = 0.3
+    train_steps: int = 1000
+    ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    licence: str = ""
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def schedule(self) -> NoiseSchedule:
+        """The full training chain (linear, as published)."""
+        return NoiseSchedule.linear(self.train_steps)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Bundle:
+    """A loaded bundle: its card, its networks (eval mode, float32, CPU) and the file's SHA-256."""
+
+    card: Card
+    networks: Mapping[str, nn.Module]
+    sha256: str
+
+
+def save_bundle(
+    path: Path, card: Card, networks: Mapping[str, nn.Module], dtype: torch.dtype = torch.float16
+) -> None:
+    """Write a bundle; weights are stored as ``dtype``, integer tensors as they are.
+
+    Raises
+    ------
+    BundleError
+        If card and networks name different parts.
+    """
+    if set(card.parts) != set(networks):
+        raise BundleError(f"the card names {sorted(card.parts)}, networks are {sorted(networks)}")
+    tensors: dict[str, Tensor] = {}
+    for part, network in networks.items():
+        for key, value in network.state_dict().items():
+            stored = value.detach().cpu()
+            stored = stored.to(dtype) if stored.is_floating_point() else stored
+            tensors[f"{part}/{key}"] = stored.clone().contiguous()
+    header = {"format": FORMAT, **asdict(card)}
+    save_file(tensors, str(path), metadata={_KEY: json.dumps(header, sort_keys=True)})
+
+
+def read_card(path: Path) -> Card:
+    """The card of a bundle without loading its weights.
+
+    Raises
+    ------
+    BundleError
+        If the file is missing, damaged, no bundle, or of a newer format.
+    """
+    with _opened(path) as file:
+        return _card_from(path, file.metadata())
+
+
+def load_bundle(path: Path) -> Bundle:
+    """Load a bundle strictly: every tensor used, every shape right, every number finite.
+
+    Raises
+    ------
+    BundleError
+        Naming the file and what is wrong with it.
+    """
+    digest = sha256_of(path)
+    with _opened(path) as file:
+        card = _card_from(path, file.metadata())
+        tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    networks: dict[str, nn.Module] = {}
+    for name, part in card.parts.items():
+        prefix = f"{name}/"
+        mine = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+        # First without memory: a card may claim a network far larger than the file.
+        with torch.device("meta"):
+            _check_fit(path, name, _created(path, card, part), mine)
+        network = _created(path, card, part)
+        network.load_state_dict(mine)
+        networks[name] = network.eval().requires_grad_(False)
+    extra = [k for k in tensors if k.split("/", 1)[0] not in card.parts]
+    if extra:
+        raise BundleError(f"{path}: tensor {extra[0]!r} belongs to no part of the card")
+    return Bundle(card, networks, digest)
+
+
+def _created(path: Path, card: Card, part: Part) -> nn.Module:
+    try:
+        return create(part.architecture, len(card.bands), part.size)
+    except BundleError as error:
+        raise BundleError(f"{path}: {error}") from error
+
+
+def _check_fit(path: Path, name: str, network: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+    """Check that tensors fit a network: same keys, same shapes, finite numbers.
+
+    Raises
+    ------
+    BundleError
+        Naming the file, the part and the first tensor that does not fit.
+    """
+    wanted = network.state_dict()
+    for problem, keys in (
+        ("lacks", wanted.keys() - tensors.keys()),
+        ("has unknown", tensors.keys() - wanted.keys()),
+    ):
+        if keys:
+            raise BundleError(
+                f"{path}: part {name!r} {problem} tensor {min(keys)!r} ({len(keys)} in all); the "
+                f"file was made for another network or is incomplete"
+            )
+    for key, value in tensors.items():
+        if value.shape != wanted[key].shape:
+            raise BundleError(
+                f"{path}: tensor {name}/{key} has shape {tuple(value.shape)}, the network needs "
+                f"{tuple(wanted[key].shape)}"
+            )
+        if value.is_floating_point() and not bool(torch.isfinite(value).all()):
+            raise BundleError(f"{path}: tensor {name}/{key} holds NaN or infinite numbers")
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file, hexadecimal.
+
+    Raises
+    ------
+    BundleError
+        If the file cannot be read.
+    """
+    try:
+        with Path(path).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise BundleError(f"{path}: cannot read the weights: {error.strerror}") from error
+
+
+def _opened(path: Path) -> Any:
+    if not Path(path).is_file():
+        raise BundleError(f"{path}: no such weights file; `decr models list` names those shipped")
+    try:
+        return safe_open(str(path), framework="pt")
+    except (SafetensorError, OSError) as error:
+        raise BundleError(
+            f"{path}: not a readable safetensors file ({error}); it may be truncated, download or "
+            f"train it again"
+        ) from error
+
+
+def _card_from(path: Path, metadata: Mapping[str, str] | None) -> Card:
+    if not metadata or _KEY not in metadata:
+        raise BundleError(f"{path}: a safetensors file, but not a decr bundle (no card inside)")
+    try:
+        header = json.loads(metadata[_KEY])
+        if header["format"] != FORMAT:
+            raise BundleError(
+                f"{path}: bundle format {header['format']}, this decr reads {FORMAT}; install a "
+                f"newer decr"
+            )
+        del header["format"]
+        header["parts"] = {
+            k: Part(v["architecture"], v["size"]) for k, v in header["parts"].items()
+        }
+        header["bands"] = tuple(header["bands"])
+        header["gsd_range_m"] = tuple(header["gsd_range_m"])
+        header["ranges"] = {k: (float(v[0]), float(v[1])) for k, v in header["ranges"].items()}
+        card = Card(**header)
+        _check_card(card)
+        return card
+    except BundleError:
+        raise
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
+        raise BundleError(f"{path}: the card inside is damaged ({error})") from error
+
+
+def _check_card(card: Card) -> None:
+    """Refuse values that would only fail later, or ask for endless work; raises ValueError."""
+    checks = (
+        (isinstance(card.name, str), "name"),
+        (0 < len(card.bands) <= 16 and all(isinstance(b, str) for b in card.bands), "bands"),
+        (0 < card.gsd_m < math.inf, "gsd_m"),
+        (
+            len(card.gsd_range_m) == 2 and 0 <= card.gsd_range_m[0] <= card.gsd_range_m[1],
+            "gsd_range_m",
+        ),
+        (isinstance(card.train_steps, int) and 1 < card.train_steps <= 100_000, "train_steps"),
+        (isinstance(card.steps, int) and 1 <= card.steps <= card.train_steps, "steps"),
+        (0 <= card.prior_floor <= 1, "prior_floor"),
+        (all(-math.inf < low < high < math.inf for low, high in card.ranges.values()), "ranges"),
+        (isinstance(card.provenance, Mapping), "provenance"),
+    )
+    for good, key in checks:
+        if not good:
+            raise ValueError(f"{key} is {getattr(card, key)!r}")

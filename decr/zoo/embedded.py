@@ -1,0 +1,41 @@
+"""The bundles that ship inside decr, by name."""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+
+from decr.errors import BundleError
+
+EMBEDDED = {
+    "embedded-rgbn": "embedded_rgbn.safetensors",
+    "embedded-rgb": "embedded_rgb.safetensors",
+    "embedded-detector": "embedded_detector.safetensors",
+}
+"""Name -> file in ``decr.weights``."""
+
+
+def embedded_path(name: str) -> Path:
+    """Where an embedded bundle lies on disk."""
+    return Path(str(resources.files("decr.weights"))) / EMBEDDED[name]
+
+
+def find_bundle(model: str, scene_has_nir: bool) -> Path:
+    """The file of a model: "embedded" picks by the scene's bands, a known name, or a path.
+
+    Raises
+    ------
+    BundleError
+        If neither an embedded name nor an existing file.
+    """
+    if model == "embedded":
+        return embedded_path("embedded-rgbn" if scene_has_nir else "embedded-rgb")
+    if model in EMBEDDED:
+        return embedded_path(model)
+    path = Path(model)
+    if not path.exists():
+        raise BundleError(
+            f"{model}: neither a file nor one of the embedded models "
+            f"({', '.join(('embedded', *EMBEDDED))})"
+        )
+    return path

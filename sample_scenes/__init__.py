@@ -1,0 +1,1 @@
+"""Small synthetic scenes, and the generator that makes them from a seed."""

@@ -1,0 +1,114 @@
+"""Tests of the fused denoiser: whom it trusts, and how far."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from decr.diffusion.fusion import FusedDenoiser, alpha_bar_at, x0_from_eps
+from decr.diffusion.schedule import NoiseSchedule
+
+SCHEDULE = NoiseSchedule.linear()
+SHAPE = (2, 3, 4, 5)
+
+
+def normal(seed: int, shape: tuple[int, ...] = SHAPE) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def fused(weight: float, floor: float = 0.3, **others: object) -> tuple[Tensor, Tensor, Tensor]:
+    """Fused estimate at t = 200, the prior, and the estimate of the noise predictor alone."""
+    x_t, prior, eps = normal(0), normal(1).clamp(-1, 1), normal(2)
+    t = torch.full((2,), 200)
+    denoise = FusedDenoiser(
+        lambda x, t, y: eps,
+        lambda x, t, y, p: torch.full(SHAPE, weight),
+        SCHEDULE,
+        torch.zeros(SHAPE),
+        prior,
+        floor,
+        **others,  # type: ignore[arg-type]
+    )
+    return denoise(x_t, t), prior, x0_from_eps(x_t, eps, float(SCHEDULE.alpha_bar[200]))
+
+
+@pytest.mark.parametrize("weight", [1.0, 1.7, 50.0])
+def test_full_weight_gives_the_prior(weight: float) -> None:
+    out, prior, _ = fused(weight)
+    assert torch.equal(out, prior)
+
+
+@pytest.mark.parametrize("weight", [-3.0, 0.0, 0.3])
+def test_weights_below_the_floor_count_as_the_floor(weight: float) -> None:
+    out, prior, x0 = fused(weight, floor=0.3)
+    torch.testing.assert_close(out, 0.3 * prior + 0.7 * x0)
+
+
+def test_without_a_floor_the_noise_predictor_can_win() -> None:
+    out, _, x0 = fused(-1.0, floor=0.0)
+    assert torch.equal(out, x0)
+
+
+@given(weight=st.floats(-2, 3), floor=st.floats(0, 1))
+def test_fusion_stays_between_its_two_sources(weight: float, floor: float) -> None:
+    out, prior, x0 = fused(weight, floor)
+    low, high = torch.minimum(prior, x0), torch.maximum(prior, x0)
+    assert bool(((out >= low - 1e-6) & (out <= high + 1e-6)).all())
+
+
+def test_watchers_see_unclipped_weights() -> None:
+    seen: list[tuple[int, Tensor, Tensor]] = []
+    fused(-7.0, on_weights=lambda t, eps, w: seen.append((t, eps, w)))
+    ((t, eps, weight),) = seen
+    assert t == 200
+    assert torch.equal(eps, normal(2))
+    assert bool((weight == -7.0).all())
+
+
+def test_networks_get_what_they_were_promised() -> None:
+    cloudy, prior = normal(3), normal(4)
+    got: dict[str, tuple[Tensor, ...]] = {}
+
+    def cnp(*args: Tensor) -> Tensor:
+        got["cnp"] = args
+        return torch.zeros(SHAPE)
+
+    def wa(*args: Tensor) -> Tensor:
+        got["wa"] = args
+        return torch.zeros(SHAPE)
+
+    x_t, t = normal(5), torch.full((2,), 980)
+    FusedDenoiser(cnp, wa, SCHEDULE, cloudy, prior)(x_t, t)
+    assert all(a is b for a, b in zip(got["cnp"], (x_t, t, cloudy), strict=True))
+    assert all(a is b for a, b in zip(got["wa"], (x_t, t, cloudy, prior), strict=True))
+
+
+def test_without_weight_allocator_it_is_plain_diffusion() -> None:
+    x_t, eps = normal(0), normal(1)
+    denoise = FusedDenoiser(lambda x, t, y: eps, None, SCHEDULE, x_t, None)
+    out = denoise(x_t, torch.full((2,), 700))
+    assert torch.equal(out, x0_from_eps(x_t, eps, float(SCHEDULE.alpha_bar[700])))
+
+
+def test_x0_inverts_the_diffusion_and_is_clipped() -> None:
+    x0, eps = normal(0).clamp(-1, 1), normal(1)
+    ab = 0.37
+    x_t = math.sqrt(ab) * x0 + math.sqrt(1 - ab) * eps
+    torch.testing.assert_close(x0_from_eps(x_t, eps, ab), x0, rtol=0, atol=2e-6)
+    assert float(x0_from_eps(torch.full((1,), 9.0), torch.zeros(1), ab)) == 1.0
+    assert float(x0_from_eps(torch.full((1,), -9.0), torch.zeros(1), ab)) == -1.0
+    per_sample = x0_from_eps(x_t, eps, torch.full((2, 1, 1, 1), ab))
+    torch.testing.assert_close(per_sample, x0, rtol=0, atol=2e-6)
+
+
+def test_alpha_bar_of_each_sample() -> None:
+    out = alpha_bar_at(SCHEDULE, torch.tensor([0, 999, 20]))
+    assert out.shape == (3, 1, 1, 1)
+    assert out.dtype == torch.float32
+    np.testing.assert_allclose(out.ravel().numpy(), SCHEDULE.alpha_bar[[0, 999, 20]], rtol=1e-6)

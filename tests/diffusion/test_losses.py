@@ -1,0 +1,119 @@
+"""Tests of the training losses: their values, and which network each of them teaches."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from decr.diffusion.losses import Losses, de_losses, diffuse
+from decr.diffusion.schedule import NoiseSchedule
+
+SCHEDULE = NoiseSchedule.linear()
+SHAPE = (2, 3, 4, 4)
+
+
+class Gain(nn.Module):
+    """The simplest network: its image input times one number."""
+
+    def __init__(self, value: float) -> None:
+        super().__init__()
+        self.value = nn.Parameter(torch.tensor(value))
+
+    def forward(self, x_t: Tensor, *others: Tensor) -> Tensor:
+        return self.value * torch.ones_like(x_t)
+
+
+def images() -> dict[str, Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    draw = {k: torch.randn(SHAPE, generator=generator) for k in ("clear", "cloudy", "prior")}
+    draw = {k: v.mul(0.4).clamp(-1, 1) for k, v in draw.items()}
+    return draw | {"noise": torch.randn(SHAPE, generator=generator), "t": torch.tensor([50, 400])}
+
+
+def losses(cnp: nn.Module, wa: nn.Module | None) -> Losses:
+    i = images()
+    prior = None if wa is None else i["prior"]
+    return de_losses(cnp, wa, SCHEDULE, i["clear"], i["cloudy"], prior, i["t"], i["noise"])
+
+
+def test_diffusion_keeps_signal_and_adds_noise_by_the_schedule() -> None:
+    i = images()
+    x_t = diffuse(SCHEDULE, i["clear"], i["t"], i["noise"])
+    for n, t in enumerate([50, 400]):
+        ab = float(SCHEDULE.alpha_bar[t])
+        wanted = math.sqrt(ab) * i["clear"][n] + math.sqrt(1 - ab) * i["noise"][n]
+        torch.testing.assert_close(x_t[n], wanted)
+
+
+def test_noise_loss_is_the_mean_square_per_sample() -> None:
+    result = losses(Gain(0.25), None)
+    assert result.weight is None
+    wanted = (images()["noise"] - 0.25).square().mean(dim=(1, 2, 3))
+    torch.testing.assert_close(result.noise, wanted)
+    assert result.total is result.noise
+
+
+def test_a_perfect_noise_predictor_and_weight_zero_lose_nothing() -> None:
+    i = images()
+    result = de_losses(
+        lambda x, t, y: i["noise"],
+        lambda x, t, y, p: torch.zeros(SHAPE),
+        SCHEDULE,
+        i["clear"],
+        i["cloudy"],
+        i["prior"],
+        i["t"],
+        i["noise"],
+    )
+    assert result.weight is not None
+    assert float(result.total.max()) < 1e-5
+
+
+@pytest.mark.parametrize("weight", [-2.0, 0.0, 0.1, 1.0, 3.0])
+def test_weights_are_not_clipped_in_training(weight: float) -> None:
+    i = images()
+    result = de_losses(
+        lambda x, t, y: i["noise"],
+        lambda x, t, y, p: torch.full(SHAPE, weight),
+        SCHEDULE,
+        i["clear"],
+        i["cloudy"],
+        i["prior"],
+        i["t"],
+        i["noise"],
+    )
+    # With x0 known exactly, |x - (1 - W) x - W prior| = |W| |x - prior|.
+    wanted = abs(weight) * (i["clear"] - i["prior"]).abs().mean(dim=(1, 2, 3))
+    assert result.weight is not None
+    torch.testing.assert_close(result.weight, wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_each_term_teaches_its_own_network_only() -> None:
+    cnp, wa = Gain(0.2), Gain(0.6)
+    result = losses(cnp, wa)
+    assert result.weight is not None
+    noise = torch.autograd.grad(
+        result.noise.sum(), [cnp.value, wa.value], allow_unused=True, retain_graph=True
+    )
+    weight = torch.autograd.grad(
+        result.weight.sum(), [cnp.value, wa.value], allow_unused=True, retain_graph=True
+    )
+    assert noise[0] is not None
+    assert float(noise[0]) != 0
+    assert noise[1] is None
+    assert weight[0] is None
+    assert weight[1] is not None
+    assert float(weight[1]) != 0
+    total = torch.autograd.grad(result.total.sum(), [cnp.value, wa.value])
+    assert torch.equal(total[0], noise[0])
+    assert torch.equal(total[1], weight[1])
+
+
+def test_the_total_is_the_plain_sum() -> None:
+    result = losses(Gain(0.2), Gain(0.6))
+    assert result.weight is not None
+    assert result.total.shape == (2,)
+    torch.testing.assert_close(result.total, result.noise + result.weight)

@@ -1,0 +1,248 @@
+"""Areas of interest: placement, pixel centres, independence of the window, errors."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import shapely
+from affine import Affine
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rasterio.crs import CRS
+from rasterio.features import geometry_mask
+from rasterio.warp import transform, transform_geom
+from shapely.geometry import MultiPolygon, Polygon, mapping
+
+from decr.errors import ConfigError
+from decr.geo.aoi import Aoi, read_aoi
+from decr.geo.grid import GroundPoint, PixelGrid, Window
+
+UTM = CRS.from_epsg(32650)
+WGS84 = CRS.from_epsg(4326)
+NORTH_UP = Affine(0.5, 0, 500000, 0, -0.5, 4400000)
+ROTATED = Affine(0.4, 0.3, 500000, 0.3, -0.4, 4400000)
+GRID = PixelGrid(200, 300, NORTH_UP, UTM)
+OLD_UTM = {"type": "name", "properties": {"name": "urn:ogc:def:crs:EPSG::32650"}}
+
+
+def ground(polygon: Polygon | MultiPolygon, grid: PixelGrid = GRID) -> dict[str, Any]:
+    """Bring a polygon from pixels to the grid's CRS, as GeoJSON geometry."""
+    t = grid.transform
+
+    def forward(xy: np.ndarray) -> np.ndarray:
+        col, row = xy.T
+        return np.stack([t.a * col + t.b * row + t.c, t.d * col + t.e * row + t.f], axis=1)
+
+    return dict(mapping(shapely.transform(polygon, forward)))
+
+
+def save(path: Path, document: Any) -> Path:
+    path.write_text(json.dumps(document))
+    return path
+
+
+def lonlat(geometry: dict[str, Any]) -> dict[str, Any]:
+    return dict(transform_geom(UTM, WGS84, geometry))
+
+
+BOX = shapely.box(20, 30, 120, 80)  # cols 20-119, rows 30-79
+
+
+@pytest.mark.parametrize("wrap", ["geometry", "feature", "collection", "geometries", "old"])
+def test_kinds_of_geojson(tmp_path: Path, wrap: str) -> None:
+    # Half a pixel of slack: reprojection there and back must not decide.
+    geometry = lonlat(ground(shapely.box(19.7, 29.7, 120.3, 80.3)))
+    feature = {"type": "Feature", "properties": None, "geometry": geometry}
+    empty = {"type": "Feature", "properties": {}, "geometry": None}
+    point = {
+        "type": "Feature",
+        "properties": {},
+        "geometry": {"type": "Point", "coordinates": [0, 0]},
+    }
+    documents = {
+        "geometry": geometry,
+        "feature": feature,
+        "collection": {"type": "FeatureCollection", "features": [empty, feature, point]},
+        "geometries": {"type": "GeometryCollection", "geometries": [geometry]},
+        "old": {**ground(BOX), "crs": OLD_UTM},
+    }
+    aoi = read_aoi(save(tmp_path / "a.geojson", documents[wrap]), GRID)
+    expected = np.zeros((200, 300), dtype=bool)
+    expected[30:80, 20:120] = True
+    np.testing.assert_array_equal(aoi.mask(GRID.window), expected)
+    assert aoi.bounds_window == Window(30, 20, 50, 100)
+    assert pickle.loads(pickle.dumps(aoi)).mask(Window(25, 15, 30, 30)).sum() == 25 * 25
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.data(), st.integers(0, 2**32 - 1))
+def test_mask_does_not_depend_on_the_window(data: st.DataObject, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    # Snapped corners put many pixel centres exactly on edges.
+    corners = rng.integers(-10, 210, (6, 2)) / 2 + 0.5
+    area = shapely.make_valid(Polygon(corners))
+    aoi = Aoi(area, 90, 110)
+    whole = aoi.mask(Window(0, 0, 90, 110))
+    for _ in range(5):
+        row, col = data.draw(st.integers(0, 89)), data.draw(st.integers(0, 109))
+        window = Window(
+            row, col, data.draw(st.integers(1, 90 - row)), data.draw(st.integers(1, 110 - col))
+        )
+        np.testing.assert_array_equal(aoi.mask(window), whole[window.slices()])
+    bounds = aoi.bounds_window
+    inside = np.zeros_like(whole)
+    if bounds is not None:
+        inside[bounds.slices()] = True
+    assert not (whole & ~inside).any()
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.integers(0, 2**32 - 1))
+def test_mask_agrees_with_gdal(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    area = shapely.union_all(
+        [shapely.make_valid(Polygon(rng.uniform(-20, 220, (5, 2)))) for _ in range(2)]
+    )
+    ours = Aoi(area, 150, 200).mask(Window(0, 0, 150, 200))
+    theirs = geometry_mask([area], (150, 200), Affine.identity(), invert=True)
+    # Only centres that lie on an edge may differ, and random edges miss them.
+    assert (ours != theirs).sum() <= 1
+
+
+def test_holes_and_parts() -> None:
+    ring = shapely.box(10, 10, 90, 90) - shapely.box(40, 40, 60, 60)
+    mask = Aoi(MultiPolygon([ring, shapely.box(50, 50, 52, 52)]), 100, 100).mask(
+        Window(0, 0, 100, 100)
+    )
+    assert mask.sum() == 80 * 80 - 20 * 20 + 4
+    assert not mask[45, 45]
+    assert mask[51, 51]
+
+
+def test_rotated_scene(tmp_path: Path) -> None:
+    grid = PixelGrid(200, 300, ROTATED, UTM)
+    path = save(tmp_path / "a.json", {**ground(BOX, grid), "crs": OLD_UTM})
+    # Floating point may move edges by a hair, not across the centres half a pixel away.
+    mask = read_aoi(path, grid).mask(grid.window)
+    assert mask.sum() == 50 * 100
+    assert mask[30:80, 20:120].all()
+
+
+def test_long_edges_follow_the_parallel(tmp_path: Path) -> None:
+    # A parallel of latitude is curved in UTM: sagging by several pixels over half a degree.
+    grid = PixelGrid(4000, 90_000, NORTH_UP, UTM)
+    west, east, south, north = 117.02, 117.5, 39.735, 39.745
+    box = mapping(shapely.box(west, south, east, north))
+    aoi = read_aoi(save(tmp_path / "a.json", box), grid)
+    lon = (west + east) / 2
+    (x,), (y,) = transform(WGS84, UTM, [lon], [south])
+    col, row = round((x - 500000) / 0.5), (4400000 - y) / 0.5
+    column = aoi.mask(Window(0, col, 4000, 1))[:, 0]
+    last = int(np.flatnonzero(column)[-1])
+    assert abs(last + 0.5 - row) <= 1.0
+    # The straight chord between the corners would be off by more.
+    xs, ys = transform(WGS84, UTM, [west, east], [south, south])
+    chord = (4400000 - np.interp(x, xs, ys)) / 0.5
+    assert abs(chord - row) > 20
+
+
+def test_self_crossing_and_height(tmp_path: Path) -> None:
+    bow_tie = {
+        "type": "Polygon",
+        "coordinates": [[[500010, 4399990, 5], [500060, 4399940, 5], [500060, 4399990, 5],
+                         [500010, 4399940, 5], [500010, 4399990, 5]]],
+        "crs": OLD_UTM,
+    }  # fmt: skip
+    mask = read_aoi(save(tmp_path / "a.json", bow_tie), GRID).mask(GRID.window)
+    assert mask.sum() == pytest.approx(5000, abs=110)
+
+
+def test_partly_outside_is_clipped(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.json", {**ground(shapely.box(-50, -50, 10, 5)), "crs": OLD_UTM})
+    aoi = read_aoi(path, GRID)
+    assert aoi.bounds_window == Window(0, 0, 5, 10)
+    assert aoi.mask(GRID.window).sum() == 50
+
+
+def test_large_area_is_quick() -> None:
+    angle = np.linspace(0, 2 * np.pi, 500, endpoint=False)
+    circle = Polygon(np.stack([25000 + 20000 * np.cos(angle), 25000 + 20000 * np.sin(angle)], 1))
+    aoi = Aoi(circle, 50_000, 50_000)
+    assert aoi.mask(Window(24000, 24000, 1536, 1536)).all()
+    assert not aoi.mask(Window(0, 0, 1536, 1536)).any()
+    edge = aoi.mask(Window(24300, 4200, 1536, 1536))
+    assert 0 < edge.mean() < 1
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("not json", "is not GeoJSON"),
+        ("[1, 2]", "is not GeoJSON: it is a list"),
+        ('{"type": "Topology"}', "type 'Topology'"),
+        ('{"type": "FeatureCollection", "features": [3]}', "type None"),
+        ('{"type": "FeatureCollection"}', "broken FeatureCollection"),
+        ('{"type": "Polygon", "coordinates": [[[0, 0], [1]]]}', "broken Polygon"),
+        ('{"type": "Polygon", "coordinates": 7}', "broken Polygon"),
+        ('{"type": "Point", "coordinates": [117, 39]}', "holds no polygon"),
+        ('{"type": "FeatureCollection", "features": []}', "holds no polygon"),
+        ('{"type": "Polygon", "coordinates": [], "crs": {"type": "link"}}', "holds no polygon"),
+    ],
+)
+def test_broken_files(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "a.json"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=message) as caught:
+        read_aoi(path, GRID)
+    assert "a.json" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_absent_file(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot be read: No such file"):
+        read_aoi(tmp_path / "none.json", GRID)
+
+
+def test_unknown_crs_member(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.json", {**ground(BOX), "crs": {"type": "link"}})
+    with pytest.raises(ConfigError, match='"crs" member'):
+        read_aoi(path, GRID)
+    path = save(tmp_path / "a.json", {**ground(BOX), "crs": {"properties": {"name": "Moon-7"}}})
+    with pytest.raises(ConfigError, match="export the area in EPSG:4326"):
+        read_aoi(path, GRID)
+
+
+@pytest.mark.parametrize(
+    "box",
+    [(100, 39, 101, 40), (39, 117, 40, 118), (500000, 4399950, 500050, 4400000)],
+    ids=["elsewhere", "latitude first", "metres"],
+)
+def test_area_elsewhere(tmp_path: Path, box: tuple[float, ...]) -> None:
+    path = save(tmp_path / "a.json", mapping(shapely.box(*box)))
+    with pytest.raises(ConfigError, match="longitude first"):
+        read_aoi(path, GRID)
+
+
+def test_area_that_touches_no_pixel_centre(tmp_path: Path) -> None:
+    speck = {**ground(shapely.box(10.1, 10.1, 10.2, 10.2)), "crs": OLD_UTM}
+    with pytest.raises(ConfigError, match="does not touch"):
+        read_aoi(save(tmp_path / "a.json", speck), GRID)
+
+
+@pytest.mark.parametrize(
+    "grid",
+    [
+        PixelGrid(9, 9, NORTH_UP, None),
+        PixelGrid(9, 9, Affine.identity(), WGS84),
+        PixelGrid(9, 9, Affine.identity(), None, (GroundPoint(0, 0, 1, 1),), UTM),
+    ],
+)
+def test_scene_without_a_map(tmp_path: Path, grid: PixelGrid) -> None:
+    path = save(tmp_path / "a.json", ground(BOX))
+    with pytest.raises(ConfigError, match="scene has no map coordinates"):
+        read_aoi(path, grid)

@@ -1,0 +1,197 @@
+"""Band roles from options, descriptions and colours, and what models get."""
+
+from __future__ import annotations
+
+from itertools import permutations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from decr.errors import BandError
+from decr.geo.bands import ROLES, Bands, bands_of
+
+BGRN = ("blue", "green", "red", "nir")
+NONE4 = (None,) * 4
+
+
+def roles(
+    descriptions: tuple[str | None, ...], colours: tuple[str, ...], override: str | None = None
+) -> tuple[str, ...]:
+    bands, _ = bands_of(descriptions, colours, len(colours), override, "scene.tif")
+    return bands.roles
+
+
+def warning(descriptions: tuple[str | None, ...], colours: tuple[str, ...]) -> str | None:
+    return bands_of(descriptions, colours, len(colours), None, "scene.tif")[1]
+
+
+@pytest.mark.parametrize(
+    ("option", "expected"),
+    [
+        ("b,g,r,n", BGRN),
+        ("Blue, GREEN ,red,nir", BGRN),
+        ("r,g,b,a", ("red", "green", "blue", "alpha")),
+        ("-,p,-,-", ("-", "pan", "-", "-")),
+    ],
+)
+def test_option_wins(option: str, expected: tuple[str, ...]) -> None:
+    descriptions = ("nir", "red", "green", "blue")
+    assert roles(descriptions, ("red", "green", "blue", "alpha"), option) == expected
+    assert bands_of(descriptions, BGRN, 4, option, "scene.tif")[1] is None
+
+
+@pytest.mark.parametrize(
+    ("option", "text"),
+    [
+        ("b,g,r", "names 3 bands but scene.tif has 4"),
+        ("b,g,r,x", "unknown band 'x'"),
+        ("b,g,r,r", "'red' appears twice"),
+        ("-,-,-,-", "no band holds data"),
+        ("a,-,-,-", "no band holds data"),
+        ("", "unknown band ''"),
+    ],
+)
+def test_bad_options(option: str, text: str) -> None:
+    with pytest.raises(BandError, match=text):
+        roles(NONE4, ("gray",) * 4, option)
+
+
+@pytest.mark.parametrize(
+    "descriptions",
+    [
+        ("blue", "green", "red", "nir"),
+        ("B", "G", "R", "N"),
+        ("band blue", "Band Green", "BAND RED", "band nir"),
+        ("Blue", "Green", "Red", "Near Infrared"),
+        ("band 1 (blue)", "band 2 (green)", "band 3 (red)", "band 4 (near-infrared)"),
+        ("B02 blue", "B03 green", "B04 red", "B08 NIR"),
+        ("1: blue", "2: green", "3: red", "4: nir1"),
+    ],
+)
+def test_descriptions(descriptions: tuple[str, ...]) -> None:
+    # The colours lie, as they do in files written by software that defaults to RGB and alpha.
+    assert roles(descriptions, ("red", "green", "blue", "alpha")) == BGRN
+    assert warning(descriptions, ("red", "green", "blue", "alpha")) is None
+
+
+@given(st.permutations(BGRN))
+def test_any_described_order(order: list[str]) -> None:
+    assert roles(tuple(order), ("gray", "undefined", "undefined", "undefined")) == tuple(order)
+
+
+def test_extra_described_bands_pass_through() -> None:
+    descriptions = ("coastal", "blue", "green", "yellow", "red", "red edge", "nir1", "nir2")
+    colours = ("gray", *("undefined",) * 7)
+    assert roles(descriptions, colours) == ("-", "blue", "green", "-", "red", "-", "nir", "-")
+    text = warning(descriptions, colours)
+    assert text is not None
+    assert "1 (coastal)" in text
+    assert "6 (red edge)" in text
+
+
+def test_partial_descriptions_are_filled_from_colours() -> None:
+    assert roles((None, None, None, "nir"), ("red", "green", "blue", "undefined")) == (
+        "red", "green", "blue", "nir",
+    )  # fmt: skip
+    assert roles(("blue", "green", "red", None), ("gray", *("undefined",) * 3)) == BGRN
+    assert roles(("blue", "green", "red", None), ("gray", "undefined", "undefined", "alpha")) == (
+        "blue", "green", "red", "alpha",
+    )  # fmt: skip
+    with pytest.raises(BandError, match="cannot tell"):
+        roles((None, None, None, "nir"), ("gray", *("undefined",) * 3))
+
+
+@pytest.mark.parametrize(
+    ("colours", "expected"),
+    [
+        (("red", "green", "blue"), ("red", "green", "blue")),
+        (("red", "green", "blue", "alpha"), ("red", "green", "blue", "alpha")),
+        (("blue", "green", "red", "undefined"), BGRN),
+        (("blue", "green", "red", "nir"), BGRN),
+        (("undefined", "red", "green", "blue", "alpha"), ("nir", "red", "green", "blue", "alpha")),
+        (("gray",), ("pan",)),
+        (("undefined",), ("pan",)),
+        (("pan",), ("pan",)),
+        (("gray", "alpha"), ("pan", "alpha")),
+    ],
+)
+def test_colours(colours: tuple[str, ...], expected: tuple[str, ...]) -> None:
+    nothing = (None,) * len(colours)
+    assert roles(nothing, colours) == expected
+    assert warning(nothing, colours) is None
+
+
+@pytest.mark.parametrize(
+    ("count", "expected", "option"),
+    [(3, ("red", "green", "blue"), "--bands r,g,b"), (4, BGRN, "--bands b,g,r,n")],
+)
+def test_guesses_warn(count: int, expected: tuple[str, ...], option: str) -> None:
+    colours = ("gray", *("undefined",) * (count - 1))
+    meaningless = tuple(f"Band {i}" for i in range(1, count + 1))
+    for descriptions in ((None,) * count, meaningless):
+        assert roles(descriptions, colours) == expected
+        text = warning(descriptions, colours)
+        assert text is not None
+        assert option in text
+        assert "scene.tif" in text
+
+
+@pytest.mark.parametrize(
+    "colours",
+    [
+        ("gray", "undefined"),
+        ("red", "green"),
+        ("palette",),
+        ("gray", *("undefined",) * 4),
+        ("red", "green", "blue", "undefined", "undefined"),
+        ("cyan", "magenta", "yellow", "black"),
+        ("hue", "saturation", "lightness"),
+    ],
+)
+def test_unclear_bands(colours: tuple[str, ...]) -> None:
+    with pytest.raises(BandError, match=r"scene\.tif: cannot tell.*--bands") as caught:
+        roles((None,) * len(colours), colours)
+    assert ", ".join(colours) in str(caught.value)
+    # The example in the message must itself work.
+    example = str(caught.value).split("--bands ")[1].split()[0]
+    assert len(roles((None,) * len(colours), colours, example)) == len(colours)
+
+
+def test_doubled_roles() -> None:
+    with pytest.raises(BandError, match="'nir' appears twice"):
+        roles(("nir", "NIR1", "red"), ("gray", "undefined", "undefined"))
+    with pytest.raises(BandError, match="'red' appears twice"):
+        roles((None,) * 3, ("red", "red", "blue"))
+    with pytest.raises(BandError, match="unknown band role"):
+        Bands(("teal",))
+
+
+def test_model_map() -> None:
+    scene = Bands(("-", "red", "green", "blue", "nir", "alpha"))
+    assert scene.model_map(BGRN) == (3, 2, 1, 4)
+    assert scene.model_map(("red", "green", "blue")) == (1, 2, 3)
+    assert scene.data_indices == (1, 2, 3, 4)
+    assert scene.data_roles == ("red", "green", "blue", "nir")
+    assert scene.alpha_index == 5
+    assert scene.count == 6
+
+
+def test_pan_feeds_every_band() -> None:
+    assert Bands(("pan",)).model_map(BGRN) == (0, 0, 0, 0)
+    assert Bands(("alpha", "pan")).model_map(("red", "green", "blue")) == (1, 1, 1)
+    assert Bands(("pan",)).alpha_index is None
+    with pytest.raises(BandError):
+        Bands(("pan", "red", "green")).model_map(("red", "green", "blue"))
+
+
+def test_missing_band() -> None:
+    text = r"scene has 3 bands \(red, green, blue\) but the model needs 4 \(blue, green, red, nir\)"
+    with pytest.raises(BandError, match=text):
+        Bands(("red", "green", "blue")).model_map(BGRN)
+
+
+def test_every_order_of_roles_maps_back() -> None:
+    for order in permutations(ROLES[:4]):
+        mapped = Bands(order).model_map(BGRN)
+        assert tuple(order[i] for i in mapped) == BGRN

@@ -1,0 +1,301 @@
+"""How to compute each kind of vector file with our networks, and compare it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from decr.diffusion.fusion import FusedDenoiser
+from decr.diffusion.losses import de_losses
+from decr.diffusion.samplers import Step, ddim
+from decr.diffusion.schedule import NoiseSchedule
+from decr.models.cloudnet import CloudNet, keras_names, state_dict_from_keras
+from decr.models.cnp import CNP, build_cnp
+from decr.models.memorynet import MemoryNet
+from decr.models.msda import MSDA, MSDADiscriminator
+from decr.models.wa import WA, build_wa
+from tests.golden.vectors import (
+    Array,
+    Arrays,
+    Check,
+    VectorFile,
+    checksum,
+    compare,
+    fill_all,
+    params_checksum,
+    statistics,
+)
+
+NETWORK, SAMPLER, SCHEDULE, LOSS, GRADIENT = 1e-5, 1e-4, 1e-12, 1e-6, 1e-4
+"""Tolerances on a CPU in float32; those of the schedule and of gradient norms are relative."""
+
+WA_PREFIX = "sjlnet."
+"""Published checkpoints hold CNP and WA in one file, the latter under this prefix."""
+
+GIVEN = ("x_T",)
+"""Arrays of a file that are inputs."""
+
+REFERENCES: dict[str, Callable[[int], nn.Module]] = {"memorynet": MemoryNet, "msda": MSDA}
+
+
+def floating_shapes(module: nn.Module) -> dict[str, tuple[int, ...]]:
+    """Shapes of all floating tensors of a state dict, aliases included."""
+    state = module.state_dict()
+    return {key: tuple(t.shape) for key, t in state.items() if t.is_floating_point()}
+
+
+def load(module: nn.Module, params: Mapping[str, Array]) -> None:
+    """Load floating tensors strictly; counters keep their zeros."""
+    counters = {k: v for k, v in module.state_dict().items() if not v.is_floating_point()}
+    module.load_state_dict(counters | {k: torch.from_numpy(v) for k, v in params.items()})
+
+
+@lru_cache(maxsize=3)  # filling is half of the time; several files share a seed
+def de_networks(bands: int, seed: int, gain: float) -> tuple[CNP, WA, int]:
+    """CNP and WA filled as one checkpoint, and its checksum."""
+    cnp, wa = build_cnp(bands).eval(), build_wa(bands).eval()
+    cnp_params = fill_all(floating_shapes(cnp.unet), seed, gain)
+    wa_shapes = {WA_PREFIX + key: shape for key, shape in floating_shapes(wa.unet).items()}
+    wa_params = fill_all(wa_shapes, seed, gain)
+    load(cnp.unet, cnp_params)
+    load(wa.unet, {key.removeprefix(WA_PREFIX): value for key, value in wa_params.items()})
+    return cnp, wa, params_checksum(cnp_params | wa_params)
+
+
+def filled(module: nn.Module, seed: int, gain: float) -> int:
+    """Fill a network; return the checksum of what it was filled with."""
+    params = fill_all(floating_shapes(module), seed, gain)
+    load(module, params)
+    return params_checksum(params)
+
+
+def _de(file: VectorFile) -> tuple[CNP, WA, int]:
+    return de_networks(file.meta["bands"], file.meta["seed"], file.meta["gain"])
+
+
+def _tensors(file: VectorFile) -> dict[str, Tensor]:
+    return {name: torch.from_numpy(array) for name, array in file.inputs().items()}
+
+
+def _same_checksum(file: VectorFile, name: str, got: int, wanted: int) -> list[Check]:
+    """Nothing where the checksums agree: only trouble is worth a line."""
+    if got == wanted:
+        return []
+    return [Check(file.path.name, name, note=f"checksum {got} instead of {wanted}")]
+
+
+def _inputs_agree(file: VectorFile) -> list[Check]:
+    inputs, checks = file.inputs(), []
+    for name, wanted in file.meta.get("input_crc32", {}).items():
+        checks += _same_checksum(file, f"input {name}", checksum([inputs[name]]), wanted)
+    return checks
+
+
+def _outputs(file: VectorFile, got: Arrays, tolerance: float) -> list[Check]:
+    """Compare full outputs with what the file keeps of them: a subset and statistics."""
+    checks, name = [], file.path.name
+    for output, wanted in file.arrays.items():
+        if output in GIVEN:
+            continue
+        base = output.removesuffix("__stats")
+        if base not in got:
+            checks.append(Check(name, output, note="not computed"))
+        elif output.endswith("__stats"):
+            checks.append(compare(name, output, statistics(got[base]), wanted, tolerance))
+        else:
+            step = file.stride(base)
+            part = got[base][..., ::step, ::step] if step > 1 else got[base]
+            checks.append(compare(name, output, part, wanted, tolerance))
+    return checks
+
+
+def _finish(file: VectorFile, crc: int, got: Arrays, tolerance: float = NETWORK) -> list[Check]:
+    checks = _inputs_agree(file)
+    checks += _same_checksum(file, "parameters", crc, file.meta["params_crc32"])
+    return checks + _outputs(file, got, tolerance)
+
+
+def run_cnp(file: VectorFile) -> list[Check]:
+    """Run the noise predictor once."""
+    cnp, _, crc = _de(file)
+    x = _tensors(file)
+    with torch.no_grad():
+        eps = cnp(x["x_t"], x["t"], x["y"])
+    return _finish(file, crc, {"eps": eps.numpy()})
+
+
+def run_wa(file: VectorFile) -> list[Check]:
+    """Run weight allocation once, unclipped."""
+    _, wa, crc = _de(file)
+    x = _tensors(file)
+    with torch.no_grad():
+        w = wa(x["x_t"], x["t"], x["y"], x["x0E"])
+    return _finish(file, crc, {"w": w.numpy()})
+
+
+def run_memorynet(file: VectorFile) -> list[Check]:
+    """Compute three unclamped stages and the clamped image."""
+    net = MemoryNet(file.meta["bands"]).eval()
+    crc = filled(net, file.meta["seed"], file.meta["gain"])
+    y = _tensors(file)["y"]
+    with torch.no_grad():
+        third, second, first = net.stages(y)
+        got = {"stage3": third, "stage2": second, "stage1": first, "out": net(y)}
+    return _finish(file, crc, {key: value.numpy() for key, value in got.items()})
+
+
+def run_msda(file: VectorFile) -> list[Check]:
+    """Run the generator."""
+    net = MSDA(file.meta["bands"]).eval()
+    crc = filled(net, file.meta["seed"], file.meta["gain"])
+    with torch.no_grad():
+        out = net(_tensors(file)["y"])
+    return _finish(file, crc, {"out": out.numpy()})
+
+
+def run_msda_dis(file: VectorFile) -> list[Check]:
+    """Run the discriminator in training mode, first call, hence one power iteration."""
+    net = MSDADiscriminator(file.meta["bands"]).train()
+    crc = filled(net, file.meta["seed"], file.meta["gain"])
+    with torch.no_grad():
+        score = net(_tensors(file)["y"])
+    return _finish(file, crc, {"score": score.numpy()})
+
+
+def run_cloudnet(file: VectorFile) -> list[Check]:
+    """Run the cloud detector, from Keras arrays and a channels-last image."""
+    net = CloudNet(file.meta["bands"]).eval()
+    ours = floating_shapes(net)
+    shapes: dict[str, tuple[int, ...]] = {}
+    for key, name in keras_names().items():
+        shape = ours[name]
+        shapes[key] = tuple(shape[axis] for axis in (2, 3, 1, 0)) if len(shape) == 4 else shape
+    params = fill_all(shapes, file.meta["seed"], file.meta["gain"])
+    net.load_state_dict(state_dict_from_keras(params))
+    with torch.no_grad():
+        prob = net(_tensors(file)["y"].movedim(-1, 1)).movedim(1, -1)
+    return _finish(file, params_checksum(params), {"prob": prob.numpy()})
+
+
+def _reference(file: VectorFile) -> tuple[nn.Module, list[Check]]:
+    net = REFERENCES[file.meta["reference"]](file.meta["bands"]).eval()
+    crc = filled(net, file.meta["seed"], file.meta["reference_gain"])
+    wanted = file.meta["reference_params_crc32"]
+    return net, _same_checksum(file, "reference parameters", crc, wanted)
+
+
+def run_sampler(file: VectorFile) -> list[Check]:
+    """Run the whole DE sampler, from x_T to the image, every step compared."""
+    cnp, wa, crc = _de(file)
+    reference, checks = _reference(file)
+    previous = _tensors(file)["previous"]
+    schedule = NoiseSchedule.linear()
+    steps = re.fullmatch(r"ddim(\d+)", file.meta["respacing"])
+    floor, ceiling = file.meta["w_clip"]
+    if steps is None or file.meta["eta"] != 0 or ceiling != 1:
+        return [Check(file.path.name, "all", note="lacking: only ddimN with eta 0 and W up to 1")]
+    raw: list[tuple[int, Tensor, Tensor]] = []
+    done: list[Step] = []
+    with torch.no_grad():
+        x0_prior = 2.0 * reference(previous) - 1.0
+        denoise = FusedDenoiser(
+            cnp,
+            wa,
+            schedule,
+            2.0 * previous - 1.0,
+            x0_prior,
+            prior_floor=floor,
+            on_weights=lambda t, eps, w: raw.append((t, eps, w)),
+        )
+        x_T = torch.from_numpy(file.arrays["x_T"])
+        ddim(denoise, x_T, schedule.respaced(int(steps[1])), on_step=done.append)
+    got: Arrays = {"x0E": x0_prior.numpy()}
+    for i, ((t, eps, w), step) in enumerate(zip(raw, done, strict=True)):
+        got |= {f"s{i}_t": np.array([t]), f"s{i}_eps": eps.numpy(), f"s{i}_w": w.numpy()}
+        got |= {f"s{i}_x0": step.x0.numpy(), f"s{i}_x": step.x_prev.numpy()}
+    return checks + _finish(file, crc, got, SAMPLER)
+
+
+def run_train_loss(file: VectorFile) -> list[Check]:
+    """Compute per-sample losses and the norms of some gradients of their mean."""
+    cnp, wa, crc = _de(file)
+    reference, checks = _reference(file)
+    x = _tensors(file)
+    with torch.no_grad():
+        x0_prior = 2.0 * reference(x["previous"]) - 1.0
+    t, cloudy = torch.tensor(file.meta["t"]), 2.0 * x["previous"] - 1.0
+    losses = de_losses(cnp, wa, NoiseSchedule.linear(), x["label"], cloudy, x0_prior, t, x["noise"])
+    assert losses.weight is not None
+    params = dict(cnp.unet.named_parameters())
+    params |= {WA_PREFIX + key: p for key, p in wa.unet.named_parameters()}
+    keys = [str(key) for key in file.arrays["grad_keys"]]
+    gradients = torch.autograd.grad(losses.total.mean(), [params[key] for key in keys])
+    norms = np.array([float(g.double().norm()) for g in gradients])
+    name, wanted = file.path.name, file.arrays
+    checks += _inputs_agree(file)
+    checks += _same_checksum(file, "parameters", crc, file.meta["params_crc32"])
+    parts = {"loss": losses.total, "mse_noise": losses.noise, "l1_fused": losses.weight}
+    for part, value in parts.items():
+        checks.append(compare(name, part, value.detach().numpy(), wanted[part], LOSS))
+    checks.append(compare(name, "grad_norms", norms, wanted["grad_norms"], GRADIENT, True))
+    return checks
+
+
+def run_schedule(file: VectorFile) -> list[Check]:
+    """Compute the coefficients of the full and of every respaced chain, in float64."""
+    checks = []
+    chains: dict[str, dict[str, Any]] = {}
+    for key, wanted in file.arrays.items():
+        chain, _, quantity = key.partition("_")
+        if chain not in chains:
+            full = NoiseSchedule.linear()
+            kept = full if chain == "full" else full.respaced(int(chain.removeprefix("ddim")))
+            of_x0, of_x_t = kept.posterior_mean_coefficients()
+            chains[chain] = {
+                "timesteps": kept.timesteps,
+                "betas": kept.betas,
+                "alphas_cumprod": kept.alpha_bar,
+                "posterior_variance": kept.posterior_variance(),
+                "posterior_log_variance_clipped": kept.posterior_log_variance_clipped(),
+                "posterior_mean_coef1": of_x0,
+                "posterior_mean_coef2": of_x_t,
+            }
+        got = np.asarray(chains[chain][quantity])
+        checks.append(compare(file.path.name, key, got, wanted, SCHEDULE, relative=True))
+    return checks
+
+
+RUNNERS: dict[str, Callable[[VectorFile], list[Check]]] = {
+    "cnp": run_cnp,
+    "wa": run_wa,
+    "memorynet": run_memorynet,
+    "msda": run_msda,
+    "msda_dis": run_msda_dis,
+    "cloudnet": run_cloudnet,
+    "de_sampler": run_sampler,
+    "de_training_loss": run_train_loss,
+    "schedule": run_schedule,
+}
+"""By the "model" of a file; what is not here is reported as lacking."""
+
+
+def run_file(path: Path) -> list[Check]:
+    """Check one file; what cannot be checked gives one failed line that says why."""
+    try:
+        file = VectorFile.read(path)
+        model = file.model
+    except (OSError, ValueError, KeyError) as error:
+        return [Check(path.name, "file", note=f"not a vector file: {error}")]
+    if model not in RUNNERS:
+        return [Check(path.name, "all", note=f"lacking: no {model} here")]
+    try:
+        return RUNNERS[model](file) or [Check(path.name, "all", note="holds no output")]
+    except Exception as error:  # one broken file must not hide the others
+        return [Check(path.name, "all", note=f"{type(error).__name__}: {error}")]

@@ -1,0 +1,107 @@
+"""The published networks' vectors, and the runner that checks them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.golden.__main__ import main
+from tests.golden.runners import RUNNERS, run_file
+from tests.golden.vectors import Check, compare, fill, uniform
+
+FILES = (
+    # In an order that fills each pair of CNP and WA once.
+    "cnp_3b_64x64",
+    "wa_3b_64x64",
+    "sampler_memorynet_3b_32x32",
+    "train_loss_3b_32x32",
+    "cnp_4b_64x64",
+    "wa_4b_64x64",
+    "sampler_msda_4b_32x32",
+    "cnp_3b_256x256",
+    "memorynet_3b_64x64",
+    "memorynet_4b_64x64",
+    "msda_3b_64x64",
+    "msda_4b_64x64",
+    "msda_dis_3b_128x128",
+    "cloudnet_4b_64x64",
+    "schedule",
+)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_vectors(shared: Path, name: str) -> None:
+    path = shared / "reference" / "golden" / f"{name}.npz"
+    if not path.is_file():
+        pytest.skip(f"real data absent: no file {path}")
+    checks = run_file(path)
+    assert checks
+    assert [check for check in checks if not check.ok] == []
+
+
+def test_fill_is_a_pure_function_of_key_index_and_seed() -> None:
+    whole = uniform("a.weight", (3, 4), 7)
+    assert whole.min() >= -1.0
+    assert whole.max() < 1.0
+    assert np.array_equal(uniform("a.weight", (6,), 7), whole.ravel()[:6])
+    assert not np.array_equal(uniform("a.weight", (3, 4), 8), whole)
+    assert not np.array_equal(uniform("b.weight", (3, 4), 7), whole)
+
+
+@pytest.mark.parametrize(
+    ("key", "shape", "low", "high"),
+    [
+        ("coefficient", (3, 2), 0.75, 1.25),
+        ("dense/kernel", (3, 1), -1.0, 1.0),
+        ("conv.weight", (4, 3), -1.0, 1.0),
+        ("norm.running_var", (8,), 0.5, 1.5),
+        ("act.weight", (1,), 0.25, 0.25),
+        ("norm.weight", (8,), 0.5, 1.0),
+        ("norm.bias", (8,), -0.1, 0.1),
+    ],
+)
+def test_fill_rules(key: str, shape: tuple[int, ...], low: float, high: float) -> None:
+    values = fill(key, shape, 3)
+    assert values.dtype == np.float32
+    assert values.shape == shape
+    assert values.min() >= low
+    assert values.max() <= high
+
+
+def test_compare_fails_on_nan_and_on_wrong_shape() -> None:
+    zeros = np.zeros(3)
+    assert compare("f", "o", zeros, zeros, 1e-5).ok
+    assert not compare("f", "o", np.array([0.0, np.nan, 0.0]), zeros, 1e-5).ok
+    assert not compare("f", "o", zeros[:2], zeros, 1e-5).ok
+    assert not Check("f", "o", 0.0, 0.0, 1.0, note="lacking").ok
+
+
+def test_runner_names_what_is_lacking_and_fails(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    np.savez(tmp_path / "x.npz", meta=np.array('{"model": "telepathy"}'))
+    (tmp_path / "y.npz").write_bytes(b"not an archive")
+    assert "telepathy" not in RUNNERS
+    assert main([str(tmp_path)]) == 1
+    printed = capsys.readouterr().out
+    assert "lacking: no telepathy here" in printed
+    assert "lacking: x.npz" in printed
+    assert "failed: y.npz" in printed
+
+
+def test_runner_fails_on_a_wrong_value_and_on_an_unknown_output(tmp_path: Path) -> None:
+    betas = np.linspace(1e-4, 2e-2, 1000)
+    meta = np.array('{"model": "schedule"}')
+    np.savez(tmp_path / "good.npz", meta=meta, full_betas=betas)
+    np.savez(tmp_path / "bad.npz", meta=meta, full_betas=betas * 1.001)
+    np.savez(tmp_path / "odd.npz", meta=meta, full_smell=betas)
+    assert [c.ok for c in run_file(tmp_path / "good.npz")] == [True]
+    assert [c.ok for c in run_file(tmp_path / "bad.npz")] == [False]
+    assert [c.ok for c in run_file(tmp_path / "odd.npz")] == [False]
+
+
+def test_runner_fails_without_files(tmp_path: Path) -> None:
+    assert main([str(tmp_path)]) == 1
+    assert main([str(tmp_path / "absent")]) == 2

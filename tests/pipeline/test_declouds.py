@@ -1,0 +1,206 @@
+"""Whole runs: what changes and what does not, whatever the batch, the area or an interruption."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from rasterio.warp import transform_geom
+
+from decr.config import DecloudConfig
+from decr.errors import DecrError, DecrWarning, OutputError
+from decr.geo.aoi import read_aoi
+from decr.geo.scene import open_scene
+from decr.pipeline import restore
+from decr.pipeline.declouds import declouds, plan_scene
+from decr.predictor import Restorer
+from tests.pipeline.scenes import GRID, cloudy_pixels, darker, read, same, write_scene
+
+FAST: dict[str, Any] = {"detector": "threshold", "tile_px": 64, "overlap_px": 16}
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Path:
+    return write_scene(tmp_path / "scene.tif", cloudy_pixels(700, 900))
+
+
+def test_only_cloudy_pixels_change(scene: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.tif"
+    result = declouds(scene, out, DecloudConfig(**FAST), restorer=darker())
+    before, after = read(scene), read(out)
+    differ = (before != after).any(axis=0)
+    assert result.changed_px == differ.sum() > 0
+    # Clouds, grown by margin and feather (28 m = 56 px) and one detection cell, hold every change.
+    near = np.zeros(differ.shape, bool)
+    cloudy = (before[0] == 1900)
+    for row, col in np.argwhere(cloudy[::8, ::8]) * 8:
+        near[max(0, row - 90) : row + 90, max(0, col - 90) : col + 90] = True
+    assert not differ[~near].any()
+    assert differ[cloudy].all()
+    assert result.copied > 0
+
+
+def test_batch_size_does_not_matter(scene: Path, tmp_path: Path) -> None:
+    outputs = []
+    for batch in (1, 3, 4):
+        out = tmp_path / f"{batch}.tif"
+        declouds(scene, out, DecloudConfig(**FAST, batch=batch), restorer=darker())
+        outputs.append(out.read_bytes())
+    assert outputs[0] == outputs[1] == outputs[2]
+
+
+def test_an_area_gives_the_same_pixels_as_the_whole(scene: Path, tmp_path: Path) -> None:
+    whole, part = tmp_path / "whole.tif", tmp_path / "part.tif"
+    corners = [GRID @ point for point in ((100, 50), (520, 90), (610, 500), (60, 430), (100, 50))]
+    area = {"type": "Polygon", "coordinates": [[list(c) for c in corners]]}
+    geojson = tmp_path / "aoi.geojson"
+    geojson.write_text(json.dumps(transform_geom("EPSG:32650", "EPSG:4326", area, precision=12)))
+    declouds(scene, whole, DecloudConfig(**FAST), restorer=darker())
+    result = declouds(scene, part, DecloudConfig(**FAST, aoi=geojson), restorer=darker())
+    source, full, cut = read(scene), read(whole), read(part)
+    grid = open_scene(scene).grid
+    inside = read_aoi(geojson, grid).mask(grid.window)
+    assert 0.2 < inside.mean() < 0.4
+    np.testing.assert_array_equal(cut[:, ~inside], source[:, ~inside])
+    np.testing.assert_array_equal(cut[:, inside], full[:, inside])
+    assert 0 < result.changed_px < (source != full).any(axis=0).sum()
+
+
+class _Stop(Exception):
+    """Stands for a process that dies."""
+
+
+@pytest.mark.parametrize("after", [1, 5, 15])
+def test_an_interrupted_run_goes_on_to_the_same_bytes(
+    scene: Path, tmp_path: Path, after: int
+) -> None:
+    config = DecloudConfig(**FAST)
+    whole, out = tmp_path / "whole.tif", tmp_path / "out.tif"
+    declouds(scene, whole, config, restorer=darker())
+    plain, calls = darker(), 0
+
+    def dying(tiles: Any, corners: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls > after:
+            raise _Stop
+        return plain.restore(tiles, corners)
+
+    broken = Restorer("darker", "1", plain.bands, None, {}, {}, dying)
+    with pytest.raises(_Stop):
+        declouds(scene, out, config, restorer=broken)
+    assert not out.exists()
+    result = declouds(scene, out, config, restorer=darker())
+    assert out.read_bytes() == whole.read_bytes()
+    assert result.resumed
+    assert not list(tmp_path.glob("*.decr-work"))
+
+
+def test_another_job_does_not_inherit_old_work(scene: Path, tmp_path: Path) -> None:
+    out, fresh = tmp_path / "out.tif", tmp_path / "fresh.tif"
+
+    def dies(tiles: Any, corners: Any) -> Any:
+        raise _Stop
+
+    with pytest.raises(_Stop):
+        declouds(scene, out, DecloudConfig(**FAST, threshold=0.9),
+                 restorer=Restorer("x", "1", darker().bands, None, {}, {}, dies))
+    declouds(scene, out, DecloudConfig(**FAST), restorer=darker())
+    declouds(scene, fresh, DecloudConfig(**FAST), restorer=darker())
+    assert out.read_bytes() == fresh.read_bytes()
+
+
+def test_a_torn_journal_line_is_ignored(scene: Path, tmp_path: Path) -> None:
+    out, whole = tmp_path / "out.tif", tmp_path / "whole.tif"
+    config = DecloudConfig(**FAST)
+    declouds(scene, whole, config, restorer=darker())
+    real = restore.patches_of
+
+    def dies(job: Any) -> Any:
+        journal = job.work.path / "journal.jsonl"
+        text = journal.read_text()
+        journal.write_text(text + text.splitlines()[-1][:25])
+        raise _Stop
+
+    restore.patches_of = dies  # type: ignore[assignment]
+    try:
+        with pytest.raises(_Stop):
+            declouds(scene, out, config, restorer=darker())
+    finally:
+        restore.patches_of = real
+    declouds(scene, out, config, restorer=darker())
+    assert out.read_bytes() == whole.read_bytes()
+
+
+def test_a_users_mask_decides(scene: Path, tmp_path: Path) -> None:
+    mask = np.zeros((1, 700, 900), "uint8")
+    mask[0, 300:340, 600:660] = 1
+    mask_path = write_scene(tmp_path / "mask.tif", mask, names=None)
+    out = tmp_path / "out.tif"
+    config = DecloudConfig(**FAST, cloud_mask=mask_path, margin_m=0, feather_m=0)
+    result = declouds(scene, out, config, restorer=darker())
+    differ = (read(scene) != read(out)).any(axis=0)
+    assert differ[300:340, 600:660].all()
+    rows, cols = np.nonzero(differ)
+    # One detection cell of slack at most: 8 px at 0.5 m.
+    assert rows.min() >= 300 - 8
+    assert rows.max() < 340 + 8
+    assert cols.min() >= 600 - 8
+    assert cols.max() < 660 + 8
+    assert result.ccp_before == pytest.approx(40 * 60 / (700 * 900), rel=0.3)
+
+
+def test_model_gsd_changes_through_a_coarser_grid(scene: Path, tmp_path: Path) -> None:
+    out, identity = tmp_path / "out.tif", tmp_path / "same.tif"
+    config = DecloudConfig(**FAST, gsd="model", full=True)
+    declouds(scene, identity, config, restorer=same(gsd_m=1.0))
+    np.testing.assert_array_equal(read(identity), read(scene))
+    declouds(scene, out, config, restorer=darker(gsd_m=1.0))
+    before, after = read(scene).astype(float), read(out).astype(float)
+    assert (after != before).mean() > 0.9
+    # Detail finer than the model's pixel survives: the change itself is smooth at block borders.
+    change = after - before
+    assert np.abs(np.diff(change, axis=2)).mean() < 0.2 * np.abs(np.diff(before, axis=2)).mean()
+
+
+def test_gsd_far_from_the_models_is_said(scene: Path, tmp_path: Path) -> None:
+    with pytest.warns(DecrWarning, match="trained at 2 m"):
+        declouds(scene, tmp_path / "o.tif", DecloudConfig(**FAST), restorer=same(gsd_m=2.0))
+
+
+def test_panchromatic_scene_feeds_every_model_band(tmp_path: Path) -> None:
+    path = write_scene(tmp_path / "pan.tif", cloudy_pixels(200, 300)[:1], names=None)
+    declouds(path, tmp_path / "o.tif", DecloudConfig(**FAST, full=True),
+             restorer=darker(("red", "green", "blue")))
+    assert (read(path) != read(tmp_path / "o.tif")).mean() > 0.9
+
+
+def test_restored_pixels_never_become_nodata(tmp_path: Path) -> None:
+    pixels = cloudy_pixels(150, 150)
+    path = write_scene(tmp_path / "in.tif", pixels, nodata=0)
+    black = Restorer("black", "1", darker().bands, None, {}, {}, lambda t, c: t * 0 - 1.0)
+    declouds(path, tmp_path / "o.tif", DecloudConfig(**FAST, full=True, dn_range=(0, 2047)),
+             restorer=black)
+    assert (read(tmp_path / "o.tif") == 1).all()
+
+
+def test_plan_counts_every_tile_and_writes_nothing(tmp_path: Path) -> None:
+    path = write_scene(tmp_path / "in.tif", cloudy_pixels(700, 900))
+    config = DecloudConfig(**FAST, model=str(tmp_path / "absent.safetensors"))
+    with pytest.raises(DecrError, match="absent"):
+        plan_scene(str(path), config)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["in.tif"]
+
+
+@pytest.mark.parametrize("case", ["exists", "folder", "no folder", "input"])
+def test_targets_that_cannot_be(scene: Path, tmp_path: Path, case: str) -> None:
+    out = {"exists": tmp_path / "old.tif", "folder": tmp_path, "input": scene,
+           "no folder": tmp_path / "nowhere" / "o.tif"}[case]
+    (tmp_path / "old.tif").write_text("old")
+    with pytest.raises(OutputError) as error:
+        declouds(scene, out, DecloudConfig(**FAST), restorer=same())
+    assert str(out) in str(error.value)
+    assert (tmp_path / "old.tif").read_text() == "old"

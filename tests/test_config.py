@@ -1,0 +1,69 @@
+"""Tests of decr.config: bad values are refused when the options are made, and say why."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from decr.config import DecloudConfig
+from decr.errors import ConfigError, DecrError
+
+
+def test_defaults_are_the_papers_and_cannot_be_changed() -> None:
+    config = DecloudConfig()
+    assert (config.tile_px, config.overlap_px, config.seed, config.full) == (256, 64, 0, False)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        config.seed = 1  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"tile_px": 32, "overlap_px": 16},
+        {"tile_px": 512, "overlap_px": 256},
+        {"overlap_px": 0},
+        {"steps": 1},
+        {"steps": 1000},
+        {"prior_floor": 0.0},
+        {"prior_floor": 1.0},
+        {"threshold": 1.0},
+        {"margin_m": 0.0, "feather_m": 0.0},
+        {"dn_range": (-5.0, 5.0)},
+        {"full": True},
+        {"cloud_mask": Path("mask.tif")},
+    ],
+)
+def test_values_at_the_edge_are_fine(options: dict[str, Any]) -> None:
+    config = DecloudConfig(**options)
+    for key, value in options.items():
+        assert getattr(config, key) == value
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"tile_px": 100}, "multiple of 16 .* not 100"),
+        ({"tile_px": 16}, "at least 32 px, not 16"),
+        ({"overlap_px": 129}, r"0\.\.128 px for tiles of 256 px, not 129"),
+        ({"overlap_px": -1}, "not -1"),
+        ({"steps": 0}, "steps must lie in 1..1000, not 0"),
+        ({"steps": 1001}, "not 1001"),
+        ({"prior_floor": -0.1}, "prior floor .* not -0.1"),
+        ({"prior_floor": 1.5}, "not 1.5"),
+        ({"threshold": 0.0}, r"threshold must lie in \(0, 1\], not 0"),
+        ({"threshold": float("nan")}, "not nan"),
+        ({"margin_m": -1.0}, "margin and feather must not be negative"),
+        ({"feather_m": -1.0}, "margin and feather must not be negative"),
+        ({"batch": 0}, "batch must be at least 1, not 0"),
+        ({"dn_range": (7.0, 7.0)}, "first number must be the smaller"),
+        ({"full": True, "cloud_mask": Path("m.tif")}, "drop one of them"),
+    ],
+)
+def test_bad_values_are_refused_with_the_value(options: dict[str, Any], says: str) -> None:
+    with pytest.raises(ConfigError, match=says) as caught:
+        DecloudConfig(**options)
+    assert isinstance(caught.value, DecrError)
+    assert isinstance(caught.value, ValueError)

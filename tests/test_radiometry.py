@@ -1,0 +1,176 @@
+"""Tests of decr.radiometry: nothing is lost between digital numbers and unit."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from decr.errors import DecrError, RadiometryError
+from decr.radiometry import Radiometry, estimated, from_dtype, from_range
+
+KINDS = {
+    "uint8": ("uint8", 0, 255),
+    "10 bit": ("uint16", 0, 1023),
+    "11 bit": ("uint16", 0, 2047),
+    "12 bit": ("uint16", 0, 4095),
+    "16 bit": ("uint16", 0, 65535),
+    "int16": ("int16", -32768, 32767),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_number_of_a_full_range_survives(kind: str) -> None:
+    dtype, low, high = KINDS[kind]
+    dn = np.arange(low, high + 1).astype(dtype).reshape(1, -1, 1)
+    radiometry = from_range(low, high, 1)
+    unit = radiometry.encode(dn)
+    assert unit.dtype == np.float32
+    assert unit[0, 0, 0] == -1.0
+    assert unit[0, -1, 0] == 1.0
+    assert (np.diff(unit[0, :, 0]) > 0).all()
+    back = radiometry.decode(unit, dtype)
+    assert back.dtype == dtype
+    np.testing.assert_array_equal(back, dn)
+
+
+@given(kind=st.sampled_from(sorted(KINDS)), data=st.data())
+def test_numbers_inside_any_range_survive_and_others_saturate(
+    kind: str, data: st.DataObject
+) -> None:
+    dtype, least, most = KINDS[kind]
+    low = data.draw(st.integers(least, most - 1))
+    high = data.draw(st.integers(low + 1, most))
+    values = data.draw(st.lists(st.integers(least, most), min_size=1, max_size=8))
+    dn = np.array(values, dtype).reshape(1, 1, -1)
+    radiometry = from_range(low, high, 1)
+    back = radiometry.decode(radiometry.encode(dn), dtype)
+    np.testing.assert_array_equal(back, np.clip(dn, low, high))
+
+
+@given(
+    unit=st.lists(st.floats(-3, 3, width=32), min_size=2, max_size=20),
+    dtype=st.sampled_from(["uint8", "uint16", "int16", "float32"]),
+)
+def test_decoding_is_monotonic_and_never_leaves_type_or_range(
+    unit: list[float], dtype: str
+) -> None:
+    radiometry = from_range(-40_000, 90_000, 1)  # wider than any of the integer types
+    image = np.sort(np.array(unit, np.float32)).reshape(1, 1, -1)
+    dn = radiometry.decode(image, dtype).astype(np.float64)[0, 0]
+    assert (np.diff(dn) >= 0).all()
+    least, most = (-40_000, 90_000)
+    if dtype != "float32":
+        limits = np.iinfo(dtype)
+        least, most = max(least, limits.min), min(most, limits.max)
+    wanted = np.clip(np.clip(image[0, 0].astype(np.float64), -1, 1) * 65_000 + 25_000, least, most)
+    np.testing.assert_allclose(dn, wanted, atol=0.51 if dtype != "float32" else 0.01)
+
+
+def test_bands_have_their_own_ranges_and_can_be_picked() -> None:
+    radiometry = Radiometry((0.0, 100.0), (200.0, 300.0), "given")
+    dn = np.full((2, 1, 1), 150.0)
+    np.testing.assert_allclose(radiometry.encode(dn).ravel(), [0.5, -0.5])
+    assert radiometry.pick([1, 0]) == Radiometry((100.0, 0.0), (300.0, 200.0), "given")
+
+
+def test_halves_round_to_even() -> None:
+    radiometry = from_range(0, 2, 1)
+    dn = radiometry.decode(np.array([[[-0.5, 0.5]]], np.float32), "uint8")
+    assert dn.ravel().tolist() == [0, 2]  # 0.5 and 1.5
+
+
+@pytest.mark.parametrize(
+    ("low", "high"),
+    [((), ()), ((0.0,), (1.0, 2.0)), ((5.0,), (5.0,)), ((9.0,), (1.0,)), ((0.0,), (np.inf,))],
+)
+def test_impossible_ranges_are_refused(low: tuple[float, ...], high: tuple[float, ...]) -> None:
+    with pytest.raises(RadiometryError):
+        Radiometry(low, high, "given")
+
+
+def test_refusal_says_the_values_and_the_way_out() -> None:
+    with pytest.raises(RadiometryError, match=r"9\.\.1 is empty; give --range LOW,HIGH"):
+        from_range(9, 1, 3)
+
+
+def test_only_8_bits_say_their_range() -> None:
+    assert from_dtype("uint8", 2) == Radiometry((0.0, 0.0), (255.0, 255.0), "dtype")
+    with pytest.raises(RadiometryError, match="uint16"):
+        from_dtype("uint16", 3)
+
+
+def test_an_estimate_holds_the_scene_and_stays_in_its_bit_depth() -> None:
+    rng = np.random.default_rng(0)
+    samples = rng.integers(150, 2040, (4, 10_000)).astype(np.uint16)
+    range_ = estimated(samples, "uint16")
+    assert range_.source == "estimated"
+    assert len(set(range_.low)) == len(set(range_.high)) == 1
+    assert 0 <= range_.low[0] < 160
+    assert 2030 < range_.high[0] <= 2047
+    assert not float(range_.low[0]) % 1
+    assert not float(range_.high[0]) % 1
+
+
+def test_a_few_broken_pixels_do_not_decide_the_estimate() -> None:
+    samples = np.full((1, 100_000), 500, np.uint16)
+    samples[0, ::2] = 900
+    samples[0, :10] = 65_535
+    assert estimated(samples, "uint16").high[0] < 1000
+
+
+@pytest.mark.parametrize(
+    ("value", "dtype", "wanted"),
+    [
+        (300, "uint16", (0, 1023)),
+        (0, "uint16", (0, 255)),
+        (65_535, "uint16", (0, 65_535)),
+        (255, "uint8", (0, 255)),
+        (-7, "int16", (-32_768, 32_767)),
+    ],
+)
+def test_a_constant_scene_gets_its_whole_bit_depth(
+    value: int, dtype: str, wanted: tuple[int, int]
+) -> None:
+    for count in (1, 50):  # one pixel says as little as many equal ones
+        range_ = estimated(np.full((2, count), value, dtype), dtype)
+        assert (range_.low[1], range_.high[1]) == wanted
+        dn = np.full((2, 1, 1), value, dtype)
+        np.testing.assert_array_equal(range_.decode(range_.encode(dn), dtype), dn)
+
+
+def test_signed_scenes_keep_their_negative_numbers() -> None:
+    samples = np.linspace(-900, 2100, 5000).astype(np.int16)[None]
+    range_ = estimated(samples, "int16")
+    assert range_.low[0] < -890
+    assert 2090 < range_.high[0] <= 4095
+    all_negative = estimated(-np.abs(samples) - np.int16(1), "int16")
+    assert all_negative.low[0] < all_negative.high[0] <= 200
+
+
+def test_floats_are_not_rounded() -> None:
+    rng = np.random.default_rng(1)
+    range_ = estimated(rng.uniform(0.02, 0.6, (3, 5000)).astype(np.float32), "float32")
+    assert -0.02 < range_.low[0] < 0.02
+    assert 0.6 < range_.high[0] < 0.65
+    constant = estimated(np.full((1, 9), 0.25, np.float32), "float32")
+    assert (constant.low[0], constant.high[0]) == (-0.25, 0.75)
+
+
+def test_without_samples_there_is_no_estimate() -> None:
+    with pytest.raises(DecrError, match="no valid pixel"):
+        estimated(np.zeros((4, 0), np.uint16), "uint16")
+
+
+@given(
+    values=st.lists(st.integers(0, 65_535), min_size=1, max_size=40),
+    dtype=st.sampled_from(["uint16", "float32", "int16", "uint8"]),
+)
+def test_any_samples_give_a_usable_range(values: list[int], dtype: str) -> None:
+    samples = np.array(values).astype(dtype)[None]
+    range_ = estimated(samples, dtype)
+    assert range_.low[0] < range_.high[0]
+    if dtype != "float32":
+        limits = np.iinfo(dtype)
+        assert limits.min <= range_.low[0] <= range_.high[0] <= limits.max
