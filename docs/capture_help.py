@@ -14,12 +14,13 @@ _HEAD = """# Command line
 
 Made by `python docs/capture_help.py` from the commands' own help. Do not edit it by hand.
 
-Results go to standard output; plans asked for with `-v`, progress bars, warnings and errors go to standard error.
+Results go to standard output. Progress bars, warnings, errors and the plan that `-v` shows go to
+standard error.
 
 | exit code | meaning |
 |---|---|
 | 0 | done |
-| 1 | something you can mend: one line says what is wrong and the way out; no output file is left |
+| 1 | something you can mend: one line says what is wrong and the way out; the output is untouched |
 | 2 | an option or argument that makes no sense |
 | 130 | interrupted; the same command goes on |
 """

@@ -122,6 +122,7 @@ MEADOWBROOK_FILES = geotiff.Delivery(
 
 HARBOUR_TURN_DEG = 14.0
 """Counter-clockwise rotation of the harbour's pixel grid against grid north, degrees."""
+HARBOUR_TURN = float(np.radians(HARBOUR_TURN_DEG))
 
 HARBOUR_SUN = Sun(azimuth_deg=191.0, elevation_deg=52.0)
 HARBOUR = Recipe(
@@ -152,9 +153,14 @@ HARBOUR = Recipe(
 HARBOUR_FILES = geotiff.Delivery(
     title="Harbour, a simulated small port on a rotated grid",
     epsg=32633,
-    transform=Affine.translation(391_420.0, 5_044_310.0)
-    * Affine.rotation(HARBOUR_TURN_DEG)
-    * Affine.scale(GSD_M, -GSD_M),
+    transform=Affine(
+        GSD_M * np.cos(HARBOUR_TURN),
+        GSD_M * np.sin(HARBOUR_TURN),
+        391_420.0,
+        GSD_M * np.sin(HARBOUR_TURN),
+        -GSD_M * np.cos(HARBOUR_TURN),
+        5_044_310.0,
+    ),
     bands=("red", "green", "blue"),
     taken="2023-07-02T11:24:10Z",
     sun=HARBOUR_SUN,
@@ -186,7 +192,7 @@ def make(recipe: Recipe) -> Made:
     return Made(clear.astype(recipe.dtype), cloudy.astype(recipe.dtype), mask, canvas.label)
 
 
-def ndvi(dn: NDArray[np.uint16]) -> Float32:
+def ndvi(dn: NDArray[np.uint8] | NDArray[np.uint16]) -> Float32:
     """Normalised difference vegetation index of (4, H, W) blue, green, red, nir DN."""
     red, nir = dn[2].astype(np.float32), dn[3].astype(np.float32)
     index: Float32 = (nir - red) / (nir + red)
@@ -215,7 +221,7 @@ def write_harbour(folder: Path) -> Made:
     """Write the rotated harbour, clear and cloudy, black outside its footprint."""
     made = make(HARBOUR)
     # Turned back against the grid's rotation, the footprint is north-up on the map.
-    inside = rotated_footprint(HARBOUR.shape, np.radians(HARBOUR_TURN_DEG), 0.82)
+    inside = rotated_footprint(HARBOUR.shape, HARBOUR_TURN, 0.82)
     covered = float(made.mask[inside].mean())
     for name, dn, cover in (("clear", made.clear, 0.0), ("cloudy", made.cloudy, covered)):
         framed = np.where(inside, dn, 0).astype(np.uint8)

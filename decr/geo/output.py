@@ -1,211 +1,239 @@
-"""Writing: the source with changed rectangles replaced, as a COG that carries all its metadata.
-
-Source and patches are laid over each other in a VRT, which GDAL's own COG driver copies: pixels
-that no patch covers never pass through our code.
-"""
+"""Write a scene with some rectangles replaced as a Cloud Optimised GeoTIFF that loses nothing."""
 
 from __future__ import annotations
 
-import shutil
-import xml.etree.ElementTree as ET
-from collections.abc import Mapping, Sequence
+import functools
+import os
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import rasterio
 import rasterio.shutil
 from rasterio._err import CPLE_BaseError
-from rasterio.errors import RasterioError
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.io import MemoryFile
+from rasterio.windows import Window as RasterioWindow
 
-from decr.errors import OutputError
+from decr.errors import DecrError, DecrWarning, OutputError, SceneError
+from decr.geo.metadata import OUR_DOMAIN, compare_metadata
+from decr.geo.overlay import Overlay, Patch, overlay
+from decr.geo.tiff_tags import fill_room
 
-_NOT_CARRIED = {"IMAGE_STRUCTURE", "DERIVED_SUBDATASETS", "SUBDATASETS", "LocationInfo", ""}
-"""Domains that describe the storage of a file, or that GDAL makes up."""
+__all__ = ["CogOptions", "Patch", "write_cog"]
 
-_COG = {
-    "driver": "COG",
-    # The source's overviews show the clouds: never copy them.
-    "OVERVIEWS": "IGNORE_EXISTING",
-    "OVERVIEW_RESAMPLING": "AVERAGE",
-    "BLOCKSIZE": "512",
-    "COMPRESS": "ZSTD",
-    "PREDICTOR": "YES",
-    "BIGTIFF": "IF_SAFER",
-    "STATISTICS": "NO",
-    "NUM_THREADS": "ALL_CPUS",
-}
+_CACHE_BYTES = 256 * 2**20
+
 _REFUSALS = (CPLE_BaseError, RasterioError, OSError)
-Tags = Mapping[str, str]
+
+# What GDAL and others keep beside a raster; left over from an earlier file of that name, they
+# would be taken for the new one's.
+_SIDECARS = (".aux.xml", ".ovr", ".msk")
 
 
 @dataclass(frozen=True, slots=True)
-class Patch:
-    """A rectangle of new pixels.
+class CogOptions:
+    """How the output is stored; pixels are the same with all of them.
 
-    Attributes
+    Parameters
     ----------
-    path
-        A GeoTIFF of the scene's dtype.
-    row, col, height, width
-        Where it lies in the scene, px.
-    bands
-        For each band of the file, the 0-based scene band it replaces.
+    compress
+        "ZSTD", "DEFLATE", "LZW" or "NONE"; None takes ZSTD if GDAL has it, else DEFLATE.
+    level
+        Of the compression; None leaves it to GDAL.
+    block_px
+        Side of a storage block in pixels.
+    overview_resampling
+        How pixels of overviews are made: "AVERAGE", "NEAREST", ...
+    threads
+        That compress; the bytes do not depend on it.
     """
 
-    path: Path
-    row: int
-    col: int
-    height: int
-    width: int
-    bands: tuple[int, ...]
+    compress: str | None = None
+    level: int | None = None
+    block_px: int = 512
+    overview_resampling: str = "AVERAGE"
+    threads: str = "ALL_CPUS"
+
+    def to_gdal(self) -> dict[str, str]:
+        """Creation options of GDAL's COG driver."""
+        options = {
+            "COMPRESS": self.compress or _best_compression(),
+            "PREDICTOR": "YES",
+            "BLOCKSIZE": str(self.block_px),
+            "BIGTIFF": "IF_SAFER",
+            "OVERVIEWS": "IGNORE_EXISTING",
+            "RESAMPLING": self.overview_resampling,
+            "OVERVIEW_RESAMPLING": self.overview_resampling,
+            "STATISTICS": "NO",
+            "NUM_THREADS": self.threads,
+        }
+        return options | ({} if self.level is None else {"LEVEL": str(self.level)})
 
 
-def write_cog(source: str, patches: Sequence[Patch], out: Path, tags: Tags, work_dir: Path) -> None:
-    """Write a scene with patches as a Cloud-Optimized GeoTIFF.
+def write_cog(
+    source: str,
+    patches: Sequence[Patch],
+    out: Path,
+    tags: Mapping[str, str],
+    work_dir: Path,
+    creation: CogOptions | None = None,
+) -> None:
+    """Write a scene with patches over it as a COG with overviews and all metadata of the scene.
+
+    Pixels outside the patches are those of the scene, bit for bit. Statistics of patched bands
+    are left out, since they would no longer be true.
 
     Parameters
     ----------
     source
-        The scene, as GDAL takes it; it is only read.
+        The scene: file name, /vsi path or URL. It is only read.
     patches
-        Later ones lie above earlier ones.
+        New pixels; where they overlap, the later ones count.
     out
-        Appears whole or not at all.
+        Appears whole or not at all; an existing file is replaced, with its sidecar files.
     tags
-        Written as the DECR domain.
+        Go into the tag domain ``DECR``.
     work_dir
-        A folder on the file system of ``out``, for temporary files.
+        Existing folder on the file system of ``out``, for files named ``cog.*``.
+    creation
+        Way of storage.
 
     Raises
     ------
     OutputError
-        If the disk is full or the file cannot be written.
+        If the disk is full, the folder may not be written, or ``out`` is the scene itself.
+    SceneError
+        If the scene has gone.
+    GridMismatchError
+        If a patch does not fit the scene.
+
+    Warns
+    -----
+    DecrWarning
+        If the scene says something that a GeoTIFF cannot say.
     """
-    finished = work_dir / "cog.tif"
-    for left in work_dir.glob("cog.*"):
-        left.unlink()
-    options = {"CPL_TMPDIR": str(work_dir), "GDAL_TIFF_INTERNAL_MASK": "YES"}
+    if _is_same_file(source, out):
+        raise OutputError(f"{out}: is the scene itself; give another name for the output")
+    cog, vrt = work_dir / "cog.tif", work_dir / "cog.vrt"
+    with _gdal(work_dir), _explained(out, work_dir):
+        _clear(work_dir)
+        with _opened(source) as dataset:
+            content = overlay(dataset, patches, {OUR_DOMAIN: dict(tags)})
+        vrt.write_bytes(content.xml)
+        options = (creation or CogOptions()).to_gdal()
+        rasterio.shutil.copy(str(vrt), str(cog), driver="COG", **options)
+        _finish(cog, vrt, content)
+        lost = compare_metadata(source, cog)
+        _publish(cog, out)
+        _clear(work_dir)
+    if lost:
+        warnings.warn(
+            f"{out}: a GeoTIFF cannot say all that {source} says: {'; '.join(lost)}",
+            DecrWarning,
+            stacklevel=2,
+        )
+
+
+def _is_same_file(source: str, out: Path) -> bool:
+    return Path(source).exists() and out.exists() and out.samefile(source)
+
+
+@contextmanager
+def _gdal(work_dir: Path) -> Iterator[None]:
+    """Bound GDAL's memory and keep its temporary files in the work directory."""
+    with (
+        warnings.catch_warnings(),
+        rasterio.Env(
+            GDAL_CACHEMAX=_CACHE_BYTES,
+            CPL_TMPDIR=str(work_dir),
+            GDAL_TIFF_INTERNAL_MASK=True,
+        ),
+    ):
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        yield
+
+
+@contextmanager
+def _opened(source: str) -> Iterator[Any]:
+    """Open the scene; not being able to is no fault of the output."""
     try:
-        with rasterio.Env(**options):
-            overlay = _overlay(source, patches, tags, work_dir)
-            rasterio.shutil.copy(overlay, finished, COPY_SRC_MDD="YES", **_COG)
-            _check_whole(finished)
-        finished.replace(out)
+        dataset = rasterio.open(source)
     except _REFUSALS as error:
-        free = shutil.disk_usage(work_dir).free / 1e6
+        raise SceneError(f"{source} can no longer be opened: {error}; run again") from error
+    with dataset:
+        yield dataset
+
+
+@contextmanager
+def _explained(out: Path, work_dir: Path) -> Iterator[None]:
+    """Turn what GDAL and the system say into one sentence, leaving no half file."""
+    try:
+        yield
+    except DecrError:
+        _clear(work_dir)
+        raise
+    except _REFUSALS as error:
+        _clear(work_dir)
+        reason = (str(error.__cause__ or error).strip() or type(error).__name__).splitlines()[0]
         raise OutputError(
-            f"{out}: cannot be written ({_first_line(error)}); {free:.0f} MB are free on its disk; "
-            f"make room or choose another disk, then run the same command again: finished work is "
-            f"kept in {work_dir}"
+            f"{out}: cannot be written: {reason.rstrip('.;')}; make sure that {out.parent} has "
+            "free space and may be written, then run again: finished work is kept"
         ) from error
 
 
-def _overlay(source: str, patches: Sequence[Patch], tags: Tags, work_dir: Path) -> Path:
-    """A file for the COG driver to copy: source, patches and every metadata domain."""
-    vrt = work_dir / "overlay.vrt"
-    located = str(Path(source).resolve()) if Path(source).exists() else source
-    rasterio.shutil.copy(located, vrt, driver="VRT")
-    tree = ET.parse(vrt)
-    root = tree.getroot()
-    with rasterio.open(located) as dataset:
-        domains = {**_domains(dataset, 0), "DECR": dict(tags)}
-        of_bands = {i: _domains(dataset, i) for i in dataset.indexes}
-        plain = {i: dataset.tags(i) for i in dataset.indexes}
-    for band in root.findall("VRTRasterBand"):
-        # How many bits the source packed a number in is its own affair.
-        for packing in band.findall("Metadata[@domain='IMAGE_STRUCTURE']"):
-            band.remove(packing)
-        for patch in patches:
-            _add_patch(band, patch)
-    if any(plain.values()):
-        # GDAL copies a VRT band's plain tags or its dataset's domains, not both.
-        tree.write(vrt)
-        return _stored(vrt, domains, of_bands, work_dir)
-    _add_domains(root, domains)
-    for band in root.findall("VRTRasterBand"):
-        _add_domains(band, of_bands[int(band.get("band", "0"))])
-    tree.write(vrt)
-    return vrt
+def _clear(work_dir: Path) -> None:
+    """Remove our files, also those of a run that was killed."""
+    for path in work_dir.glob("cog.*"):
+        path.unlink(missing_ok=True)
 
 
-def _stored(
-    vrt: Path,
-    domains: Mapping[str, Tags],
-    of_bands: Mapping[int, Mapping[str, Tags]],
-    work_dir: Path,
-) -> Path:
-    """The overlay as a GeoTIFF that holds every domain, for scenes with tags on their bands."""
-    stored = work_dir / "overlay.tif"
-    stored.unlink(missing_ok=True)
-    rasterio.shutil.copy(
-        vrt,
-        stored,
-        driver="GTiff",
-        TILED="YES",
-        BIGTIFF="IF_SAFER",
-        BLOCKXSIZE="512",
-        BLOCKYSIZE="512",
-        COMPRESS="ZSTD",
-        ZSTD_LEVEL="1",
-    )
-    with rasterio.open(stored, "r+") as dataset:
-        for name, tags in domains.items():
-            dataset.update_tags(ns=name, **tags)
-        for index, mine in of_bands.items():
-            for name, tags in mine.items():
-                dataset.update_tags(index, ns=name, **tags)
-    return stored
+def _finish(cog: Path, vrt: Path, content: Overlay) -> None:
+    """Add the tags that GDAL left out, and make sure that the file is whole."""
+    fill_room(cog, content.dataset_tags, content.band_tags)
+    with cog.open("rb") as file:
+        os.fsync(file.fileno())
+    with rasterio.open(vrt) as expected, rasterio.open(cog) as written:
+        same = (expected.shape, expected.dtypes) == (written.shape, written.dtypes)
+        last = _last_block(written)
+        # The last block is the last that GDAL writes: it is missing if anything is.
+        if not same or not np.array_equal(
+            expected.read(window=last).view(np.uint8), written.read(window=last).view(np.uint8)
+        ):
+            raise OutputError(f"{cog}: is not what was written; check the disk and run again")
+        levels = len(written.overviews(1))
+    for level in range(levels):
+        with rasterio.open(cog, overview_level=level) as overview:
+            last = _last_block(overview)
+            overview.read(window=last)
+            overview.read_masks(1, window=last)
 
 
-def _domains(dataset: Any, index: int) -> dict[str, dict[str, str]]:
-    """Named tag domains of a dataset (index 0) or of one of its bands."""
-    return {
-        name: dataset.tags(index, ns=name)
-        for name in dataset.tag_namespaces(index)
-        if name not in _NOT_CARRIED
-    }
+def _last_block(dataset: Any) -> RasterioWindow:
+    height, width = dataset.block_shapes[0]
+    row = (dataset.height - 1) // height * height
+    col = (dataset.width - 1) // width * width
+    return RasterioWindow(col, row, dataset.width - col, dataset.height - row)
 
 
-def _add_domains(parent: ET.Element, domains: Mapping[str, Tags]) -> None:
-    """Add tag domains that the VRT driver did not carry by itself."""
-    there = {element.get("domain") for element in parent.findall("Metadata")}
-    for name, tags in domains.items():
-        if name in there:
-            continue
-        element = ET.Element("Metadata", domain=name)
-        if name.startswith("xml:"):
-            element.set("format", "xml")
-            element.append(ET.fromstring(next(iter(tags.values()))))
-        else:
-            for key, value in tags.items():
-                ET.SubElement(element, "MDI", key=key).text = value
-        parent.insert(0, element)
+def _publish(cog: Path, out: Path) -> None:
+    """Give the finished file its name."""
+    for suffix in _SIDECARS:
+        out.with_name(out.name + suffix).unlink(missing_ok=True)
+    cog.replace(out)
 
 
-def _add_patch(band: ET.Element, patch: Patch) -> None:
-    """Lay a patch over a band, if it has pixels for it."""
-    index = int(band.get("band", "0")) - 1
-    if index not in patch.bands:
-        return
-    source = ET.SubElement(band, "SimpleSource")
-    ET.SubElement(source, "SourceFilename", relativeToVRT="0").text = str(patch.path.resolve())
-    ET.SubElement(source, "SourceBand").text = str(patch.bands.index(index) + 1)
-    size = {"xSize": str(patch.width), "ySize": str(patch.height)}
-    ET.SubElement(source, "SrcRect", {"xOff": "0", "yOff": "0", **size})
-    ET.SubElement(source, "DstRect", {"xOff": str(patch.col), "yOff": str(patch.row), **size})
-
-
-def _check_whole(path: Path) -> None:
-    """Read the last pixel of every band and level: GDAL may report a full disk late or never."""
-    with rasterio.open(path) as dataset:
-        levels = len(dataset.overviews(1))
-    for level in range(-1, levels):
-        options = {} if level < 0 else {"overview_level": level}
-        with rasterio.open(path, **options) as dataset:
-            height, width = dataset.shape
-            dataset.read(window=((height - 1, height), (width - 1, width)))
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]
+@functools.cache
+def _best_compression() -> str:
+    """ZSTD unless GDAL was built without it."""
+    profile = {"driver": "GTiff", "width": 1, "height": 1, "count": 1, "dtype": "uint8"}
+    try:
+        with MemoryFile() as file, file.open(**profile, compress="ZSTD") as dataset:
+            dataset.write(np.zeros((1, 1, 1), dtype=np.uint8))
+    except _REFUSALS:
+        return "DEFLATE"
+    return "ZSTD"

@@ -164,9 +164,7 @@ def _sampled(source: SceneReader, scene: Scene, bands: tuple[int, ...]) -> NDArr
     return np.concatenate(found, axis=1)
 
 
-def _thinned(
-    source: SceneReader, scene: Scene, bands: tuple[int, ...]
-) -> NDArray[np.generic]:
+def _thinned(source: SceneReader, scene: Scene, bands: tuple[int, ...]) -> NDArray[np.generic]:
     """(C, N) means of valid pixels over the whole scene, for scenes that are mostly empty."""
     k = max(1, max(scene.grid.height, scene.grid.width) // 1024)
     mean, count = source.read_coarse(scene.grid.coarsened(k).window, k, bands)

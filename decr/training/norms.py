@@ -9,7 +9,9 @@ from torch import Tensor, nn
 
 
 @torch.no_grad()
-def recalibrate(module: nn.Module, inputs: Iterable[Tensor], run: Callable[[Tensor], object]) -> int:
+def recalibrate(
+    module: nn.Module, inputs: Iterable[Tensor], run: Callable[[Tensor], object]
+) -> int:
     """Measure the statistics of all batch norms anew over some inputs; none without batch norms.
 
     Running statistics follow weights that no longer exist: those of the averaged weights differ,

@@ -247,6 +247,8 @@ def _check_card(card: Card) -> None:
         (isinstance(card.steps, int) and 1 <= card.steps <= card.train_steps, "steps"),
         (0 <= card.prior_floor <= 1, "prior_floor"),
         (all(-math.inf < low < high < math.inf for low, high in card.ranges.values()), "ranges"),
+        (all(isinstance(p.architecture, str) for p in card.parts.values()), "parts"),
+        (all(isinstance(p.size, Mapping) for p in card.parts.values()), "parts"),
         (isinstance(card.provenance, Mapping), "provenance"),
     )
     for good, key in checks:

@@ -113,7 +113,7 @@ def test_even_spacing(steps: int, kept: list[int]) -> None:
 
 @pytest.mark.parametrize("steps", [0, 1001])
 def test_impossible_even_spacing_is_refused(steps: int) -> None:
-    with pytest.raises(ConfigError, match="must be 1..1000"):
+    with pytest.raises(ConfigError, match=r"must be 1\.\.1000"):
         NoiseSchedule.linear().spaced_evenly(steps)
 
 

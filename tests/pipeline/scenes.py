@@ -48,8 +48,17 @@ def write_scene(
     """Write (C, H, W) pixels as a GeoTIFF."""
     count, height, width = pixels.shape
     with rasterio.open(
-        path, "w", driver="GTiff", count=count, height=height, width=width, dtype=pixels.dtype,
-        transform=transform, crs=crs, nodata=nodata, **profile,
+        path,
+        "w",
+        driver="GTiff",
+        count=count,
+        height=height,
+        width=width,
+        dtype=pixels.dtype,
+        transform=transform,
+        crs=crs,
+        nodata=nodata,
+        **profile,
     ) as file:
         file.write(pixels)
         if names is not None:

@@ -35,7 +35,7 @@ def test_only_cloudy_pixels_change(scene: Path, tmp_path: Path) -> None:
     assert result.changed_px == differ.sum() > 0
     # Clouds, grown by margin and feather (28 m = 56 px) and one detection cell, hold every change.
     near = np.zeros(differ.shape, bool)
-    cloudy = (before[0] == 1900)
+    cloudy = before[0] == 1900
     for row, col in np.argwhere(cloudy[::8, ::8]) * 8:
         near[max(0, row - 90) : row + 90, max(0, col - 90) : col + 90] = True
     assert not differ[~near].any()
@@ -106,8 +106,12 @@ def test_another_job_does_not_inherit_old_work(scene: Path, tmp_path: Path) -> N
         raise _Stop
 
     with pytest.raises(_Stop):
-        declouds(scene, out, DecloudConfig(**FAST, threshold=0.9),
-                 restorer=Restorer("x", "1", darker().bands, None, {}, {}, dies))
+        declouds(
+            scene,
+            out,
+            DecloudConfig(**FAST, threshold=0.9),
+            restorer=Restorer("x", "1", darker().bands, None, {}, {}, dies),
+        )
     declouds(scene, out, DecloudConfig(**FAST), restorer=darker())
     declouds(scene, fresh, DecloudConfig(**FAST), restorer=darker())
     assert out.read_bytes() == fresh.read_bytes()
@@ -173,8 +177,12 @@ def test_gsd_far_from_the_models_is_said(scene: Path, tmp_path: Path) -> None:
 
 def test_panchromatic_scene_feeds_every_model_band(tmp_path: Path) -> None:
     path = write_scene(tmp_path / "pan.tif", cloudy_pixels(200, 300)[:1], names=None)
-    declouds(path, tmp_path / "o.tif", DecloudConfig(**FAST, full=True),
-             restorer=darker(("red", "green", "blue")))
+    declouds(
+        path,
+        tmp_path / "o.tif",
+        DecloudConfig(**FAST, full=True),
+        restorer=darker(("red", "green", "blue")),
+    )
     assert (read(path) != read(tmp_path / "o.tif")).mean() > 0.9
 
 
@@ -182,8 +190,12 @@ def test_restored_pixels_never_become_nodata(tmp_path: Path) -> None:
     pixels = cloudy_pixels(150, 150)
     path = write_scene(tmp_path / "in.tif", pixels, nodata=0)
     black = Restorer("black", "1", darker().bands, None, {}, {}, lambda t, c: t * 0 - 1.0)
-    declouds(path, tmp_path / "o.tif", DecloudConfig(**FAST, full=True, dn_range=(0, 2047)),
-             restorer=black)
+    declouds(
+        path,
+        tmp_path / "o.tif",
+        DecloudConfig(**FAST, full=True, dn_range=(0, 2047)),
+        restorer=black,
+    )
     assert (read(tmp_path / "o.tif") == 1).all()
 
 
@@ -197,8 +209,12 @@ def test_plan_counts_every_tile_and_writes_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("case", ["exists", "folder", "no folder", "input"])
 def test_targets_that_cannot_be(scene: Path, tmp_path: Path, case: str) -> None:
-    out = {"exists": tmp_path / "old.tif", "folder": tmp_path, "input": scene,
-           "no folder": tmp_path / "nowhere" / "o.tif"}[case]
+    out = {
+        "exists": tmp_path / "old.tif",
+        "folder": tmp_path,
+        "input": scene,
+        "no folder": tmp_path / "nowhere" / "o.tif",
+    }[case]
     (tmp_path / "old.tif").write_text("old")
     with pytest.raises(OutputError) as error:
         declouds(scene, out, DecloudConfig(**FAST), restorer=same())

@@ -79,8 +79,13 @@ def check_identity(folder: Path, case: dict[str, Any]) -> None:
     if missing == "mask":
         with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), rasterio.open(path, "r+") as file:
             file.write_mask(~hole)
-    config = DecloudConfig(detector="threshold", full=True, tile_px=case["tile"],
-                           overlap_px=case["overlap"], batch=case["batch"])
+    config = DecloudConfig(
+        detector="threshold",
+        full=True,
+        tile_px=case["tile"],
+        overlap_px=case["overlap"],
+        batch=case["batch"],
+    )
     result = declouds(path, out, config, restorer=same())
     assert result.changed_px == 0
     np.testing.assert_array_equal(read(out), read(path))
@@ -99,8 +104,19 @@ def test_identity_for_any_scene(case: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 1000), (1000, 1), (999, 257)])
 def test_identity_at_extreme_sizes(tmp_path: Path, height: int, width: int) -> None:
-    check_identity(tmp_path, {"dtype": "uint16", "height": height, "width": width, "tile": 256,
-                              "overlap": 64, "missing": "nodata", "seed": 3, "batch": 4})
+    check_identity(
+        tmp_path,
+        {
+            "dtype": "uint16",
+            "height": height,
+            "width": width,
+            "tile": 256,
+            "overlap": 64,
+            "missing": "nodata",
+            "seed": 3,
+            "batch": 4,
+        },
+    )
 
 
 @given(
@@ -112,8 +128,9 @@ def test_identity_for_any_float(pixels: np.ndarray) -> None:
         folder = Path(name)
         write_scene(folder / "in.tif", pixels, names=["red", "green", "blue"])
         config = DecloudConfig(detector="threshold", full=True, tile_px=32, overlap_px=8)
-        declouds(folder / "in.tif", folder / "out.tif", config,
-                 restorer=same(("red", "green", "blue")))
+        declouds(
+            folder / "in.tif", folder / "out.tif", config, restorer=same(("red", "green", "blue"))
+        )
         np.testing.assert_array_equal(read(folder / "out.tif"), pixels)
 
 

@@ -1,0 +1,193 @@
+"""A virtual raster that shows a scene with some rectangles replaced, and says all that it says."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree as ET
+
+import rasterio
+
+from decr.errors import GridMismatchError
+from decr.geo.metadata import dataset_tags, extra_band_tags, header, is_statistic
+from decr.geo.tiff_tags import ROOM_KEY, Domains, room_for
+
+# Domains that GDAL keeps in TIFF tags of their own, and writes there from a virtual raster.
+_OWN_TIFF_TAGS = {"", "RPC", "COLOR_PROFILE", "xml:XMP"}
+
+_DATASET_PARTS = ("SRS", "GeoTransform", "GCPList")
+_BAND_PARTS = ("Description", "UnitType", "ColorInterp", "NoDataValue")
+
+
+@dataclass(frozen=True, slots=True)
+class Patch:
+    """A rectangle of new pixels for some bands of a scene.
+
+    Parameters
+    ----------
+    path
+        GeoTIFF of the scene's dtype, with one band for each of `bands`.
+    row, col, height, width
+        Where it lies, in scene pixels.
+    bands
+        0-based bands of the scene that it replaces.
+    """
+
+    path: Path
+    row: int
+    col: int
+    height: int
+    width: int
+    bands: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Overlay:
+    """A virtual raster, and the tags that must be added to what GDAL writes from it.
+
+    Attributes
+    ----------
+    xml
+        For a ``.vrt`` file.
+    dataset_tags, band_tags
+        By domain; see `decr.geo.tiff_tags.fill_room`.
+    """
+
+    xml: bytes
+    dataset_tags: Domains
+    band_tags: tuple[Domains, ...]
+
+
+def overlay(dataset: Any, patches: Sequence[Patch], own_tags: Domains) -> Overlay:
+    """Describe a scene with patches over it.
+
+    Parameters
+    ----------
+    dataset
+        The scene, open in rasterio.
+    patches
+        The later ones lie on top.
+    own_tags
+        Tag domains that replace those of the scene.
+
+    Raises
+    ------
+    GridMismatchError
+        If a patch does not fit the scene.
+    """
+    described = header(dataset)
+    bands = described.findall("VRTRasterBand")
+    named = {k: v for k, v in dataset_tags(described).items() if k not in _OWN_TIFF_TAGS}
+    tags = {**named, **own_tags}
+    band_tags = tuple(extra_band_tags(dataset, band) for band in dataset.indexes)
+    root = ET.Element("VRTDataset", _size("raster", dataset.width, dataset.height))
+    root.extend(part for name in _DATASET_PARTS for part in described.iterfind(name))
+    _restore_points(root, dataset)
+    root.extend(_metadata(described, {ROOM_KEY: room_for(tags, band_tags)}))
+    changed = {band for patch in patches for band in patch.bands}
+    out = [_band(root, dataset, old, i + 1, i in changed) for i, old in enumerate(bands)]
+    name = _source_name(dataset, bands[0])
+    shape = dataset.shape
+    for index, element in enumerate(out):
+        _add_source(element, name, str(index + 1), dataset.block_shapes[index], shape)
+    if described.find("MaskBand") is not None:
+        mask = ET.SubElement(ET.SubElement(root, "MaskBand"), "VRTRasterBand", dataType="Byte")
+        _add_source(mask, name, "mask,1", dataset.block_shapes[0], shape)
+    for patch in patches:
+        _add_patch(out, patch, dataset)
+    return Overlay(ET.tostring(root, encoding="utf-8"), tags, band_tags)
+
+
+def _size(prefix: str, width: int, height: int) -> dict[str, str]:
+    return {f"{prefix}XSize": str(width), f"{prefix}YSize": str(height)}
+
+
+def _restore_points(root: ET.Element, dataset: Any) -> None:
+    """Give ground control points all their digits: GDAL prints twelve after the point."""
+    for element, point in zip(root.iterfind("GCPList/GCP"), dataset.gcps[0], strict=True):
+        values = {"Pixel": point.col, "Line": point.row, "X": point.x, "Y": point.y}
+        element.attrib.update({key: repr(float(value)) for key, value in values.items()})
+        if point.z is not None:
+            element.set("Z", repr(float(point.z)))
+
+
+def _metadata(described: ET.Element, room: dict[str, str]) -> list[ET.Element]:
+    """Elements of the domains that GDAL itself carries over, with the placeholder."""
+    found = [e for e in described.iterfind("Metadata") if e.get("domain", "") in _OWN_TIFF_TAGS]
+    default = next((e for e in found if not e.get("domain")), None)
+    if default is None:
+        found.append(default := ET.Element("Metadata"))
+    for key, value in room.items():
+        ET.SubElement(default, "MDI", key=key).text = value
+    return found
+
+
+def _band(root: ET.Element, dataset: Any, old: ET.Element, band: int, changed: bool) -> ET.Element:
+    """Add a band with the description of the scene's, still without pixels."""
+    new = ET.SubElement(root, "VRTRasterBand", dataType=old.get("dataType", ""), band=str(band))
+    items = dataset_tags(old).get("", {})
+    kept = {k: v for k, v in items.items() if not (changed and is_statistic(k))}
+    if kept:
+        metadata = ET.SubElement(new, "Metadata")
+        for key, value in kept.items():
+            ET.SubElement(metadata, "MDI", key=key).text = value
+    new.extend(part for name in _BAND_PARTS for part in old.iterfind(name))
+    # GDAL prints too few digits of these.
+    for name, value in (("Offset", dataset.offsets), ("Scale", dataset.scales)):
+        ET.SubElement(new, name).text = repr(float(value[band - 1]))
+    return new
+
+
+def _source_name(dataset: Any, band: ET.Element) -> str:
+    """Name under which GDAL can open the scene again, from any folder."""
+    if dataset.driver == "VRT":
+        # A virtual raster describes itself by its own sources.
+        name = dataset.files[0] if dataset.files else dataset.name
+    else:
+        name = band.findtext("*/SourceFilename") or dataset.name
+    return os.path.abspath(name) if os.path.exists(name) else str(name)  # noqa: PTH100, PTH110
+
+
+def _add_source(
+    band: ET.Element,
+    name: str,
+    source_band: str,
+    block: tuple[int, int],
+    shape: tuple[int, int],
+    at: tuple[int, int] = (0, 0),
+) -> None:
+    """Lay a raster over a band of a virtual raster. Shapes are (rows, cols), `at` is (row, col)."""
+    source = ET.SubElement(band, "SimpleSource")
+    ET.SubElement(source, "SourceFilename", relativeToVRT="0").text = name
+    ET.SubElement(source, "SourceBand").text = source_band
+    # Without these properties GDAL opens every file at once, to look.
+    properties = _size("Raster", shape[1], shape[0]) | _size("Block", block[1], block[0])
+    properties["DataType"] = band.get("dataType", "")
+    ET.SubElement(source, "SourceProperties", properties)
+    size = {"xSize": str(shape[1]), "ySize": str(shape[0])}
+    ET.SubElement(source, "SrcRect", {"xOff": "0", "yOff": "0", **size})
+    ET.SubElement(source, "DstRect", {"xOff": str(at[1]), "yOff": str(at[0]), **size})
+
+
+def _add_patch(bands: Sequence[ET.Element], patch: Patch, dataset: Any) -> None:
+    with rasterio.open(patch.path) as opened:
+        blocks = opened.block_shapes
+        found = (opened.shape, opened.count, {*opened.dtypes})
+    dtypes = {dataset.dtypes[band] for band in patch.bands if band < dataset.count}
+    expected = ((patch.height, patch.width), len(patch.bands), dtypes)
+    rows, cols = patch.row + patch.height, patch.col + patch.width
+    inside = min(patch.row, patch.col) >= 0 and rows <= dataset.height and cols <= dataset.width
+    if not inside or found != expected or not {*patch.bands} <= {*range(dataset.count)}:
+        raise GridMismatchError(
+            f"{patch.path} with (shape, bands, dtype) {found} does not fit {patch} in a scene of "
+            f"{dataset.shape} pixels and {dataset.count} bands; start again with an empty folder"
+        )
+    name = os.path.abspath(patch.path)  # noqa: PTH100
+    for index, band in enumerate(patch.bands):
+        at = (patch.row, patch.col)
+        _add_source(
+            bands[band], name, str(index + 1), blocks[index], (patch.height, patch.width), at
+        )

@@ -1,0 +1,62 @@
+"""Tests of the threshold detector: white is cloud, colours and darkness are not."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from decr.cloud.detector import threshold_detector
+
+RGBN = ("red", "green", "blue", "nir")
+
+
+def probability(*colour: float) -> float:
+    """Probability of a single colour; three or four bands."""
+    view = np.array(colour, np.float32).reshape(1, -1, 1, 1)
+    detector = threshold_detector() if len(colour) == 3 else threshold_detector(RGBN)
+    return float(detector.probability(view)[0, 0, 0])
+
+
+@pytest.mark.parametrize("colour", [(0.95, 0.95, 0.95), (0.8, 0.8, 0.82), (0.9, 0.9, 0.9, 0.85)])
+def test_bright_and_white_is_cloud(colour: tuple[float, ...]) -> None:
+    assert probability(*colour) > 0.8
+
+
+@pytest.mark.parametrize(
+    "colour",
+    [
+        (0.2, 0.2, 0.2),
+        (0.0, 0.0, 0.0),
+        (0.9, 0.5, 0.3),  # a red roof
+        (0.3, 0.5, 0.3, 0.9),  # a meadow
+        (0.6, 0.7, 0.6, 1.0),  # a bright meadow, brighter in NIR than any cloud
+    ],
+)
+def test_dark_or_coloured_is_not(colour: tuple[float, ...]) -> None:
+    assert probability(*colour) < 0.3
+
+
+def test_brighter_is_cloudier() -> None:
+    grey = np.linspace(0, 1, 101, dtype=np.float32)
+    view = np.broadcast_to(grey, (1, 3, 1, 101)).copy()
+    out = threshold_detector().probability(view)[0, 0]
+    assert (np.diff(out) >= 0).all()
+    assert out[0] < 1e-2 < 0.98 < out[-1]
+
+
+def test_shape_type_range_and_independence_of_the_batch() -> None:
+    views: NDArray[np.float32] = np.random.default_rng(0).random((3, 4, 5, 6), np.float32)
+    detector = threshold_detector(RGBN)
+    out = detector.probability(views)
+    assert out.shape == (3, 5, 6)
+    assert out.dtype == np.float32
+    assert ((out >= 0) & (out <= 1)).all()
+    for one, alone in zip(out, views, strict=True):
+        np.testing.assert_array_equal(one, detector.probability(alone[None])[0])
+
+
+def test_it_says_what_it_is() -> None:
+    detector = threshold_detector(RGBN)
+    assert (detector.name, detector.bands) == ("threshold", RGBN)
+    assert detector.gsd_m > 0

@@ -1,0 +1,139 @@
+"""Tests of reading imagery for training: what is taken, what is passed over, what is an error."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from numpy.typing import NDArray
+
+from decr.dataset.clear import (
+    Folder,
+    digest,
+    held_out,
+    read_clear,
+    read_labelled,
+    valid_inside,
+)
+from decr.errors import DatasetError
+from tests.pipeline.scenes import write_scene
+
+RGB = ("red", "green", "blue")
+
+
+def pixels(bands: int = 4, height: int = 60, width: int = 80, dtype: str = "uint8") -> NDArray:
+    return np.random.default_rng(0).integers(1, 200, (bands, height, width)).astype(dtype)
+
+
+@given(
+    valid=arrays(np.bool_, st.tuples(st.integers(1, 14), st.integers(1, 14))),
+    least_px=st.integers(1, 6),
+)
+def test_the_inside_is_valid_and_large_enough_or_empty(
+    valid: NDArray[np.bool_], least_px: int
+) -> None:
+    rows, cols = valid_inside(valid, least_px)
+    inside = valid[rows, cols]
+    if inside.size:
+        assert inside.all()
+        assert min(inside.shape) >= least_px
+    if valid.all() and min(valid.shape) >= least_px:
+        assert inside.shape == valid.shape
+
+
+def test_a_border_is_peeled_off_and_no_more() -> None:
+    valid = np.zeros((40, 50), bool)
+    valid[3:37, 5:49] = True
+    assert valid_inside(valid, 8) == (slice(3, 37), slice(5, 49))
+
+
+def test_held_out_by_pattern() -> None:
+    assert held_out("town_07.tif", ["*_07.*"])
+    assert not held_out("town_08.tif", ["*_07.*", "lake*"])
+    assert not held_out("town_07.tif", [])
+
+
+def test_files_are_found_below_and_skipped_by_pattern(tmp_path: Path) -> None:
+    for name in ("a.tif", "b.PNG", "notes.txt", "deep/c.tif", "deep/old/d.tif"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    names = [p.name for p in Folder(tmp_path).files()]
+    assert names == ["a.tif", "b.PNG", "c.tif", "d.tif"]
+    kept = Folder(tmp_path, skip=("b*", "/old/")).files()
+    assert [p.name for p in kept] == ["a.tif", "c.tif"]
+
+
+def test_an_empty_folder_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="no raster there"):
+        Folder(tmp_path).files()
+
+
+def test_clear_images_are_cut_to_what_is_valid(tmp_path: Path) -> None:
+    dn = pixels()
+    dn[:, :5] = 0
+    write_scene(tmp_path / "scene.tif", dn, nodata=0)
+    (image,) = read_clear(Folder(tmp_path), RGB, 32)
+    assert image.name == "scene.tif"
+    assert image.bands == ("blue", "green", "red", "nir")
+    assert image.gsd_m == pytest.approx(0.5)
+    assert image.white == 255.0
+    np.testing.assert_array_equal(image.dn, dn[:, 5:])
+
+
+def test_images_too_small_or_without_a_band_are_passed_over(tmp_path: Path) -> None:
+    write_scene(tmp_path / "small.tif", pixels(height=20))
+    write_scene(tmp_path / "grey.tif", pixels(bands=1), names=["pan"])
+    write_scene(tmp_path / "good.tif", pixels())
+    images = read_clear(Folder(tmp_path), RGB, 32)
+    assert [image.name for image in images] == ["good.tif"]
+
+
+def test_what_the_folder_says_counts_more_than_the_file(tmp_path: Path) -> None:
+    write_scene(tmp_path / "scene.tif", pixels(dtype="uint16"), names=None)
+    folder = Folder(tmp_path, bands="r,g,b,n", gsd_m=0.25, white=2047.0)
+    (image,) = read_clear(folder, RGB, 32)
+    assert image.bands == ("red", "green", "blue", "nir")
+    assert (image.gsd_m, image.white) == (0.25, 2047.0)
+
+
+def test_16_bits_need_a_white_level_and_a_grid_a_size(tmp_path: Path) -> None:
+    write_scene(tmp_path / "scene.tif", pixels(dtype="uint16"))
+    with pytest.raises(DatasetError, match="white level is unknown"):
+        read_clear(Folder(tmp_path), RGB, 32)
+    write_scene(tmp_path / "scene.tif", pixels(), transform=None, crs=None)
+    with pytest.raises(DatasetError, match="GSD is unknown"):
+        read_clear(Folder(tmp_path), RGB, 32)
+
+
+def test_labels_are_read_with_their_images(tmp_path: Path) -> None:
+    views, masks = tmp_path / "views", tmp_path / "masks"
+    views.mkdir()
+    masks.mkdir()
+    dn = pixels(dtype="uint16")
+    write_scene(views / "a.tif", dn)
+    label = np.zeros((1, 60, 80), np.uint8)
+    label[0, :10], label[0, 10:20] = 1, 2
+    write_scene(masks / "a.tif", label, names=None)
+    folder = Folder(views, white=100.0, masks=masks, cloudy_from=2)
+    (image,) = read_labelled(folder)
+    assert image.bands == ("blue", "green", "red", "nir")
+    np.testing.assert_allclose(image.reflectance, np.clip(dn / 100, 0, 2), rtol=1e-6)
+    np.testing.assert_array_equal(image.cloud_mask, label[0] >= 2)
+
+
+def test_missing_masks_are_errors(tmp_path: Path) -> None:
+    write_scene(tmp_path / "a.tif", pixels())
+    with pytest.raises(DatasetError, match="needs a folder of masks"):
+        read_labelled(Folder(tmp_path))
+    with pytest.raises(DatasetError, match=r"mask of a\.tif is missing"):
+        read_labelled(Folder(tmp_path, masks=tmp_path / "masks"))
+
+
+def test_a_digest_tells_splits_apart_whatever_their_order() -> None:
+    assert digest(["a", "b"]) == digest(["b", "a"]) != digest(["a", "c"])
+    assert len(digest([])) == 12

@@ -1,0 +1,128 @@
+"""Tests of training samples: right shapes and ranges, truth that fits, everything from one seed."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from decr.dataset.samples import (
+    ClearImage,
+    Sample,
+    area_shrunk,
+    crop,
+    draw_range,
+    restoration_sample,
+    unit_from,
+    vary_radiometry,
+)
+from decr.dataset.simulate import CloudParams
+
+BGRN = ("blue", "green", "red", "nir")
+RGB = ("red", "green", "blue")
+
+
+def image(height: int = 150, width: int = 200, gsd_m: float = 0.5) -> ClearImage:
+    """Coded bands: blue is 10, green 20, red 30, NIR 40, plus a little texture."""
+    texture = np.random.default_rng(0).integers(0, 5, (4, height, width))
+    dn = (texture + np.arange(10, 50, 10)[:, None, None]).astype(np.uint8)
+    return ClearImage("coded.tif", dn, BGRN, gsd_m, 255.0)
+
+
+def test_shrinking_takes_means_and_drops_the_rest() -> None:
+    picture = np.arange(35, dtype=np.float32).reshape(1, 5, 7)
+    small = area_shrunk(picture, 2)
+    assert small.shape == (1, 2, 3)
+    assert small[0, 0].tolist() == [4.0, 6.0, 8.0]
+    assert area_shrunk(picture, 1) is picture
+
+
+@given(seed=st.integers(0, 10_000), size_px=st.sampled_from([16, 50, 150]))
+def test_crops_have_the_bands_size_and_gsd_asked(seed: int, size_px: int) -> None:
+    rng = np.random.default_rng(seed)
+    view, gsd_m = crop(rng, image(), RGB, size_px, (0.3, 2.0))
+    assert view.shape == (3, size_px, size_px)
+    assert view.dtype == np.float32
+    assert gsd_m / 0.5 in (1, 2, 3, 4)
+    assert gsd_m * size_px <= 75.0
+    for band, base in enumerate((30, 20, 10)):
+        assert base / 255 - 1e-6 <= view[band].min() <= view[band].max() <= (base + 4.01) / 255
+
+
+def test_crops_come_in_all_orientations() -> None:
+    ramp = np.arange(16, dtype=np.uint8).reshape(1, 4, 4)
+    square = ClearImage("ramp", ramp, ("pan",), 1.0, 1.0)
+    rng = np.random.default_rng(0)
+    seen = {crop(rng, square, ("pan",), 4, (1.0, 1.0))[0].tobytes() for _ in range(200)}
+    assert len(seen) == 8
+
+
+@given(seed=st.integers(0, 10_000))
+def test_varied_radiometry_stays_in_range_and_keeps_order(seed: int) -> None:
+    ramp = np.broadcast_to(np.linspace(0, 1, 50, dtype=np.float32), (3, 1, 50)).copy()
+    out = vary_radiometry(np.random.default_rng(seed), ramp)
+    assert out.dtype == np.float32
+    assert out.min() >= 0
+    assert out.max() <= 1
+    assert (np.diff(out, axis=2) >= 0).all()
+
+
+@given(seed=st.integers(0, 10_000), brightness=st.floats(0.0, 1.0))
+def test_ranges_are_never_empty(seed: int, brightness: float) -> None:
+    view = np.full((3, 4, 4), brightness, np.float32)
+    low, high = draw_range(np.random.default_rng(seed), view)
+    assert 0.0 <= low < high
+    unit = unit_from(view, low, high)
+    assert np.isfinite(unit).all()
+    assert np.abs(unit).max() <= 1
+
+
+def test_unit_maps_the_range_and_saturates() -> None:
+    out = unit_from(np.array([0.0, 0.2, 0.4, 0.6, 9.0], np.float32), 0.2, 0.6)
+    np.testing.assert_allclose(out, [-1, -1, 0, 1, 1], atol=1e-6)
+    assert out.dtype == np.float32
+
+
+def check(sample: Sample, bands: int, size_px: int) -> None:
+    assert sample.cloudy.shape == sample.clear.shape == (bands, size_px, size_px)
+    assert sample.cloud_mask.shape == (size_px, size_px)
+    assert sample.cloudy.dtype == sample.clear.dtype == np.float32
+    assert sample.cloud_mask.dtype == bool
+    assert np.abs(sample.cloudy).max() <= 1
+    assert np.abs(sample.clear).max() <= 1
+
+
+@given(seed=st.integers(0, 10_000))
+@settings(max_examples=20)
+def test_restoration_samples_are_whole_and_reproducible(seed: int) -> None:
+    images = [image(), image(64, 64)]
+    sample = restoration_sample(np.random.default_rng(seed), images, RGB, 64)
+    check(sample, 3, 64)
+    again = restoration_sample(np.random.default_rng(seed), images, RGB, 64)
+    np.testing.assert_array_equal(sample.cloudy, again.cloudy)
+    np.testing.assert_array_equal(sample.clear, again.clear)
+
+
+def test_some_samples_are_left_clear() -> None:
+    samples = [
+        restoration_sample(np.random.default_rng(i), [image()], RGB, 32, clear_share=1.0)
+        for i in range(3)
+    ]
+    for sample in samples:
+        np.testing.assert_array_equal(sample.cloudy, sample.clear)
+        assert not sample.cloud_mask.any()
+
+
+def test_a_given_sky_is_used() -> None:
+    opaque = CloudParams(kind="deck", thickness=50.0, airlight=(0.9,) * 3, noise=0.0, shadow=0.0)
+
+    def sample(ground: ClearImage) -> Sample:
+        rng = np.random.default_rng(1)
+        return restoration_sample(rng, [ground], RGB, 48, clear_share=1.0, params=opaque)
+
+    other = ClearImage("other.tif", image().dn + np.uint8(90), BGRN, 0.5, 255.0)
+    one, two = sample(image()), sample(other)
+    assert one.cloud_mask.all()
+    # Nothing of the ground is left in the input; the truth still has it.
+    np.testing.assert_allclose(one.cloudy, two.cloudy, atol=1e-6)
+    assert np.abs(one.clear - two.clear).min() > 0.05

@@ -1,0 +1,189 @@
+"""Tests of the training loop: exact resumption, interruption, and what happens to a bad loss."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from decr.dataset.samples import Sample
+from decr.diffusion.schedule import NoiseSchedule
+from decr.errors import ConfigError, DatasetError
+from decr.training.loop import TrainConfig, TrainResult, train_stage
+from decr.training.stages import STAGES
+from tests.tiny import DETECTOR, PARTS, tiny_networks
+
+CONFIG = TrainConfig(steps=7, batch=2, lr=1e-2, warmup=2, save_every=3)
+SCHEDULE = NoiseSchedule.linear()
+State = dict[str, torch.Tensor]
+
+
+def draw(rng: np.random.Generator) -> Sample:
+    """A tiny sample: clear noise, and a white cloud over its upper half."""
+    clear = rng.uniform(-1, 0, (3, 32, 32)).astype(np.float32)
+    cloudy, mask = clear.copy(), np.zeros((32, 32), bool)
+    cloudy[:, :16], mask[:16] = 0.9, True
+    return Sample(cloudy, clear, mask)
+
+
+def networks() -> dict[str, nn.Module]:
+    return tiny_networks(PARTS | DETECTOR, 3)
+
+
+def train(
+    stage: str,
+    folder: Path,
+    config: TrainConfig = CONFIG,
+    parts: dict[str, nn.Module] | None = None,
+    on_step: Callable[[int, float], None] | None = None,
+) -> tuple[TrainResult, dict[str, State]]:
+    """Train a stage; the result and the weights of all networks after it."""
+    parts = networks() if parts is None else parts
+    result = train_stage(STAGES[stage], parts, draw, folder, config, SCHEDULE, on_step)
+    return result, {name: network.state_dict() for name, network in parts.items()}
+
+
+def assert_same(one: dict[str, State], two: dict[str, State]) -> None:
+    for name in one:
+        for key, value in one[name].items():
+            assert torch.equal(value, two[name][key]), f"{name}/{key}"
+
+
+def press_ctrl_c(at: int) -> Callable[[int, float], None]:
+    def on_step(step: int, loss: float) -> None:
+        if step == at:
+            signal.raise_signal(signal.SIGINT)
+
+    return on_step
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_an_interrupted_stage_ends_with_the_same_bits(stage: str, tmp_path: Path) -> None:
+    straight, wanted = train(stage, tmp_path / "straight")
+    assert straight.finished
+    assert straight.step == 7
+    first, _ = train(stage, tmp_path / "broken", on_step=press_ctrl_c(at=4))
+    assert (first.step, first.finished) == (4, False)
+    second, got = train(stage, tmp_path / "broken")
+    assert (second.step, second.finished) == (7, True)
+    assert_same(wanted, got)
+    ends = [
+        torch.load(tmp_path / run / f"{stage}.pt", weights_only=True)
+        for run in ("straight", "broken")
+    ]
+    assert_same({k: e for k, e in ends[0].items() if k in ("model", "ema")}, ends[1])
+    for index, state in ends[0]["optimiser"]["state"].items():
+        for key, value in state.items():
+            assert torch.equal(value, ends[1]["optimiser"]["state"][index][key])
+
+
+def test_a_killed_run_goes_on_from_its_last_checkpoint(tmp_path: Path) -> None:
+    _, wanted = train("coarse", tmp_path / "straight")
+
+    def die(step: int, loss: float) -> None:
+        if step == 5:
+            raise RuntimeError("power cut")
+
+    with pytest.raises(RuntimeError, match="power cut"):
+        train("coarse", tmp_path / "broken", on_step=die)
+    state = torch.load(tmp_path / "broken" / "coarse.pt", weights_only=True)
+    assert state["step"] == 3
+    _, got = train("coarse", tmp_path / "broken")
+    assert_same(wanted, got)
+
+
+def test_a_second_ctrl_c_does_not_wait(tmp_path: Path) -> None:
+    def on_step(step: int, loss: float) -> None:
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        train("coarse", tmp_path, on_step=on_step)
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_time_runs_out_resumably(tmp_path: Path) -> None:
+    result, _ = train("coarse", tmp_path, replace(CONFIG, max_minutes=0.0))
+    assert (result.step, result.finished) == (1, False)
+    result, _ = train("coarse", tmp_path)
+    assert result.finished
+
+
+def test_a_finished_stage_is_not_trained_again(tmp_path: Path) -> None:
+    _, wanted = train("coarse", tmp_path)
+    steps: list[int] = []
+    result, got = train("coarse", tmp_path, on_step=lambda step, loss: steps.append(step))
+    assert result.finished
+    assert steps == []
+    assert_same(wanted, got)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_only_what_a_stage_trains_changes(stage: str, tmp_path: Path) -> None:
+    before = {n: {k: v.clone() for k, v in m.state_dict().items()} for n, m in networks().items()}
+    _, after = train(stage, tmp_path)
+    for name in before:
+        same = all(torch.equal(v, after[name][k]) for k, v in before[name].items())
+        assert same == (name not in STAGES[stage].trains), name
+
+
+def test_networks_end_as_their_averages(tmp_path: Path) -> None:
+    _, got = train("coarse", tmp_path)
+    state = torch.load(tmp_path / "coarse.pt", weights_only=True)
+    for key, value in state["ema"].items():
+        assert torch.equal(got["cnp"][key.removeprefix("cnp.")], value)
+    assert not all(torch.equal(state["ema"][k], v) for k, v in state["model"].items())
+
+
+def test_training_learns(tmp_path: Path) -> None:
+    losses: list[float] = []
+    config = TrainConfig(steps=60, batch=2, lr=5e-3, warmup=5, save_every=1000)
+    train("reference", tmp_path, config, on_step=lambda step, loss: losses.append(loss))
+    assert losses[-1] < 0.7 * losses[0]
+
+
+def test_a_loss_that_is_no_number_stops_and_keeps_the_checkpoint(tmp_path: Path) -> None:
+    train("coarse", tmp_path, on_step=press_ctrl_c(at=3))
+    kept = (tmp_path / "coarse.pt").read_bytes()
+    parts = networks()
+
+    def poison(step: int, loss: float) -> None:
+        if step == 5:
+            with torch.no_grad():
+                next(parts["cnp"].parameters()).fill_(torch.nan)
+
+    with pytest.raises(DatasetError, match=r"stage coarse became nan at step 5; .* is kept"):
+        train("coarse", tmp_path, parts=parts, on_step=poison)
+    assert (tmp_path / "coarse.pt").read_bytes() == kept
+    assert not list(tmp_path.glob("*.part"))
+
+
+def test_the_log_has_a_line_per_twenty_steps(tmp_path: Path) -> None:
+    train("reference", tmp_path, replace(CONFIG, steps=41))
+    lines = [json.loads(line) for line in (tmp_path / "reference.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [20, 40]
+    assert all(set(line) == {"step", "loss", "lr"} for line in lines)
+
+
+def test_learning_rate_warms_up_and_falls_to_two_percent() -> None:
+    config = TrainConfig(steps=1000, lr=1.0, warmup=10)
+    assert config.rate(0) == pytest.approx(0.1)
+    assert config.rate(9) == config.rate(10) == 1.0
+    assert config.rate(505) == pytest.approx(0.51)
+    assert config.rate(1000) == pytest.approx(0.02)
+    rates = [config.rate(step) for step in range(10, 1001)]
+    assert rates == sorted(rates, reverse=True)
+
+
+@pytest.mark.parametrize("wrong", [{"steps": 0}, {"batch": 0}, {"lr": 0.0}, {"save_every": 0}])
+def test_impossible_settings_are_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(ConfigError, match="at least 1 and lr above 0"):
+        TrainConfig(**wrong)  # type: ignore[arg-type]

@@ -1,0 +1,93 @@
+"""Tests of the stages' losses: zero where nothing is wrong, gradients where something is."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from decr.diffusion.schedule import NoiseSchedule
+from decr.training.losses import (
+    charbonnier,
+    diffusion_loss,
+    edge_difference,
+    mask_loss,
+    restore_loss,
+)
+from tests.tiny import PARTS, tiny_networks
+
+
+def images(seed: int = 0) -> Tensor:
+    return torch.rand(2, 3, 8, 8, generator=torch.Generator().manual_seed(seed))
+
+
+def test_charbonnier_is_the_absolute_difference_but_smooth_at_zero() -> None:
+    a = images()
+    assert float(charbonnier(a, a)) == pytest.approx(1e-3)
+    assert float(charbonnier(a, a + 0.5)) == pytest.approx(0.5, rel=1e-4)
+
+
+def test_edges_ignore_brightness_but_see_steps() -> None:
+    a = images()
+    assert float(edge_difference(a, a + 0.3)) == pytest.approx(0, abs=1e-6)
+    b = a.clone()
+    b[..., 4:] += 0.7  # one of seven horizontal differences changes by 0.7
+    assert float(edge_difference(b, a)) == pytest.approx(0.1, rel=1e-4)
+
+
+def test_a_perfect_reference_loses_next_to_nothing() -> None:
+    clear = 2 * images() - 1
+    loss = restore_loss(nn.Identity(), clear, clear)
+    assert float(loss) == pytest.approx(1e-3)
+
+
+class Logits(nn.Module):
+    """A detector that says what it was given."""
+
+    def __init__(self, logits: Tensor) -> None:
+        super().__init__()
+        self.value = logits
+
+    def logits(self, view01: Tensor) -> Tensor:
+        return self.value
+
+
+def test_mask_loss_rewards_the_right_mask() -> None:
+    mask = torch.zeros(2, 8, 8, dtype=torch.bool)
+    mask[:, :4] = True
+    right = torch.where(mask, 12.0, -12.0)[:, None]
+    view = torch.zeros(2, 3, 8, 8)
+    good = float(mask_loss(Logits(right), view, mask))
+    unsure = float(mask_loss(Logits(torch.zeros_like(right)), view, mask))
+    wrong = float(mask_loss(Logits(-right), view, mask))
+    assert 0 <= good < 1e-3 < unsure < wrong
+    empty = mask_loss(Logits(torch.full_like(right, -12.0)), view, torch.zeros_like(mask))
+    assert 0 <= float(empty) < 2e-3  # no cloud, none found: nothing to divide by, nothing lost
+
+
+def gradients(kind: str) -> set[str]:
+    parts = tiny_networks(PARTS, 3)
+    generator = torch.Generator().manual_seed(0)
+    schedule = NoiseSchedule.linear()
+    clear, cloudy = 2 * images() - 1, 2 * images(1) - 1
+    loss = diffusion_loss(kind, parts, schedule, cloudy, clear, generator)
+    loss.backward()  # type: ignore[no-untyped-call]
+    return {n for n, m in parts.items() if any(p.grad is not None for p in m.parameters())}
+
+
+def test_each_stage_teaches_its_networks() -> None:
+    assert gradients("noise") == {"cnp"}
+    assert gradients("weight") == {"wa"}
+    assert gradients("joint") == {"cnp", "wa"}
+
+
+def test_joint_is_the_sum_of_both() -> None:
+    parts = tiny_networks(PARTS, 3)
+
+    def value(kind: str) -> float:
+        generator = torch.Generator().manual_seed(5)
+        clear, cloudy = 2 * images() - 1, 2 * images(1) - 1
+        schedule = NoiseSchedule.linear()
+        return float(diffusion_loss(kind, parts, schedule, cloudy, clear, generator))
+
+    assert value("joint") == pytest.approx(value("noise") + value("weight"), rel=1e-5)

@@ -1,0 +1,99 @@
+"""Tests of recipes: what they say is what is run, and mistakes are named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from decr.errors import ConfigError
+from decr.training.recipe import DEFAULT_PARTS, Recipe, read_recipe
+
+WHOLE = """
+name = "mine"
+bands = ["red", "green", "blue"]
+holdout = ["*_07.tif"]
+gsd_m = 0.5
+gsd_range_m = [0.4, 1.0]
+steps = 20
+licence = "CC0"
+
+[[clear]]
+path = "photos"
+bands = "r,g,b"
+gsd_m = 0.3
+white = 255.0
+skip = ["bad*"]
+
+[[labelled]]
+path = "views"
+masks = "labels"
+cloudy_from = 2
+
+[stages.coarse]
+steps = 10
+lr = 1e-3
+
+[stages.weights]
+steps = 5
+
+[parts.cnp]
+architecture = "cnp"
+size = { width = 8, multipliers = [1, 2], blocks = 1 }
+"""
+
+
+def read(tmp_path: Path, text: str) -> Recipe:
+    path = tmp_path / "recipe.toml"
+    path.write_text(text)
+    return read_recipe(path, tmp_path / "root")
+
+
+def test_a_whole_recipe(tmp_path: Path) -> None:
+    recipe = read(tmp_path, WHOLE)
+    assert (recipe.name, recipe.bands) == ("mine", ("red", "green", "blue"))
+    assert (recipe.gsd_m, recipe.gsd_range_m, recipe.steps) == (0.5, (0.4, 1.0), 20)
+    (clear,), (labelled,) = recipe.clear, recipe.labelled
+    assert clear.path == tmp_path / "root" / "photos"
+    assert (clear.bands, clear.gsd_m, clear.white, clear.skip) == ("r,g,b", 0.3, 255.0, ("bad*",))
+    assert labelled.masks == tmp_path / "root" / "labels"
+    assert labelled.cloudy_from == 2
+    assert list(recipe.stages) == ["coarse", "weights"]
+    assert (recipe.stages["coarse"].steps, recipe.stages["coarse"].lr) == (10, 1e-3)
+    # Parts are those the stages need: the default ones, unless the recipe has its own.
+    assert set(recipe.parts) == {"cnp", "wa", "reference"}
+    assert recipe.parts["cnp"].size["width"] == 8
+    assert recipe.parts["wa"] == DEFAULT_PARTS["wa"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("gsd_m = 0.5", "gsdm = 0.5", "unknown key 'gsdm'; there are .*gsd_m"),
+        ("lr = 1e-3", "rate = 1e-3", "unknown key 'rate'; there are .*lr"),
+        ("white = 255.0", "whit = 255.0", "unknown key 'whit'; there are .*white"),
+        ("[stages.coarse]", "[stages.coarser]", "no stage is called 'coarser'; there are .*coarse"),
+        ('name = "mine"', "", "incomplete .*name"),
+        ('path = "photos"', "", "incomplete .*path"),
+        ('bands = ["red", "green", "blue"]', "", "incomplete .*bands"),
+        ('architecture = "cnp"', "", "incomplete .*architecture"),
+        ("steps = 10", "steps = 0", "at least 1"),
+        ("steps = 10", 'steps = "ten"', "wrong value"),
+        ("steps = 20", 'steps = "twenty"', "wrong value"),
+        ("[stages.weights]", "[stages.weights", "not valid TOML"),
+    ],
+)
+def test_mistakes_are_named(tmp_path: Path, old: str, new: str, says: str) -> None:
+    assert old in WHOLE
+    with pytest.raises(ConfigError, match=says):
+        read(tmp_path, WHOLE.replace(old, new, 1))
+
+
+def test_mistakes_name_the_file(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"recipe\.toml: unknown key"):
+        read(tmp_path, 'colour = "red"')
+
+
+def test_a_missing_recipe_is_said(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"none\.toml: cannot read the recipe"):
+        read_recipe(tmp_path / "none.toml", tmp_path)

@@ -1,0 +1,285 @@
+"""Tests of bundles: what is saved is loaded, and what is wrong with a file is said in one line."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import pickle
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from decr.errors import BundleError
+from decr.zoo.bundle import Part, load_bundle, read_card, save_bundle
+from decr.zoo.describe import card_as_dict, described
+from decr.zoo.embedded import EMBEDDED, embedded_path, find_bundle
+from tests.tiny import DETECTOR, PARTS, tiny_bundle, tiny_card, tiny_networks
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Path:
+    return tiny_bundle(tmp_path, 4)
+
+
+def contents(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    with safe_open(str(path), framework="pt") as file:
+        header = json.loads(file.metadata()["decr"])
+        return header, {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+
+
+def rewritten(path: Path, header: Any, tensors: dict[str, Tensor]) -> Path:
+    save_file(tensors, str(path), metadata={"decr": json.dumps(header)})
+    return path
+
+
+@pytest.mark.parametrize("bands", [3, 4])
+def test_a_bundle_comes_back_as_it_was(tmp_path: Path, bands: int) -> None:
+    path = tiny_bundle(tmp_path, bands)
+    loaded = load_bundle(path)
+    assert loaded.card == tiny_card(PARTS, bands) == read_card(path)
+    assert loaded.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    for name, network in tiny_networks(PARTS, bands).items():
+        got = loaded.networks[name]
+        assert not got.training
+        assert not any(p.requires_grad for p in got.parameters())
+        for key, value in network.state_dict().items():
+            assert torch.equal(got.state_dict()[key], value.half().float())
+
+
+def test_integer_buffers_and_full_precision_survive(tmp_path: Path) -> None:
+    networks, path = tiny_networks(DETECTOR, 3), tmp_path / "d.safetensors"
+    save_bundle(path, tiny_card(DETECTOR, 3), networks, dtype=torch.float32)
+    got = load_bundle(path).networks["detector"].state_dict()
+    for key, value in networks["detector"].state_dict().items():
+        assert torch.equal(got[key], value)
+        assert got[key].dtype == value.dtype
+
+
+def test_the_same_bundle_is_the_same_file(tmp_path: Path) -> None:
+    one, two = tmp_path / "one", tmp_path / "two"
+    one.mkdir()
+    two.mkdir()
+    assert tiny_bundle(one, 3).read_bytes() == tiny_bundle(two, 3).read_bytes()
+
+
+def test_card_and_networks_must_name_the_same_parts(tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match="reference"):
+        save_bundle(tmp_path / "x", tiny_card(PARTS, 3), tiny_networks(DETECTOR, 3))
+
+
+def truncated(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def cut_in_the_header(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:50])
+
+
+def empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def text(path: Path) -> None:
+    path.write_text("<html>404: not found</html>\n" * 50)
+
+
+class Boom:
+    """Would leave a trace if it were ever unpickled."""
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[str]]:
+        return (exec, ("raise SystemExit('unpickled')",))
+
+
+def pickled(path: Path) -> None:
+    path.write_bytes(pickle.dumps(Boom()))
+
+
+def torch_pickled(path: Path) -> None:
+    torch.save({"model": Boom()}, path)
+
+
+def not_ours(path: Path) -> None:
+    save_file({"weight": torch.zeros(2)}, str(path))
+
+
+def directory(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+def missing(path: Path) -> None:
+    path.unlink()
+
+
+@pytest.mark.parametrize(
+    ("damage", "says"),
+    [
+        (truncated, "not a readable safetensors file .* truncated"),
+        (cut_in_the_header, "not a readable safetensors file"),
+        (empty, "not a readable safetensors file"),
+        (text, "not a readable safetensors file"),
+        (pickled, "not a readable safetensors file"),
+        (torch_pickled, "not a readable safetensors file"),
+        (not_ours, r"not a decr bundle \(no card inside\)"),
+        (directory, "cannot read the weights"),
+        (missing, "cannot read the weights"),
+    ],
+)
+def test_files_that_are_no_bundles(bundle: Path, damage: Callable[[Path], None], says: str) -> None:
+    damage(bundle)
+    with pytest.raises(BundleError, match=says) as caught:
+        load_bundle(bundle)
+    assert str(bundle) in str(caught.value)
+    with pytest.raises(BundleError) as caught:
+        read_card(bundle)
+    assert str(bundle) in str(caught.value)
+
+
+def first_key(tensors: dict[str, Tensor]) -> str:
+    return min(k for k in tensors if k.startswith("cnp/") and tensors[k].ndim == 4)
+
+
+def nan(tensors: dict[str, Tensor]) -> None:
+    tensors[first_key(tensors)].view(-1)[3] = torch.nan
+
+
+def infinite(tensors: dict[str, Tensor]) -> None:
+    tensors[first_key(tensors)].view(-1)[3] = -torch.inf
+
+
+def other_shape(tensors: dict[str, Tensor]) -> None:
+    key = first_key(tensors)
+    tensors[key] = tensors[key][:-1].clone()
+
+
+def lacking(tensors: dict[str, Tensor]) -> None:
+    del tensors[first_key(tensors)]
+
+
+def lacking_part(tensors: dict[str, Tensor]) -> None:
+    for key in [k for k in tensors if k.startswith("wa/")]:
+        del tensors[key]
+
+
+def extra(tensors: dict[str, Tensor]) -> None:
+    tensors["cnp/zzz"] = torch.zeros(1)
+
+
+def extra_part(tensors: dict[str, Tensor]) -> None:
+    tensors["stranger/weight"] = torch.zeros(1)
+
+
+@pytest.mark.parametrize(
+    ("damage", "says"),
+    [
+        (nan, "tensor cnp/.* holds NaN or infinite"),
+        (infinite, "tensor cnp/.* holds NaN or infinite"),
+        (other_shape, r"tensor cnp/.* has shape \(.*\), the network needs \("),
+        (lacking, r"part 'cnp' lacks tensor .* \(1 in all\)"),
+        (lacking_part, "part 'wa' lacks tensor"),
+        (extra, "part 'cnp' has unknown tensor 'zzz'"),
+        (extra_part, "'stranger/weight' belongs to no part"),
+    ],
+)
+def test_tensors_that_do_not_fit(
+    bundle: Path, damage: Callable[[dict[str, Tensor]], None], says: str
+) -> None:
+    header, tensors = contents(bundle)
+    damage(tensors)
+    with pytest.raises(BundleError, match=says) as caught:
+        load_bundle(rewritten(bundle, header, tensors))
+    assert str(bundle) in str(caught.value)
+
+
+ENDLESS = {"architecture": "cnp", "size": {"width": 8, "multipliers": [1, 2], "blocks": 10**9}}
+HUGE = {"architecture": "msda", "size": {"width": 10**5}}
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"format": 2}, "bundle format 2, this decr reads 1; install a newer decr"),
+        ({"format": None}, "bundle format None"),
+        ({"colour": "red"}, "card inside is damaged .*colour"),
+        ({"bands": 4}, "card inside is damaged"),
+        ({"bands": []}, "card inside is damaged .*bands"),
+        ({"bands": ["x"] * 1000}, "card inside is damaged .*bands"),
+        ({"gsd_m": "fine"}, "card inside is damaged"),
+        ({"gsd_m": -1.0}, "card inside is damaged .*gsd_m is -1"),
+        ({"gsd_m": float("nan")}, "card inside is damaged .*gsd_m is nan"),
+        ({"steps": "many"}, "card inside is damaged"),
+        ({"steps": 0}, "card inside is damaged .*steps is 0"),
+        ({"train_steps": 10**15}, "card inside is damaged .*train_steps"),
+        ({"prior_floor": 7}, "card inside is damaged .*prior_floor is 7"),
+        ({"ranges": {"uint8": [255, 0]}}, "card inside is damaged .*ranges"),
+        ({"ranges": {"uint8": []}}, "card inside is damaged"),
+        ({"parts": ["cnp"]}, "card inside is damaged"),
+        ({"parts": {"cnp": {"architecture": "cnp"}}}, "card inside is damaged"),
+        ({"parts": {"cnp": {"architecture": "gpt", "size": {}}}}, "no network is called 'gpt'"),
+        ({"parts": {"cnp": {"architecture": ["cnp"], "size": {}}}}, "card inside is damaged"),
+        ({"parts": {"cnp": ENDLESS}}, "cannot be built"),
+        ({"parts": {"cnp": HUGE}}, "lacks tensor"),
+    ],
+)
+def test_cards_that_make_no_sense(bundle: Path, changes: dict[str, Any], says: str) -> None:
+    header, tensors = contents(bundle)
+    with pytest.raises(BundleError, match=says) as caught:
+        load_bundle(rewritten(bundle, header | changes, tensors))
+    assert str(bundle) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "card", ["{not json", "[]", "17", "null", "{}", '"card"', "[" * 100_000, '{"format": 1}']
+)
+def test_cards_that_are_no_card(bundle: Path, card: str) -> None:
+    _, tensors = contents(bundle)
+    save_file(tensors, str(bundle), metadata={"decr": card})
+    with pytest.raises(BundleError, match="card inside is damaged"):
+        load_bundle(bundle)
+
+
+def test_unknown_names_say_which_there_are(tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match=r"neither a file nor .*embedded-rgbn"):
+        find_bundle("embeded", scene_has_nir=True)
+    assert find_bundle(str(tiny_bundle(tmp_path, 3)), False).parent == tmp_path
+
+
+def test_the_embedded_model_fits_the_scenes_bands() -> None:
+    assert find_bundle("embedded", True) == embedded_path("embedded-rgbn")
+    assert find_bundle("embedded", False) == embedded_path("embedded-rgb")
+    for name, file in EMBEDDED.items():
+        assert find_bundle(name, True).name == file
+
+
+@pytest.mark.parametrize("name", EMBEDDED)
+def test_embedded_bundles_load(name: str) -> None:
+    card = load_bundle(embedded_path(name)).card
+    parts = {"detector"} if name == "embedded-detector" else {"reference", "cnp", "wa"}
+    assert set(card.parts) == parts
+    assert ("nir" in card.bands) == (name == "embedded-rgbn")
+
+
+def test_descriptions_hold_what_people_ask_for(bundle: Path) -> None:
+    loaded = load_bundle(bundle)
+    text_ = described(loaded)
+    counts = {n: sum(p.numel() for p in m.parameters()) for n, m in loaded.networks.items()}
+    for wanted in ("tiny", "nir", "0.5 m", "3 DDIM steps", "CC0", loaded.sha256):
+        assert wanted in text_
+    assert f"{counts['cnp']:,} parameters" in text_
+    as_dict = json.loads(json.dumps(card_as_dict(loaded)))
+    assert as_dict["parameters"] == counts
+    assert as_dict["sha256"] == loaded.sha256
+
+
+def test_published_sizes_need_no_numbers() -> None:
+    card = replace(tiny_card(PARTS, 3), parts={"cnp": Part("cnp")})
+    assert card.parts["cnp"].size == {}
+    assert len(card.schedule.betas) == 1000
