@@ -55,7 +55,7 @@ def captured() -> str:
         info_name="decr",
         terminal_width=_WIDTH,
         max_content_width=_WIDTH,
-        help_option_names=["-h", "--help"],
+        **main.context_settings,
     )
     pages = [_HEAD]
     for command, context in commands(main, top):

@@ -47,10 +47,15 @@ def shell_commands(path: Path) -> list[list[str]]:
     return [words for step in steps if (words := shlex.split(step, comments=True))]
 
 
+def top() -> click.Context:
+    # Commands keep the first help option that they made, so all contexts must agree on its names.
+    return click.Context(main, info_name="decr", **main.context_settings)
+
+
 def parsed(arguments: list[str]) -> None:
     """Walk through groups to a command and let it take its arguments; nothing is run."""
     command: click.Command = main
-    context = click.Context(main, info_name="decr")
+    context = top()
     while isinstance(command, click.Group):
         assert arguments, f"{context.command_path} needs a subcommand"
         name, *arguments = arguments
@@ -135,9 +140,8 @@ def test_help_shows_its_examples_line_by_line() -> None:
 
 
 def test_examples_in_help_parse() -> None:
-    top = click.Context(main, info_name="decr")
     found = 0
-    for command, context in capture_help.commands(main, top):
+    for command, context in capture_help.commands(main, top()):
         for line in (command.help or "").splitlines():
             if line.strip().startswith("decr "):
                 words = shlex.split(line)[1:]

@@ -27,6 +27,7 @@ from decr.geo.tiff_tags import fill_room
 __all__ = ["CogOptions", "Patch", "write_cog"]
 
 _CACHE_BYTES = 256 * 2**20
+_MAX_CACHE_BYTES = 2 * 2**30
 
 _REFUSALS = (CPLE_BaseError, RasterioError, OSError)
 
@@ -119,14 +120,16 @@ def write_cog(
     """
     if _is_same_file(source, out):
         raise OutputError(f"{out}: is the scene itself; give another name for the output")
+    options = creation or CogOptions()
     cog, vrt = work_dir / "cog.tif", work_dir / "cog.vrt"
     with _gdal(work_dir), _explained(out, work_dir):
         _clear(work_dir)
         with _opened(source) as dataset:
             content = overlay(dataset, patches, {OUR_DOMAIN: dict(tags)})
+            cache = _cache_bytes(dataset, options.block_px)
         vrt.write_bytes(content.xml)
-        options = (creation or CogOptions()).to_gdal()
-        rasterio.shutil.copy(str(vrt), str(cog), driver="COG", **options)
+        with rasterio.Env(GDAL_CACHEMAX=cache):
+            rasterio.shutil.copy(str(vrt), str(cog), driver="COG", **options.to_gdal())
         _finish(cog, vrt, content)
         lost = compare_metadata(source, cog)
         _publish(cog, out)
@@ -156,6 +159,18 @@ def _gdal(work_dir: Path) -> Iterator[None]:
     ):
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         yield
+
+
+def _cache_bytes(dataset: Any, block_px: int) -> int:
+    """Memory for decoded blocks, so that strips are not decoded anew for each output block."""
+    rows, cols = dataset.block_shapes[0]
+    if cols <= 4 * block_px:
+        return _CACHE_BYTES
+    strips = (block_px + rows - 2) // rows + 1
+    bytes_per_px = sum(np.dtype(name).itemsize for name in dataset.dtypes)
+    needed = int(strips * rows * dataset.width * bytes_per_px)
+    # A tenth more, for the masks and for what is being written.
+    return min(max(_CACHE_BYTES, needed * 11 // 10), _MAX_CACHE_BYTES)
 
 
 @contextmanager

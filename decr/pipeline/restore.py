@@ -174,6 +174,12 @@ def _earlier(job: Restoration, block: BlockPlan) -> list[tuple[Window, Int32]]:
 
 def _finish_block(job: Restoration, block: BlockPlan, change: Int32) -> None:
     """Write what a block became and note it in the journal (on the writer's thread)."""
+    # GDAL's settings and error handlers belong to a thread: without this it prints by itself.
+    with rasterio.Env():
+        _finished_block(job, block, change)
+
+
+def _finished_block(job: Restoration, block: BlockPlan, change: Int32) -> None:
     if job.plan.factor > 1:
         job.work.save_arrays("change", *_id(block), [(block.block.core, change)])
         job.work.note("change", *_id(block))

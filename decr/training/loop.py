@@ -20,8 +20,12 @@ from decr.diffusion.schedule import NoiseSchedule
 from decr.errors import ConfigError, DatasetError
 from decr.training.ema import Ema
 from decr.training.interrupt import interrupts_deferred
-from decr.training.losses import diffusion_loss, mask_loss, restore_loss
+from decr.training.losses import diffusion_loss, mask_logits, mask_loss, restore_loss
+from decr.training.norms import recalibrate
 from decr.training.stages import Stage
+
+_NORM_BATCHES = 16
+"""Fresh batches over which a detector's norms are measured at the end."""
 
 Draw = Callable[[np.random.Generator], Sample]
 """One sample from one generator: the same generator gives the same sample."""
@@ -171,7 +175,10 @@ class _Run:
         """Take one optimiser step."""
         for group in self.optimiser.param_groups:
             group["lr"] = self.config.rate(self.step)
-        loss = _loss(self.stage, self.parts, batch, schedule, self.config.seed, self.step)
+        # Dropout draws from torch's own generator: it, too, must be a function of seed and step.
+        with torch.random.fork_rng():
+            torch.manual_seed(self.config.seed * 1_000_003 + self.step)
+            loss = _loss(self.stage, self.parts, batch, schedule, self.config.seed, self.step)
         value = float(loss.detach())
         if not math.isfinite(value):
             raise DatasetError(
@@ -243,7 +250,12 @@ def train_stage(
                 run.save()
             if run.out_of_time or interrupted():
                 break
-    return run.finish()
+    result = run.finish()
+    if stage.loss == "mask" and result.finished:
+        detector = parts["detector"]
+        ahead = (_batch(draw, config, stage, config.steps + i)[0] for i in range(_NORM_BATCHES))
+        recalibrate(detector, ahead, lambda view: mask_logits(detector, view))
+    return result
 
 
 def _loss(

@@ -34,9 +34,14 @@ def restore_loss(reference: nn.Module, cloudy: Tensor, clear: Tensor) -> Tensor:
     return charbonnier(out, x01) + 0.3 * edge_difference(out, x01)
 
 
+def mask_logits(detector: nn.Module, view: Tensor) -> Tensor:
+    """(N, H, W) logits of a detector for unit views (N, C, H, W)."""
+    return cast(Tensor, detector.logits((view + 1) / 2))[:, 0]  # type: ignore[operator]
+
+
 def mask_loss(detector: nn.Module, view: Tensor, mask: Tensor) -> Tensor:
     """Binary cross entropy plus soft Jaccard; ``view`` unit, ``mask`` (N, H, W) bool."""
-    logits = cast(Tensor, detector.logits((view + 1) / 2))[:, 0]  # type: ignore[operator]
+    logits = mask_logits(detector, view)
     truth = mask.float()
     share = torch.sigmoid(logits)
     overlap = (share * truth).sum()

@@ -77,7 +77,9 @@ def read_recipe(path: Path, root: Path) -> Recipe:
     _known(path, text, {f.name for f in fields(Recipe)})
     try:
         return _recipe(path, text, root)
-    except (KeyError, TypeError, AttributeError) as error:
+    except ConfigError:
+        raise
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise ConfigError(
             f"{path}: the recipe is incomplete or has a wrong value: {error}"
         ) from error

@@ -103,6 +103,8 @@ def save_bundle(
             tensors[f"{part}/{key}"] = stored.clone().contiguous()
     header = {"format": FORMAT, **asdict(card)}
     save_file(tensors, str(path), metadata={_KEY: json.dumps(header, sort_keys=True)})
+    # safetensors writes files that only their owner may read.
+    path.chmod(0o644)
 
 
 def read_card(path: Path) -> Card:

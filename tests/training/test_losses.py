@@ -88,6 +88,7 @@ def test_joint_is_the_sum_of_both() -> None:
         generator = torch.Generator().manual_seed(5)
         clear, cloudy = 2 * images() - 1, 2 * images(1) - 1
         schedule = NoiseSchedule.linear()
-        return float(diffusion_loss(kind, parts, schedule, cloudy, clear, generator))
+        loss = diffusion_loss(kind, parts, schedule, cloudy, clear, generator)
+        return float(loss.detach())
 
     assert value("joint") == pytest.approx(value("noise") + value("weight"), rel=1e-5)

@@ -1,0 +1,167 @@
+"""Bad input: one clear line, exit code 1 (2 for usage), and nothing under the output's name."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+
+from cli.main import main
+from decr.zoo.embedded import embedded_path
+from tests.pipeline.scenes import cloudy_pixels, write_scene
+
+ROOT = Path(__file__).parents[2]
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(main, [str(a) for a in arguments])
+
+
+def check_one_line(result: Result, *parts: str) -> None:
+    """Exit code 1, one line, no traceback, and everything the line should name."""
+    assert result.exit_code == 1, result.output
+    lines = [line for line in result.stderr.splitlines() if line.startswith("decr:")]
+    errors = [line for line in lines if not line.startswith("decr: warning")]
+    assert len(errors) == 1, result.stderr
+    assert "Traceback" not in result.output
+    for part in parts:
+        assert part in errors[0], errors[0]
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Path:
+    return write_scene(tmp_path / "scene.tif", cloudy_pixels(300, 400))
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Iterator[Path]:
+    """The output's name; afterwards neither it nor any work may be there."""
+    path = tmp_path / "result" / "out.tif"
+    path.parent.mkdir()
+    yield path
+    path.parent.chmod(0o755)
+    assert list(path.parent.iterdir()) == []
+
+
+def test_missing_file(tmp_path: Path, out: Path) -> None:
+    check_one_line(run("declouds", tmp_path / "no.tif", "-o", out), "no.tif")
+
+
+def test_text_named_tif(tmp_path: Path, out: Path) -> None:
+    (tmp_path / "text.tif").write_text("hello\n" * 100)
+    check_one_line(run("declouds", tmp_path / "text.tif", "-o", out), "text.tif")
+
+
+@pytest.mark.parametrize("share", [0.02, 0.5, 0.95])
+def test_truncated_tiff(scene: Path, out: Path, share: float) -> None:
+    data = scene.read_bytes()
+    scene.write_bytes(data[: int(len(data) * share)])
+    check_one_line(run("declouds", scene, "-o", out), "scene.tif")
+
+
+def test_two_bands(tmp_path: Path, out: Path) -> None:
+    path = write_scene(tmp_path / "two.tif", cloudy_pixels(90, 90)[:2], names=None)
+    check_one_line(run("declouds", path, "-o", out), "two.tif", "--bands")
+
+
+def test_all_nodata(tmp_path: Path, out: Path) -> None:
+    path = write_scene(tmp_path / "empty.tif", np.zeros((4, 300, 300), "uint16"), nodata=0)
+    check_one_line(run("declouds", path, "-o", out), "empty.tif", "nodata")
+
+
+@pytest.mark.parametrize("where", ["missing folder", "a file as folder"])
+def test_unwritable_output(scene: Path, tmp_path: Path, where: str) -> None:
+    folder = tmp_path / "absent" if where == "missing folder" else scene
+    check_one_line(run("declouds", scene, "-o", folder / "out.tif"), "out.tif")
+
+
+def test_wrong_band_model(tmp_path: Path, out: Path) -> None:
+    names = ["red", "green", "blue"]
+    path = write_scene(tmp_path / "rgb.tif", cloudy_pixels(90, 90)[:3], names=names)
+    check_one_line(run("declouds", path, "-o", out, "--model", "embedded-rgbn"), "nir")
+
+
+@pytest.mark.parametrize("damage", ["truncated", "noise", "empty", "detector"])
+def test_corrupt_weights(scene: Path, tmp_path: Path, out: Path, damage: str) -> None:
+    good = embedded_path("embedded-rgbn").read_bytes()
+    bad = {
+        "truncated": good[: len(good) // 2],
+        "noise": os.urandom(5000),
+        "empty": b"",
+        "detector": embedded_path("embedded-detector").read_bytes(),
+    }[damage]
+    model = tmp_path / "bad.safetensors"
+    model.write_bytes(bad)
+    check_one_line(run("declouds", scene, "-o", out, "--model", model), "bad.safetensors")
+
+
+def test_a_full_disk(scene: Path, tmp_path: Path) -> None:
+    """A tiny file system of its own, as root can mount; finished work stays for another try."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", str(disk)],
+        capture_output=True,
+        check=False,
+    )
+    if mount.returncode != 0:
+        pytest.skip(f"cannot mount a small file system: {mount.stderr.decode().strip()}")
+    try:
+        result = run("declouds", scene, "-o", disk / "out.tif", "--steps", "1", "--full")
+        check_one_line(result, "out.tif", "space")
+        assert not (disk / "out.tif").exists()
+    finally:
+        subprocess.run(["umount", "-l", str(disk)], check=True)
+
+
+def test_existing_output_is_kept(scene: Path, tmp_path: Path) -> None:
+    old = tmp_path / "old.tif"
+    old.write_text("precious")
+    check_one_line(run("declouds", scene, "-o", old), "old.tif", "--overwrite")
+    assert old.read_text() == "precious"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--overlap", "200"], "overlap"),
+        (["--tile", "100"], "tile"),
+        (["--range", "9,1"], "range"),
+        (["--range", "much"], "0,2047"),
+        (["--steps", "0"], "steps"),
+        (["--nonsense"], "nonsense"),
+    ],
+)
+def test_usage_errors_exit_with_2(scene: Path, out: Path, arguments: list[str], said: str) -> None:
+    result = run("declouds", scene, "-o", out, *arguments)
+    assert result.exit_code == 2
+    assert said in result.output
+    assert "Traceback" not in result.output
+
+
+def test_no_traceback_from_a_real_process(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "cli",
+            "declouds",
+            str(tmp_path / "no.tif"),
+            "-o",
+            str(tmp_path / "o.tif"),
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr.count("\n") == 1
+    assert done.stderr.startswith("decr: ")

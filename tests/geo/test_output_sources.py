@@ -1,0 +1,201 @@
+"""Writing: scenes that come from unusual places or are stored in unusual ways."""
+
+from __future__ import annotations
+
+import http.server
+import subprocess
+import sys
+import textwrap
+import threading
+import warnings
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+from affine import Affine
+from full_scenes import make
+from rio_cogeo import cog_validate
+
+from decr.errors import DecrWarning
+from decr.geo.metadata import compare_metadata
+from decr.geo.output import write_cog
+
+
+def carried(source: str, out: Path) -> Path:
+    """Write a copy, and check that it is one."""
+    work = out.with_suffix(".work")
+    work.mkdir()
+    write_cog(source, [], out, {"SEED": "0"}, work)
+    with rasterio.open(source) as a, rasterio.open(out) as b:
+        np.testing.assert_array_equal(b.read(), a.read())
+        np.testing.assert_array_equal(b.dataset_mask(), a.dataset_mask())
+    assert compare_metadata(source, out) == []
+    assert cog_validate(out, strict=True)[0]
+    return out
+
+
+def noise(*shape: int, dtype: str = "uint8") -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 255, shape).astype(dtype)
+
+
+def test_packed_bits_come_out_as_numbers(tmp_path: Path) -> None:
+    pixels = np.arange(3 * 64 * 64).reshape(3, 64, 64).astype("uint16") % 2048
+    profile = {"driver": "GTiff", "height": 64, "width": 64, "dtype": "uint16", "nbits": 11}
+    with rasterio.open(tmp_path / "s.tif", "w", count=3, **profile) as file:
+        file.write(pixels)
+    carried(str(tmp_path / "s.tif"), tmp_path / "o.tif")
+
+
+def test_lossy_ycbcr(tmp_path: Path) -> None:
+    profile = {"driver": "GTiff", "height": 300, "width": 300, "dtype": "uint8"}
+    profile |= {"compress": "JPEG", "photometric": "YCBCR", "tiled": True, "crs": "EPSG:32650"}
+    with rasterio.open(tmp_path / "s.tif", "w", count=3, **profile) as file:
+        file.write(noise(3, 300, 300))
+    out = carried(str(tmp_path / "s.tif"), tmp_path / "o.tif")
+    with rasterio.open(out) as file:
+        assert file.compression.name in ("zstd", "deflate")
+
+
+def test_jpeg_with_its_georeference_in_a_sidecar(tmp_path: Path) -> None:
+    profile = {"driver": "JPEG", "height": 80, "width": 90, "dtype": "uint8", "crs": "EPSG:32650"}
+    source = tmp_path / "s.jpg"
+    with rasterio.open(
+        source, "w", count=3, transform=Affine(1, 0, 5, 0, -1, 7), **profile
+    ) as file:
+        file.write(noise(3, 80, 90))
+    assert (tmp_path / "s.jpg.aux.xml").exists()
+    with rasterio.open(carried(str(source), tmp_path / "o.tif")) as file:
+        assert file.transform == Affine(1, 0, 5, 0, -1, 7)
+
+
+def test_tags_that_live_in_sidecars_or_in_tiff_tags_of_their_own(tmp_path: Path) -> None:
+    source = make(tmp_path / "s.tif", "rpc")
+    profile = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><a>1</a></x:xmpmeta>'
+    with rasterio.open(source, "r+") as file:
+        file.update_tags(ns="xml:XMP", **{"xml:XMP": profile.decode()})
+        # GDAL keeps this domain in a file s.IMD beside the scene.
+        file.update_tags(ns="IMD", satId="WV03", cloudCover="0.2")
+        file.update_tags(2, ns="ODD", quote="\"'<&>", lines="a\nb", ключ="знач")
+    assert (tmp_path / "s.IMD").exists()
+    out = carried(str(source), tmp_path / "o.tif")
+    with rasterio.open(out) as file:
+        assert file.tags(ns="IMD") == {"satId": "WV03", "cloudCover": "0.2"}
+        assert file.tags(2, ns="ODD")["quote"] == "\"'<&>"
+        assert "xmpmeta" in file.tags(ns="xml:XMP")["xml:XMP"]
+        assert file.rpcs.line_num_coeff[2] == pytest.approx(2 / 7, rel=1e-14)
+    assert sorted(p.name for p in tmp_path.glob("o*")) == ["o.tif", "o.work"]
+
+
+def test_virtual_raster_with_a_band_left_out(tmp_path: Path) -> None:
+    make(tmp_path / "s.tif", "mask")
+    xml = """<VRTDataset rasterXSize="700" rasterYSize="600">
+      <VRTRasterBand dataType="UInt16" band="1"><Description>only &amp; one</Description>
+      <Overview><SourceFilename relativeToVRT="1">s.tif</SourceFilename>
+      <SourceBand>4</SourceBand></Overview><ComplexSource>
+      <SourceFilename relativeToVRT="1">s.tif</SourceFilename><SourceBand>2</SourceBand>
+      <ScaleOffset>5</ScaleOffset><ScaleRatio>2</ScaleRatio></ComplexSource>
+      </VRTRasterBand></VRTDataset>"""
+    (tmp_path / "v.vrt").write_text(xml)
+    carried(str(tmp_path / "v.vrt"), tmp_path / "o.tif")
+
+
+def test_in_an_archive(tmp_path: Path) -> None:
+    make(tmp_path / "s & ü.tif", "mask")
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.write(tmp_path / "s & ü.tif", "in/s & ü.tif")
+    carried(f"/vsizip/{tmp_path}/a.zip/in/s & ü.tif", tmp_path / "o.tif")
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[str]:
+    class Handler(http.server.BaseHTTPRequestHandler):
+        """Serves one file, in ranges."""
+
+        def do_HEAD(self) -> None:
+            self.do_GET()
+
+        def do_GET(self) -> None:
+            path = tmp_path / self.path.strip("/")
+            data = path.read_bytes() if path.is_file() else b""
+            span = self.headers.get("Range", "").removeprefix("bytes=").split("-")
+            part = data[int(span[0]) : int(span[1]) + 1] if len(span) == 2 else data
+            self.send_response(404 if not data else 206 if len(span) == 2 else 200)
+            self.send_header("Accept-Ranges", "bytes")
+            self.send_header("Content-Length", str(len(part)))
+            if len(span) == 2:
+                stop = int(span[0]) + len(part) - 1
+                self.send_header("Content-Range", f"bytes {span[0]}-{stop}/{len(data)}")
+            self.end_headers()
+            if self.command == "GET":
+                self.wfile.write(part)
+
+        def log_message(self, *args: object) -> None:
+            """Be silent."""
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as listening:
+        threading.Thread(target=listening.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{listening.server_port}"
+        listening.shutdown()
+
+
+def test_at_an_address(tmp_path: Path, server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    make(tmp_path / "s.tif", "tags")
+    carried(f"{server}/s.tif", tmp_path / "o.tif")
+
+
+def test_what_a_geotiff_cannot_say_is_said_to_the_user(tmp_path: Path) -> None:
+    source = make(tmp_path / "s.tif", "plain")
+    (tmp_path / "s.tif.aux.xml").write_text(
+        '<PAMDataset><PAMRasterBand band="1"><CategoryNames><Category>water</Category>'
+        "</CategoryNames></PAMRasterBand></PAMDataset>"
+    )
+    work = tmp_path / "work"
+    work.mkdir()
+    with pytest.warns(DecrWarning, match=r"band 1 categories: \['water'\]"):
+        write_cog(str(source), [], tmp_path / "o.tif", {}, work)
+    assert not (tmp_path / "o.tif.aux.xml").exists()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", DecrWarning)
+        (tmp_path / "s.tif.aux.xml").unlink()
+        write_cog(str(source), [], tmp_path / "o.tif", {}, work)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no limit on the size of files")
+@pytest.mark.parametrize("share", [0.1, 0.6, 0.97])
+def test_a_full_disk_is_explained_and_leaves_no_output(tmp_path: Path, share: float) -> None:
+    source, work = make(tmp_path / "s.tif", "mask"), tmp_path / "work"
+    work.mkdir()
+    write_cog(str(source), [], tmp_path / "o.tif", {}, work)
+    limit = int((tmp_path / "o.tif").stat().st_size * share)
+    (tmp_path / "o.tif").unlink()
+    # Files that may not grow further behave like a full disk, in a process of its own.
+    code = f"""
+        import resource, signal
+        from pathlib import Path
+        from decr.errors import OutputError
+        from decr.geo.output import write_cog
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))
+        try:
+            write_cog({str(source)!r}, [], Path({str(tmp_path / "o.tif")!r}), {{}},
+                      Path({str(work)!r}))
+        except OutputError as error:
+            print(error)
+    """
+    root = Path(__file__).resolve().parents[2]
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)],
+        cwd=root,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "o.tif: " in done.stdout
+    assert len(done.stdout.strip().splitlines()) == 1
+    assert not (tmp_path / "o.tif").exists()
+    assert not [*work.iterdir()]

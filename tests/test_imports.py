@@ -1,0 +1,79 @@
+"""Tests of who imports whom: layers point downwards, and cheap things stay cheap."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import decr
+
+ROOT = Path(__file__).resolve().parents[1]
+HEAVY = ("torch", "rasterio", "dask", "xarray", "scipy", "distributed", "lpips")
+
+
+def fresh(code: str) -> str:
+    """What a fresh interpreter prints when it runs some code in the checkout."""
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize(
+    "module",
+    ["decr", "cli.main", "decr.radiometry", "decr.config", "decr.errors", "cli.declouds"],
+)
+def test_cheap_modules_import_nothing_heavy(module: str) -> None:
+    code = f"import json, sys, {module}; print(json.dumps(sorted(sys.modules)))"
+    loaded = {name.split(".")[0] for name in json.loads(fresh(code))}
+    assert not loaded & set(HEAVY)
+    if module in ("decr", "cli.main"):
+        assert "numpy" not in loaded
+
+
+def test_the_geospatial_half_runs_without_torch() -> None:
+    code = "import decr, sys; decr.open_scene; print('torch' in sys.modules)"
+    assert fresh(code).strip() == "False"
+
+
+def test_public_names_resolve_and_are_kept() -> None:
+    from decr.config import DecloudConfig
+    from decr.errors import DecrError
+    from decr.geo.scene import open_scene
+
+    assert decr.DecloudConfig is DecloudConfig
+    assert decr.DecrError is DecrError
+    assert decr.open_scene is open_scene
+    assert vars(decr)["open_scene"] is open_scene
+
+
+@pytest.mark.parametrize("name", decr.__all__)
+def test_every_public_name_exists_and_has_a_docstring(name: str) -> None:
+    assert name in dir(decr)
+    assert getattr(decr, name).__doc__
+
+
+def test_unknown_names_are_errors() -> None:
+    with pytest.raises(AttributeError, match="module 'decr' has no attribute 'cloudsee'"):
+        _ = decr.cloudsee  # type: ignore[attr-defined]
+
+
+def test_no_public_name_hides_a_module() -> None:
+    folder = ROOT / "decr"
+    modules = {p.stem for p in folder.glob("*.py")} | {p.name for p in folder.iterdir()}
+    assert not modules & set(decr.__all__)
+
+
+def test_layers_are_kept() -> None:
+    code = "from importlinter.cli import lint_imports as run; raise SystemExit(run(no_cache=True))"
+    pytest.importorskip("importlinter", reason="import-linter is not installed")
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "0 broken" in done.stdout
