@@ -37,7 +37,7 @@ def command(
     verbose: bool,
     **restoration: Any,
 ) -> None:
-    r"""Remove the clouds of SCENE and write a GeoTIFF with the same grid and metadata.
+    """Remove the clouds of SCENE and write a GeoTIFF with the same grid and metadata.
 
     Only cloudy pixels change; all others are copied bit for bit. An interrupted run goes on when
     the same command is given again.
@@ -47,7 +47,7 @@ def command(
       decr declouds scene.tif -o clear.tif
       decr declouds scene.tif -o clear.tif --aoi town.geojson
       decr declouds raw.tif -o clear.tif --bands b,g,r,n --range 0,2047
-      decr declouds scene.tif -o clear.tif --cloud-mask clouds.tif --full --dry-run
+      decr declouds scene.tif -o clear.tif --cloud-mask clouds.tif --dry-run
     """
     from decr.pipeline.declouds import declouds, plan_scene
     from decr.pipeline.plan import describe

@@ -71,7 +71,7 @@ def _print_warning(
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="decr", message="decr %(version)s")
 def main() -> None:
-    r"""Remove clouds from very large, very high resolution satellite scenes.
+    """Remove clouds from very large, very high resolution satellite scenes.
 
     \b
     Examples:

@@ -15,7 +15,7 @@ def command() -> None:
 
 @command.command("list")
 def list_models() -> None:
-    r"""List the models that ship with decr.
+    """List the models that ship with decr.
 
     \b
     Example:
@@ -34,7 +34,7 @@ def list_models() -> None:
 @click.argument("model")
 @click.option("--json", "as_json", is_flag=True, help="Print the card as JSON.")
 def info(model: str, as_json: bool) -> None:
-    r"""Show the card of MODEL (an embedded name or a bundle file) and check its weights.
+    """Show the card of MODEL (an embedded name or a bundle file) and check its weights.
 
     \b
     Examples:

@@ -16,7 +16,7 @@ from . import options as shared
 @click.option("--json", "as_json", is_flag=True, help="Print the plan as JSON.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress bar.")
 def command(scene: str, as_json: bool, quiet: bool, **restoration: Any) -> None:
-    r"""Show which tiles of SCENE would be restored, copied or skipped, in what memory and time.
+    """Show which tiles of SCENE would be restored, copied or skipped, in what memory and time.
 
     \b
     Examples:

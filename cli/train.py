@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -39,7 +38,7 @@ def command(
     dry_run: bool,
     quiet: bool,
 ) -> None:
-    r"""Train the networks of RECIPE, a TOML file; run again to go on after an interruption.
+    """Train the networks of RECIPE, a TOML file; run again to go on after an interruption.
 
     \b
     Examples:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -9,7 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import rasterio
+from affine import Affine
 from numpy.typing import NDArray
+from rasterio.errors import RasterioError
 
 from decr.errors import OutputError
 from decr.geo.grid import Window
@@ -221,11 +224,14 @@ def _write_patch(
     same = (out == dn) | ((out != out) & (dn != dn))  # NaN counts as equal to NaN
     changed = int((~same).any(axis=0).sum())
     if changed:
-        _write_tiff(job.work.block_file("patch", *_id(block), "tif"), out)
+        # An unplaced patch would make rasterio warn; any transform will do for it.
+        grid = job.scene.grid
+        place = grid.window_transform(window) if grid.has_transform else Affine.scale(1, -1)
+        _write_tiff(job.work.block_file("patch", *_id(block), "tif"), out, place)
     job.work.note("patch", *_id(block), changed=changed)
 
 
-def _write_tiff(path: Path, pixels: NDArray[np.generic]) -> None:
+def _write_tiff(path: Path, pixels: NDArray[np.generic], transform: Affine) -> None:
     """Write a patch, whole or not at all."""
     part = path.with_suffix(".part")
     count, height, width = pixels.shape
@@ -238,6 +244,7 @@ def _write_tiff(path: Path, pixels: NDArray[np.generic]) -> None:
             height=height,
             width=width,
             dtype=pixels.dtype,
+            transform=transform,
             tiled=True,
             blockxsize=256,
             blockysize=256,
@@ -249,7 +256,10 @@ def _write_tiff(path: Path, pixels: NDArray[np.generic]) -> None:
         # GDAL reports a full disk late or not at all: read the last block back.
         with rasterio.open(part) as file:
             file.read(count, window=((height - 1, height), (width - 1, width)))
-    except (rasterio.errors.RasterioError, OSError) as error:
+        # The journal names this block next: a power cut must not leave it torn.
+        with part.open("rb") as file:
+            os.fsync(file.fileno())
+    except (RasterioError, OSError) as error:
         raise OutputError(
             f"{path.parent}: cannot write finished work ({error}); free some space and run the "
             f"same command again: what is finished is kept"

@@ -14,10 +14,10 @@ from decr.geo.lattice import FEATHER_SUM, Block, Blocks
 Float32 = NDArray[np.float32]
 Int32 = NDArray[np.int32]
 
-LEVELS = 2**16
-"""Integer steps per unit: [-1, 1] spans twice as many, finer than any 16-bit scene."""
+LEVELS = 2**15
+"""Integer steps per unit: [-1, 1] spans twice as many, as many as a 16-bit scene has DN."""
 FULL = LEVELS * FEATHER_SUM**2
-"""Blended sum that stands for 1.0. Largest possible: 2**30, so int32 holds it."""
+"""Blended sum that stands for 1.0: 2**29, so that int32 holds the difference of any two sums."""
 
 
 def quantised(unit: Float32) -> Int32:

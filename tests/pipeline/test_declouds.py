@@ -220,3 +220,12 @@ def test_targets_that_cannot_be(scene: Path, tmp_path: Path, case: str) -> None:
         declouds(scene, out, DecloudConfig(**FAST), restorer=same())
     assert str(out) in str(error.value)
     assert (tmp_path / "old.tif").read_text() == "old"
+
+
+@pytest.mark.parametrize("source", [0, 2047])
+def test_the_largest_possible_change_does_not_wrap(tmp_path: Path, source: int) -> None:
+    path = write_scene(tmp_path / "in.tif", np.full((4, 100, 100), source, "uint16"))
+    turned = Restorer("turned", "1", darker().bands, None, {}, {}, lambda t, c: -t)
+    config = DecloudConfig(**FAST, full=True, dn_range=(0, 2047))
+    declouds(path, tmp_path / "o.tif", config, restorer=turned)
+    assert (read(tmp_path / "o.tif") == 2047 - source).all()
