@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -80,7 +81,8 @@ class _Report:
 
     def __init__(self, quiet: bool) -> None:
         self.quiet = quiet
-        self._stage, self._bar = "", None  # type: str, Any
+        self._stage = ""
+        self._bar: Any = None
 
     def __call__(self, stage: str, step: int, steps: int, loss: float) -> None:
         if self.quiet:

@@ -47,6 +47,11 @@ _RPC_TOLERANCE = 1e-12
 
 _NOT_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f]")
 
+# XML inside XML: parsing it would rename its prefixes, or fail.
+_DOCUMENT = re.compile(
+    r'^( *)<Metadata domain="xml:[^>]*format="xml">.*?^\1</Metadata>$', re.M | re.S
+)
+
 
 def compare_metadata(a: str | PathLike[str], b: str | PathLike[str]) -> list[str]:
     """List what two rasters say differently about themselves.
@@ -83,38 +88,35 @@ def header(dataset: Any) -> ET.Element:
     """Return GDAL's own description of an open dataset, as the XML of a virtual raster.
 
     Unlike rasterio's properties it holds tags that are not UTF-8, category names, epochs of CRSs
-    and names of control points. Tag domains of bands other than the default one are missing.
+    and names of control points. Missing are XML domains, and of bands all but the default domain:
+    see `more_tags`.
     """
     with MemoryFile(ext=".vrt") as file:
         rasterio.shutil.copy(dataset, file.name, driver="VRT", COPY_SRC_MDD="YES")
         text = bytes(file.getbuffer()).decode("utf-8", errors=_LATIN1)
-    # Processing instructions are part of XMP packets.
-    builder = ET.TreeBuilder(insert_comments=True, insert_pis=True)
-    return ET.fromstring(_NOT_XML.sub("", text), parser=ET.XMLParser(target=builder))
+    return ET.fromstring(_DOCUMENT.sub("", _NOT_XML.sub("", text)))
 
 
-def dataset_tags(root: ET.Element) -> Tags:
-    """Tags of a dataset or a band from its `header`, without those about storage."""
+def header_tags(element: ET.Element) -> Tags:
+    """Tags in the `header` of a dataset, or in one of its bands, without those about storage."""
     tags: Tags = {}
-    for element in root.iterfind("Metadata"):
-        domain = element.get("domain", "")
-        if domain in _STORAGE:
-            continue
-        if element.get("format") == "xml":
-            tags[domain] = {"doc": _inner_xml(element)}
-        else:
-            items = ((i.get("key", ""), i.text or "") for i in element.iterfind("MDI"))
+    for metadata in element.iterfind("Metadata"):
+        domain = metadata.get("domain", "")
+        if domain not in _STORAGE:
+            items = {i.get("key", ""): i.text or "" for i in metadata.iterfind("MDI")}
             tags.setdefault(domain, {}).update(items)
     return tags
 
 
-def extra_band_tags(dataset: Any, band: int) -> Tags:
-    """Tags of a band (from 1) in all domains but the default one, which `header` holds."""
+def more_tags(dataset: Any, band: int = 0) -> Tags:
+    """Tags that `header` lacks: XML documents of the dataset; all named domains of a band (> 0)."""
     tags: Tags = {}
     for domain in dataset.tag_namespaces(band):
-        if domain and domain not in _STORAGE:
+        if not domain or domain in _STORAGE:
+            continue
+        document = domain.startswith("xml:")
+        if document or band > 0:
             values = dict(dataset.tags(band, ns=domain))
-            document = domain.startswith("xml:")
             tags[domain] = {"doc": values[domain]} if document and domain in values else values
     return tags
 
@@ -132,11 +134,6 @@ def _latin1(error: UnicodeError) -> tuple[str, int]:
 
 _LATIN1 = "decr.latin1"
 codecs.register_error(_LATIN1, _latin1)
-
-
-def _inner_xml(element: ET.Element) -> str:
-    parts = [ET.tostring(child, encoding="unicode") for child in element]
-    return "".join([element.text or "", *parts]).strip()
 
 
 def _described(path: str) -> dict[str, Any]:
@@ -163,7 +160,7 @@ def _fields(dataset: Any) -> Iterator[tuple[str, Any]]:
     yield "gcps", [(p.row, p.col, p.x, p.y, p.z or 0.0) for p in points]
     yield "gcps crs", points_crs if points else None
     yield "rpc", dataset.rpcs.to_dict() if dataset.rpcs else None
-    tags = dataset_tags(root)
+    tags = header_tags(root) | more_tags(dataset)
     tags.setdefault("", {}).setdefault("AREA_OR_POINT", "Area")
     yield from _tag_fields("tags", tags)
     bands = root.findall("VRTRasterBand")
@@ -182,7 +179,7 @@ def _band_fields(dataset: Any, index: int, element: ET.Element) -> Iterator[tupl
     yield f"{name} unit", dataset.units[index] or ""
     yield f"{name} categories", [c.text for c in element.iterfind("CategoryNames/Category")]
     yield f"{name} colour table", [dict(e.attrib) for e in element.iterfind("ColorTable/Entry")]
-    tags = dataset_tags(element) | extra_band_tags(dataset, index + 1)
+    tags = header_tags(element) | more_tags(dataset, index + 1)
     yield from _tag_fields(f"{name} tags", tags)
 
 

@@ -209,7 +209,7 @@ def _clear(work_dir: Path) -> None:
 
 def _finish(cog: Path, vrt: Path, content: Overlay) -> None:
     """Add the tags that GDAL left out, and make sure that the file is whole."""
-    fill_room(cog, content.dataset_tags, content.band_tags)
+    fill_room(cog, content.dataset_tags, content.band_tags, content.xmp)
     with cog.open("rb") as file:
         os.fsync(file.fileno())
     with rasterio.open(vrt) as expected, rasterio.open(cog) as written:

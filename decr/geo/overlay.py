@@ -12,11 +12,12 @@ from xml.etree import ElementTree as ET
 import rasterio
 
 from decr.errors import GridMismatchError
-from decr.geo.metadata import dataset_tags, extra_band_tags, header, is_statistic
-from decr.geo.tiff_tags import ROOM_KEY, Domains, room_for
+from decr.geo.metadata import header, header_tags, is_statistic, more_tags
+from decr.geo.tiff_tags import ROOM_KEY, Domains, room_for, xmp_room
 
 # Domains that GDAL keeps in TIFF tags of their own, and writes there from a virtual raster.
-_OWN_TIFF_TAGS = {"", "RPC", "COLOR_PROFILE", "xml:XMP"}
+_XMP = "xml:XMP"
+_OWN_TIFF_TAGS = {"", "RPC", "COLOR_PROFILE", _XMP}
 
 _DATASET_PARTS = ("SRS", "GeoTransform", "GCPList")
 _BAND_PARTS = ("Description", "UnitType", "ColorInterp", "NoDataValue")
@@ -52,13 +53,14 @@ class Overlay:
     ----------
     xml
         For a ``.vrt`` file.
-    dataset_tags, band_tags
-        By domain; see `decr.geo.tiff_tags.fill_room`.
+    dataset_tags, band_tags, xmp
+        As for `decr.geo.tiff_tags.fill_room`.
     """
 
     xml: bytes
     dataset_tags: Domains
     band_tags: tuple[Domains, ...]
+    xmp: str | None
 
 
 def overlay(dataset: Any, patches: Sequence[Patch], own_tags: Domains) -> Overlay:
@@ -80,13 +82,14 @@ def overlay(dataset: Any, patches: Sequence[Patch], own_tags: Domains) -> Overla
     """
     described = header(dataset)
     bands = described.findall("VRTRasterBand")
-    named = {k: v for k, v in dataset_tags(described).items() if k not in _OWN_TIFF_TAGS}
-    tags = {**named, **own_tags}
-    band_tags = tuple(extra_band_tags(dataset, band) for band in dataset.indexes)
+    found = header_tags(described) | more_tags(dataset)
+    xmp = found.get(_XMP, {}).get("doc")
+    tags = {k: v for k, v in found.items() if k not in _OWN_TIFF_TAGS} | dict(own_tags)
+    band_tags = tuple(more_tags(dataset, band) for band in dataset.indexes)
     root = ET.Element("VRTDataset", _size("raster", dataset.width, dataset.height))
     root.extend(part for name in _DATASET_PARTS for part in described.iterfind(name))
     _restore_points(root, dataset)
-    root.extend(_metadata(described, {ROOM_KEY: room_for(tags, band_tags)}))
+    root.extend(_metadata(described, room_for(tags, band_tags), xmp))
     changed = {band for patch in patches for band in patch.bands}
     out = [_band(root, dataset, old, i + 1, i in changed) for i, old in enumerate(bands)]
     name = _source_name(dataset, bands[0])
@@ -100,7 +103,7 @@ def overlay(dataset: Any, patches: Sequence[Patch], own_tags: Domains) -> Overla
     with rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR"):
         for patch in patches:
             _add_patch(out, patch, dataset)
-    return Overlay(ET.tostring(root, encoding="utf-8"), tags, band_tags)
+    return Overlay(ET.tostring(root, encoding="utf-8"), tags, band_tags, xmp)
 
 
 def _size(prefix: str, width: int, height: int) -> dict[str, str]:
@@ -116,21 +119,24 @@ def _restore_points(root: ET.Element, dataset: Any) -> None:
             element.set("Z", repr(float(point.z)))
 
 
-def _metadata(described: ET.Element, room: dict[str, str]) -> list[ET.Element]:
-    """Elements of the domains that GDAL itself carries over, with the placeholder."""
+def _metadata(described: ET.Element, room: str, xmp: str | None) -> list[ET.Element]:
+    """Elements of the domains that GDAL itself carries over, with placeholders for the others."""
     found = [e for e in described.iterfind("Metadata") if e.get("domain", "") in _OWN_TIFF_TAGS]
     default = next((e for e in found if not e.get("domain")), None)
     if default is None:
         found.append(default := ET.Element("Metadata"))
-    for key, value in room.items():
-        ET.SubElement(default, "MDI", key=key).text = value
+    ET.SubElement(default, "MDI", key=ROOM_KEY).text = room
+    if xmp is not None:
+        packet = ET.Element("Metadata", domain=_XMP, format="xml")
+        ET.SubElement(packet, "room").text = xmp_room(xmp)
+        found.append(packet)
     return found
 
 
 def _band(root: ET.Element, dataset: Any, old: ET.Element, band: int, changed: bool) -> ET.Element:
     """Add a band with the description of the scene's, still without pixels."""
     new = ET.SubElement(root, "VRTRasterBand", dataType=old.get("dataType", ""), band=str(band))
-    items = dataset_tags(old).get("", {})
+    items = header_tags(old).get("", {})
     kept = {k: v for k, v in items.items() if not (changed and is_statistic(k))}
     if kept:
         metadata = ET.SubElement(new, "Metadata")

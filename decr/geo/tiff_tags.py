@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 import struct
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 from xml.sax.saxutils import escape, quoteattr
@@ -22,6 +23,7 @@ Domains = Mapping[str, Mapping[str, str]]
 ROOM_KEY = "DECR_ROOM"
 
 _GDAL_METADATA = 42112
+_XMP = 700
 _PLACEHOLDER = re.compile(rb'[ \t]*<Item name="' + ROOM_KEY.encode() + rb'">_*</Item>\n?')
 _END = b"</GDALMetadata>"
 
@@ -31,7 +33,14 @@ def room_for(dataset: Domains, bands: Sequence[Domains]) -> str:
     return "_" * max(1, len(_items(dataset, bands)))
 
 
-def fill_room(path: Path, dataset: Domains, bands: Sequence[Domains]) -> None:
+def xmp_room(xmp: str) -> str:
+    """Text of a placeholder document in domain ``xml:XMP`` that leaves enough room for another."""
+    return "_" * len(_packet(xmp))
+
+
+def fill_room(
+    path: Path, dataset: Domains, bands: Sequence[Domains], xmp: str | None = None
+) -> None:
     """Replace the placeholder tag in a GeoTIFF by tag domains; nothing else in it moves.
 
     Parameters
@@ -42,6 +51,8 @@ def fill_room(path: Path, dataset: Domains, bands: Sequence[Domains]) -> None:
         Tags of the file by domain; XML domains hold their document under the key "doc".
     bands
         The same for each band.
+    xmp
+        Document for the XMP tag, if the file has one with `xmp_room`. GDAL would rearrange it.
 
     Raises
     ------
@@ -49,21 +60,63 @@ def fill_room(path: Path, dataset: Domains, bands: Sequence[Domains]) -> None:
         If the placeholder is not there, that is, if GDAL did not write the file.
     """
     with path.open("r+b") as file:
-        offset, size = _find_ascii_tag(file, path)
-        file.seek(offset)
-        old = file.read(size).rstrip(b"\0")
-        bare = _PLACEHOLDER.sub(b"", old, count=1)
-        if len(bare) == len(old) or not bare.rstrip().endswith(_END):
-            raise OutputError(f"{path}: no room for tags in it; {_REMEDY}")
-        body = bare[: bare.rindex(_END)] + _items(dataset, bands)
-        # Blanks between elements mean nothing.
-        padding = size - 1 - len(body) - len(_END)
-        assert padding >= 0, "room_for counted too little"
-        file.seek(offset)
-        file.write(body + b" " * padding + _END + b"\0")
+        tags = {tag.code: tag for tag in _directory(file, path)}
+        if _GDAL_METADATA not in tags:
+            raise OutputError(f"{path}: holds no tags; {_REMEDY}")
+        _fill_metadata(file, tags[_GDAL_METADATA], _items(dataset, bands), path)
+        if xmp is not None and _XMP in tags:
+            _shorten(file, tags[_XMP], _packet(xmp))
+
+
+@dataclass(frozen=True, slots=True)
+class _Tag:
+    """An entry of a TIFF directory whose value, of single bytes, lies elsewhere in the file.
+
+    Attributes
+    ----------
+    offset, size
+        Of the value, in bytes.
+    size_at, size_format
+        Where and how the size itself is stored.
+    """
+
+    code: int
+    offset: int
+    size: int
+    size_at: int
+    size_format: str
+
+
+def _fill_metadata(file: BinaryIO, tag: _Tag, items: bytes, path: Path) -> None:
+    """Put items in place of the placeholder."""
+    file.seek(tag.offset)
+    old = file.read(tag.size).rstrip(b"\0")
+    bare = _PLACEHOLDER.sub(b"", old, count=1)
+    if len(bare) == len(old) or not bare.rstrip().endswith(_END):
+        raise OutputError(f"{path}: no room for tags in it; {_REMEDY}")
+    body = bare[: bare.rindex(_END)] + items
+    # Blanks between elements mean nothing.
+    padding = tag.size - 1 - len(body) - len(_END)
+    assert padding >= 0, "room_for counted too little"
+    file.seek(tag.offset)
+    file.write(body + b" " * padding + _END + b"\0")
+
+
+def _shorten(file: BinaryIO, tag: _Tag, value: bytes) -> None:
+    """Replace a value by one that is not longer."""
+    assert len(value) <= tag.size, "xmp_room counted too little"
+    file.seek(tag.offset)
+    file.write(value.ljust(tag.size))
+    file.seek(tag.size_at)
+    file.write(struct.pack(tag.size_format, len(value)))
 
 
 _REMEDY = "this GDAL writes tags differently, try another version of rasterio"
+
+
+def _packet(xmp: str) -> bytes:
+    """Bytes of an XMP document; short values would lie in the directory itself."""
+    return xmp.encode().ljust(16)
 
 
 def _items(dataset: Domains, bands: Sequence[Domains]) -> bytes:
@@ -82,21 +135,20 @@ def _lines(domains: Domains, sample: str) -> Iterator[str]:
             yield f"  <Item {attributes}>{escape(escape(value))}</Item>\n"
 
 
-def _find_ascii_tag(file: BinaryIO, path: Path) -> tuple[int, int]:
-    """Offset and number of bytes of GDAL's tag in the first directory of a TIFF file."""
+def _directory(file: BinaryIO, path: Path) -> Iterator[_Tag]:
+    """Read the entries of the first directory of a TIFF file; those of single bytes make sense."""
     start = file.read(16)
     order = {b"II": "<", b"MM": ">"}.get(start[:2], "<")
     magic = struct.unpack(f"{order}H", start[2:4])[0]
     if magic not in (42, 43):
         raise OutputError(f"{path}: not a TIFF file; {_REMEDY}")
     big = magic == 43
-    word, number, entry = ("Q", "Q", "HHQQ") if big else ("I", "H", "HHII")
-    where = struct.unpack(f"{order}{word}", start[8:16] if big else start[4:8])[0]
+    word, number = (f"{order}Q", f"{order}Q") if big else (f"{order}I", f"{order}H")
+    entry = f"{order}HH{word[1]}{word[1]}"
+    where = struct.unpack(word, start[8:16] if big else start[4:8])[0]
     file.seek(where)
-    size = struct.calcsize(f"{order}{number}")
-    count = struct.unpack(f"{order}{number}", file.read(size))[0]
-    size = struct.calcsize(f"{order}{entry}")
-    for tag, _, length, offset in struct.iter_unpack(f"{order}{entry}", file.read(count * size)):
-        if tag == _GDAL_METADATA:
-            return int(offset), int(length)
-    raise OutputError(f"{path}: holds no tags; {_REMEDY}")
+    count = struct.unpack(number, file.read(struct.calcsize(number)))[0]
+    at, step = file.tell(), struct.calcsize(entry)
+    for code, _, size, offset in struct.iter_unpack(entry, file.read(count * step)):
+        yield _Tag(code, offset, size, at + 4, word)
+        at += step

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 import rasterio
-from full_scenes import make, patched
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from rasterio.enums import Resampling
@@ -17,6 +16,7 @@ from rio_cogeo import cog_validate
 from decr.errors import GridMismatchError, OutputError, SceneError
 from decr.geo.metadata import compare_metadata
 from decr.geo.output import CogOptions, Patch, write_cog
+from tests.geo.full_scenes import make, patched
 
 KINDS = ["plain", "tags", "mask", "external", "alpha", "nodata", "nan", "rpc", "gcp"]
 
@@ -118,7 +118,9 @@ def test_stale_overviews_of_the_source_do_not_leak(
     with rasterio.open(source, "r+") as file:
         truth = file.read()
         file.write(np.zeros_like(truth))
+    with rasterio.open(source, "r+") as file:
         file.build_overviews([2, 4], Resampling.nearest)
+    with rasterio.open(source, "r+") as file:
         file.write(truth)
     with rasterio.open(source, overview_level=0) as file:
         assert not file.read().any(), "the source's overviews should be stale for this test"

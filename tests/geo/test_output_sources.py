@@ -15,13 +15,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
+import tifffile
 from affine import Affine
-from full_scenes import make
+from PIL import ImageCms
 from rio_cogeo import cog_validate
 
 from decr.errors import DecrWarning
 from decr.geo.metadata import compare_metadata
 from decr.geo.output import write_cog
+from tests.geo.full_scenes import make
 
 
 def carried(source: str, out: Path) -> Path:
@@ -73,9 +75,7 @@ def test_jpeg_with_its_georeference_in_a_sidecar(tmp_path: Path) -> None:
 
 def test_tags_that_live_in_sidecars_or_in_tiff_tags_of_their_own(tmp_path: Path) -> None:
     source = make(tmp_path / "s.tif", "rpc")
-    profile = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><a>1</a></x:xmpmeta>'
     with rasterio.open(source, "r+") as file:
-        file.update_tags(ns="xml:XMP", **{"xml:XMP": profile.decode()})
         # GDAL keeps this domain in a file s.IMD beside the scene.
         file.update_tags(ns="IMD", satId="WV03", cloudCover="0.2")
         file.update_tags(2, ns="ODD", quote="\"'<&>", lines="a\nb", ключ="знач")
@@ -84,9 +84,35 @@ def test_tags_that_live_in_sidecars_or_in_tiff_tags_of_their_own(tmp_path: Path)
     with rasterio.open(out) as file:
         assert file.tags(ns="IMD") == {"satId": "WV03", "cloudCover": "0.2"}
         assert file.tags(2, ns="ODD")["quote"] == "\"'<&>"
-        assert "xmpmeta" in file.tags(ns="xml:XMP")["xml:XMP"]
         assert file.rpcs.line_num_coeff[2] == pytest.approx(2 / 7, rel=1e-14)
     assert sorted(p.name for p in tmp_path.glob("o*")) == ["o.tif", "o.work"]
+
+
+def test_documents_and_texts_that_other_programs_wrote(tmp_path: Path) -> None:
+    xmp = (
+        '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>'
+        '<x:xmpmeta xmlns:x="adobe:ns:meta/">  <rdf:RDF><Metadata>ü</Metadata>\n  </rdf:RDF>'
+        '</x:xmpmeta>\n  <?xpacket end="w"?>'
+    )
+    rights = "© someone".encode("latin-1")
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    tags = [
+        (700, 1, len(xmp.encode()), xmp.encode(), True),
+        (33432, 2, 0, rights, True),
+        (34675, 7, len(profile), profile, True),
+    ]
+    source = tmp_path / "s.tif"
+    tifffile.imwrite(source, noise(600, 40, 3), photometric="rgb", extratags=tags)
+    out, work = tmp_path / "o.tif", tmp_path / "work"
+    work.mkdir()
+    write_cog(str(source), [], out, {"SEED": "0"}, work)
+    assert compare_metadata(source, out) == []
+    assert cog_validate(out, strict=True)[0]
+    with tifffile.TiffFile(out) as file:
+        written = file.pages[0].tags
+        assert written[700].value == xmp.encode()
+        assert written[33432].value == "© someone"
+        assert written[34675].value == profile
 
 
 def test_virtual_raster_with_a_band_left_out(tmp_path: Path) -> None:
