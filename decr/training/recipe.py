@@ -56,6 +56,7 @@ class Recipe:
     gsd_range_m: tuple[float, float] = (0.3, 2.0)
     start: Path | None = None
     steps: int = 10
+    prior_floor: float = 0.3
     licence: str = ""
     attribution: str = ""
 
@@ -108,6 +109,7 @@ def _recipe(path: Path, text: dict[str, Any], root: Path) -> Recipe:
         gsd_range_m=tuple(text.get("gsd_range_m", (0.3, 2.0))),
         start=Path(text["start"]) if "start" in text else None,
         steps=int(text.get("steps", 10)),
+        prior_floor=float(text.get("prior_floor", 0.3)),
         licence=str(text.get("licence", "")),
         attribution=str(text.get("attribution", "")),
     )

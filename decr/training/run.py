@@ -190,6 +190,7 @@ def _bundle(
         parts=recipe.parts,
         gsd_range_m=recipe.gsd_range_m,
         steps=recipe.steps,
+        prior_floor=recipe.prior_floor,
         ranges={} if is_detector else {"uint8": (0.0, 255.0)},
         licence=recipe.licence,
         provenance={
