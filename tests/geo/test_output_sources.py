@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import http.server
 import subprocess
 import sys
 import textwrap
-import threading
 import warnings
 import zipfile
 from collections.abc import Iterator
@@ -24,6 +22,8 @@ from decr.errors import DecrWarning
 from decr.geo.metadata import compare_metadata
 from decr.geo.output import write_cog
 from tests.geo.full_scenes import make
+
+ROOT = Path(__file__).parents[2]
 
 
 def carried(source: str, out: Path) -> Path:
@@ -117,15 +117,29 @@ def test_documents_and_texts_that_other_programs_wrote(tmp_path: Path) -> None:
 
 def test_virtual_raster_with_a_band_left_out(tmp_path: Path) -> None:
     make(tmp_path / "s.tif", "mask")
-    xml = """<VRTDataset rasterXSize="700" rasterYSize="600">
+    (tmp_path / "v.vrt").write_text(one_band_vrt("<ColorInterp>Gray</ColorInterp>"))
+    carried(str(tmp_path / "v.vrt"), tmp_path / "o.tif")
+
+
+def test_a_colour_that_a_geotiff_cannot_say_is_named(tmp_path: Path) -> None:
+    # The only band of a TIFF is grey, whatever is asked for.
+    make(tmp_path / "s.tif", "mask")
+    (tmp_path / "v.vrt").write_text(one_band_vrt(""))
+    work = tmp_path / "work"
+    work.mkdir()
+    with pytest.warns(DecrWarning, match="band 1 colour: undefined -> gray"):
+        write_cog(str(tmp_path / "v.vrt"), [], tmp_path / "o.tif", {"SEED": "0"}, work)
+
+
+def one_band_vrt(colour: str) -> str:
+    """A virtual raster of one band of ``s.tif``, scaled, with a part of its overview."""
+    return f"""<VRTDataset rasterXSize="700" rasterYSize="600">
       <VRTRasterBand dataType="UInt16" band="1"><Description>only &amp; one</Description>
-      <Overview><SourceFilename relativeToVRT="1">s.tif</SourceFilename>
+      {colour}<Overview><SourceFilename relativeToVRT="1">s.tif</SourceFilename>
       <SourceBand>4</SourceBand></Overview><ComplexSource>
       <SourceFilename relativeToVRT="1">s.tif</SourceFilename><SourceBand>2</SourceBand>
       <ScaleOffset>5</ScaleOffset><ScaleRatio>2</ScaleRatio></ComplexSource>
       </VRTRasterBand></VRTDataset>"""
-    (tmp_path / "v.vrt").write_text(xml)
-    carried(str(tmp_path / "v.vrt"), tmp_path / "o.tif")
 
 
 def test_in_an_archive(tmp_path: Path) -> None:
@@ -137,34 +151,11 @@ def test_in_an_archive(tmp_path: Path) -> None:
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[str]:
-    class Handler(http.server.BaseHTTPRequestHandler):
-        """Serves one file, in ranges."""
-
-        def do_HEAD(self) -> None:
-            self.do_GET()
-
-        def do_GET(self) -> None:
-            path = tmp_path / self.path.strip("/")
-            data = path.read_bytes() if path.is_file() else b""
-            span = self.headers.get("Range", "").removeprefix("bytes=").split("-")
-            part = data[int(span[0]) : int(span[1]) + 1] if len(span) == 2 else data
-            self.send_response(404 if not data else 206 if len(span) == 2 else 200)
-            self.send_header("Accept-Ranges", "bytes")
-            self.send_header("Content-Length", str(len(part)))
-            if len(span) == 2:
-                stop = int(span[0]) + len(part) - 1
-                self.send_header("Content-Range", f"bytes {span[0]}-{stop}/{len(data)}")
-            self.end_headers()
-            if self.command == "GET":
-                self.wfile.write(part)
-
-        def log_message(self, *args: object) -> None:
-            """Be silent."""
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as listening:
-        threading.Thread(target=listening.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{listening.server_port}"
-        listening.shutdown()
+    command = [sys.executable, "-m", "tests.geo.range_server", str(tmp_path)]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        yield f"http://127.0.0.1:{int(process.stdout.readline())}"
+        process.kill()
 
 
 def test_at_an_address(tmp_path: Path, server: str, monkeypatch: pytest.MonkeyPatch) -> None:
