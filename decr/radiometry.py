@@ -124,11 +124,10 @@ def estimated(samples: NDArray[np.generic], dtype: DTypeLike) -> Radiometry:
     if kind.kind in "iu":
         top = float(np.max(samples))
         depth = next(b for b in _BIT_DEPTHS if top < 2**b) if top >= 0 else 16
-        ceiling = min(float(2**depth - 1), float(np.iinfo(kind).max))
-        low = np.floor(low) if kind.kind == "i" else max(0.0, float(np.floor(low)))
-        high = min(float(np.ceil(high)), ceiling)
+        floor, ceiling = float(np.iinfo(kind).min), min(2.0**depth - 1, float(np.iinfo(kind).max))
+        low, high = max(floor, float(np.floor(low))), min(float(np.ceil(high)), ceiling)
         if high <= low:
-            low, high = (0.0 if kind.kind == "u" else float(np.iinfo(kind).min)), ceiling
+            low, high = floor, ceiling
     elif high <= low:
         low, high = low - 0.5, high + 0.5
     return Radiometry(

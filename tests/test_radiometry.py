@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from decr.errors import DecrError, RadiometryError
@@ -167,6 +167,7 @@ def test_without_samples_there_is_no_estimate() -> None:
     values=st.lists(st.integers(0, 65_535), min_size=1, max_size=40),
     dtype=st.sampled_from(["uint16", "float32", "int16", "uint8"]),
 )
+@example(values=[0, 32_768], dtype="int16")
 def test_any_samples_give_a_usable_range(values: list[int], dtype: str) -> None:
     samples = np.array(values).astype(dtype)[None]
     range_ = estimated(samples, dtype)

@@ -120,7 +120,9 @@ def draw_range(rng: np.random.Generator, cloudy: Float32) -> tuple[float, float]
         return 0.0, 1.0
     low = rng.uniform(0.0, 1.0) * float(np.quantile(cloudy, 0.002))
     top = max(float(np.quantile(cloudy, 0.998)), 0.35)
-    high = rng.uniform(0.95 * top, max(1.0, 1.05 * top))
+    # A view that is bright all over has its darkest pixels near its brightest.
+    least = max(0.95 * top, low + 0.05)
+    high = rng.uniform(least, max(1.0, 1.05 * top, least))
     return low, high
 
 
