@@ -42,12 +42,13 @@ class _ChannelAttention(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         narrow = channels // _REDUCTION
+        self.pool = nn.AdaptiveAvgPool2d(1)
         self.conv_du = nn.Sequential(
             _conv(channels, narrow, 1), nn.ReLU(), _conv(narrow, channels, 1), nn.Sigmoid()
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        return cast(Tensor, x * self.conv_du(x.mean(dim=(2, 3), keepdim=True)))
+        return cast(Tensor, x * self.conv_du(self.pool(x)))
 
 
 class _CAB(nn.Module):

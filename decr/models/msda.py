@@ -44,12 +44,13 @@ class _ChannelAttention(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         narrow = channels // 4
+        self.pool = nn.AdaptiveAvgPool2d(1)
         self.ca = nn.Sequential(
             _conv(channels, narrow, 1), nn.ReLU(), _conv(narrow, channels, 1), nn.Sigmoid()
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        return cast(Tensor, x * self.ca(x.mean(dim=(2, 3), keepdim=True)))
+        return cast(Tensor, x * self.ca(self.pool(x)))
 
 
 class _RDB(nn.Module):
@@ -62,6 +63,7 @@ class _RDB(nn.Module):
         self.residual_dense_layers_no_style = _dense(channels, growth)
         self.conv_1x1_a = _conv(dense, channels, 1)
         self.conv_1x1_b = _conv(dense, channels, 1)
+        self.norm, self.pool = nn.InstanceNorm2d(channels), nn.AdaptiveAvgPool2d(1)
         self.style = nn.Linear(half, 2 * channels)
         # 3x3 despite their names.
         self.conv_1x1_style = _conv(channels, half)
@@ -85,7 +87,7 @@ class _RDB(nn.Module):
     def _modulated(self, n: Tensor, o: Tensor) -> Tensor:
         """Mix three restylings of ``n`` as two attention maps say."""
         style_r, style_t = F.relu(self.conv_1x1_style(o)), F.relu(self.conv_1x1_style_rt(o))
-        statistics = self.style(style_r.mean(dim=(2, 3)))[:, :, None, None]
+        statistics = self.style(self.pool(style_r).flatten(1))[:, :, None, None]
         mean, deviation = statistics.chunk(2, dim=1)
         where_r, where_g = torch.sigmoid(self.conv_att_A(n)), torch.sigmoid(self.conv_att_B(n))
         whole = deviation * n + mean
@@ -96,8 +98,8 @@ class _RDB(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         o = self.conv_1x1_a(self.residual_dense_layers(x)) + x
-        n = F.instance_norm(x)
-        n = F.instance_norm(n + self.conv_1x1_b(self.residual_dense_layers_no_style(n)))
+        n = self.norm(x)
+        n = self.norm(n + self.conv_1x1_b(self.residual_dense_layers_no_style(n)))
         z = self.conv_1x1_final(torch.cat([o, self._modulated(n, o)], dim=1))
         return cast(Tensor, self.ca(z) + x)
 

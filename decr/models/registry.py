@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, cast
 
 from torch import nn
 
@@ -14,6 +15,7 @@ from decr.models.unet import UNetSize
 from decr.models.wa import WA, wa_size
 
 Size = Mapping[str, Any]
+Builder = Callable[[int, Size], nn.Module]
 
 
 def _unet_size(channels_in: int, channels_out: int, size: Size, published: UNetSize) -> UNetSize:
@@ -60,30 +62,30 @@ def _compact(bands: int, size: Size) -> nn.Module:
     return CompactReference(_unet_size(bands, bands, size, published))
 
 
-def _memorynet(bands: int, size: Size) -> nn.Module:
-    from decr.models.memorynet import MemoryNet
+def _by_keywords(module: str, network: str) -> Builder:
+    """Build a class of a module beside this one, imported on first use, from its size as keywords.
 
-    return MemoryNet(bands, **size)
+    What the size leaves out has the published value.
+    """
 
+    def build(bands: int, size: Size) -> nn.Module:
+        built = getattr(importlib.import_module(f"decr.models.{module}"), network)
+        return cast(nn.Module, built(bands, **size))
 
-def _msda(bands: int, size: Size) -> nn.Module:
-    from decr.models.msda import MSDA
-
-    return MSDA(bands, **size)
-
-
-def _cloudnet(bands: int, size: Size) -> nn.Module:
-    from decr.models.cloudnet import CloudNet
-
-    return CloudNet(bands, **size)
+    return build
 
 
-_BUILDERS: dict[str, Callable[[int, Size], nn.Module]] = {
-    "cloudnet": _cloudnet,
+_BUILDERS: dict[str, Builder] = {
+    "amgan": _by_keywords("amgan", "AMGAN"),
+    "cloudnet": _by_keywords("cloudnet", "CloudNet"),
     "cnp": _cnp,
     "compact": _compact,
-    "memorynet": _memorynet,
-    "msda": _msda,
+    "cvae": _by_keywords("cvae", "CVAE"),
+    "memorynet": _by_keywords("memorynet", "MemoryNet"),
+    "msda": _by_keywords("msda", "MSDA"),
+    "msda_discriminator": _by_keywords("msda", "MSDADiscriminator"),
+    "patchgan": _by_keywords("patchgan", "PatchGAN"),
+    "spagan": _by_keywords("spagan", "SpAGAN"),
     "wa": _wa,
 }
 

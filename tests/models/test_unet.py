@@ -165,7 +165,7 @@ def test_every_registered_network_can_be_built(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "wrong", "says"),
     [
-        ("unet", {}, "no network is called 'unet'; there are cloudnet, cnp"),
+        ("unet", {}, "no network is called 'unet'; there are amgan, cloudnet, cnp"),
         ("cnp", {"width": 8}, "multipliers"),
         ("cnp", TINY | {"heads": 3}, "3 heads cannot share"),
         ("cnp", TINY | {"heads": 0}, "0 heads"),
