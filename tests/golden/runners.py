@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -21,40 +21,27 @@ from decr.models.cnp import CNP, build_cnp
 from decr.models.memorynet import MemoryNet
 from decr.models.msda import MSDA, MSDADiscriminator
 from decr.models.wa import WA, build_wa
-from tests.golden.vectors import (
-    Array,
-    Arrays,
-    Check,
-    VectorFile,
-    checksum,
-    compare,
-    fill_all,
-    params_checksum,
-    statistics,
+from tests.golden.common import (
+    GRADIENT,
+    LOSS,
+    SAMPLER,
+    SCHEDULE,
+    filled,
+    finish,
+    floating_shapes,
+    inputs_agree,
+    load,
+    same_checksum,
+    tensors,
 )
-
-NETWORK, SAMPLER, SCHEDULE, LOSS, GRADIENT = 1e-5, 1e-4, 1e-12, 1e-6, 1e-4
-"""Tolerances on a CPU in float32; those of the schedule and of gradient norms are relative."""
+from tests.golden.run_gans import GANS
+from tests.golden.run_metrics import METRICS
+from tests.golden.vectors import Arrays, Check, VectorFile, compare, fill_all, params_checksum
 
 WA_PREFIX = "sjlnet."
 """Published checkpoints hold CNP and WA in one file, the latter under this prefix."""
 
-GIVEN = ("x_T",)
-"""Arrays of a file that are inputs."""
-
 REFERENCES: dict[str, Callable[[int], nn.Module]] = {"memorynet": MemoryNet, "msda": MSDA}
-
-
-def floating_shapes(module: nn.Module) -> dict[str, tuple[int, ...]]:
-    """Shapes of all floating tensors of a state dict, aliases included."""
-    state = module.state_dict()
-    return {key: tuple(t.shape) for key, t in state.items() if t.is_floating_point()}
-
-
-def load(module: nn.Module, params: Mapping[str, Array]) -> None:
-    """Load floating tensors strictly; counters keep their zeros."""
-    counters = {k: v for k, v in module.state_dict().items() if not v.is_floating_point()}
-    module.load_state_dict(counters | {k: torch.from_numpy(v) for k, v in params.items()})
 
 
 @lru_cache(maxsize=3)  # filling is half of the time; several files share a seed
@@ -69,86 +56,37 @@ def de_networks(bands: int, seed: int, gain: float) -> tuple[CNP, WA, int]:
     return cnp, wa, params_checksum(cnp_params | wa_params)
 
 
-def filled(module: nn.Module, seed: int, gain: float) -> int:
-    """Fill a network; return the checksum of what it was filled with."""
-    params = fill_all(floating_shapes(module), seed, gain)
-    load(module, params)
-    return params_checksum(params)
-
-
 def _de(file: VectorFile) -> tuple[CNP, WA, int]:
     return de_networks(file.meta["bands"], file.meta["seed"], file.meta["gain"])
-
-
-def _tensors(file: VectorFile) -> dict[str, Tensor]:
-    return {name: torch.from_numpy(array) for name, array in file.inputs().items()}
-
-
-def _same_checksum(file: VectorFile, name: str, got: int, wanted: int) -> list[Check]:
-    """Nothing where the checksums agree: only trouble is worth a line."""
-    if got == wanted:
-        return []
-    return [Check(file.path.name, name, note=f"checksum {got} instead of {wanted}")]
-
-
-def _inputs_agree(file: VectorFile) -> list[Check]:
-    inputs, checks = file.inputs(), []
-    for name, wanted in file.meta.get("input_crc32", {}).items():
-        checks += _same_checksum(file, f"input {name}", checksum([inputs[name]]), wanted)
-    return checks
-
-
-def _outputs(file: VectorFile, got: Arrays, tolerance: float) -> list[Check]:
-    """Compare full outputs with what the file keeps of them: a subset and statistics."""
-    checks, name = [], file.path.name
-    for output, wanted in file.arrays.items():
-        if output in GIVEN:
-            continue
-        base = output.removesuffix("__stats")
-        if base not in got:
-            checks.append(Check(name, output, note="not computed"))
-        elif output.endswith("__stats"):
-            checks.append(compare(name, output, statistics(got[base]), wanted, tolerance))
-        else:
-            step = file.stride(base)
-            part = got[base][..., ::step, ::step] if step > 1 else got[base]
-            checks.append(compare(name, output, part, wanted, tolerance))
-    return checks
-
-
-def _finish(file: VectorFile, crc: int, got: Arrays, tolerance: float = NETWORK) -> list[Check]:
-    checks = _inputs_agree(file)
-    checks += _same_checksum(file, "parameters", crc, file.meta["params_crc32"])
-    return checks + _outputs(file, got, tolerance)
 
 
 def run_cnp(file: VectorFile) -> list[Check]:
     """Run the noise predictor once."""
     cnp, _, crc = _de(file)
-    x = _tensors(file)
+    x = tensors(file)
     with torch.no_grad():
         eps = cnp(x["x_t"], x["t"], x["y"])
-    return _finish(file, crc, {"eps": eps.numpy()})
+    return finish(file, crc, {"eps": eps.numpy()})
 
 
 def run_wa(file: VectorFile) -> list[Check]:
     """Run weight allocation once, unclipped."""
     _, wa, crc = _de(file)
-    x = _tensors(file)
+    x = tensors(file)
     with torch.no_grad():
         w = wa(x["x_t"], x["t"], x["y"], x["x0E"])
-    return _finish(file, crc, {"w": w.numpy()})
+    return finish(file, crc, {"w": w.numpy()})
 
 
 def run_memorynet(file: VectorFile) -> list[Check]:
     """Compute three unclamped stages and the clamped image."""
     net = MemoryNet(file.meta["bands"]).eval()
     crc = filled(net, file.meta["seed"], file.meta["gain"])
-    y = _tensors(file)["y"]
+    y = tensors(file)["y"]
     with torch.no_grad():
         third, second, first = net.stages(y)
         got = {"stage3": third, "stage2": second, "stage1": first, "out": net(y)}
-    return _finish(file, crc, {key: value.numpy() for key, value in got.items()})
+    return finish(file, crc, {key: value.numpy() for key, value in got.items()})
 
 
 def run_msda(file: VectorFile) -> list[Check]:
@@ -156,8 +94,8 @@ def run_msda(file: VectorFile) -> list[Check]:
     net = MSDA(file.meta["bands"]).eval()
     crc = filled(net, file.meta["seed"], file.meta["gain"])
     with torch.no_grad():
-        out = net(_tensors(file)["y"])
-    return _finish(file, crc, {"out": out.numpy()})
+        out = net(tensors(file)["y"])
+    return finish(file, crc, {"out": out.numpy()})
 
 
 def run_msda_dis(file: VectorFile) -> list[Check]:
@@ -165,8 +103,8 @@ def run_msda_dis(file: VectorFile) -> list[Check]:
     net = MSDADiscriminator(file.meta["bands"]).train()
     crc = filled(net, file.meta["seed"], file.meta["gain"])
     with torch.no_grad():
-        score = net(_tensors(file)["y"])
-    return _finish(file, crc, {"score": score.numpy()})
+        score = net(tensors(file)["y"])
+    return finish(file, crc, {"score": score.numpy()})
 
 
 def run_cloudnet(file: VectorFile) -> list[Check]:
@@ -180,22 +118,22 @@ def run_cloudnet(file: VectorFile) -> list[Check]:
     params = fill_all(shapes, file.meta["seed"], file.meta["gain"])
     net.load_state_dict(state_dict_from_keras(params))
     with torch.no_grad():
-        prob = net(_tensors(file)["y"].movedim(-1, 1)).movedim(1, -1)
-    return _finish(file, params_checksum(params), {"prob": prob.numpy()})
+        prob = net(tensors(file)["y"].movedim(-1, 1)).movedim(1, -1)
+    return finish(file, params_checksum(params), {"prob": prob.numpy()})
 
 
 def _reference(file: VectorFile) -> tuple[nn.Module, list[Check]]:
     net = REFERENCES[file.meta["reference"]](file.meta["bands"]).eval()
     crc = filled(net, file.meta["seed"], file.meta["reference_gain"])
     wanted = file.meta["reference_params_crc32"]
-    return net, _same_checksum(file, "reference parameters", crc, wanted)
+    return net, same_checksum(file, "reference parameters", crc, wanted)
 
 
 def run_sampler(file: VectorFile) -> list[Check]:
     """Run the whole DE sampler, from x_T to the image, every step compared."""
     cnp, wa, crc = _de(file)
     reference, checks = _reference(file)
-    previous = _tensors(file)["previous"]
+    previous = tensors(file)["previous"]
     schedule = NoiseSchedule.linear()
     steps = re.fullmatch(r"ddim(\d+)", file.meta["respacing"])
     floor, ceiling = file.meta["w_clip"]
@@ -220,14 +158,14 @@ def run_sampler(file: VectorFile) -> list[Check]:
     for i, ((t, eps, w), step) in enumerate(zip(raw, done, strict=True)):
         got |= {f"s{i}_t": np.array([t]), f"s{i}_eps": eps.numpy(), f"s{i}_w": w.numpy()}
         got |= {f"s{i}_x0": step.x0.numpy(), f"s{i}_x": step.x_prev.numpy()}
-    return checks + _finish(file, crc, got, SAMPLER)
+    return checks + finish(file, crc, got, SAMPLER)
 
 
 def run_train_loss(file: VectorFile) -> list[Check]:
     """Compute per-sample losses and the norms of some gradients of their mean."""
     cnp, wa, crc = _de(file)
     reference, checks = _reference(file)
-    x = _tensors(file)
+    x = tensors(file)
     with torch.no_grad():
         x0_prior = 2.0 * reference(x["previous"]) - 1.0
     t, cloudy = torch.tensor(file.meta["t"]), 2.0 * x["previous"] - 1.0
@@ -239,8 +177,8 @@ def run_train_loss(file: VectorFile) -> list[Check]:
     gradients = torch.autograd.grad(losses.total.mean(), [params[key] for key in keys])
     norms = np.array([float(g.double().norm()) for g in gradients])
     name, wanted = file.path.name, file.arrays
-    checks += _inputs_agree(file)
-    checks += _same_checksum(file, "parameters", crc, file.meta["params_crc32"])
+    checks += inputs_agree(file)
+    checks += same_checksum(file, "parameters", crc, file.meta["params_crc32"])
     parts = {"loss": losses.total, "mse_noise": losses.noise, "l1_fused": losses.weight}
     for part, value in parts.items():
         checks.append(compare(name, part, value.detach().numpy(), wanted[part], LOSS))
@@ -282,6 +220,8 @@ RUNNERS: dict[str, Callable[[VectorFile], list[Check]]] = {
     "de_sampler": run_sampler,
     "de_training_loss": run_train_loss,
     "schedule": run_schedule,
+    **METRICS,
+    **GANS,
 }
 """By the "model" of a file; what is not here is reported as lacking."""
 
