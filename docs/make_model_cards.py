@@ -22,7 +22,7 @@ sys.path.insert(0, str(ROOT))
 
 from decr.cloud.detector import Detector, threshold_detector  # noqa: E402
 from decr.dataset.collage import LabelledImage, detection_sample  # noqa: E402
-from decr.dataset.samples import Sample, restoration_sample  # noqa: E402
+from decr.dataset.samples import Sample, Variety, restoration_sample  # noqa: E402
 from decr.predictor import Restorer, load_detector, load_restorer  # noqa: E402
 from decr.training.recipe import Recipe, read_recipe  # noqa: E402
 from decr.training.run import Imagery, read_imagery  # noqa: E402
@@ -51,7 +51,7 @@ def samples(recipe: Recipe, imagery: Imagery, count: int, clear: bool) -> list[S
             recipe.bands,
             256,
             recipe.gsd_range_m,
-            clear_share=1.0 if clear else 0.0,
+            variety=Variety(clear_share=1.0 if clear else 0.0),
         )
         for n in range(count)
     ]

@@ -35,6 +35,8 @@ class Folder:
         DN that counts as reflectance-like 1; None is the type's maximum (uint8 only).
     skip
         Name patterns (or parts of paths with a slash) to leave out.
+    weight
+        How much more often than their area says these images are drawn.
     masks
         For labelled imagery: folder of masks with the same names.
     cloudy_from
@@ -46,6 +48,7 @@ class Folder:
     gsd_m: float | None = None
     white: float | None = None
     skip: tuple[str, ...] = ()
+    weight: float = 1.0
     masks: Path | None = None
     cloudy_from: int = 1
 
@@ -105,7 +108,7 @@ def read_clear(folder: Folder, bands: tuple[str, ...], least_px: int) -> list[Cl
         dn = dn[:, rows, cols]
         if min(dn.shape[1:]) >= least_px:
             roles = tuple(scene.bands.roles[i] for i in keep)
-            images.append(ClearImage(path.name, dn, roles, gsd_m, white))
+            images.append(ClearImage(path.name, dn, roles, gsd_m, white, folder.weight))
     return images
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from decr.dataset.simulate import CloudParams, draw_params, simulate_clouds
+from decr.errors import ConfigError
 
 Float32 = NDArray[np.float32]
 
@@ -28,6 +29,8 @@ class ClearImage:
         Metres per pixel.
     white
         The digital number that counts as reflectance-like 1.
+    weight
+        How much more often than its area says it is drawn.
     """
 
     name: str
@@ -35,6 +38,7 @@ class ClearImage:
     bands: tuple[str, ...]
     gsd_m: float
     white: float
+    weight: float = 1.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -132,13 +136,67 @@ def unit_from(image: Float32, low: float, high: float) -> Float32:
     return unit.astype(np.float32)
 
 
+@dataclass(frozen=True, slots=True)
+class Variety:
+    """How far training samples stray from what the clear imagery shows.
+
+    Attributes
+    ----------
+    clear_share
+        Share of samples left without a cloud, so that clear ground is learnt to be left alone.
+    far_share
+        Share of samples under small clouds with their shadows beside them, a few to tens of pixels
+        wide, as a sensor of 10 to 30 m sees them.
+    mixed_share
+        Share of samples whose bands are permuted and mixed at random: false-colour imagery. Makes
+        sense only where the bands' wavelengths are not known to the network.
+    """
+
+    clear_share: float = 0.1
+    far_share: float = 0.0
+    mixed_share: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in self.__slots__:
+            if not 0.0 <= getattr(self, name) <= 1.0:
+                raise ConfigError(f"{name} must lie in 0..1, not {getattr(self, name)}")
+
+
+PLAIN = Variety()
+"""Clear imagery as it is, under every sky."""
+
+
+def mixed_bands(rng: np.random.Generator, view: Float32) -> Float32:
+    """Permute bands and mix each with the others, (C, H, W) in [0, 1] to the same."""
+    count = view.shape[0]
+    mixing = rng.dirichlet(np.full(count, 0.5), count) * rng.uniform(0.0, 0.6)
+    mixing = mixing + (1.0 - mixing.sum(axis=1, keepdims=True)) * np.eye(count)
+    mixed: Float32 = np.einsum("ij,jhw->ihw", mixing[rng.permutation(count)], view)
+    return np.ascontiguousarray(mixed, np.float32)
+
+
+def _far_sky(rng: np.random.Generator, bands: tuple[str, ...], gsd_m: float) -> CloudParams:
+    """Small clouds whose shadows lie in view; sizes are in pixels, whatever the ground's."""
+    sky = draw_params(rng, bands)
+    angle, distance = rng.uniform(0.0, 2 * np.pi), rng.uniform(3.0, 25.0) * gsd_m
+    return replace(
+        sky,
+        coverage=float(rng.uniform(0.03, 0.6)),
+        softness=float(np.exp(rng.uniform(np.log(0.15), np.log(1.0)))),
+        roughness=float(rng.uniform(1.6, 3.2)),
+        outer_scale_m=float(np.exp(rng.uniform(np.log(8.0), np.log(120.0)))) * gsd_m,
+        shadow=float(rng.uniform(0.3, 0.9)) if rng.random() < 0.7 else 0.0,
+        shadow_offset_m=(float(np.sin(angle) * distance), float(np.cos(angle) * distance)),
+    )
+
+
 def restoration_sample(
     rng: np.random.Generator,
     images: list[ClearImage],
     bands: tuple[str, ...],
     size_px: int,
     gsd_range_m: tuple[float, float] = (0.3, 2.0),
-    clear_share: float = 0.1,
+    variety: Variety = PLAIN,
     params: CloudParams | None = None,
 ) -> Sample:
     """A cloudy and clear crop for the restoring networks.
@@ -146,21 +204,24 @@ def restoration_sample(
     Parameters
     ----------
     images
-        Each has all ``bands`` and sides of at least ``size_px``; drawn by area.
-    clear_share
-        Share of samples left without a cloud, so that clear ground is learnt to be left alone.
+        Each has all ``bands`` and sides of at least ``size_px``; drawn by area and weight.
     params
         A fixed sky; None draws one.
     """
-    areas = np.array([image.dn.shape[1] * image.dn.shape[2] for image in images], float)
+    areas = np.array([i.dn.shape[1] * i.dn.shape[2] * i.weight for i in images], float)
     image = images[int(rng.choice(len(images), p=areas / areas.sum()))]
     clear, gsd_m = crop(rng, image, bands, size_px, gsd_range_m)
     clear = vary_radiometry(rng, clear)
-    if params is None and rng.random() < clear_share:
+    if variety.mixed_share and rng.random() < variety.mixed_share:
+        clear = mixed_bands(rng, clear)
+    if params is None and rng.random() < variety.clear_share:
         low, high = draw_range(rng, clear)
         unit = unit_from(clear, low, high)
         return Sample(unit, unit, np.zeros(unit.shape[1:], bool))
-    sky = params or draw_params(rng, bands)
+    if params is None and variety.far_share and rng.random() < variety.far_share:
+        sky = _far_sky(rng, bands, gsd_m)
+    else:
+        sky = params or draw_params(rng, bands)
     if params is None and rng.random() < 0.5:
         # Clouds over dark scenes are often darker than the sensor's full scale.
         scale = float(rng.uniform(0.5, 1.0))

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from decr.dataset.clear import Folder
+from decr.dataset.samples import PLAIN, Variety
 from decr.errors import ConfigError
 from decr.training.loop import TrainConfig
 from decr.training.stages import STAGES
@@ -43,6 +44,8 @@ class Recipe:
         Networks by name.
     start
         A bundle to start from; may have more bands.
+    variety
+        How far samples stray from the clear imagery.
     """
 
     name: str
@@ -59,6 +62,7 @@ class Recipe:
     prior_floor: float = 0.3
     licence: str = ""
     attribution: str = ""
+    variety: Variety = PLAIN
 
 
 def read_recipe(path: Path, root: Path) -> Recipe:
@@ -93,6 +97,7 @@ def _recipe(path: Path, text: dict[str, Any], root: Path) -> Recipe:
             raise ConfigError(f"{path}: no stage is called {name!r}; there are {', '.join(STAGES)}")
         _known(path, values, {f.name for f in fields(TrainConfig)})
         stages[name] = TrainConfig(**values)
+    _known(path, text.get("variety", {}), {f.name for f in fields(Variety)})
     needed = {p for name in stages for p in (*STAGES[name].trains, *STAGES[name].frozen)}
     parts = {name: part for name, part in DEFAULT_PARTS.items() if name in needed}
     for name, values in text.get("parts", {}).items():
@@ -112,6 +117,7 @@ def _recipe(path: Path, text: dict[str, Any], root: Path) -> Recipe:
         prior_floor=float(text.get("prior_floor", 0.3)),
         licence=str(text.get("licence", "")),
         attribution=str(text.get("attribution", "")),
+        variety=Variety(**text.get("variety", {})),
     )
 
 
@@ -123,6 +129,7 @@ def _folder(path: Path, values: dict[str, Any], root: Path) -> Folder:
         gsd_m=values.get("gsd_m"),
         white=values.get("white"),
         skip=tuple(values.get("skip", ())),
+        weight=float(values.get("weight", 1.0)),
         masks=root / values["masks"] if "masks" in values else None,
         cloudy_from=int(values.get("cloudy_from", 1)),
     )

@@ -129,7 +129,12 @@ def _draw(
     def draw(rng: np.random.Generator) -> Sample:
         k = stage.shrink
         sample = restoration_sample(
-            rng, imagery.clear, recipe.bands, stage.size_px * k, recipe.gsd_range_m
+            rng,
+            imagery.clear,
+            recipe.bands,
+            stage.size_px * k,
+            recipe.gsd_range_m,
+            recipe.variety,
         )
         if k == 1:
             return sample

@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from decr.dataset.samples import (
     ClearImage,
     Sample,
+    Variety,
     area_shrunk,
     crop,
     draw_range,
+    mixed_bands,
     restoration_sample,
     unit_from,
     vary_radiometry,
 )
 from decr.dataset.simulate import CloudParams
+from decr.errors import ConfigError
 
 BGRN = ("blue", "green", "red", "nir")
 RGB = ("red", "green", "blue")
+CLEAR = Variety(clear_share=1.0)
 
 
 def image(height: int = 150, width: int = 200, gsd_m: float = 0.5) -> ClearImage:
@@ -106,7 +113,7 @@ def test_restoration_samples_are_whole_and_reproducible(seed: int) -> None:
 
 def test_some_samples_are_left_clear() -> None:
     samples = [
-        restoration_sample(np.random.default_rng(i), [image()], RGB, 32, clear_share=1.0)
+        restoration_sample(np.random.default_rng(i), [image()], RGB, 32, variety=CLEAR)
         for i in range(3)
     ]
     for sample in samples:
@@ -119,7 +126,7 @@ def test_a_given_sky_is_used() -> None:
 
     def sample(ground: ClearImage) -> Sample:
         rng = np.random.default_rng(1)
-        return restoration_sample(rng, [ground], RGB, 48, clear_share=1.0, params=opaque)
+        return restoration_sample(rng, [ground], RGB, 48, variety=CLEAR, params=opaque)
 
     other = ClearImage("other.tif", image().dn + np.uint8(90), BGRN, 0.5, 255.0)
     one, two = sample(image()), sample(other)
@@ -127,3 +134,46 @@ def test_a_given_sky_is_used() -> None:
     # Nothing of the ground is left in the input; the truth still has it.
     np.testing.assert_allclose(one.cloudy, two.cloudy, atol=1e-6)
     assert np.abs(one.clear - two.clear).min() > 0.05
+
+
+@given(seed=st.integers(0, 10_000))
+@settings(max_examples=20)
+def test_mixed_bands_stay_in_range_and_keep_grey_grey(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    view = rng.random((3, 8, 8), np.float32)
+    mixed = mixed_bands(rng, view)
+    assert mixed.dtype == np.float32
+    assert mixed.min() >= 0
+    assert mixed.max() <= 1 + 1e-6
+    grey = np.broadcast_to(view[:1], view.shape)
+    np.testing.assert_allclose(mixed_bands(rng, grey), grey, atol=1e-6)
+
+
+def test_far_clouds_are_small_and_have_shadows_beside_them() -> None:
+    far, bright, dark = Variety(clear_share=0.0, far_share=1.0), 0, 0
+    for seed in range(12):
+        rng = np.random.default_rng(seed)
+        sample = restoration_sample(rng, [image()], RGB, 128, variety=far)
+        check(sample, 3, 128)
+        change = (sample.cloudy - sample.clear).mean(axis=0)
+        bright += int((change[sample.cloud_mask] > 0.05).any())
+        dark += int((change[~sample.cloud_mask] < -0.01).any())
+    assert bright >= 8
+    assert dark >= 4
+
+
+def test_heavy_images_are_drawn_more_often() -> None:
+    flat = ClearImage("flat.tif", np.full((4, 150, 200), 90, np.uint8), BGRN, 0.5, 255.0)
+    heavy = replace(image(), weight=30.0)
+    spread = [
+        restoration_sample(
+            np.random.default_rng(i), [flat, heavy], RGB, 32, variety=CLEAR
+        ).clear.std(axis=(1, 2))
+        for i in range(60)
+    ]
+    assert np.mean(np.array(spread).max(axis=1) > 1e-6) > 0.85
+
+
+def test_a_share_is_a_share() -> None:
+    with pytest.raises(ConfigError, match=r"far_share must lie in 0\.\.1, not 2"):
+        Variety(far_share=2)
