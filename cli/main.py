@@ -11,7 +11,7 @@ import click
 
 _COMMANDS = {
     "declouds": ("declouds", "Remove the clouds of a scene."),
-    "models": ("models", "List the embedded models, or show what a weights file holds."),
+    "models": ("models", "List, inspect and import models, and count what networks cost."),
     "plan": ("plan", "Show what `declouds` would do, and how long it would take."),
     "train": ("train", "Train models on your own clear imagery."),
 }

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import click
 
 
 @click.group()
 def command() -> None:
-    """List the embedded models, or show what a weights file holds."""
+    """List, inspect and import models, and count what networks cost."""
 
 
 @command.command("list")
@@ -47,3 +49,89 @@ def info(model: str, as_json: bool) -> None:
 
     bundle = load_bundle(Path(find_bundle(model, scene_has_nir=True)))
     click.echo(json.dumps(card_as_dict(bundle), indent=1) if as_json else described(bundle))
+
+
+@command.command("cost")
+@click.argument("names", nargs=-1, metavar="[NETWORK]...")
+@click.option(
+    "--bands",
+    type=click.Choice(["3", "4"]),
+    multiple=True,
+    default=("3", "4"),
+    show_default=True,
+    help="Bands to count for; may be given twice.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the numbers as JSON.")
+def count_cost(names: tuple[str, ...], bands: tuple[str, ...], as_json: bool) -> None:
+    """Count parameters and operations of the paper's networks, beside its Table X.
+
+    NETWORK is one of spagan, amgan, cvae, memorynet, msda, cnp, wa, de (CNP and WA) and cloudnet;
+    all if none is given.
+
+    \b
+    Examples:
+      decr models cost
+      decr models cost de memorynet --bands 4 --json
+    """
+    from decr.models.cost import COUNTED, cost, describe
+
+    costs = [cost(name, int(count)) for count in bands for name in names or COUNTED]
+    if as_json:
+        click.echo(json.dumps([dataclasses.asdict(one) for one in costs], indent=1))
+    else:
+        click.echo(describe(costs))
+
+
+@command.command("import")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option(
+    "-o",
+    "--out",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="The bundle to write, a .safetensors file.",
+)
+@click.option(
+    "--reference",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Checkpoint of the reference network that a DE checkpoint was trained with.",
+)
+@click.option(
+    "--as",
+    "as_name",
+    metavar="NAME",
+    help="Take FILE for this network: de, cnp, wa, memorynet, msda, spagan, amgan, cvae, cloudnet; "
+    "recognised if absent.",
+)
+@click.option("--name", help="Name on the card; that of FILE if absent.")
+@click.option(
+    "--bands",
+    metavar="LIST",
+    help="Order of the bands that the network was trained on, such as b,g,r; the published one if "
+    "absent.",
+)
+@click.option(
+    "--gsd", "gsd_m", type=float, help="Ground sampling distance it was trained at, metres."
+)
+@click.option("--licence", help="Licence of the weights, for the card.")
+@click.option("--overwrite", is_flag=True, help="Replace an existing bundle.")
+def import_weights(file: Path, out: Path, **card: Any) -> None:
+    """Turn FILE, a published checkpoint, into a bundle, and print its card.
+
+    Reads torch files, safetensors and Keras .h5 and .keras files, tells which network they hold,
+    and never runs code that a file brings along.
+
+    \b
+    Examples:
+      decr models import spagan_rice1.pth -o spagan.safetensors
+      decr models import ema_0.9999_100000.pt --reference mn.pth -o de.safetensors
+      decr models import cloudnet.h5 -o cloudnet.safetensors
+      decr models import mine.pth --as spagan --bands b,g,r --gsd 0.5 -o mine.safetensors
+    """
+    from decr.zoo.bundle import load_bundle
+    from decr.zoo.describe import described
+    from decr.zoo.imports import import_checkpoint
+
+    import_checkpoint(file, out, **card)
+    click.echo(described(load_bundle(out)))

@@ -1,0 +1,218 @@
+"""Weights files of any kind, read without running anything in them: a flat dict of tensors."""
+
+from __future__ import annotations
+
+import re
+import warnings
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from torch import Tensor
+
+from decr.errors import BundleError
+from decr.zoo.keras_files import HDF5_MAGIC, KERAS_MEMBER, read_h5, read_keras
+from decr.zoo.limits import check_size, opened_zip, shown
+
+_CONTAINERS = (
+    "state_dict",
+    "model_state_dict",
+    "model",
+    "net",
+    "network",
+    "generator",
+    "gen",
+    "params",
+    "params_ema",
+    "ema",
+    "weights",
+)
+"""Names under which training scripts store a network beside other things."""
+
+_WRAPPERS = ("module.", "_orig_mod.", "model.", "net.")
+"""What DataParallel, torch.compile and training frameworks put before every key."""
+
+_DEPTH = 4
+_PICKLE_MAGIC = b"\x80"
+_ZIP_MAGIC = b"PK\x03\x04"
+_GLOBAL = re.compile(r"GLOBAL ([\w.]+)")
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """Read the tensors of a weights file; its kind is told by its contents, not by its name.
+
+    Torch files (zip archives and the older pickles), safetensors, and Keras files (``.h5`` and
+    ``.keras``). Containers such as ``{"state_dict": ...}`` and prefixes such as ``module.`` are
+    taken off. Pickles are read by torch's restricted reader, which builds tensors and plain
+    containers and calls nothing else; the configuration inside Keras files is never executed.
+
+    Parameters
+    ----------
+    path
+        The file.
+
+    Returns
+    -------
+    dict of str to Tensor
+        Dense tensors on the CPU, floating ones without NaN or infinity, not copied where that
+        can be avoided. Keys of Keras files are "layer/leaf" with layers renumbered from 1, such as
+        ``conv2d_1/kernel``.
+
+    Raises
+    ------
+    BundleError
+        Naming the file, what is wrong with it, and the way out.
+    """
+    path = Path(path)
+    head = _head(path)
+    if head.startswith(HDF5_MAGIC):
+        return _checked(path, read_h5(path))
+    if head.startswith(_ZIP_MAGIC):
+        return _checked(path, _from_zip(path))
+    if head[8:9] == b"{" and int.from_bytes(head[:8], "little") < path.stat().st_size:
+        return _checked(path, _from_safetensors(path))
+    if head.startswith(_PICKLE_MAGIC):
+        return _checked(path, _unwrapped(path, _load_torch(path, mmap=False)))
+    raise BundleError(f"{path}: {_no_weights(head)}")
+
+
+def _head(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            head = file.read(512)
+        check_size(path, path.stat().st_size)
+    except OSError as error:
+        raise BundleError(f"{path}: cannot read the weights: {error.strerror}") from error
+    if not head:
+        raise BundleError(f"{path}: the file is empty (0 bytes); download it again")
+    return head
+
+
+def _no_weights(head: bytes) -> str:
+    """Say what a file is that is no weights file."""
+    if head.startswith(b"version https://git-lfs"):
+        return "a Git LFS pointer, not the weights themselves; fetch them with `git lfs pull`"
+    if head.lstrip()[:1] == b"<":
+        return "a web page, not weights: the download failed; download the file itself"
+    if all(32 <= byte < 127 or byte in b"\t\r\n" for byte in head):
+        return "text, not weights: the download may have failed; download the file itself"
+    return (
+        "neither a torch file, safetensors nor a Keras file (.h5, .keras), or damaged at its "
+        "start; download it again"
+    )
+
+
+def _from_zip(path: Path) -> dict[str, Any]:
+    with opened_zip(path) as archive:
+        if KERAS_MEMBER in archive.namelist():
+            return dict(read_keras(path, archive))
+        entries = archive.infolist()
+    # Tensors can be mapped only where they lie in the file as they are.
+    mmap = all(entry.compress_type == zipfile.ZIP_STORED for entry in entries)
+    return _unwrapped(path, _load_torch(path, mmap=mmap))
+
+
+def _load_torch(path: Path, mmap: bool) -> object:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return torch.load(str(path), map_location="cpu", weights_only=True, mmap=mmap)
+    except Exception as error:  # A reader that is fed noise can raise anything.
+        raise BundleError(f"{path}: {_load_failure(str(error))}") from error
+
+
+def _load_failure(said: str) -> str:
+    # Torch's own advice is to switch its protection off, which must not reach the user.
+    if found := _GLOBAL.search(said):
+        return (
+            f"asks to run code ({found[1]}), which decr never does; export the network's "
+            f"state_dict() alone, or get the file from its authors again"
+        )
+    if "TorchScript" in said:
+        return "a TorchScript program, not weights; export the network's state_dict() instead"
+    if "Weights only load failed" in said:
+        return "a pickle, but not one of tensors; export the network's state_dict() with torch.save"
+    return f"a damaged torch file ({said[:150]}); it may be truncated, download it again"
+
+
+def _from_safetensors(path: Path) -> dict[str, Any]:
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            is_bundle = "decr" in (file.metadata() or {})
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    except Exception as error:  # Its errors share no base class with those of get_tensor.
+        raise BundleError(
+            f"{path}: not a readable safetensors file ({error}); it may be truncated, download it "
+            f"again"
+        ) from error
+    if is_bundle:
+        raise BundleError(f"{path}: is a decr bundle already; pass it to --model as it is")
+    return _unwrapped(path, tensors)
+
+
+def _plain(payload: object) -> dict[Any, Any] | None:
+    """The entries of a dict, or None; a pickle may have hidden the dict's own methods."""
+    return dict(dict.items(payload)) if isinstance(payload, dict) else None
+
+
+def _unwrapped(path: Path, payload: object) -> dict[Any, Any]:
+    """Take off containers and prefixes around the state dict."""
+    for _ in range(_DEPTH):
+        entries = _plain(payload)
+        if entries is None:
+            raise BundleError(
+                f"{path}: holds {type(payload).__name__}, not the state_dict() of a network"
+            )
+        if {"state", "param_groups"} <= entries.keys():
+            raise BundleError(f"{path}: the state of an optimiser; pass the network's checkpoint")
+        inside = [key for key in _CONTAINERS if isinstance(entries.get(key), dict)]
+        if len(inside) > 1:
+            raise BundleError(
+                f"{path}: holds several networks ({', '.join(inside)}); save one of them alone"
+            )
+        if not inside:
+            return _without_wrappers(entries)
+        payload = entries[inside[0]]
+    raise BundleError(f"{path}: dicts within dicts, with no network in the first {_DEPTH}")
+
+
+def _without_wrappers(tensors: dict[Any, Any]) -> dict[Any, Any]:
+    for _ in range(_DEPTH):
+        for wrapper in _WRAPPERS:
+            if tensors and all(isinstance(k, str) and k.startswith(wrapper) for k in tensors):
+                tensors = {key.removeprefix(wrapper): value for key, value in tensors.items()}
+    return tensors
+
+
+def _checked(path: Path, entries: Mapping[Any, Any]) -> dict[str, Tensor]:
+    """Make sure that all values are tensors, dense, finite and of a sane size together."""
+    if not entries:
+        raise BundleError(f"{path}: holds no tensors")
+    tensors: dict[str, Tensor] = {}
+    for key, value in entries.items():
+        if not isinstance(key, str) or not isinstance(value, Tensor):
+            raise BundleError(
+                f"{path}: entry {shown(key)} is {type(value).__name__}, not a named tensor; export "
+                f"the network's state_dict() alone"
+            )
+        # A new tensor has none of the attributes that a pickle may have set on the old one.
+        tensors[key] = Tensor.detach(value)
+    # Kinds and sizes before values: a tensor may claim more elements than memory has bytes.
+    for key, value in tensors.items():
+        dense = value.layout == torch.strided and value.device.type == "cpu"
+        if not dense or value.is_quantized or value.is_complex():
+            raise BundleError(
+                f"{path}: tensor {shown(key)} is {value.dtype} ({value.layout}, "
+                f"{value.device.type}), not plain numbers; export dense floating-point weights"
+            )
+    check_size(path, sum(value.numel() * value.element_size() for value in tensors.values()))
+    for key, value in tensors.items():
+        if value.is_floating_point() and not bool(torch.isfinite(value.float()).all()):
+            raise BundleError(
+                f"{path}: tensor {shown(key)} holds NaN or infinite numbers; training has diverged "
+                f"or the file is damaged, take another checkpoint"
+            )
+    return tensors

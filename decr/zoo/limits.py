@@ -1,0 +1,73 @@
+"""What a foreign weights file may do: how much it may unpack to, and how its names are printed."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+from decr.errors import BundleError
+
+MAX_BYTES = 4 * 2**30
+"""Most that any weights file may hold; the largest published checkpoint has 0.15 GB."""
+
+MAX_RATIO = 20
+"""Trained weights hardly compress, so contents far larger than their file are a trap."""
+
+_SLACK = 2**20
+"""Below this the ratio does not matter: small files are mostly structure."""
+
+
+def check_size(path: Path, held: int) -> None:
+    """Refuse contents that are absurdly large, or absurdly larger than their file.
+
+    Parameters
+    ----------
+    path
+        The weights file, which exists.
+    held
+        Bytes that the file says it unpacks to.
+
+    Raises
+    ------
+    BundleError
+        Naming the file and both sizes.
+    """
+    if held > MAX_BYTES:
+        raise BundleError(
+            f"{path}: says it holds {held:,} bytes of numbers, decr reads up to {MAX_BYTES:,}; "
+            f"this is no published checkpoint"
+        )
+    stored = path.stat().st_size
+    if held > MAX_RATIO * stored + _SLACK:
+        raise BundleError(
+            f"{path}: {stored:,} bytes that say they unpack to {held:,}; weights do not compress "
+            f"like that, so the file is not safe to open; get it from its authors again"
+        )
+
+
+def opened_zip(path: Path) -> zipfile.ZipFile:
+    """Open a zip archive whose contents are not larger than they may be; nothing is unpacked.
+
+    Raises
+    ------
+    BundleError
+        If the archive is damaged or a bomb.
+    """
+    try:
+        archive = zipfile.ZipFile(path)
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, EOFError) as error:
+        raise BundleError(
+            f"{path}: a damaged zip archive ({error}); it may be truncated, download it again"
+        ) from error
+    try:
+        check_size(path, sum(entry.file_size for entry in archive.infolist()))
+    except BundleError:
+        archive.close()
+        raise
+    return archive
+
+
+def shown(key: object) -> str:
+    """A name that a file gave, for a message: quoted, printable, and never longer than a line."""
+    text = repr(key)
+    return text if len(text) <= 120 else f"{text[:116]}...'"

@@ -1,0 +1,151 @@
+"""Tests of reading weights: every kind of file gives the same tensors, hostile ones one line."""
+
+from __future__ import annotations
+
+import sys
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from decr.errors import BundleError
+from decr.models.cloudnet import state_dict_from_keras
+from decr.models.registry import create
+from decr.zoo.formats import read_weights
+from tests.tiny import tiny_bundle
+from tests.zoo import checkpoints
+from tests.zoo.checkpoints import HOSTILE, SMALL, keras_arrays, network
+
+STATE = {
+    "conv.weight": torch.linspace(-1, 1, 600).reshape(2, 3, 10, 10),
+    "conv.bias": torch.tensor([0.5, -0.5]).half(),
+    "norm.count": torch.tensor(7),
+}
+
+
+def same(got: dict[str, Tensor], wanted: dict[str, Tensor]) -> bool:
+    return got.keys() == wanted.keys() and all(
+        torch.equal(got[key], value) and got[key].dtype == value.dtype
+        for key, value in wanted.items()
+    )
+
+
+@pytest.mark.parametrize("prefix", ["", "module.", "_orig_mod.module.", "model."])
+@pytest.mark.parametrize("container", [None, "state_dict", "model"])
+@pytest.mark.parametrize("write", [checkpoints.torch_zip, checkpoints.torch_legacy])
+def test_torch_files(
+    tmp_path: Path, write: Callable[[Path, Any], None], container: str | None, prefix: str
+) -> None:
+    path = tmp_path / "w.pth"
+    state = {prefix + key: value for key, value in STATE.items()}
+    write(path, {container: state, "epoch": 3, "loss": 0.1} if container else state)
+    assert same(read_weights(path), STATE)
+
+
+def test_safetensors(tmp_path: Path) -> None:
+    path = tmp_path / "any_name"
+    checkpoints.safetensors(path, {f"module.{key}": value for key, value in STATE.items()})
+    assert same(read_weights(path), STATE)
+
+
+def test_zip_archives_packed_anew(tmp_path: Path) -> None:
+    one, two = tmp_path / "one.pth", tmp_path / "two.pth"
+    torch.save({"w": torch.arange(100.0)}, one)
+    with (
+        zipfile.ZipFile(one) as old,
+        zipfile.ZipFile(two, "w", zipfile.ZIP_DEFLATED) as new,
+    ):
+        for name in old.namelist():
+            new.writestr(name, old.read(name))
+    assert same(read_weights(two), {"w": torch.arange(100.0)})
+
+
+def test_a_bundle_is_no_foreign_file(tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match="a decr bundle already"):
+        read_weights(tiny_bundle(tmp_path, 3))
+
+
+KERAS: dict[str, Callable[..., None]] = {
+    "model.h5": checkpoints.h5_model,
+    "weights.h5": checkpoints.h5_weights,
+    "without_ending.h5": lambda *a: checkpoints.h5_model(*a, ending=""),
+    "nested.h5": checkpoints.h5_nested,
+    "new.keras": checkpoints.keras_archive,
+    "old.keras": lambda *a: checkpoints.keras_archive(*a, says_names=False),
+}
+
+
+@pytest.mark.parametrize(
+    ("layout", "first"),
+    [*((layout, 0) for layout in KERAS), ("model.h5", 1), ("weights.h5", 34), ("new.keras", 34)],
+)
+def test_keras_layouts_give_the_same_cloud_net(tmp_path: Path, layout: str, first: int) -> None:
+    net = network("cloudnet", 4, SMALL["cloudnet"])
+    arrays = keras_arrays(net)
+    KERAS[layout](tmp_path / layout, arrays, first)
+    got = read_weights(tmp_path / layout)
+    assert same(got, {k: torch.from_numpy(np.ascontiguousarray(v)) for k, v in arrays.items()})
+    ours = create("cloudnet", 4, SMALL["cloudnet"]).eval()
+    ours.load_state_dict(state_dict_from_keras({k: v.numpy() for k, v in got.items()}))
+    image = torch.rand(1, 4, 32, 32, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        assert torch.equal(ours(image), net(image))
+
+
+def test_big_endian_arrays(tmp_path: Path) -> None:
+    checkpoints.h5_weights(tmp_path / "b.h5", {"conv2d_1/bias": np.array([1.5, -2.0], ">f4")})
+    got = read_weights(tmp_path / "b.h5")
+    assert same(got, {"conv2d_1/bias": torch.tensor([1.5, -2.0])})
+
+
+def test_without_h5py_the_way_out_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    checkpoints.h5_weights(tmp_path / "b.h5", {"conv2d_1/bias": np.ones(2, "float32")})
+    monkeypatch.setitem(sys.modules, "h5py", None)
+    with pytest.raises(BundleError, match=r'pip install "decr\[keras\]"'):
+        read_weights(tmp_path / "b.h5")
+
+
+def test_two_arrays_of_one_name(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "b.h5", "w") as file:
+        for group in ("conv2d", "conv2d_1"):
+            file[f"layers/{group}/vars/0"] = np.ones(2, "float32")
+            file[f"layers/{group}/vars"].attrs["name"] = "conv2d_5"
+    with pytest.raises(BundleError, match="two arrays are called 'conv2d_5/kernel'"):
+        read_weights(tmp_path / "b.h5")
+
+
+REFUSED_LATER = ("hidden methods", "long key")
+"""Harmless as weights; no network recognises them."""
+
+
+@pytest.mark.parametrize("kind", [kind for kind in HOSTILE if kind not in REFUSED_LATER])
+def test_hostile_files_are_refused_in_one_line(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "bad.pth"
+    write, says = HOSTILE[kind]
+    write(path)
+    with pytest.raises(BundleError, match=says) as caught:
+        read_weights(path)
+    said = str(caught.value)
+    assert str(path) in said
+    assert "\n" not in said
+    assert len(said) < len(str(path)) + 300
+    assert "weights_only" not in said
+
+
+@pytest.mark.parametrize("kind", ["missing", "folder"])
+def test_files_that_cannot_be_read(tmp_path: Path, kind: str) -> None:
+    path = tmp_path if kind == "folder" else tmp_path / "no.pth"
+    with pytest.raises(BundleError, match="cannot read the weights"):
+        read_weights(path)
+
+
+def test_methods_hidden_by_a_pickle_are_not_called(tmp_path: Path) -> None:
+    write, _ = HOSTILE["hidden methods"]
+    write(tmp_path / "w.pth")
+    assert same(read_weights(tmp_path / "w.pth"), {"w": torch.ones(2)})
