@@ -109,8 +109,8 @@ def load_restorer(
     Parameters
     ----------
     path
-        A bundle with a reference, a noise predictor and a weight allocator (DE), or a reference
-        alone.
+        A bundle with a reference, a noise predictor and a weight allocator (DE), a reference
+        alone, or a noise predictor alone (plain conditional DDIM, the paper's Table VIII, row 1).
     steps, prior_floor
         None takes the card's.
 
@@ -118,14 +118,18 @@ def load_restorer(
     ------
     BundleError
         If the file is damaged or holds no restoring networks.
+
+    Notes
+    -----
+    ``restore`` raises ConfigError for tiles of a size that the network cannot take.
     """
     bundle = load_bundle(path)
     card = bundle.card
     kinds = set(card.parts)
-    if kinds != {"reference"} and kinds != {"reference", "cnp", "wa"}:
+    if kinds not in ({"reference"}, {"reference", "cnp", "wa"}, {"cnp"}):
         raise BundleError(
             f"{path}: holds {', '.join(sorted(kinds))}; a restoring model needs a reference alone, "
-            f"or a reference, cnp and wa"
+            f"or a reference, cnp and wa, or a cnp alone (plain conditional diffusion)"
         )
     target = pick_device(device)
     dtype = pick_precision(precision, target)
@@ -150,7 +154,10 @@ def load_restorer(
             if count < size:
                 fill = ((0, size - count), (0, 0), (0, 0), (0, 0))
                 part, noise = np.pad(part, fill), np.pad(noise, fill)
-            result = run(torch.from_numpy(part), torch.from_numpy(noise))
+            try:
+                result = run(torch.from_numpy(part), torch.from_numpy(noise))
+            except ValueError as error:
+                raise ConfigError(f"model {card.name}: {error}") from error
             out[first : first + count] = result.cpu().numpy()[:count]
         return out
 
@@ -186,11 +193,15 @@ def _runner(
     @torch.inference_mode()
     def run(cloudy: Tensor, noise: Tensor) -> Tensor:
         cloudy = cloudy.to(device).contiguous(memory_format=torch.channels_last)
+        prior: Tensor | None = None
         with precise():
-            prior: Tensor = 2.0 * networks["reference"]((cloudy + 1.0) / 2.0).float() - 1.0
-            if short is None:
-                return prior.clamp(-1.0, 1.0)
-            denoise = FusedDenoiser(networks["cnp"], networks["wa"], schedule, cloudy, prior, floor)
+            if "reference" in networks:
+                prior = 2.0 * networks["reference"]((cloudy + 1.0) / 2.0).float() - 1.0
+                if short is None:
+                    return prior.clamp(-1.0, 1.0)
+            assert short is not None
+            wa = networks.get("wa")
+            denoise = FusedDenoiser(networks["cnp"], wa, schedule, cloudy, prior, floor)
             return ddim(denoise, noise.to(device), short).clamp(-1.0, 1.0)
 
     return run

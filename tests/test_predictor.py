@@ -21,7 +21,7 @@ from decr.predictor import (
     pick_device,
     pick_precision,
 )
-from decr.zoo.bundle import load_bundle
+from decr.zoo.bundle import Part, load_bundle
 from tests.tiny import BANDS, DETECTOR, PARTS, tiny_bundle
 
 CORNERS = [(0, 0), (0, 192), (192, 0), (192, 192), (384, 0), (0, 384), (7, 11)]
@@ -140,7 +140,7 @@ def test_the_card_decides_unless_the_user_does(path: Path) -> None:
 @pytest.mark.parametrize(
     "parts",
     [
-        {"cnp": PARTS["cnp"]},
+        {"wa": PARTS["wa"]},
         {"reference": PARTS["reference"], "cnp": PARTS["cnp"]},
         {"cnp": PARTS["cnp"], "wa": PARTS["wa"]},
         DETECTOR,
@@ -196,3 +196,24 @@ def test_half_the_bits_are_close_to_all_of_them(path: Path) -> None:
     exact = restorer(path).restore(tiles(2), CORNERS[:2])
     rough = restorer(path, "bfloat16").restore(tiles(2), CORNERS[:2])
     assert np.abs(exact - rough).mean() < 0.02
+
+
+def test_a_noise_predictor_alone_is_plain_conditional_diffusion(tmp_path: Path) -> None:
+    path = tiny_bundle(tmp_path, 4, {"cnp": PARTS["cnp"]})
+    out = restorer(path).restore(tiles(1), CORNERS[:1])
+    bundle = load_bundle(path)
+    schedule = bundle.card.schedule
+    with torch.no_grad():
+        denoise = FusedDenoiser(
+            bundle.networks["cnp"], None, schedule, torch.from_numpy(tiles(1)), None
+        )
+        noise = torch.from_numpy(noise_window(0, *CORNERS[0], 4, 16, 16)[None])
+        wanted = ddim(denoise, noise, schedule.respaced(3)).clamp(-1, 1).numpy()
+    np.testing.assert_allclose(out, wanted, atol=1e-5)
+
+
+def test_a_tile_that_a_network_cannot_take_is_one_clear_error(tmp_path: Path) -> None:
+    path = tiny_bundle(tmp_path, 4, {"reference": Part("cvae", {"width": 64, "latent": 2})})
+    assert restorer(path).restore(tiles(1, side=64), CORNERS[:1]).shape == (1, 4, 64, 64)
+    with pytest.raises(ConfigError, match=r"model tiny: .*256"):
+        restorer(path).restore(tiles(1, side=288), CORNERS[:1])

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import cast
 
+import torch
 from torch import Tensor, nn
 
 _DEVIATION = 0.02
@@ -39,6 +40,9 @@ def initialise(network: nn.Module) -> None:
     Biases of convolutions keep torch's default, those of batch normalisation are zero.
     """
     for module in network.modules():
+        weight = getattr(module, "weight", None)
+        if isinstance(weight, torch.Tensor) and weight.is_meta:
+            continue  # nothing to fill, which torch would take seconds to find out
         if isinstance(module, nn.Conv2d):
             nn.init.normal_(module.weight, 0.0, _DEVIATION)
         elif isinstance(module, nn.BatchNorm2d):

@@ -21,7 +21,7 @@ SIDE = 256
 
 _PATCH = 16
 _TOKENS_PER_SIDE = SIDE // _PATCH
-_LAYERS, _HEADS = 4, 8
+_LAYERS, HEADS = 4, 8
 _REDUCTION = 4
 """How much narrower the bottleneck of channel attention is."""
 
@@ -57,7 +57,7 @@ class _Attention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         n, tokens, width = x.shape
         # Queries, keys and values are cut first, heads second.
-        parts = self.qkv(x).reshape(n, tokens, 3, _HEADS, width // _HEADS)
+        parts = self.qkv(x).reshape(n, tokens, 3, HEADS, width // HEADS)
         q, k, v = parts.permute(2, 0, 3, 1, 4).unbind(0)
         h = F.scaled_dot_product_attention(q, k, v)
         return cast(Tensor, self.out(h.transpose(1, 2).reshape(n, tokens, width)))

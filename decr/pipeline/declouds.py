@@ -31,6 +31,7 @@ from decr.pipeline.journal import WorkDir, work_dir
 from decr.pipeline.plan import Plan, make_plan
 from decr.pipeline.restore import Restoration, restore_blocks
 from decr.pipeline.survey import ChangeMap, Survey, survey_factor, survey_scene
+from decr.plugins import made, model_plugin
 from decr.predictor import Restorer, load_detector, load_restorer
 from decr.radiometry import Radiometry, estimated, from_dtype, from_range
 from decr.zoo.embedded import embedded_path, find_bundle
@@ -100,15 +101,7 @@ def prepare(path: str, config: DecloudConfig, restorer: Restorer | None = None) 
     for warning in scene.warnings:
         warnings.warn(warning, DecrWarning, stacklevel=2)
     if restorer is None:
-        bundle = find_bundle(config.model, "nir" in scene.bands.roles)
-        restorer = load_restorer(
-            bundle,
-            steps=config.steps,
-            prior_floor=config.prior_floor,
-            seed=config.seed,
-            device=config.device,
-            precision=config.precision,
-        )
+        restorer = _restorer(config, "nir" in scene.bands.roles)
     feed = scene.bands.model_map(restorer.bands)
     detector = _detector(config, scene)
     radiometry = _radiometry(scene, config, restorer)
@@ -117,6 +110,24 @@ def prepare(path: str, config: DecloudConfig, restorer: Restorer | None = None) 
     blocks = Blocks(Lattice(height, width, config.tile_px, config.overlap_px), BLOCK_STRIDES)
     composer = Composer(feed, radiometry, scene.nodata)
     return Prepared(scene, config, restorer, detector, radiometry, composer, blocks, factor)
+
+
+def _restorer(config: DecloudConfig, scene_has_nir: bool) -> Restorer:
+    """The model: of an installed package, embedded, or a bundle file."""
+    plugin = model_plugin(config.model)
+    if plugin is not None:
+        restorer = made(plugin, seed=config.seed, device=config.device)
+        if not isinstance(restorer, Restorer):
+            raise ConfigError(f"the model {config.model!r} of {plugin.value} made no Restorer")
+        return restorer
+    return load_restorer(
+        find_bundle(config.model, scene_has_nir),
+        steps=config.steps,
+        prior_floor=config.prior_floor,
+        seed=config.seed,
+        device=config.device,
+        precision=config.precision,
+    )
 
 
 def _detector(config: DecloudConfig, scene: Scene) -> Detector:
@@ -151,14 +162,25 @@ def _one_for_all(radiometry: Radiometry, count: int) -> Radiometry:
 
 
 def _sampled(source: SceneReader, scene: Scene, bands: tuple[int, ...]) -> NDArray[np.generic]:
-    """(C, N) valid DN from up to 12 x 12 windows of 64 px spread evenly over the scene."""
-    size = 64
+    """(C, N) valid DN from up to 24 x 24 windows of 64 px, one anywhere in each part of the scene.
+
+    Places are drawn (from a fixed seed): on a regular grid of windows, ground or clouds that
+    repeat could be missed altogether.
+    """
+    size, rng = 64, np.random.default_rng(0)
     height, width = scene.grid.height, scene.grid.width
-    corners = [np.unique(np.linspace(0, max(0, n - size), 12).astype(int)) for n in (height, width)]
+    rows, cols = (min(24, -(-n // size)) for n in (height, width))
+    shifts = rng.random((rows, cols, 2))
     found = []
-    for row in corners[0]:
-        for col in corners[1]:
-            window = Window(int(row), int(col), min(size, height), min(size, width))
+    for i in range(rows):
+        for j in range(cols):
+            row, col = (
+                int((k + shift) / parts * max(0, n - size))
+                for k, parts, n, shift in zip(
+                    (i, j), (rows, cols), (height, width), shifts[i, j], strict=True
+                )
+            )
+            window = Window(row, col, min(size, height), min(size, width))
             dn, valid = source.read(window, bands)
             found.append(dn[:, valid])
     return np.concatenate(found, axis=1)

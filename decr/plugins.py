@@ -1,0 +1,41 @@
+"""Third-party models by name: entry points that installed packages offer."""
+
+from __future__ import annotations
+
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+from decr.errors import ConfigError
+
+MODELS = "decr.models"
+"""Group of entry points; each is a function ``make(seed, device)`` that returns a Restorer."""
+
+
+def model_plugin(name: str) -> EntryPoint | None:
+    """The entry point of a model, None where no installed package offers that name.
+
+    Raises
+    ------
+    ConfigError
+        If two packages offer it.
+    """
+    found = list(entry_points(group=MODELS, name=name))
+    if len({point.value for point in found}) > 1:
+        owners = " and ".join(sorted(point.value for point in found))
+        raise ConfigError(f"two packages offer a model {name!r}: {owners}; uninstall one of them")
+    return found[0] if found else None
+
+
+def made(point: EntryPoint, **arguments: Any) -> Any:
+    """Import and call what an entry point names.
+
+    Raises
+    ------
+    ConfigError
+        If it cannot be imported or fails, naming the plug-in and the reason.
+    """
+    try:
+        return point.load()(**arguments)
+    except Exception as error:  # foreign code may raise anything
+        reason = f"{type(error).__name__}: {error}"
+        raise ConfigError(f"the model {point.name!r} of {point.value} failed: {reason}") from error
