@@ -35,7 +35,7 @@ def find_bundle(model: str, scene_has_nir: bool) -> Path:
     path = Path(model)
     if not path.exists():
         raise BundleError(
-            f"{model}: neither a file, nor a model of an installed package, nor an embedded one "
+            f"{model}: neither a file nor a model of an installed package nor an embedded one "
             f"({', '.join(('embedded', *EMBEDDED))})"
         )
     return path
