@@ -9,8 +9,11 @@ from decr.geo.grid import Window
 from decr.geo.lattice import Block, Blocks
 from decr.pipeline.survey import ChangeMap
 
-_RUNTIME_MB = 450
-"""Python, torch and GDAL without any scene (measured by tests/benchmarks/memory.py)."""
+_RUNTIME_MB = 760
+"""Python, torch, GDAL and the embedded networks at work, without any scene.
+
+Measured by tests/benchmarks/memory.py ("model alone"). Larger networks need more.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +41,7 @@ class Plan:
     ccp
         Cloud coverage before, 0..1.
     memory_mb
-        Planned peak of the process without the model's weights.
+        Planned peak of the process with the embedded model; larger networks need more.
     seconds_per_tile
         From a timed probe; None if none was made.
     """
