@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import rasterio
-from numpy.typing import NDArray
 
 import decr
 from decr.cloud.change import ChangeRule
@@ -21,27 +20,23 @@ from decr.cloud.detector import Detector, threshold_detector
 from decr.config import DecloudConfig
 from decr.errors import ConfigError, DecrError, DecrWarning, OutputError, SceneError
 from decr.geo.aoi import read_aoi
-from decr.geo.grid import Window
 from decr.geo.lattice import Blocks, Lattice
 from decr.geo.mask_file import open_mask
 from decr.geo.output import write_cog
-from decr.geo.scene import Scene, SceneReader, open_scene, reader
+from decr.geo.scene import Scene, open_scene, reader
 from decr.pipeline.compose import Composer
 from decr.pipeline.journal import WorkDir, work_dir
 from decr.pipeline.plan import Plan, make_plan
+from decr.pipeline.range import ALL_NODATA, radiometry_of
 from decr.pipeline.restore import Restoration, restore_blocks
 from decr.pipeline.survey import ChangeMap, Survey, survey_factor, survey_scene
 from decr.plugins import made, model_plugin
 from decr.predictor import Restorer, load_detector, load_restorer
-from decr.radiometry import Radiometry, estimated, from_dtype, from_range
+from decr.radiometry import Radiometry
 from decr.zoo.embedded import embedded_path, find_bundle
 
 BLOCK_STRIDES = 8
 _GDAL_CACHE_BYTES = 128 * 2**20
-
-_ALL_NODATA = (
-    "{}: all pixels are nodata, there is nothing to restore; check the file and its nodata value"
-)
 
 OnProgress = Callable[[str, int, int], None]
 """(stage, done, total); stages are "survey" (blocks), "restore" (tiles) and "write" (once)."""
@@ -104,7 +99,7 @@ def prepare(path: str, config: DecloudConfig, restorer: Restorer | None = None) 
         restorer = _restorer(config, "nir" in scene.bands.roles)
     feed = scene.bands.model_map(restorer.bands)
     detector = _detector(config, scene)
-    radiometry = _radiometry(scene, config, restorer)
+    radiometry = radiometry_of(scene, config.dn_range, restorer.ranges)
     factor = _work_factor(scene, config, restorer)
     height, width = -(-scene.grid.height // factor), -(-scene.grid.width // factor)
     blocks = Blocks(Lattice(height, width, config.tile_px, config.overlap_px), BLOCK_STRIDES)
@@ -136,61 +131,6 @@ def _detector(config: DecloudConfig, scene: Scene) -> Detector:
     if config.detector == "compact":
         return load_detector(embedded_path("embedded-detector"), config.device)
     raise ConfigError(f"unknown detector {config.detector!r}; there are compact and threshold")
-
-
-def _radiometry(scene: Scene, config: DecloudConfig, restorer: Restorer) -> Radiometry:
-    """The scene's one DN range: given, declared by the card, of the type, or estimated."""
-    count = len(scene.bands.roles)
-    if config.dn_range is not None:
-        return from_range(*config.dn_range, count)
-    if scene.dtype in restorer.ranges:
-        return replace(from_range(*restorer.ranges[scene.dtype], count), source="model")
-    if scene.dtype == "uint8":
-        return from_dtype("uint8", count)
-    data = scene.bands.data_indices
-    with reader(scene) as source:
-        samples = _sampled(source, scene, data)
-        if not samples.size:
-            samples = _thinned(source, scene, data)
-    if not samples.size:
-        raise SceneError(_ALL_NODATA.format(scene.path))
-    return _one_for_all(estimated(samples, scene.dtype), count)
-
-
-def _one_for_all(radiometry: Radiometry, count: int) -> Radiometry:
-    return Radiometry(radiometry.low[:1] * count, radiometry.high[:1] * count, radiometry.source)
-
-
-def _sampled(source: SceneReader, scene: Scene, bands: tuple[int, ...]) -> NDArray[np.generic]:
-    """(C, N) valid DN from up to 24 x 24 windows of 64 px, one anywhere in each part of the scene.
-
-    Places are drawn (from a fixed seed): on a regular grid of windows, ground or clouds that
-    repeat could be missed altogether.
-    """
-    size, rng = 64, np.random.default_rng(0)
-    height, width = scene.grid.height, scene.grid.width
-    rows, cols = (min(24, -(-n // size)) for n in (height, width))
-    shifts = rng.random((rows, cols, 2))
-    found = []
-    for i in range(rows):
-        for j in range(cols):
-            row, col = (
-                int((k + shift) / parts * max(0, n - size))
-                for k, parts, n, shift in zip(
-                    (i, j), (rows, cols), (height, width), shifts[i, j], strict=True
-                )
-            )
-            window = Window(row, col, min(size, height), min(size, width))
-            dn, valid = source.read(window, bands)
-            found.append(dn[:, valid])
-    return np.concatenate(found, axis=1)
-
-
-def _thinned(source: SceneReader, scene: Scene, bands: tuple[int, ...]) -> NDArray[np.generic]:
-    """(C, N) means of valid pixels over the whole scene, for scenes that are mostly empty."""
-    k = max(1, max(scene.grid.height, scene.grid.width) // 1024)
-    mean, count = source.read_coarse(scene.grid.coarsened(k).window, k, bands)
-    return mean[:, count > 0]
 
 
 def _work_factor(scene: Scene, config: DecloudConfig, restorer: Restorer) -> int:
@@ -236,7 +176,7 @@ def survey_and_plan(
     aoi = read_aoi(config.aoi, scene.grid) if config.aoi is not None else None
     survey = _survey(prepared, work, on_progress)
     if survey.valid_px == 0:
-        raise SceneError(_ALL_NODATA.format(scene.path))
+        raise SceneError(ALL_NODATA.format(scene.path))
     change = ChangeMap(
         (scene.grid.height, scene.grid.width),
         survey,

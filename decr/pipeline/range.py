@@ -1,0 +1,90 @@
+"""The one range of digital numbers of a scene: who says it, or how it is estimated."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from decr.errors import SceneError
+from decr.geo.grid import Window
+from decr.geo.scene import Scene, SceneReader, reader
+from decr.radiometry import Radiometry, estimated, from_dtype, from_range
+
+ALL_NODATA = (
+    "{}: all pixels are nodata, there is nothing to restore; check the file and its nodata value"
+)
+
+
+def radiometry_of(
+    scene: Scene,
+    given: tuple[float, float] | None,
+    declared: Mapping[str, tuple[float, float]],
+) -> Radiometry:
+    """The scene's one DN range: given, declared by the card, of the type, or estimated.
+
+    Parameters
+    ----------
+    given
+        DN that map to -1 and +1, as the user says; None looks further.
+    declared
+        The model card's ranges by dtype.
+
+    Raises
+    ------
+    SceneError
+        If a range must be estimated and no pixel is valid.
+    """
+    count = len(scene.bands.roles)
+    if given is not None:
+        return from_range(*given, count)
+    if scene.dtype in declared:
+        return replace(from_range(*declared[scene.dtype], count), source="model")
+    if scene.dtype == "uint8":
+        return from_dtype("uint8", count)
+    data = scene.bands.data_indices
+    with reader(scene) as source:
+        samples = _sampled(source, scene, data)
+        if not samples.size:
+            samples = _thinned(source, scene, data)
+    if not samples.size:
+        raise SceneError(ALL_NODATA.format(scene.path))
+    return _one_for_all(estimated(samples, scene.dtype), count)
+
+
+def _one_for_all(radiometry: Radiometry, count: int) -> Radiometry:
+    return Radiometry(radiometry.low[:1] * count, radiometry.high[:1] * count, radiometry.source)
+
+
+def _sampled(source: SceneReader, scene: Scene, bands: tuple[int, ...]) -> NDArray[np.generic]:
+    """(C, N) valid DN from up to 24 x 24 windows of 64 px, one anywhere in each part of the scene.
+
+    Places are drawn (from a fixed seed): on a regular grid of windows, ground or clouds that
+    repeat could be missed altogether.
+    """
+    size, rng = 64, np.random.default_rng(0)
+    height, width = scene.grid.height, scene.grid.width
+    rows, cols = (min(24, -(-n // size)) for n in (height, width))
+    shifts = rng.random((rows, cols, 2))
+    found = []
+    for i in range(rows):
+        for j in range(cols):
+            row, col = (
+                int((k + shift) / parts * max(0, n - size))
+                for k, parts, n, shift in zip(
+                    (i, j), (rows, cols), (height, width), shifts[i, j], strict=True
+                )
+            )
+            window = Window(row, col, min(size, height), min(size, width))
+            dn, valid = source.read(window, bands)
+            found.append(dn[:, valid])
+    return np.concatenate(found, axis=1)
+
+
+def _thinned(source: SceneReader, scene: Scene, bands: tuple[int, ...]) -> NDArray[np.generic]:
+    """(C, N) means of valid pixels over the whole scene, for scenes that are mostly empty."""
+    k = max(1, max(scene.grid.height, scene.grid.width) // 1024)
+    mean, count = source.read_coarse(scene.grid.coarsened(k).window, k, bands)
+    return mean[:, count > 0]

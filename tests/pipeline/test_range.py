@@ -1,0 +1,39 @@
+"""The range of digital numbers of a scene: who says it, and what an estimate must not miss."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from decr.geo.scene import open_scene
+from decr.pipeline.range import radiometry_of
+from tests.pipeline.scenes import write_scene
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Dark ground with bright clouds that repeat, all of them between windows on a 12 x 12 grid."""
+    side, cloud_px = 1500, 40
+    step = (side - 64) // 11
+    pixels = np.full((4, side, side), 300, np.uint16)
+    for row in range(75, side - cloud_px, step):
+        for col in range(75, side - cloud_px, step):
+            pixels[:, row : row + cloud_px, col : col + cloud_px] = 1900
+    return write_scene(tmp_path_factory.mktemp("range") / "s.tif", pixels)
+
+
+def test_clouds_that_repeat_are_not_missed(scene: Path) -> None:
+    found = radiometry_of(open_scene(str(scene)), None, {})
+    assert found.source == "estimated"
+    assert found.low[0] <= 300
+    assert found.high[0] >= 1900
+
+
+def test_the_user_comes_before_the_card_and_the_card_before_an_estimate(scene: Path) -> None:
+    opened = open_scene(str(scene))
+    given = radiometry_of(opened, (5, 50), {"uint16": (0.0, 1023.0)})
+    assert (given.low, given.high, given.source) == ((5.0,) * 4, (50.0,) * 4, "given")
+    declared = radiometry_of(opened, None, {"uint16": (0.0, 1023.0)})
+    assert (declared.low[0], declared.high[0], declared.source) == (0.0, 1023.0, "model")
