@@ -22,12 +22,20 @@ from rasterio.windows import Window as RasterioWindow
 from decr.errors import DecrError, DecrWarning, OutputError, SceneError
 from decr.geo.metadata import OUR_DOMAIN, compare_metadata
 from decr.geo.overlay import Overlay, Patch, overlay
+from decr.geo.scene import Scene
 from decr.geo.tiff_tags import fill_room
 
-__all__ = ["CogOptions", "Patch", "write_cog"]
+__all__ = ["CogOptions", "Patch", "write_cog", "write_memory_bytes"]
 
-_CACHE_BYTES = 256 * 2**20
+_CACHE_BYTES = 64 * 2**20
 _MAX_CACHE_BYTES = 2 * 2**30
+_BUFFER_BYTES = 300 * 2**20
+"""What GDAL holds beside its cache while it compresses and makes overviews; measured on 4 bands of
+uint16, 20,000 x 20,000 px, with 100 patches (tests/benchmarks/memory.py)."""
+
+# Each open file keeps a decoded block of its own: with GDAL's 450, hundreds of patches would cost
+# more than the cache does. Patches are read in the order in which they lie, so few do.
+_OPEN_FILES = 4
 
 _REFUSALS = (CPLE_BaseError, RasterioError, OSError)
 
@@ -126,7 +134,10 @@ def write_cog(
         _clear(work_dir)
         with _opened(source) as dataset:
             content = overlay(dataset, patches, {OUR_DOMAIN: dict(tags)})
-            cache = _cache_bytes(dataset, options.block_px)
+            bytes_per_px = sum(np.dtype(name).itemsize for name in dataset.dtypes)
+            cache = _cache_bytes(
+                dataset.block_shapes[0], dataset.width, bytes_per_px, options.block_px
+            )
         vrt.write_bytes(content.xml)
         with rasterio.Env(GDAL_CACHEMAX=cache):
             rasterio.shutil.copy(str(vrt), str(cog), driver="COG", **options.to_gdal())
@@ -153,6 +164,7 @@ def _gdal(work_dir: Path) -> Iterator[None]:
         warnings.catch_warnings(),
         rasterio.Env(
             GDAL_CACHEMAX=_CACHE_BYTES,
+            GDAL_MAX_DATASET_POOL_SIZE=_OPEN_FILES,
             CPL_TMPDIR=str(work_dir),
             GDAL_TIFF_INTERNAL_MASK=True,
         ),
@@ -161,16 +173,22 @@ def _gdal(work_dir: Path) -> Iterator[None]:
         yield
 
 
-def _cache_bytes(dataset: Any, block_px: int) -> int:
+def _cache_bytes(block: tuple[int, int], width: int, bytes_per_px: int, block_px: int) -> int:
     """Memory for decoded blocks, so that strips are not decoded anew for each output block."""
-    rows, cols = dataset.block_shapes[0]
+    rows, cols = block
     if cols <= 4 * block_px:
         return _CACHE_BYTES
     strips = (block_px + rows - 2) // rows + 1
-    bytes_per_px = sum(np.dtype(name).itemsize for name in dataset.dtypes)
-    needed = int(strips * rows * dataset.width * bytes_per_px)
     # A tenth more, for the masks and for what is being written.
-    return min(max(_CACHE_BYTES, needed * 11 // 10), _MAX_CACHE_BYTES)
+    needed = strips * rows * width * bytes_per_px * 11 // 10
+    return min(max(_CACHE_BYTES, needed), _MAX_CACHE_BYTES)
+
+
+def write_memory_bytes(scene: Scene) -> int:
+    """Memory that `write_cog` takes for a scene, beside what the process holds already."""
+    bytes_per_px = np.dtype(scene.dtype).itemsize * scene.count
+    cache = _cache_bytes(scene.block_shape, scene.grid.width, bytes_per_px, CogOptions().block_px)
+    return cache + _BUFFER_BYTES
 
 
 @contextmanager

@@ -22,7 +22,7 @@ from decr.errors import ConfigError, DecrError, DecrWarning, OutputError, SceneE
 from decr.geo.aoi import read_aoi
 from decr.geo.lattice import Blocks, Lattice
 from decr.geo.mask_file import open_mask
-from decr.geo.output import write_cog
+from decr.geo.output import write_cog, write_memory_bytes
 from decr.geo.scene import Scene, open_scene, reader
 from decr.pipeline.compose import Composer
 from decr.pipeline.journal import WorkDir, work_dir
@@ -191,6 +191,7 @@ def survey_and_plan(
         scene.grid.window,
         bytes_per_pixel,
         len(prepared.composer.feed),
+        write_memory_bytes(scene),
     )
     return change, plan
 

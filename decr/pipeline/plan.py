@@ -69,6 +69,7 @@ def make_plan(
     scene_window: Window,
     bytes_per_pixel: int,
     channels: int,
+    write_bytes: int,
 ) -> Plan:
     """Decide for every tile; pure but for reading the survey's raster.
 
@@ -80,6 +81,8 @@ def make_plan(
         Of the scene, all bands together.
     channels
         Bands the model restores.
+    write_bytes
+        What writing the output takes, after the restoring (`decr.geo.output.write_memory_bytes`).
     """
     counts: Counter[str] = Counter()
     work = []
@@ -102,12 +105,14 @@ def make_plan(
         counts["copy"],
         counts["skip"],
         change.survey.ccp,
-        planned_memory_mb(blocks, factor, bytes_per_pixel, channels),
+        planned_memory_mb(blocks, factor, bytes_per_pixel, channels, write_bytes),
     )
 
 
-def planned_memory_mb(blocks: Blocks, factor: int, bytes_per_pixel: int, channels: int) -> float:
-    """Peak memory by construction: a few arrays of one block, whatever the size of the scene."""
+def planned_memory_mb(
+    blocks: Blocks, factor: int, bytes_per_pixel: int, channels: int, write_bytes: int
+) -> float:
+    """Peak memory by construction: a few arrays of one block, or what writing takes after them."""
     lattice = blocks.lattice
     side = blocks.block_px + 2 * lattice.tile_px
     pixels = min(side, lattice.height) * min(side, lattice.width)
@@ -115,10 +120,13 @@ def planned_memory_mb(blocks: Blocks, factor: int, bytes_per_pixel: int, channel
     # Two blocks read ahead, one being written; unit, sums and differences in 4 bytes; and one
     # band of the composition in 8 bytes, a handful of times.
     arrays = fine * bytes_per_pixel * 4 + pixels * channels * 4 * 4 + fine * 8 * 6
-    return _RUNTIME_MB + _GDAL_CACHE_MB + arrays / 1e6
+    # Not all that the restoring took is back with the system when the writing begins.
+    restoring, writing = _GDAL_CACHE_MB + arrays / 1e6, _KEPT_MB + write_bytes / 1e6
+    return _RUNTIME_MB + max(restoring, writing)
 
 
 _GDAL_CACHE_MB = 128
+_KEPT_MB = 250
 
 
 def _clipped(window: Window, within: Window) -> Window:
@@ -138,7 +146,7 @@ def describe(plan: Plan) -> str:
         f"copy      {plan.copy} (no cloud: left bit for bit)",
         f"skip      {plan.skip} (no data)",
         f"clouds    {100 * plan.ccp:.1f} % of valid pixels (CCP before)",
-        f"memory    about {plan.memory_mb:.0f} MB while restoring, whatever the scene's size",
+        f"memory    about {plan.memory_mb:.0f} MB at most, whatever the scene's size",
     ]
     if plan.seconds is not None:
         assert plan.seconds_per_tile is not None
