@@ -39,10 +39,10 @@ _RESTORATION = (
     ),
     click.option(
         "--detector",
-        type=click.Choice(["compact", "threshold"]),
         default="compact",
         show_default=True,
-        help="What finds the clouds.",
+        metavar="NAME|FILE",
+        help="What finds the clouds: compact (embedded), threshold, or a detector's bundle file.",
     ),
     click.option(
         "--bands",

@@ -20,7 +20,7 @@ class DecloudConfig:
     model
         "embedded", the name of an embedded bundle, or a path.
     detector
-        "compact" (embedded weights) or "threshold".
+        "compact" (embedded weights), "threshold", or the path of a detector's bundle.
     bands
         Roles of the scene's bands in file order, such as "b,g,r,n"; None reads them from the file.
     dn_range

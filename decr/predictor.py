@@ -228,6 +228,5 @@ def load_detector(path: Path, device: str = "auto") -> Detector:
         maps = [network(torch.from_numpy(one[None]).to(target)).cpu()[0, 0] for one in view]
         return torch.stack(maps).float().numpy()
 
-    return Detector(
-        bundle.card.name, bundle.sha256, bundle.card.bands, bundle.card.gsd_m, probability
-    )
+    card = bundle.card
+    return Detector(card.name, bundle.sha256, card.bands, card.gsd_m, probability, card.ranges)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,9 @@ class Detector:
         Ground sampling distance it works at, metres; scenes are coarsened to it.
     probability
         (N, C, H, W) float32 in [0, 1] to (N, H, W) float32 in [0, 1].
+    ranges
+        DN that become 0 and 1, by dtype, if it wants fixed ones; other scenes show it their own
+        range, whatever it is.
     """
 
     name: str
@@ -34,6 +37,7 @@ class Detector:
     bands: tuple[str, ...]
     gsd_m: float
     probability: Callable[[Float32], Float32]
+    ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
 
 def _threshold(view: Float32) -> Float32:

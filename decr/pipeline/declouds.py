@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import time
-import warnings
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
@@ -16,44 +15,24 @@ import rasterio
 
 import decr
 from decr.cloud.change import ChangeRule
-from decr.cloud.detector import Detector, threshold_detector
 from decr.config import DecloudConfig
-from decr.errors import ConfigError, DecrError, DecrWarning, OutputError, SceneError
+from decr.errors import DecrError, OutputError, SceneError
 from decr.geo.aoi import read_aoi
-from decr.geo.lattice import Blocks, Lattice
 from decr.geo.mask_file import open_mask
 from decr.geo.output import write_cog, write_memory_bytes
-from decr.geo.scene import Scene, open_scene, reader
-from decr.pipeline.compose import Composer
+from decr.geo.scene import reader
 from decr.pipeline.journal import WorkDir, work_dir
 from decr.pipeline.plan import Plan, make_plan
-from decr.pipeline.range import ALL_NODATA, radiometry_of
+from decr.pipeline.prepare import Prepared, prepare
+from decr.pipeline.range import ALL_NODATA
 from decr.pipeline.restore import Restoration, restore_blocks
 from decr.pipeline.survey import ChangeMap, Survey, survey_factor, survey_scene
-from decr.plugins import made, model_plugin
-from decr.predictor import Restorer, load_detector, load_restorer
-from decr.radiometry import Radiometry
-from decr.zoo.embedded import embedded_path, find_bundle
+from decr.predictor import Restorer
 
-BLOCK_STRIDES = 8
 _GDAL_CACHE_BYTES = 128 * 2**20
 
 OnProgress = Callable[[str, int, int], None]
 """(stage, done, total); stages are "survey" (blocks), "restore" (tiles) and "write" (once)."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Prepared:
-    """All choices made for a scene, before any pixel is restored."""
-
-    scene: Scene
-    config: DecloudConfig
-    restorer: Restorer
-    detector: Detector
-    radiometry: Radiometry
-    composer: Composer
-    blocks: Blocks
-    factor: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,79 +61,6 @@ class DecloudResult:
     ccp_before: float
     seconds: float
     resumed: bool
-
-
-def prepare(path: str, config: DecloudConfig, restorer: Restorer | None = None) -> Prepared:
-    """Open the scene and settle model, detector, bands, radiometry and grid.
-
-    Raises
-    ------
-    DecrError
-        For anything the user can mend: see `decr.errors`.
-    """
-    scene = open_scene(path, config.bands)
-    for warning in scene.warnings:
-        warnings.warn(warning, DecrWarning, stacklevel=2)
-    if restorer is None:
-        restorer = _restorer(config, "nir" in scene.bands.roles)
-    feed = scene.bands.model_map(restorer.bands)
-    detector = _detector(config, scene)
-    radiometry = radiometry_of(scene, config.dn_range, restorer.ranges)
-    factor = _work_factor(scene, config, restorer)
-    height, width = -(-scene.grid.height // factor), -(-scene.grid.width // factor)
-    blocks = Blocks(Lattice(height, width, config.tile_px, config.overlap_px), BLOCK_STRIDES)
-    composer = Composer(feed, radiometry, scene.nodata)
-    return Prepared(scene, config, restorer, detector, radiometry, composer, blocks, factor)
-
-
-def _restorer(config: DecloudConfig, scene_has_nir: bool) -> Restorer:
-    """The model: of an installed package, embedded, or a bundle file."""
-    plugin = model_plugin(config.model)
-    if plugin is not None:
-        restorer = made(plugin, seed=config.seed, device=config.device)
-        if not isinstance(restorer, Restorer):
-            raise ConfigError(f"the model {config.model!r} of {plugin.value} made no Restorer")
-        return restorer
-    return load_restorer(
-        find_bundle(config.model, scene_has_nir),
-        steps=config.steps,
-        prior_floor=config.prior_floor,
-        seed=config.seed,
-        device=config.device,
-        precision=config.precision,
-    )
-
-
-def _detector(config: DecloudConfig, scene: Scene) -> Detector:
-    if config.detector == "threshold":
-        return threshold_detector()
-    if config.detector == "compact":
-        return load_detector(embedded_path("embedded-detector"), config.device)
-    raise ConfigError(f"unknown detector {config.detector!r}; there are compact and threshold")
-
-
-def _work_factor(scene: Scene, config: DecloudConfig, restorer: Restorer) -> int:
-    """Scene pixels per pixel of the work grid; warns when GSDs stay far apart."""
-    gsd_m, wanted = scene.grid.gsd_m, restorer.gsd_m
-    if gsd_m is None or wanted is None:
-        if config.gsd == "model":
-            raise ConfigError(
-                f"{scene.path}: its ground sampling distance is unknown, so --gsd model cannot be "
-                f"followed; use --gsd native"
-            )
-        return 1
-    ratio = wanted / gsd_m
-    factor = max(1, round(ratio)) if config.gsd == "model" else 1
-    left = max(ratio / factor, factor / ratio)
-    if left > 1.5:
-        hint = "; try --gsd model" if ratio > 1.5 and factor == 1 else ""
-        warnings.warn(
-            f"{scene.path}: pixels of {gsd_m:.2g} m, but the model was trained at {wanted:.2g} m; "
-            f"expect a worse result{hint}",
-            DecrWarning,
-            stacklevel=3,
-        )
-    return factor
 
 
 def survey_and_plan(
@@ -213,7 +119,7 @@ def _survey(prepared: Prepared, work: WorkDir | None, on_progress: OnProgress | 
         survey = survey_scene(
             scene,
             source,
-            prepared.radiometry,
+            prepared.detector_radiometry,
             prepared.detector,
             k,
             config.threshold,
@@ -381,6 +287,10 @@ def _job(prepared: Prepared) -> dict[str, Any]:
         "model": prepared.restorer.version,
         "model_settings": dict(prepared.restorer.settings),
         "detector": prepared.detector.version,
+        "detector_range": [
+            prepared.detector_radiometry.low[0],
+            prepared.detector_radiometry.high[0],
+        ],
         "radiometry": [list(prepared.radiometry.low), list(prepared.radiometry.high)],
         "options": options,
     }
