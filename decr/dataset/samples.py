@@ -214,6 +214,28 @@ def restoration_sample(
     clear = vary_radiometry(rng, clear)
     if variety.mixed_share and rng.random() < variety.mixed_share:
         clear = mixed_bands(rng, clear)
+    return under_sky(rng, clear, clear, bands, gsd_m, variety, params)
+
+
+def under_sky(
+    rng: np.random.Generator,
+    clear: Float32,
+    truth: Float32,
+    bands: tuple[str, ...],
+    gsd_m: float,
+    variety: Variety = PLAIN,
+    params: CloudParams | None = None,
+) -> Sample:
+    """A simulated sky over a clear view, with a truth that may be another view of its ground.
+
+    Samples left without a cloud have ``clear`` itself as their truth: clear ground is to be left
+    alone.
+
+    Parameters
+    ----------
+    clear, truth
+        (C, H, W) float32, reflectance-like.
+    """
     if params is None and rng.random() < variety.clear_share:
         low, high = draw_range(rng, clear)
         unit = unit_from(clear, low, high)
@@ -229,5 +251,5 @@ def restoration_sample(
     simulated = simulate_clouds(clear, bands, rng, gsd_m=gsd_m, params=sky)
     low, high = draw_range(rng, simulated.cloudy)
     return Sample(
-        unit_from(simulated.cloudy, low, high), unit_from(clear, low, high), simulated.cloud_mask
+        unit_from(simulated.cloudy, low, high), unit_from(truth, low, high), simulated.cloud_mask
     )

@@ -1,0 +1,207 @@
+"""Copies in sets of images, exact and nearly so, and splits that they must not cross."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import chain
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import fft
+
+from decr.errors import ConfigError, DatasetError
+
+NEAR_BITS = 28
+"""Two images are near copies if at most so many of `HASH_BITS` bits differ.
+
+In aerial photos, re-encoding and changes of brightness cost up to 12 bits; the same ground some
+years later often stays below this limit, which is wanted; other ground lies well above it.
+"""
+
+HASH_BITS = 143
+"""12 x 12 cosine coefficients without the mean."""
+
+_THUMB_PX = 48
+_SIDE = 12
+_FLAT = 1e-3
+_BLOCK = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Duplicate:
+    """Two images that show the same.
+
+    Attributes
+    ----------
+    first, second
+        Names; ``first`` came first.
+    exact
+        Whether every pixel is equal.
+    bits
+        Bits in which the perceptual hashes differ; 0 for exact copies.
+    """
+
+    first: str
+    second: str
+    exact: bool
+    bits: int = 0
+
+
+def split_of(name: str, share: float) -> str:
+    """The split that a name belongs to: "test" for a share of all names, else "train".
+
+    It is a function of the name's SHA-256, so adding images moves none of those that are there,
+    and a larger share only ever adds to "test". For a split by geography, give the name of the
+    place (a city, a map sheet) for all images of it: they stay together.
+
+    Parameters
+    ----------
+    name
+        Of an image or a place.
+    share
+        0..1, of names in "test".
+
+    Raises
+    ------
+    ConfigError
+        For a share out of range.
+
+    Examples
+    --------
+    >>> split_of("lake_07", 0.0), split_of("lake_07", 1.0)
+    ('train', 'test')
+    """
+    if not 0.0 <= share <= 1.0:
+        raise ConfigError(f"the share of a split must lie in 0..1, not {share}")
+    number = int.from_bytes(hashlib.sha256(name.encode()).digest()[:6], "big")
+    return "test" if number < share * 2**48 else "train"
+
+
+def perceptual_hash(image: NDArray[np.generic]) -> NDArray[np.bool_] | None:
+    """What an image looks like, in 143 bits.
+
+    Signs, against their median, of the lowest 12 x 12 cosine coefficients of the mean of the bands,
+    shrunk to 48 x 48. Brightness, contrast, size, re-encoding and a little noise change few of
+    them; turning or mirroring, about half.
+
+    Parameters
+    ----------
+    image
+        (C, H, W), any numbers.
+
+    Returns
+    -------
+    ndarray or None
+        (143,) bool; None for an image without structure, which looks like any other such.
+    """
+    grey = image.mean(axis=0, dtype=np.float64)
+    small = _shrunk(_shrunk(grey, 0), 1)
+    spread = float(small.std())
+    if not spread > _FLAT * max(abs(float(small.mean())), 1e-30):
+        return None
+    low = fft.dctn(small, norm="ortho")[:_SIDE, :_SIDE].ravel()[1:]
+    bits: NDArray[np.bool_] = low > np.median(low)
+    return bits
+
+
+def find_duplicates(
+    named_images: Iterable[tuple[str, NDArray[np.generic]]], near_bits: int = NEAR_BITS
+) -> list[Duplicate]:
+    """Copies among images that are looked at one by one.
+
+    Images may come from a generator: of each only its name, a digest and 143 numbers are kept
+    (about 1 KB), so a set need not fit in memory.
+
+    Parameters
+    ----------
+    named_images
+        (name, (C, H, W) array) each.
+    near_bits
+        Largest difference of hashes of near copies; 0 .. `HASH_BITS`.
+
+    Returns
+    -------
+    list of Duplicate
+        Of exact copies, each with the first of its kind; of near copies, every two that are alike,
+        by order of appearance. A copy of a copy is compared through the first.
+    """
+    first_of: dict[bytes, str] = {}
+    names: list[str] = []
+    signs: list[NDArray[np.int8]] = []
+    found: list[Duplicate] = []
+    for name, image in named_images:
+        digest = _digest(image)
+        if digest in first_of:
+            found.append(Duplicate(first_of[digest], name, exact=True))
+            continue
+        first_of[digest] = name
+        bits = perceptual_hash(image)
+        if bits is not None:
+            names.append(name)
+            signs.append(np.where(bits, 1, -1).astype(np.int8))
+    return found + _near(names, signs, near_bits)
+
+
+def refuse_leak(
+    train: Iterable[tuple[str, NDArray[np.generic]]],
+    validation: Iterable[tuple[str, NDArray[np.generic]]],
+) -> None:
+    """Refuse to validate on images that are trained on, or on near copies of them.
+
+    Parameters
+    ----------
+    train, validation
+        (name, (C, H, W) array) each: the clear images. May be generators.
+
+    Raises
+    ------
+    DatasetError
+        Naming the first leak and how many there are.
+    """
+    keyed = chain(
+        ((f"t{name}", image) for name, image in train),
+        ((f"v{name}", image) for name, image in validation),
+    )
+    leaks = [d for d in find_duplicates(keyed) if d.first[0] != d.second[0]]
+    if leaks:
+        kind = "the same image as" if leaks[0].exact else "nearly the same image as"
+        raise DatasetError(
+            f"{leaks[0].second[1:]}, for validation, is {kind} {leaks[0].first[1:]}, which is "
+            f"trained on ({len(leaks)} such pairs); leave one of the two out with skip"
+        )
+
+
+def _digest(image: NDArray[np.generic]) -> bytes:
+    said = f"{image.shape} {image.dtype.str}".encode()
+    return hashlib.sha256(said + np.ascontiguousarray(image).tobytes()).digest()
+
+
+def _shrunk(grey: NDArray[np.float64], axis: int) -> NDArray[np.float64]:
+    """Means over `_THUMB_PX` parts of an axis; short axes repeat their pixels."""
+    length = grey.shape[axis]
+    starts = np.arange(_THUMB_PX) * length // _THUMB_PX
+    if length < _THUMB_PX:
+        repeated: NDArray[np.float64] = np.take(grey, starts, axis=axis)
+        return repeated
+    sums = np.add.reduceat(grey, starts, axis=axis)
+    counts = np.diff(np.append(starts, length)).astype(np.float64)
+    means: NDArray[np.float64] = sums / (counts[:, None] if axis == 0 else counts)
+    return means
+
+
+def _near(names: list[str], signs: list[NDArray[np.int8]], near_bits: int) -> list[Duplicate]:
+    """Every two hashes that differ in few bits, by products of their signs."""
+    if not signs:
+        return []
+    table = np.stack(signs).astype(np.float32)
+    found = []
+    for start in range(0, len(table), _BLOCK):
+        block = table[start : start + _BLOCK]
+        differ = (HASH_BITS - block @ table[start:].T) / 2
+        for row, col in zip(*np.nonzero(differ <= near_bits + 0.25), strict=True):
+            if row < col:
+                bits = round(float(differ[row, col]))
+                found.append(Duplicate(names[start + row], names[start + col], False, bits))
+    return found

@@ -1,0 +1,370 @@
+"""Which cloudy file belongs to which clear one: the folder layouts of sets of real pairs."""
+
+from __future__ import annotations
+
+import fnmatch
+import json
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from types import MappingProxyType
+from typing import Any
+
+from decr.dataset.duplicates import split_of
+from decr.errors import DatasetError
+
+SPLITS = ("train", "val", "test")
+MANIFEST = "pairs.jsonl"
+TEST_SHARE = 0.2
+"""Share of pairs that are for testing where a set says nothing of splits, as published: 8:2."""
+
+_SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".jpeg")
+_PUBLISHED = ("cloud", "label")
+_TEST_LIST = "test_list.txt"
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """How one kind of set lies in its folder.
+
+    Attributes
+    ----------
+    sides
+        Names that the folder of cloudy and that of clear images may have; none for a manifest.
+    wanted
+        What must be there, for people.
+    gsd_m
+        Metres per pixel as published, for files that do not say; None where it is not known.
+    nir
+        Whether near infrared may lie in a second tree.
+    """
+
+    sides: tuple[tuple[str, str], ...]
+    wanted: str
+    gsd_m: float | None = None
+    nir: bool = False
+
+
+LAYOUTS: Mapping[str, Layout] = MappingProxyType(
+    {
+        "folders": Layout((("cloudy", "clear"),), "cloudy/NAME and clear/NAME"),
+        "manifest": Layout((), f"a file {MANIFEST} with one pair per line"),
+        "cuhk": Layout(
+            (_PUBLISHED,),
+            "{train,test}/{cloud,label}/NAME, and nir/{cloud,label}/NAME beside cloud "
+            "or ../nir/SET/{train,test}/{cloud,label}/NAME",
+            0.5,
+            nir=True,
+        ),
+        "rice1": Layout(
+            (_PUBLISHED, ("cloudy_image", "ground_truth")),
+            "cloud/NAME and label/NAME, or cloudy_image/NAME and ground_truth/NAME",
+        ),
+        "rice2": Layout(
+            (_PUBLISHED, ("cloudy_image", "ground_truth")),
+            "cloud/NAME and label/NAME, or cloudy_image/NAME and ground_truth/NAME",
+            30.0,
+        ),
+        "tcloud": Layout((_PUBLISHED,), "{train,test}/{cloud,label}/NAME", 30.0),
+        "whu": Layout((_PUBLISHED,), "{train,test}/{cloud,label}/NAME", 30.0),
+    }
+)
+"""Layouts by name. Each may have train, val and test folders around, or lie flat."""
+
+
+@dataclass(frozen=True, slots=True)
+class PairFile:
+    """The files of one pair, and what the set says of them.
+
+    Attributes
+    ----------
+    name
+        Unique in its set: split, subfolders and file name without suffix.
+    cloudy, clear
+        Image files of the same ground.
+    split
+        One of `SPLITS`.
+    cloudy_nir, clear_nir
+        Files whose first channel is near infrared, or None.
+    bands, gsd_m, white, ccp
+        From a manifest: roles in file order, metres per pixel, the DN of white, share of cloud.
+    """
+
+    name: str
+    cloudy: Path
+    clear: Path
+    split: str
+    cloudy_nir: Path | None = None
+    clear_nir: Path | None = None
+    bands: str | None = None
+    gsd_m: float | None = None
+    white: float | None = None
+    ccp: float | None = None
+
+
+def sniff_layout(path: Path) -> str:
+    """Name the layout that a folder has.
+
+    Sets with folders ``cloud`` and ``label`` differ in nothing but their ground sampling distance;
+    near infrared or masks beside them, or the name of the folder, tell them apart.
+
+    Raises
+    ------
+    DatasetError
+        If the folder fits no layout, or several.
+    """
+    if (path / MANIFEST).is_file():
+        return "manifest"
+    if any(_roots(path, LAYOUTS["folders"])):
+        return "folders"
+    fitting = [name for name, layout in LAYOUTS.items() if any(_roots(path, layout))]
+    if not fitting:
+        looked = "; ".join(f"{name}: {layout.wanted}" for name, layout in LAYOUTS.items())
+        raise DatasetError(f"{path}: no set of pairs: looked for {looked}; {_found(path)}")
+    flat = "".join(c for c in path.resolve().name.lower() if c.isalnum())
+    named = [name for name in fitting if name in flat]
+    if len(named) == 1:
+        return named[0]
+    if "cuhk" in fitting and any(_nir_of(path, root) for root, *_ in _roots(path, LAYOUTS["cuhk"])):
+        return "cuhk"
+    if (path / "mask").is_dir():
+        return "rice2"
+    raise DatasetError(
+        f"{path}: its folders fit the layouts {', '.join(fitting)}; say which one it is"
+    )
+
+
+def list_pairs(path: Path, layout: str, skip: tuple[str, ...] = ()) -> list[PairFile]:
+    """All pairs of a set, in order of their names; no image is opened.
+
+    Files belong together if their names below the two folders are the same but for the suffix.
+    Folders train, val and test give the split. Where there are none, `split_of` gives it from the
+    name of the pair (of the clear file in a manifest), with a share of `TEST_SHARE` for testing; a
+    file ``test_list.txt`` with one file name a line, as RICE1 has in one edition, comes before it.
+
+    Parameters
+    ----------
+    path
+        Folder of the set.
+    layout
+        One of `LAYOUTS`.
+    skip
+        Patterns of names (or parts of paths with a slash) to leave out.
+
+    Raises
+    ------
+    DatasetError
+        If the layout is unknown or does not fit, or if a file has no partner.
+    """
+    if layout not in LAYOUTS:
+        raise DatasetError(
+            f"{path}: no layout is called {layout!r}; there are {', '.join(LAYOUTS)}"
+        )
+    if layout == "manifest":
+        listed = _read_manifest(path)
+        return [p for p in listed if not (_skipped(p.cloudy, skip) or _skipped(p.clear, skip))]
+    pairs = []
+    for root, split, sides in _roots(path, LAYOUTS[layout]):
+        pairs += _matched(path, root, split, sides, layout, skip)
+    if not pairs:
+        raise DatasetError(
+            f"{path}: does not have the layout {layout!r}: looked for {LAYOUTS[layout].wanted} "
+            f"({', '.join(_SUFFIXES)}); {_found(path)}"
+        )
+    return sorted(pairs, key=lambda pair: pair.name)
+
+
+def _roots(path: Path, layout: Layout) -> Iterator[tuple[Path, str | None, tuple[str, str]]]:
+    """Folders that hold both sides: those of splits, else the set's own; and what the sides are."""
+    inner = [(path / split, split) for split in SPLITS]
+    for group in (inner, [(path, None)]):
+        fitting = [
+            (root, split, (cloudy, clear))
+            for root, split in group
+            for cloudy, clear in layout.sides
+            if (root / cloudy).is_dir() and (root / clear).is_dir()
+        ]
+        yield from fitting
+        if fitting:
+            return
+
+
+def _found(path: Path) -> str:
+    """What a folder holds, for messages."""
+    if not path.is_dir():
+        return "there is no such folder; check the name"
+    inside = sorted(p.name + "/" * p.is_dir() for p in path.iterdir())
+    more = f" and {len(inside) - 8} more" if len(inside) > 8 else ""
+    return f"found {', '.join(inside[:8]) or 'nothing'}{more}"
+
+
+def _skipped(path: Path, skip: tuple[str, ...]) -> bool:
+    return any(fnmatch.fnmatch(path.name, s) or ("/" in s and s in path.as_posix()) for s in skip)
+
+
+def _images(folder: Path, skip: tuple[str, ...] = ()) -> dict[str, Path]:
+    """Image files below a folder by their relative name without suffix."""
+    images: dict[str, Path] = {}
+    for file in sorted(folder.rglob("*")):
+        if file.suffix.lower() not in _SUFFIXES or _skipped(file, skip):
+            continue
+        key = file.relative_to(folder).with_suffix("").as_posix()
+        if key in images:
+            raise DatasetError(f"{file}: {images[key].name} has the same name; keep one of the two")
+        images[key] = file
+    return images
+
+
+def _matched(
+    path: Path,
+    root: Path,
+    split: str | None,
+    sides: tuple[str, str],
+    layout: str,
+    skip: tuple[str, ...],
+) -> list[PairFile]:
+    """Pairs of one folder with two sides, with near infrared where the layout has it."""
+    cloudy, clear = _images(root / sides[0], skip), _images(root / sides[1], skip)
+    _same_names(root, sides, cloudy, clear)
+    nir = _nir_of(path, root) if LAYOUTS[layout].nir else None
+    if nir is not None:
+        cloudy_nir, clear_nir = _images(nir / sides[0], skip), _images(nir / sides[1], skip)
+        _same_names(nir, sides, cloudy_nir, clear_nir)
+        _same_names(nir.parent, (f"{root.name} in RGB", "near infrared"), clear, clear_nir)
+    tested = _test_list(path)
+    pairs = []
+    for key in clear:
+        if split is not None:
+            own = split
+        elif tested is not None:
+            own = "test" if clear[key].name in tested else "train"
+        else:
+            own = split_of(key, TEST_SHARE)
+        pairs.append(
+            PairFile(
+                key if split is None else f"{split}/{key}",
+                cloudy[key],
+                clear[key],
+                own,
+                cloudy_nir[key] if nir else None,
+                clear_nir[key] if nir else None,
+            )
+        )
+    return pairs
+
+
+def _same_names(
+    root: Path, sides: tuple[str, str], one: Mapping[str, Path], two: Mapping[str, Path]
+) -> None:
+    """Refuse files without a partner."""
+    alone = sorted(one.keys() ^ two.keys())
+    if alone:
+        has, lacks = sides if alone[0] in one else sides[::-1]
+        raise DatasetError(
+            f"{root}: {alone[0]} is in {has} but not in {lacks} ({len(alone)} such files); "
+            "add its partner or leave it out with skip"
+        )
+
+
+def _nir_of(path: Path, root: Path) -> Path | None:
+    """The tree of near infrared that goes with a folder: inside it, or beside the set."""
+    beside = path.resolve().parent / "nir" / path.resolve().name / root.relative_to(path)
+    for nir in (root / "nir", beside):
+        if all((nir / side).is_dir() for side in _PUBLISHED):
+            return nir
+    return None
+
+
+def _test_list(path: Path) -> frozenset[str] | None:
+    file = path / _TEST_LIST
+    return frozenset(file.read_text().split()) if file.is_file() else None
+
+
+def _read_manifest(path: Path) -> list[PairFile]:
+    """Pairs of a manifest: JSON lines, paths relative to its folder."""
+    file = path / MANIFEST
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DatasetError(f"{file}: cannot read the manifest ({error}); {_found(path)}") from error
+    pairs: dict[str, PairFile] = {}
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        where = f"{file}, line {number}"
+        pair = _entry(path, where, line)
+        if pair.name in pairs:
+            raise DatasetError(f"{where}: {pair.name} is there twice; keep one of the lines")
+        pairs[pair.name] = pair
+    if not pairs:
+        raise DatasetError(f"{file}: holds no pair; write one JSON object per line")
+    return [pairs[name] for name in sorted(pairs)]
+
+
+_KNOWN = ("cloudy", "clear", "split", "bands", "gsd_m", "white", "ccp", "about")
+
+
+def _entry(path: Path, where: str, line: str) -> PairFile:
+    """One line of a manifest, checked."""
+    try:
+        entry = json.loads(line)
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise DatasetError(f"{where}: not JSON ({error}); write one object per line") from error
+    unknown = [] if not isinstance(entry, dict) else sorted(entry.keys() - set(_KNOWN))
+    if not isinstance(entry, dict) or unknown:
+        said = f"unknown key {unknown[0]!r}" if unknown else "not an object"
+        raise DatasetError(f"{where}: {said}; the keys are {', '.join(_KNOWN)}")
+    cloudy, clear = (_inside(path, where, side, entry.get(side)) for side in ("cloudy", "clear"))
+    split, bands = entry.get("split"), entry.get("bands")
+    if split is not None and split not in SPLITS:
+        raise DatasetError(f"{where}: split is {split!r}; it must be one of {', '.join(SPLITS)}")
+    if bands is not None and not isinstance(bands, str):
+        raise DatasetError(f'{where}: bands is {bands!r}; write roles in file order: "b,g,r,n"')
+    return PairFile(
+        name=PurePosixPath(entry["cloudy"]).with_suffix("").as_posix(),
+        cloudy=cloudy,
+        clear=clear,
+        # Several clouded images may show one ground: its name keeps them on one side.
+        split=split or split_of(PurePosixPath(entry["clear"]).as_posix(), TEST_SHARE),
+        bands=bands,
+        gsd_m=_number(where, "gsd_m", entry, math.inf),
+        white=_number(where, "white", entry, math.inf),
+        ccp=_number(where, "ccp", entry, 1.0, least=0.0),
+    )
+
+
+def _number(
+    where: str, key: str, entry: Mapping[str, Any], most: float, least: float | None = None
+) -> float | None:
+    """A number above 0 (or from ``least`` on) and up to ``most``, or None."""
+    value = entry.get(key)
+    if value is None:
+        return None
+    try:
+        number = float(value) if type(value) in (int, float) else math.nan
+    except OverflowError:
+        number = math.inf
+    if math.isfinite(number) and number <= most and (number > 0 or number == least):
+        return number
+    limits = "above 0" if least is None else f"in {least:g}..{most:g}"
+    raise DatasetError(f"{where}: {key} is {value!r}; it must be a number {limits}")
+
+
+def _inside(path: Path, where: str, key: str, value: object) -> Path:
+    """The file that a manifest names; it must lie in the manifest's folder."""
+    if not isinstance(value, str) or not value:
+        raise DatasetError(f"{where}: {key} is {value!r}; it must name a file")
+    file = path / value
+    try:
+        # A manifest may come from somebody else: it must not reach other files, by links either.
+        inside = not Path(value).is_absolute() and file.resolve().is_relative_to(path.resolve())
+        there = file.is_file()
+    except (OSError, ValueError, RuntimeError):
+        # Too long, not a name at all, or a link to itself.
+        inside, there = True, False
+    if not inside:
+        raise DatasetError(f"{where}: {key} {value!r} leaves the folder; move the file inside it")
+    if not there:
+        raise DatasetError(f"{where}: there is no file {value!r}; check the name")
+    return file

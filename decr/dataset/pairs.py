@@ -1,0 +1,349 @@
+"""Real pairs of a cloudy and a clear image: read from sets on disk, cut into samples."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from decr.dataset.clear import valid_inside
+from decr.dataset.layouts import LAYOUTS, PairFile, list_pairs
+from decr.dataset.samples import Sample, area_shrunk, unit_from
+from decr.errors import BandError, DatasetError
+from decr.geo.grid import PixelGrid
+from decr.geo.scene import Scene, open_scene, reader
+
+__all__ = ["LAYOUTS", "PairFolder", "PairImage", "changed", "pair_sample", "read_pairs"]
+
+MOST_BYTES = 8 * 2**30
+"""Largest set that is read: pairs are held in memory as stored."""
+
+CHANGED = 0.06
+"""Difference from which a pixel counts as cloudy, as a share of white."""
+
+_DEPTHS = (10, 11, 12)
+
+
+@dataclass(frozen=True, slots=True)
+class PairFolder:
+    """A folder with a set of real pairs.
+
+    Attributes
+    ----------
+    path
+        Folder of the set.
+    layout
+        How it is arranged: one of `LAYOUTS`.
+    bands
+        Roles in file order ("r,g,b,n"); None takes them from a manifest or from each file.
+    gsd_m
+        Metres per pixel; None takes it from a manifest, the file, or what is published.
+    white
+        DN that counts as reflectance-like 1; None takes it from a manifest, or from `white_level`.
+    split
+        "train", "val" or "test"; "all" or None takes every pair.
+    skip
+        Name patterns (or parts of paths with a slash) to leave out.
+    weight
+        How much more often than their area says these pairs are drawn.
+    """
+
+    path: Path
+    layout: str = "folders"
+    bands: str | None = None
+    gsd_m: float | None = None
+    white: float | None = None
+    split: str | None = "train"
+    skip: tuple[str, ...] = ()
+    weight: float = 1.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PairImage:
+    """A real cloudy image and a clear one of the same ground, held in memory.
+
+    Attributes
+    ----------
+    name
+        Of the pair in its set.
+    cloudy, clear
+        (C, H, W), digital numbers of one type; every pixel is valid in both.
+    bands
+        Roles of the C bands.
+    gsd_m
+        Metres per pixel, or None if nobody says.
+    white
+        The digital number that counts as reflectance-like 1.
+    weight
+        How much more often than its area says it is drawn.
+    """
+
+    name: str
+    cloudy: NDArray[np.generic]
+    clear: NDArray[np.generic]
+    bands: tuple[str, ...]
+    gsd_m: float | None
+    white: float
+    weight: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Side:
+    """One side of a pair, opened but not read: band indices of ``scene``, then of ``nir``."""
+
+    scene: Scene
+    picks: tuple[int, ...]
+    nir: Scene | None
+    order: tuple[int, ...]
+
+
+def read_pairs(folder: PairFolder, bands: tuple[str, ...]) -> list[PairImage]:
+    """Pairs of a set that have all ``bands``, in the order of their names.
+
+    The bands are stored in the order asked for. Pairs that lack one are passed over. Where pixels
+    are invalid on either side, both are cut to a rectangle without such.
+
+    Raises
+    ------
+    DatasetError
+        If the layout does not fit, no pair has the split, the two images of a pair do not fit each
+        other, their bands or white level are unknown, or the set would not fit in `MOST_BYTES`.
+    SceneError
+        If a file cannot be read.
+    """
+    listed = list_pairs(folder.path, folder.layout, folder.skip)
+    files = [f for f in listed if folder.split in (None, "all", f.split)]
+    if not files:
+        have = ", ".join(sorted({f.split for f in listed})) or "none at all"
+        raise DatasetError(
+            f"{folder.path}: none of its {len(listed)} pairs has split {folder.split!r} "
+            f"(splits there: {have}); choose one of them"
+        )
+    opened: list[tuple[PairFile, _Side, _Side]] = []
+    total = 0
+    for file in files:
+        said = folder.bands or file.bands
+        cloudy = _open(file.cloudy, file.cloudy_nir, said, bands)
+        clear = _open(file.clear, file.clear_nir, said, bands)
+        if cloudy is None or clear is None:
+            continue
+        _check_fit(cloudy.scene, clear.scene)
+        opened.append((file, cloudy, clear))
+        total += 2 * len(bands) * _bytes_per_band(clear.scene)
+    if total > MOST_BYTES:
+        raise DatasetError(
+            f"{folder.path}: {len(opened)} pairs would take {total / 2**30:.1f} GiB of memory, "
+            f"more than {MOST_BYTES / 2**30:g}; leave some out with skip, or make a smaller set"
+        )
+    return _read_all(folder, opened, bands)
+
+
+def _read_all(
+    folder: PairFolder, opened: list[tuple[PairFile, _Side, _Side]], bands: tuple[str, ...]
+) -> list[PairImage]:
+    """Read what was opened; white levels are known only once all pixels are."""
+    read = []
+    for file, cloudy, clear in opened:
+        dn, ok = _read(cloudy)
+        truth, truth_ok = _read(clear)
+        rows, cols = valid_inside(ok & truth_ok, 1)
+        if dn[:, rows, cols].size:
+            read.append((file, clear.scene, dn[:, rows, cols], truth[:, rows, cols]))
+    unsaid = [
+        (dn, truth) for file, _, dn, truth in read if folder.white is None and file.white is None
+    ]
+    common = white_level(folder.path, unsaid) if unsaid else None
+    images = []
+    for file, scene, dn, truth in read:
+        white = folder.white or file.white or common
+        assert white is not None
+        gsd_m = folder.gsd_m or file.gsd_m or scene.grid.gsd_m or LAYOUTS[folder.layout].gsd_m
+        images.append(PairImage(file.name, dn, truth, bands, gsd_m, white, folder.weight))
+    return images
+
+
+def white_level(path: Path, pairs: list[tuple[NDArray[np.generic], NDArray[np.generic]]]) -> float:
+    """The DN of white for a set that does not state it.
+
+    255 for uint8. For uint16, the top of the smallest of 10, 11 and 12 bits that holds every pixel
+    of the set: clouds come near the top of a sensor's range, so the brightest of many images tells.
+
+    Parameters
+    ----------
+    path
+        Of the set, for messages.
+    pairs
+        (C, H, W) DN of cloudy and clear images, all of one type.
+
+    Raises
+    ------
+    DatasetError
+        For other types, several types, or brighter pixels: then it must be stated.
+    """
+    types = sorted({image.dtype.name for pair in pairs for image in pair})
+    if types == ["uint8"]:
+        return 255.0
+    top = max(float(image.max()) for pair in pairs for image in pair)
+    fitting = [2.0**depth - 1 for depth in _DEPTHS if top < 2**depth]
+    if types != ["uint16"] or not fitting:
+        raise DatasetError(
+            f"{path}: cannot tell the white level of {' and '.join(types)} images up to {top:g}; "
+            "state white, the number of the brightest cloud"
+        )
+    return fitting[0]
+
+
+def _open(path: Path, nir: Path | None, said: str | None, bands: tuple[str, ...]) -> _Side | None:
+    """One side of a pair, or None if it lacks a band."""
+    try:
+        scene = open_scene(path, said)
+    except BandError as error:
+        raise DatasetError(
+            f"{path}: its bands are unclear; state bands for the set, in file order, such as "
+            f"r,g,b,n ({error})"
+        ) from error
+    # The first channel is what the published loader takes of the second file's three.
+    second = None if nir is None else open_scene(nir)
+    if second is not None and (
+        second.grid.window != scene.grid.window or second.dtype != scene.dtype
+    ):
+        raise DatasetError(f"{nir}: differs from {path} in size or type; store both alike")
+    roles = (*scene.bands.roles, *(() if second is None else ("nir",)))
+    if any(band not in roles for band in bands):
+        return None
+    indices = [roles.index(band) for band in bands]
+    picks = tuple(i for i in indices if i < scene.count)
+    needs_second = len(picks) < len(indices)
+    stacked = [*picks, *((scene.count,) if needs_second else ())]
+    order = tuple(stacked.index(i) for i in indices)
+    return _Side(scene, picks, second if needs_second else None, order)
+
+
+def _read(side: _Side) -> tuple[NDArray[np.generic], NDArray[np.bool_]]:
+    """(C, H, W) DN and (H, W) validity."""
+    planes, masks = [], []
+    for scene, picks in ((side.scene, side.picks), (side.nir, (0,))):
+        if scene is not None and picks:
+            with reader(scene) as source:
+                dn, valid = source.read(scene.grid.window, picks)
+            planes.append(dn)
+            masks.append(valid)
+    return np.concatenate(planes)[list(side.order)], np.logical_and.reduce(masks)
+
+
+def _bytes_per_band(scene: Scene) -> int:
+    return scene.grid.height * scene.grid.width * np.dtype(scene.dtype).itemsize
+
+
+def _check_fit(cloudy: Scene, clear: Scene) -> None:
+    """Refuse two images that cannot lie on one another."""
+    one, two = cloudy.grid, clear.grid
+    if one.window.shape != two.window.shape:
+        raise DatasetError(
+            f"{cloudy.path} has {one.height} x {one.width} pixels but {clear.path} has "
+            f"{two.height} x {two.width}; cut both to the same ground"
+        )
+    if cloudy.dtype != clear.dtype:
+        raise DatasetError(
+            f"{cloudy.path} holds {cloudy.dtype} but {clear.path} {clear.dtype} numbers; "
+            "store both in one type and scale"
+        )
+    if one.has_transform and two.has_transform and not _same_ground(one, two):
+        raise DatasetError(
+            f"{cloudy.path} and {clear.path} do not lie on one grid; warp one to the other"
+        )
+
+
+def _same_ground(one: PixelGrid, two: PixelGrid) -> bool:
+    """Whether the corners of two grids agree to a tenth of a pixel."""
+    if one.crs != two.crs:
+        return False
+    t = one.transform
+    pixel = min(np.hypot(t.a, t.d), np.hypot(t.b, t.e))
+    return bool(np.abs(_corners(one) - _corners(two)).max() < 0.1 * pixel)
+
+
+def _corners(grid: PixelGrid) -> NDArray[np.float64]:
+    """(3, 2) x and y of three corners."""
+    t, places = grid.transform, ((0, 0), (grid.width, 0), (0, grid.height))
+    return np.array([(t.a * c + t.b * r + t.c, t.d * c + t.e * r + t.f) for c, r in places])
+
+
+def pair_sample(
+    rng: np.random.Generator,
+    pairs: list[PairImage],
+    bands: tuple[str, ...],
+    size_px: int,
+    shrink: int = 1,
+) -> Sample:
+    """A random crop of a real pair, turned and flipped, with [0, white] as [-1, 1].
+
+    Parameters
+    ----------
+    pairs
+        Drawn by area and weight, of those large enough.
+    bands
+        Roles wanted, in order.
+    size_px
+        Side of the sample.
+    shrink
+        Means over so many pixels are taken, of a crop as much larger.
+
+    Returns
+    -------
+    Sample
+        ``cloud_mask`` is `changed`.
+
+    Raises
+    ------
+    DatasetError
+        If no pair is large enough.
+    """
+    span = size_px * shrink
+    fit = [pair for pair in pairs if min(pair.clear.shape[1:]) >= span]
+    if not fit:
+        most = max((min(pair.clear.shape[1:]) for pair in pairs), default=0)
+        raise DatasetError(
+            f"no pair is large enough for crops of {span} pixels (the largest of {len(pairs)} "
+            f"has {most}); give larger images"
+        )
+    areas = np.array([p.clear.shape[1] * p.clear.shape[2] * p.weight for p in fit], float)
+    pair = fit[int(rng.choice(len(fit), p=areas / areas.sum()))]
+    row = int(rng.integers(pair.clear.shape[1] - span + 1))
+    col = int(rng.integers(pair.clear.shape[2] - span + 1))
+    order = [pair.bands.index(band) for band in bands]
+    window = np.s_[order, row : row + span, col : col + span]
+    both = np.concatenate([pair.cloudy[window], pair.clear[window]]).astype(np.float32)
+    both = np.rot90(area_shrunk(both / pair.white, shrink), int(rng.integers(4)), axes=(1, 2))
+    if rng.random() < 0.5:
+        both = both[:, :, ::-1]
+    cloudy, clear = both[: len(bands)], both[len(bands) :]
+    mask = changed(cloudy, clear)
+    return Sample(unit_from(cloudy, 0.0, 1.0), unit_from(clear, 0.0, 1.0), mask)
+
+
+def changed(cloudy: NDArray[np.float32], clear: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Where a cloudy image differs noticeably from the clear one.
+
+    The difference, as a mean over all bands and 3 x 3 pixels, is at least `CHANGED` of white, up or
+    down: shadows have to be restored, too. Clouds and shadows move all bands the same way, where
+    seasons move some up and others down, so the mean over bands tells them apart; that over pixels
+    leaves out noise and edges that are a pixel apart. Ground that became brighter or darker as a
+    whole counts as well: from a pair alone it cannot be told from cloud.
+
+    Parameters
+    ----------
+    cloudy, clear
+        (C, H, W) float32, reflectance-like.
+
+    Returns
+    -------
+    ndarray
+        (H, W) bool, True = cloudy.
+    """
+    mean = ndimage.uniform_filter((cloudy - clear).mean(axis=0), size=3, mode="nearest")
+    mask: NDArray[np.bool_] = np.abs(mean) >= CHANGED
+    return mask
