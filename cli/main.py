@@ -10,10 +10,11 @@ from typing import Any
 import click
 
 _COMMANDS = {
+    "dataset": ("dataset", "Make sets of training and test pairs."),
     "declouds": ("declouds", "Remove the clouds of a scene."),
     "models": ("models", "List, inspect and import models, and count what networks cost."),
     "plan": ("plan", "Show what `declouds` would do, and how long it would take."),
-    "train": ("train", "Train models on your own clear imagery."),
+    "train": ("train", "Train models on your own images, clear or in pairs."),
 }
 
 

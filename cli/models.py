@@ -135,3 +135,41 @@ def import_weights(file: Path, out: Path, **card: Any) -> None:
 
     import_checkpoint(file, out, **card)
     click.echo(described(load_bundle(out)))
+
+
+@command.command("average")
+@click.argument("first", type=click.Path(path_type=Path))
+@click.argument("second", type=click.Path(path_type=Path))
+@click.option("-o", "--out", type=click.Path(path_type=Path), required=True, help="The bundle.")
+@click.option(
+    "--part",
+    "parts",
+    multiple=True,
+    metavar="NAME",
+    help="Average only this part, such as reference; may be repeated.",
+)
+@click.option("--name", help="Name on the card; that of the file if absent.")
+@click.option("--overwrite", is_flag=True, help="Replace an existing bundle.")
+def average(
+    first: Path,
+    second: Path,
+    out: Path,
+    parts: tuple[str, ...],
+    name: str | None,
+    overwrite: bool,
+) -> None:
+    """Average the weights of two bundles that were trained from the same start.
+
+    All other parts are those of FIRST. Whether the mean is better than both must be
+    measured.
+
+    \b
+    Examples:
+      decr models average runs/a/a.safetensors runs/b/b.safetensors -o mean.safetensors
+    """
+    from decr.zoo.average import average_bundles
+    from decr.zoo.bundle import load_bundle
+    from decr.zoo.describe import described
+
+    average_bundles(first, second, out, parts, name, overwrite)
+    click.echo(described(load_bundle(out)))

@@ -10,14 +10,15 @@ import click
 
 
 @click.command()
-@click.argument("recipe", type=click.Path(path_type=Path))
+@click.argument(
+    "stage",
+    type=click.Choice(["reference", "detector", "coarse", "weights", "joint", "all"]),
+)
 @click.option(
-    "-o",
-    "--out",
-    "run_dir",
-    required=True,
+    "--recipe",
     type=click.Path(path_type=Path),
-    help="Folder of the run: checkpoints, logs and at last the bundle.",
+    metavar="FILE",
+    help="TOML file that says everything; see docs/recipes. Without one, give folders.",
 )
 @click.option(
     "--root",
@@ -26,54 +27,170 @@ import click
     show_default=True,
     help="Folder that the recipe's folders are relative to.",
 )
-@click.option("--max-minutes", type=float, help="Stop, resumably, after this long per stage.")
-@click.option("--device", default="cpu", show_default=True, help="cpu or cuda.")
+@click.option(
+    "--clear",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    metavar="FOLDER",
+    help="Clear images; clouds are simulated over them. May be repeated.",
+)
+@click.option(
+    "--pairs",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    metavar="FOLDER",
+    help="Real pairs of a cloudy and a clear image. May be repeated.",
+)
+@click.option(
+    "--layout",
+    metavar="NAME",
+    help="How the folders of pairs are arranged, such as folders: cloudy/NAME and clear/NAME; "
+    "recognised if absent.",
+)
+@click.option(
+    "--bands",
+    metavar="LIST",
+    help="Roles of the images' bands in file order, such as r,g,b,n ('-' is not used).",
+)
+@click.option("--gsd", "gsd_m", type=float, help="Pixel size of the images, metres.")
+@click.option("--white", type=float, help="DN as bright as cloud; 255 for 8-bit images.")
+@click.option(
+    "--holdout",
+    multiple=True,
+    metavar="PATTERN",
+    help="File names not to train on, such as 'img_19*', but to validate with. May be repeated.",
+)
+@click.option(
+    "--preset",
+    type=click.Choice(["fast", "finetune", "paper"]),
+    help="Settings of the stages; finetune with --from-bundle, else fast.",
+)
+@click.option(
+    "--from-bundle",
+    "start",
+    metavar="NAME|FILE",
+    help="Go on from these weights; embedded is the embedded model of the images' bands.",
+)
+@click.option("--name", help="Name of the bundle; that of the run's folder if absent.")
+@click.option("--steps", type=int, help="Steps of each stage; the preset's if absent.")
+@click.option(
+    "-o",
+    "--out",
+    "run_dir",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="Folder of the run: checkpoints, logs, pictures and at last the bundle.",
+)
+@click.option("--max-minutes", type=float, help="Stop, resumably, after this long.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
+@click.option(
+    "--precision",
+    type=click.Choice(["auto", "float32", "bfloat16"]),
+    default="auto",
+    show_default=True,
+    help="auto is bfloat16 where the device has units for it.",
+)
+@click.option("--tensorboard", is_flag=True, help="Log for TensorBoard, too, if it is installed.")
 @click.option("--dry-run", is_flag=True, help="Say what would be trained, and stop.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress bar.")
 def command(
-    recipe: Path,
-    run_dir: Path,
+    stage: str,
+    recipe: Path | None,
     root: Path,
+    run_dir: Path,
     max_minutes: float | None,
     device: str,
+    precision: str,
+    tensorboard: bool,
     dry_run: bool,
     quiet: bool,
+    **own: Any,
 ) -> None:
-    """Train the networks of RECIPE, a TOML file; run again to go on after an interruption.
+    """Train the networks of STAGE on your images; run again to go on after an interruption.
+
+    STAGE is reference, coarse, weights or joint, which build on one another in this order in one
+    folder; all of them; or detector.
 
     \b
     Examples:
-      decr train docs/recipes/embedded_rgbn.toml --root imagery -o runs/rgbn --dry-run
-      decr train my.toml -o runs/mine --max-minutes 60
+      decr train all --pairs my_pairs --from-bundle embedded -o runs/mine
+      decr train reference --clear photos --bands r,g,b,n --gsd 0.5 -o runs/new
+      decr train detector --clear photos --gsd 0.5 --max-minutes 60 -o runs/clouds
+      decr train all --recipe docs/recipes/embedded_rgbn.toml --root imagery -o runs/rgbn --dry-run
     """
-    import dataclasses
+    from decr.training.run import run_recipe
 
-    from decr.training.recipe import read_recipe
-    from decr.training.run import read_imagery, run_recipe
-
-    plan = read_recipe(recipe, root)
-    if max_minutes is not None:
-        stages = {
-            name: dataclasses.replace(c, max_minutes=max_minutes) for name, c in plan.stages.items()
-        }
-        plan = dataclasses.replace(plan, stages=stages)
+    _check(recipe, own)
+    plan = _plan(stage, recipe, root, run_dir, own)
     if dry_run:
-        imagery = read_imagery(plan)
-        pixels = sum(i.dn.shape[1] * i.dn.shape[2] for i in imagery.clear)
-        click.echo(
-            f"{plan.name}: {len(imagery.clear)} clear images, {pixels / 1e6:.1f} Mpx, "
-            f"{len(imagery.labelled)} labelled"
-        )
-        for name, config in plan.stages.items():
-            click.echo(f"  {name}: {config.steps} steps of {config.batch}, lr {config.lr:g}")
+        _describe(plan, stage)
         return
     report = _Report(quiet)
-    bundle = run_recipe(plan, run_dir, report, device)
+    bundle = run_recipe(
+        plan,
+        run_dir,
+        report,
+        device,
+        stage=stage,
+        precision=precision,
+        max_minutes=max_minutes,
+        tensorboard=tensorboard,
+    )
     report.close()
+    if not _leads():
+        return
     if bundle is None:
         click.echo(f"stopped before the end; run the same command to go on ({run_dir})")
     else:
         click.echo(bundle)
+
+
+def _check(recipe: Path | None, own: dict[str, Any]) -> None:
+    """Refuse options that contradict one another; ``own`` are those a recipe would hold."""
+    if recipe is None:
+        if not own["clear"] and not own["pairs"]:
+            raise click.UsageError("give --recipe FILE, or folders with --clear or --pairs")
+        return
+    for parameter in click.get_current_context().command.params:
+        if own.get(str(parameter.name)) not in (None, ()):
+            raise click.UsageError(f"{parameter.opts[0]} and --recipe: say it in the recipe")
+
+
+def _plan(stage: str, recipe: Path | None, root: Path, run_dir: Path, own: dict[str, Any]) -> Any:
+    """The recipe to follow, from its file or from the options."""
+    from decr.training.folders import recipe_from_folders
+    from decr.training.recipe import read_recipe
+
+    if recipe is not None:
+        return read_recipe(recipe, root)
+    own["name"] = own["name"] or run_dir.resolve().name
+    return recipe_from_folders(stage, **own)
+
+
+def _describe(plan: Any, chosen: str) -> None:
+    """Print the images and the stages."""
+    from decr.training.run import read_imagery
+
+    imagery = read_imagery(plan)
+    pixels = sum(i.dn.shape[1] * i.dn.shape[2] for i in imagery.clear)
+    click.echo(
+        f"{plan.name}: {len(imagery.clear)} clear images, {pixels / 1e6:.1f} Mpx, "
+        f"{len(imagery.labelled)} labelled, {len(imagery.pairs)} pairs; bands "
+        f"{', '.join(plan.bands)}"
+    )
+    for name, config in plan.stages.items():
+        if chosen in ("all", name):
+            click.echo(
+                f"  {name}: {config.steps} steps of {config.batch}, {config.size_px} px, "
+                f"lr {config.lr:g}"
+            )
+
+
+def _leads() -> bool:
+    """Whether this is the process that speaks, of those that torchrun started."""
+    import os
+
+    return os.environ.get("RANK", "0") == "0"
 
 
 class _Report:

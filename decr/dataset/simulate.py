@@ -9,16 +9,27 @@ red more than near infrared.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import fft, ndimage
 
+from decr.dataset.sky import MASK_TAU, CloudKind, CloudParams, draw_params
 from decr.errors import ConfigError
 
+__all__ = [
+    "MASK_TAU",
+    "SKYLIGHT",
+    "WAVELENGTH_UM",
+    "CloudKind",
+    "CloudParams",
+    "Simulated",
+    "draw_params",
+    "random_field",
+    "simulate_clouds",
+]
+
 Float32 = NDArray[np.float32]
-CloudKind = Literal["haze", "cirrus", "cumulus", "deck"]
 
 WAVELENGTH_UM = {"blue": 0.48, "green": 0.56, "red": 0.66, "nir": 0.83, "pan": 0.60}
 """Centre wavelengths of the bands, micrometres; Angstrom's law is relative to 0.55."""
@@ -26,62 +37,8 @@ WAVELENGTH_UM = {"blue": 0.48, "green": 0.56, "red": 0.66, "nir": 0.83, "pan": 0
 SKYLIGHT = {"blue": 0.42, "green": 0.33, "red": 0.27, "nir": 0.18, "pan": 0.31}
 """Share of the ground's light that comes from the sky, hence left in a full shadow."""
 
-MASK_TAU = 0.12
-"""Optical depth from which a pixel counts as cloudy: 11 % of the light is scattered."""
-
-
-@dataclass(frozen=True, slots=True)
-class CloudParams:
-    """One sky.
-
-    Attributes
-    ----------
-    kind
-        ``haze`` covers everything unevenly; ``cirrus`` is streaked; ``cumulus`` has edges;
-        ``deck`` is an unbroken sheet.
-    coverage
-        Share of pixels under cloud, 0..1 (ignored by haze and deck, which cover all).
-    thickness
-        Optical depth of the thick parts at 0.55 um (0.1 barely seen, 1 veiled, 4 opaque).
-    softness
-        Width of cloud edges in standard deviations of the field, above 0.
-    roughness
-        Exponent of the power spectrum; 2 is ragged, 4 is smooth.
-    outer_scale_m
-        Size of the largest structures, metres.
-    angstrom
-        Colour of the scattering: 0 grey (droplets) .. 1.6 blue (fine haze).
-    airlight
-        Brightness of an opaque cloud, reflectance-like, per band in the image's order.
-    shadow
-        Strength of cloud shadows, 0..1.
-    shadow_offset_m
-        (rows, cols) displacement of the shadow on the ground in metres; None draws an unrelated
-        field, as in a tile too small to hold both a cloud and its shadow.
-    blur_px
-        Sensor and scattering blur under cloud, standard deviation in pixels.
-    noise
-        Standard deviation of sensor noise, reflectance-like.
-    """
-
-    kind: CloudKind = "cumulus"
-    coverage: float = 0.4
-    thickness: float = 1.5
-    softness: float = 0.8
-    roughness: float = 3.0
-    outer_scale_m: float = 300.0
-    angstrom: float = 0.3
-    airlight: tuple[float, ...] = (0.95, 0.95, 0.95, 0.95)
-    shadow: float = 0.6
-    shadow_offset_m: tuple[float, float] | None = (60.0, 90.0)
-    blur_px: float = 0.6
-    noise: float = 0.003
-
-    def __post_init__(self) -> None:
-        if not 0.0 <= self.coverage <= 1.0:
-            raise ConfigError(f"cloud coverage must lie in 0..1, not {self.coverage}")
-        if self.thickness < 0 or self.softness <= 0 or self.outer_scale_m <= 0:
-            raise ConfigError("thickness must be >= 0, softness and outer_scale_m above 0")
+_LEAST_TAU = 0.004
+"""Thinner veils than this change no 8-bit number: there is none."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -160,6 +117,8 @@ def _optical_depth(
         roughness=params.roughness,
         stretch=6.0 if params.kind == "cirrus" else 1.0,
     )
+    if params.broken:
+        return _broken_depth(field, params)
     if params.kind in ("haze", "deck"):
         spread = 0.35 if params.kind == "haze" else 0.25
         return np.asarray(params.thickness * np.exp(spread * field - spread**2 / 2), np.float32)
@@ -169,6 +128,59 @@ def _optical_depth(
     inside = np.clip(height, 0.0, None)
     # Saturating growth from the edge: soft where the cloud begins, level where it is thick.
     return np.asarray(params.thickness * (1.0 - np.exp(-inside * (0.4 + inside))), np.float32)
+
+
+def _broken_depth(field: Float32, params: CloudParams) -> Float32:
+    """Optical depth of clouds whose mask covers a given share, from a field of heights.
+
+    The logarithm of optical depth rises with height from `MASK_TAU` at the edge of the mask to
+    ``thickness``, which a fifth of the cloud exceeds; outside it fades out as a veil.
+    """
+    if params.coverage <= 0.0:
+        return np.zeros_like(field)
+    above = field - np.quantile(field, 1.0 - params.coverage)
+    height = above / max(float(np.quantile(above[above >= 0], 0.8)), 1e-6)
+    # Bounded above, so that summits level off; a straight line outside.
+    rise = np.where(height > 0, -np.expm1(-np.maximum(height, 0) / params.softness),
+                    height / params.softness)  # fmt: skip
+    rise /= -np.expm1(-1.0 / params.softness)
+    # A hair above the threshold, so that rounding does not drop the pixels that lie on it.
+    tau = 1.00001 * MASK_TAU * np.exp(rise * np.log(params.thickness / MASK_TAU))
+    tau = np.minimum(tau, 3.0 * params.thickness)
+    return np.where(tau < _LEAST_TAU, 0.0, tau).astype(np.float32)
+
+
+def _rough_relief(
+    rng: np.random.Generator, tau: Float32, gsd_m: float, params: CloudParams
+) -> Float32:
+    """Relative brightness of cloud tops by a rougher field of their own, (H, W)."""
+    field = random_field(
+        rng,
+        (tau.shape[0], tau.shape[1]),
+        gsd_m=gsd_m,
+        outer_scale_m=params.outer_scale_m,
+        roughness=2.4,
+    )
+    return np.asarray(0.06 * field * np.clip(tau / 3.0, 0.0, 1.0), np.float32)
+
+
+def _sunlit_relief(
+    rng: np.random.Generator, tau: Float32, gsd_m: float, params: CloudParams
+) -> Float32:
+    """Relative brightness of cloud tops by their slope towards the sun, (H, W), about -0.25..0.25.
+
+    The sun stands opposite to the shadow, or in a random direction.
+    """
+    angle = rng.uniform(0.0, 2 * np.pi)
+    away = params.shadow_offset_m or (float(np.sin(angle)), float(np.cos(angle)))
+    length = max(float(np.hypot(*away)), 1e-6)
+    top = ndimage.gaussian_filter(np.log1p(tau), 1.0)
+    down, right = np.gradient(top)
+    slope = (down * away[0] + right * away[1]) / length
+    # The side that falls off away from the sun is dark.
+    scale = float(slope[tau > 0].std()) if (tau > 0).any() else 0.0
+    relief = 0.08 * np.clip(slope / max(scale, 1e-6), -3.0, 3.0)
+    return np.asarray(relief * np.clip(tau / 3.0, 0.0, 1.0), np.float32)
 
 
 def _shifted(field: Float32, rows: float, cols: float) -> Float32:
@@ -232,12 +244,7 @@ def simulate_clouds(
     shape = (clear.shape[1], clear.shape[2])
     tau = _optical_depth(rng, shape, gsd_m, params)
     shade = _shadow(rng, tau, gsd_m, params)
-    # Tops of thick clouds are modelled light and dark by a rougher field of their own.
-    relief = (
-        0.06
-        * random_field(rng, shape, gsd_m=gsd_m, outer_scale_m=params.outer_scale_m, roughness=2.4)
-        * np.clip(tau / 3.0, 0.0, 1.0)
-    )
+    relief = (_sunlit_relief if params.broken else _rough_relief)(rng, tau, gsd_m, params)
     # Forward scattering blurs what is seen through a cloud; clear ground stays sharp.
     veil = np.clip(tau / 2.0, 0.0, 1.0)
     cloudy = np.empty_like(clear, dtype=np.float32)
@@ -254,33 +261,3 @@ def simulate_clouds(
         noise = rng.standard_normal(clear.shape, dtype=np.float32) * np.float32(params.noise)
         cloudy += noise * touched
     return Simulated(cloudy, tau >= MASK_TAU, tau, shade)
-
-
-def draw_params(rng: np.random.Generator, bands: tuple[str, ...]) -> CloudParams:
-    """Draw a sky for training: thin to thick, all kinds, any coverage, some without any cloud.
-
-    Thickness is log-uniform, so thin clouds, which can be seen through, are as common as thick.
-    """
-    kind: CloudKind = rng.choice(["haze", "cirrus", "cumulus", "deck"], p=[0.22, 0.2, 0.43, 0.15])
-    low, high = {
-        "haze": (0.08, 1.2),
-        "cirrus": (0.15, 1.5),
-        "cumulus": (0.4, 6.0),
-        "deck": (0.3, 3.0),
-    }[kind]
-    grey = rng.uniform(0.75, 1.02)
-    tint = rng.normal(0.0, 0.015, len(bands))
-    return CloudParams(
-        kind=kind,
-        coverage=float(rng.uniform(0.1, 1.0)),
-        thickness=float(np.exp(rng.uniform(np.log(low), np.log(high)))),
-        softness=float(np.exp(rng.uniform(np.log(0.25), np.log(2.0)))),
-        roughness=float(rng.uniform(2.0, 4.0)),
-        outer_scale_m=float(np.exp(rng.uniform(np.log(50.0), np.log(1200.0)))),
-        angstrom=float(rng.uniform(0.6, 1.5) if kind == "haze" else rng.uniform(0.0, 0.6)),
-        airlight=tuple(float(v) for v in np.clip(grey + tint, 0.5, 1.05)),
-        shadow=float(rng.uniform(0.2, 0.85)) if rng.random() < 0.4 else 0.0,
-        shadow_offset_m=None,
-        blur_px=float(rng.uniform(0.0, 1.0)),
-        noise=float(rng.uniform(0.0, 0.008)),
-    )

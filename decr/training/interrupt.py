@@ -1,4 +1,4 @@
-"""Ctrl-C that waits for the end of a training step."""
+"""Ctrl-C and SIGTERM that wait for the end of a training step."""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
 
 @contextmanager
 def interrupts_deferred() -> Iterator[Callable[[], bool]]:
-    """Give a function that tells whether ctrl-C was pressed since.
+    """Give a function that tells whether ctrl-C was pressed, or SIGTERM sent, since.
 
     An interruption in the middle of a step would leave parameters, optimiser and averages of
-    different steps behind, and a checkpoint of that could not be resumed exactly. A second ctrl-C
+    different steps behind, and a checkpoint of that could not be resumed exactly. A second signal
     interrupts at once. Outside the main thread Python delivers no signals: nothing changes there.
     """
     pressed = threading.Event()
@@ -27,8 +29,9 @@ def interrupts_deferred() -> Iterator[Callable[[], bool]]:
             raise KeyboardInterrupt
         pressed.set()
 
-    before = signal.signal(signal.SIGINT, remember)
+    before = {number: signal.signal(number, remember) for number in _SIGNALS}
     try:
         yield pressed.is_set
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import cast
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
 
 import torch
 import torch.nn.functional as F
@@ -12,6 +13,9 @@ from torch import Tensor, nn
 from decr.diffusion.losses import de_losses
 from decr.diffusion.schedule import NoiseSchedule
 from decr.models.reference import CompactReference
+
+if TYPE_CHECKING:
+    from decr.training.published import Objective
 
 
 def charbonnier(a: Tensor, b: Tensor, eps: float = 1e-3) -> Tensor:
@@ -30,13 +34,13 @@ def restore_loss(reference: nn.Module, cloudy: Tensor, clear: Tensor) -> Tensor:
     y01, x01 = (cloudy + 1) / 2, (clear + 1) / 2
     # A clamp would kill the gradient where the estimate leaves [0, 1].
     run = reference.unclamped if isinstance(reference, CompactReference) else reference
-    out = run(y01)
+    out = run(y01).float()
     return charbonnier(out, x01) + 0.3 * edge_difference(out, x01)
 
 
 def mask_logits(detector: nn.Module, view: Tensor) -> Tensor:
     """(N, H, W) logits of a detector for unit views (N, C, H, W)."""
-    return cast(Tensor, detector.logits((view + 1) / 2))[:, 0]  # type: ignore[operator]
+    return cast(Tensor, detector.logits((view + 1) / 2))[:, 0].float()  # type: ignore[operator]
 
 
 def mask_loss(detector: nn.Module, view: Tensor, mask: Tensor) -> Tensor:
@@ -49,26 +53,69 @@ def mask_loss(detector: nn.Module, view: Tensor, mask: Tensor) -> Tensor:
     return F.binary_cross_entropy_with_logits(logits, truth) + jaccard
 
 
+def draw_noise(
+    shape: tuple[int, ...], chain: int, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Timesteps (N,) of a chain and standard normal noise (N, C, H, W) for a batch, on the CPU."""
+    t = torch.randint(0, chain, (shape[0],), generator=generator)
+    return t, torch.randn(shape, generator=generator)
+
+
 def diffusion_loss(
     kind: str,
     parts: Mapping[str, nn.Module],
     schedule: NoiseSchedule,
     cloudy: Tensor,
     clear: Tensor,
-    generator: torch.Generator,
+    t: Tensor,
+    noise: Tensor,
 ) -> Tensor:
-    """Eq. 7 ("noise"), Eq. 14 ("weight") or Eq. 15 ("joint") on unit images."""
-    n = clear.shape[0]
-    t = torch.randint(0, len(schedule.betas), (n,), generator=generator)
-    noise = torch.randn(clear.shape, generator=generator)
-    t, noise = t.to(clear.device), noise.to(clear.device)
+    """Eq. 7 ("noise"), Eq. 14 ("weight") or Eq. 15 ("joint") on unit images.
+
+    Parameters
+    ----------
+    t, noise
+        As :func:`draw_noise` gives them, on the images' device.
+    """
     wa, prior = None, None
     if kind != "noise":
         wa = parts["wa"]
         with torch.no_grad():
-            prior = 2.0 * parts["reference"]((cloudy + 1) / 2) - 1.0
+            prior = 2.0 * parts["reference"]((cloudy + 1) / 2).float() - 1.0
     losses = de_losses(parts["cnp"], wa, schedule, clear, cloudy, prior, t, noise)
     if kind == "weight":
         assert losses.weight is not None
         return losses.weight.mean()
     return losses.total.mean()
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Some samples on a device: unit images (N, C, H, W), masks (N, H, W) and their noise."""
+
+    cloudy: Tensor
+    clear: Tensor
+    mask: Tensor
+    t: Tensor
+    noise: Tensor
+
+
+def stage_loss(
+    kind: str,
+    parts: Mapping[str, nn.Module],
+    batch: Batch,
+    schedule: NoiseSchedule,
+    published: Objective | None,
+) -> Tensor:
+    """The loss of a stage; ``published`` replaces the reference's where it has one of its own."""
+    if kind == "mask":
+        return mask_loss(parts["detector"], batch.cloudy, batch.mask)
+    if kind != "restore":
+        return diffusion_loss(
+            kind, parts, schedule, batch.cloudy, batch.clear, batch.t, batch.noise
+        )
+    reference = parts["reference"]
+    if published is None:
+        return restore_loss(reference, batch.cloudy, batch.clear)
+    cloudy01, clear01 = (batch.cloudy + 1) / 2, (batch.clear + 1) / 2
+    return published.generator(reference, parts.get("discriminator"), cloudy01, clear01)

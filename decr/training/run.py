@@ -2,213 +2,264 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import cast
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from numpy.typing import NDArray
+from torch import nn
 
-from decr.dataset.clear import digest, held_out, read_clear, read_labelled
-from decr.dataset.collage import LabelledImage, detection_sample
-from decr.dataset.samples import ClearImage, Sample, area_shrunk, restoration_sample
+from decr.dataset.clear import digest
+from decr.dataset.duplicates import refuse_leak
 from decr.diffusion.schedule import NoiseSchedule
-from decr.errors import DatasetError
+from decr.errors import ConfigError
 from decr.models.registry import create
-from decr.training.loop import TrainResult, train_stage
+from decr.training.imagery import Imagery, read_imagery, read_split, sampler
+from decr.training.loop import train_stage, zlib_id
+from decr.training.place import Place, placed
+from decr.training.progress import TrainResult
+from decr.training.published import objective
 from decr.training.recipe import Recipe
+from decr.training.settings import TrainConfig
 from decr.training.stages import STAGES, Stage
-from decr.zoo.bundle import Card, load_bundle, save_bundle
+from decr.training.start import adopt, start_from
+from decr.training.validation import Watch
+from decr.zoo.bundle import Card, save_bundle, sha256_of
 
-LEAST_PX = 140
-"""Images smaller than this are passed over: too small to cut and turn samples from."""
+__all__ = ["Imagery", "read_imagery", "run_recipe"]
 
+_WATCHED = 8
+"""Samples that validation looks at."""
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Imagery:
-    """Everything a recipe trains on."""
-
-    clear: list[ClearImage]
-    labelled: list[LabelledImage]
-
-
-def read_imagery(recipe: Recipe, validation: bool = False) -> Imagery:
-    """The training (or the held-out) imagery of a recipe.
-
-    Raises
-    ------
-    DatasetError
-        If nothing is left.
-    """
-    clear = [
-        image
-        for folder in recipe.clear
-        for image in read_clear(folder, recipe.bands, LEAST_PX)
-        if held_out(image.name, recipe.holdout) == validation
-    ]
-    labelled = [
-        image
-        for folder in recipe.labelled
-        for image in read_labelled(folder)
-        if held_out(image.name, recipe.holdout) == validation
-        and set(recipe.bands) <= set(image.bands)
-        and min(image.cloud_mask.shape) >= STAGES["detector"].size_px
-    ]
-    if not clear:
-        raise DatasetError(
-            f"recipe {recipe.name!r}: no {'held-out' if validation else 'training'} image with "
-            f"bands {', '.join(recipe.bands)}"
-        )
-    return Imagery(clear, labelled)
+Report = Callable[[str, int, int, float], None]
+"""Called with (stage, step, steps, running loss)."""
 
 
 def run_recipe(
     recipe: Recipe,
     run_dir: Path,
-    on_step: Callable[[str, int, int, float], None] | None = None,
+    on_step: Report | None = None,
     device: str = "cpu",
+    *,
+    stage: str = "all",
+    precision: str = "auto",
+    max_minutes: float | None = None,
+    tensorboard: bool = False,
 ) -> Path | None:
-    """Train all stages of a recipe, going on where an earlier run stopped.
+    """Train one or all stages of a recipe, going on where an earlier run stopped.
 
     Parameters
     ----------
-    on_step
-        Called with (stage, step, steps, running loss).
+    device, precision
+        As for :func:`decr.training.place.placed`; under `torchrun` each process takes its share of
+        every batch and the first one writes.
+    stage
+        "all", or one of the recipe's: the stages before it give their weights if they were trained
+        in ``run_dir``.
+    max_minutes
+        Stop, resumably, after this long.
+    tensorboard
+        Also write the numbers for TensorBoard.
 
     Returns
     -------
     Path or None
-        The bundle, or None if time ran out or the run was interrupted before the end.
+        The bundle, or None if time ran out or the run was interrupted before the end. It holds the
+        networks that were trained in this run or came with the bundle it started from.
+
+    Raises
+    ------
+    ConfigError
+        If the recipe has no such stage, or it needs networks that nothing has trained.
+    DatasetError
+        If there is no imagery, or an image held out is also trained on, or nearly the same.
     """
-    imagery = read_imagery(recipe)
+    if stage != "all" and stage not in recipe.stages:
+        raise ConfigError(
+            f"recipe {recipe.name!r} has no stage {stage!r}; it has {', '.join(recipe.stages)}"
+        )
+    until = None if max_minutes is None else time.monotonic() + 60 * max_minutes
+    imagery, unseen = read_split(recipe)
+    refuse_leak(_clear_sides(imagery), _clear_sides(unseen))
+    with placed(device, precision) as place:
+        job = _Job(recipe, imagery, unseen, run_dir, place, until, tensorboard, on_step)
+        parts = _networks(recipe, place)
+        results = _follow(job, parts, stage)
+        if results is None:
+            return None
+        path = run_dir / f"{recipe.name}.safetensors"
+        if place.leads:
+            ready = _ready(recipe, results)
+            trained = {name: network for name, network in parts.items() if name in ready}
+            save_bundle(path, _card(job, results, tuple(trained)), trained)
+        place.wait()
+    return path
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Job:
+    """All that stays the same from stage to stage."""
+
+    recipe: Recipe
+    imagery: Imagery
+    unseen: Imagery
+    run_dir: Path
+    place: Place
+    until: float | None
+    tensorboard: bool
+    on_step: Report | None
+
+
+def _networks(recipe: Recipe, place: Place) -> dict[str, nn.Module]:
+    """The recipe's networks on the device, seeded or with the weights of its start."""
     torch.manual_seed(0)
     parts = {
-        name: create(part.architecture, len(recipe.bands), part.size).to(device)
+        name: create(part.architecture, len(recipe.bands), part.size)
         for name, part in recipe.parts.items()
     }
     if recipe.start is not None:
         start_from(recipe.start, parts, recipe.bands)
     for network in parts.values():
+        network.to(place.device)
         network.to(memory_format=torch.channels_last)
-    seconds: dict[str, float] = {}
-    losses: dict[str, float] = {}
-    for name, config in recipe.stages.items():
+    return parts
+
+
+def _clear_sides(imagery: Imagery) -> Iterator[tuple[str, NDArray[np.generic]]]:
+    """Names and clear pixels of all restoration imagery."""
+    yield from ((image.name, image.dn) for image in imagery.clear)
+    yield from ((pair.name, pair.clear) for pair in imagery.pairs)
+
+
+def _follow(
+    job: _Job, parts: Mapping[str, nn.Module], chosen: str
+) -> dict[str, TrainResult] | None:
+    """Results of the stages up to the chosen one; None if it could not be finished."""
+    results: dict[str, TrainResult] = {}
+    for name in job.recipe.stages:
         stage = STAGES[name]
-
-        def report(step: int, loss: float, name: str = name, steps: int = config.steps) -> None:
-            if on_step is not None:
-                on_step(name, step, steps, loss)
-
-        result: TrainResult = train_stage(
-            stage,
-            parts,
-            _draw(stage, recipe, imagery),
-            run_dir,
-            config,
-            NoiseSchedule.linear(),
-            report,
-        )
-        if not result.finished:
+        if chosen not in ("all", name):
+            earlier = adopt(stage, parts, job.run_dir)
+            if earlier is not None:
+                results[name] = earlier
+            continue
+        lacking = set(stage.frozen) - _ready(job.recipe, results)
+        if lacking:
+            raise ConfigError(
+                f"recipe {job.recipe.name!r}: stage {name} needs a trained "
+                f"{' and '.join(sorted(lacking))}; train the stages before it in the same folder, "
+                f"or start from a bundle"
+            )
+        results[name] = _train(job, stage, parts)
+        if not results[name].finished:
             return None
-        seconds[name], losses[name] = result.seconds, result.loss
-    return _bundle(recipe, parts, run_dir, imagery, seconds)
+        if name == chosen:
+            break
+    return results
 
 
-def _draw(
-    stage: Stage, recipe: Recipe, imagery: Imagery
-) -> Callable[[np.random.Generator], Sample]:
-    """The sampler of a stage."""
-    if stage.loss == "mask":
-        return lambda rng: detection_sample(
-            rng, imagery.clear, imagery.labelled, recipe.bands, stage.size_px
-        )
-
-    def draw(rng: np.random.Generator) -> Sample:
-        k = stage.shrink
-        sample = restoration_sample(
-            rng,
-            imagery.clear,
-            recipe.bands,
-            stage.size_px * k,
-            recipe.gsd_range_m,
-            recipe.variety,
-        )
-        if k == 1:
-            return sample
-        return Sample(
-            area_shrunk(sample.cloudy, k), area_shrunk(sample.clear, k), sample.cloud_mask[::k, ::k]
-        )
-
-    return draw
+def _ready(recipe: Recipe, results: Mapping[str, TrainResult]) -> set[str]:
+    """Parts whose weights say something: trained in this run, or of the bundle it began with."""
+    started = set(recipe.parts) if recipe.start is not None else set()
+    return started.union(*(STAGES[name].trains for name in results))
 
 
-def start_from(path: Path, parts: Mapping[str, nn.Module], bands: tuple[str, ...]) -> None:
-    """Copy a bundle's weights into new networks, dropping bands these do not have.
+def _train(job: _Job, stage: Stage, parts: Mapping[str, nn.Module]) -> TrainResult:
+    config = job.recipe.stages[stage.name]
+    if job.until is not None:
+        left = max(0.0, (job.until - time.monotonic()) / 60)
+        own = math.inf if config.max_minutes is None else config.max_minutes
+        config = replace(config, max_minutes=min(own, left))
 
-    Raises
-    ------
-    DatasetError
-        If the bundle lacks one of the bands or parts.
-    """
-    bundle = load_bundle(path)
-    theirs = bundle.card.bands
-    if any(band not in theirs for band in bands):
-        raise DatasetError(f"{path}: has bands {', '.join(theirs)}, wanted {', '.join(bands)}")
-    chosen = [theirs.index(band) for band in bands]
-    for name, network in parts.items():
-        if name not in bundle.networks:
-            raise DatasetError(f"{path}: has no part {name!r} to start from")
-        source = bundle.networks[name].state_dict()
-        own = cast(dict[str, Tensor], network.state_dict())
-        network.load_state_dict(
-            {k: _without_bands(source[k], v, chosen, len(theirs)) for k, v in own.items()}
-        )
+    def report(step: int, loss: float) -> None:
+        if job.on_step is not None:
+            job.on_step(stage.name, step, config.steps, loss)
+
+    published = None
+    if stage.loss == "restore" and job.recipe.parts["reference"].architecture != "compact":
+        published = objective(job.recipe.parts["reference"].architecture)
+        if published.make_discriminator is not None:
+            torch.manual_seed(1)
+            rival = published.make_discriminator(len(job.recipe.bands)).to(job.place.device)
+            parts = {**parts, "discriminator": rival}
+    return train_stage(
+        stage,
+        parts,
+        sampler(stage, config, job.recipe, job.imagery),
+        job.run_dir,
+        config,
+        NoiseSchedule.linear(),
+        report,
+        published=published,
+        place=job.place,
+        watch=_watch(job, stage, config) if job.place.leads and config.validate_every else None,
+        tensorboard=job.tensorboard,
+    )
 
 
-def _without_bands(source: Tensor, target: Tensor, chosen: list[int], bands: int) -> Tensor:
-    """Drop bands along every axis on which the two differ; images are concatenated band-wise."""
-    for axis in range(source.ndim):
-        if source.shape[axis] != target.shape[axis]:
-            images = source.shape[axis] // bands
-            index = [image * bands + band for image in range(images) for band in chosen]
-            source = source.index_select(axis, torch.tensor(index))
-    return source
+def _watch(job: _Job, stage: Stage, config: TrainConfig) -> Watch:
+    """Samples of held-out imagery to look at; of what is trained on where none is held out."""
+    unseen = job.unseen
+    held_out = bool(unseen.clear or (unseen.pairs and stage.loss != "mask"))
+    draw = sampler(stage, config, job.recipe, unseen if held_out else job.imagery)
+    # Three numbers where training's samples have four: never one of those.
+    samples = [
+        draw(np.random.default_rng([config.seed, zlib_id(stage.name), n])) for n in range(_WATCHED)
+    ]
+    bands = job.recipe.bands
+    red, green, blue = (
+        bands.index(role) if role in bands else 0 for role in ("red", "green", "blue")
+    )
+    return Watch(tuple(samples), (red, green, blue), held_out)
 
 
-def _bundle(
-    recipe: Recipe,
-    parts: Mapping[str, nn.Module],
-    run_dir: Path,
-    imagery: Imagery,
-    seconds: Mapping[str, float],
-) -> Path:
-    names = [image.name for image in imagery.clear] + [image.name for image in imagery.labelled]
-    megapixels = sum(i.dn.shape[1] * i.dn.shape[2] for i in imagery.clear) / 1e6
-    is_detector = set(parts) == {"detector"}
-    card = Card(
+def _card(job: _Job, results: Mapping[str, TrainResult], parts: Sequence[str]) -> Card:
+    recipe = job.recipe
+    return Card(
         name=recipe.name,
         bands=recipe.bands,
         gsd_m=recipe.gsd_m,
-        parts=recipe.parts,
+        parts={name: recipe.parts[name] for name in parts},
         gsd_range_m=recipe.gsd_range_m,
         steps=recipe.steps,
         prior_floor=recipe.prior_floor,
-        ranges={} if is_detector else {"uint8": (0.0, 255.0)},
+        ranges={} if "detector" in parts else {"uint8": (0.0, 255.0)},
         licence=recipe.licence,
-        provenance={
-            "trained": time.strftime("%Y-%m-%d", time.gmtime()),
-            "images": len(names),
-            "megapixels": round(megapixels, 1),
-            "split": digest(names),
-            "holdout": ", ".join(recipe.holdout),
-            "stages": ", ".join(f"{n} {c.steps} steps" for n, c in recipe.stages.items()),
-            "minutes": round(sum(seconds.values()) / 60),
-            "attribution": recipe.attribution,
-        },
+        provenance=_provenance(job, results),
     )
-    path = run_dir / f"{recipe.name}.safetensors"
-    save_bundle(path, card, parts)
-    return path
+
+
+def _provenance(job: _Job, results: Mapping[str, TrainResult]) -> dict[str, Any]:
+    """Where the weights come from; figures of the images trained on, names of folders only."""
+    recipe, imagery = job.recipe, job.imagery
+    images = (*imagery.clear, *imagery.pairs)
+    shapes = [i.dn.shape for i in imagery.clear] + [p.clear.shape for p in imagery.pairs]
+    folders = [f.path for f in (*recipe.clear, *recipe.labelled)] + [f.path for f in recipe.pairs]
+    said: dict[str, Any] = {
+        "trained": time.strftime("%Y-%m-%d", time.gmtime()),
+        "images": len(images) + len(imagery.labelled),
+        "megapixels": round(sum(shape[1] * shape[2] for shape in shapes) / 1e6, 1),
+        "data": ", ".join(folder.name for folder in folders),
+        "split": digest(imagery.names),
+        "holdout": ", ".join(recipe.holdout),
+        "preset": recipe.preset,
+        "precision": str(job.place.dtype).removeprefix("torch."),
+        "stages": ", ".join(f"{name} {result.step} steps" for name, result in results.items()),
+        "losses": ", ".join(
+            f"{name} {result.loss:.4g}"
+            for name, result in results.items()
+            if math.isfinite(result.loss)
+        ),
+        "minutes": round(sum(result.seconds for result in results.values()) / 60),
+        "attribution": recipe.attribution,
+    }
+    if imagery.pairs:
+        said["pairs"] = len(imagery.pairs)
+    if recipe.start is not None:
+        said["started_from"] = f"{recipe.start.name}, sha256 {sha256_of(recipe.start)[:12]}"
+    return {key: value for key, value in said.items() if value != ""}

@@ -30,6 +30,15 @@ def test_decay_warms_up() -> None:
     assert ema.average["weight"].item() == pytest.approx(9 / 11 / 4)
 
 
+def test_without_a_warm_up_the_decay_is_that_from_the_start() -> None:
+    ema = Ema(module(0.0), 0.9, warmup=False)
+    ema.update(module(1.0), 1)
+    assert ema.average["weight"].item() == pytest.approx(0.1)
+    none = Ema(module(0.0), 0.0, warmup=False)
+    none.update(module(0.3), 1)
+    assert none.average["weight"].item() == torch.tensor(0.3).item()
+
+
 def test_later_the_decay_is_the_one_asked_for() -> None:
     ema = Ema(module(1.0), 0.9)
     ema.update(module(0.0), 10_000)

@@ -16,7 +16,9 @@ from torch import nn
 from decr.dataset.samples import Sample
 from decr.diffusion.schedule import NoiseSchedule
 from decr.errors import ConfigError, DatasetError
-from decr.training.loop import TrainConfig, TrainResult, train_stage
+from decr.training.loop import train_stage
+from decr.training.progress import TrainResult
+from decr.training.settings import TrainConfig
 from decr.training.stages import STAGES
 from tests.tiny import DETECTOR, PARTS, tiny_networks
 
@@ -56,10 +58,10 @@ def assert_same(one: dict[str, State], two: dict[str, State]) -> None:
             assert torch.equal(value, two[name][key]), f"{name}/{key}"
 
 
-def press_ctrl_c(at: int) -> Callable[[int, float], None]:
+def press_ctrl_c(at: int, number: signal.Signals = signal.SIGINT) -> Callable[[int, float], None]:
     def on_step(step: int, loss: float) -> None:
         if step == at:
-            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(number)
 
     return on_step
 
@@ -99,6 +101,14 @@ def test_a_killed_run_goes_on_from_its_last_checkpoint(tmp_path: Path) -> None:
     assert_same(wanted, got)
 
 
+def test_sigterm_saves_like_ctrl_c(tmp_path: Path) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    result, _ = train("coarse", tmp_path, on_step=press_ctrl_c(2, signal.SIGTERM))
+    assert (result.step, result.finished) == (2, False)
+    assert torch.load(tmp_path / "coarse.pt", weights_only=True)["step"] == 2
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
 def test_a_second_ctrl_c_does_not_wait(tmp_path: Path) -> None:
     def on_step(step: int, loss: float) -> None:
         signal.raise_signal(signal.SIGINT)
@@ -115,6 +125,17 @@ def test_time_runs_out_resumably(tmp_path: Path) -> None:
     assert (result.step, result.finished) == (1, False)
     result, _ = train("coarse", tmp_path)
     assert result.finished
+
+
+def test_checkpoints_of_the_first_version_resume(tmp_path: Path) -> None:
+    _, wanted = train("coarse", tmp_path / "straight")
+    folder = tmp_path / "broken"
+    train("coarse", folder, on_step=press_ctrl_c(at=4))
+    state = torch.load(folder / "coarse.pt", weights_only=True)
+    first = ("model", "optimiser", "ema", "step", "seconds")
+    torch.save({key: state[key] for key in first}, folder / "coarse.pt")
+    _, got = train("coarse", folder)
+    assert_same(wanted, got)
 
 
 def test_a_finished_stage_is_not_trained_again(tmp_path: Path) -> None:
@@ -181,6 +202,8 @@ def test_learning_rate_warms_up_and_falls_to_two_percent() -> None:
     assert config.rate(1000) == pytest.approx(0.02)
     rates = [config.rate(step) for step in range(10, 1001)]
     assert rates == sorted(rates, reverse=True)
+    steady = replace(config, schedule="constant")
+    assert [steady.rate(step) for step in (0, 9, 500, 1000)] == [0.1, 1.0, 1.0, 1.0]
 
 
 @pytest.mark.parametrize("wrong", [{"steps": 0}, {"batch": 0}, {"lr": 0.0}, {"save_every": 0}])

@@ -10,6 +10,7 @@ from decr.diffusion.schedule import NoiseSchedule
 from decr.training.losses import (
     charbonnier,
     diffusion_loss,
+    draw_noise,
     edge_difference,
     mask_loss,
     restore_loss,
@@ -70,7 +71,8 @@ def gradients(kind: str) -> set[str]:
     generator = torch.Generator().manual_seed(0)
     schedule = NoiseSchedule.linear()
     clear, cloudy = 2 * images() - 1, 2 * images(1) - 1
-    loss = diffusion_loss(kind, parts, schedule, cloudy, clear, generator)
+    t, noise = draw_noise(tuple(clear.shape), len(schedule.betas), generator)
+    loss = diffusion_loss(kind, parts, schedule, cloudy, clear, t, noise)
     loss.backward()  # type: ignore[no-untyped-call]
     return {n for n, m in parts.items() if any(p.grad is not None for p in m.parameters())}
 
@@ -88,7 +90,8 @@ def test_joint_is_the_sum_of_both() -> None:
         generator = torch.Generator().manual_seed(5)
         clear, cloudy = 2 * images() - 1, 2 * images(1) - 1
         schedule = NoiseSchedule.linear()
-        loss = diffusion_loss(kind, parts, schedule, cloudy, clear, generator)
+        t, noise = draw_noise(tuple(clear.shape), len(schedule.betas), generator)
+        loss = diffusion_loss(kind, parts, schedule, cloudy, clear, t, noise)
         return float(loss.detach())
 
     assert value("joint") == pytest.approx(value("noise") + value("weight"), rel=1e-5)

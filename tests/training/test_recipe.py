@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from decr.errors import ConfigError
+from decr.training.presets import PRESETS, PUBLISHED_REFERENCE
 from decr.training.recipe import DEFAULT_PARTS, Recipe, read_recipe
+from decr.zoo.embedded import embedded_path
 
+RECIPES = Path(__file__).parents[2] / "docs" / "recipes"
 WHOLE = """
 name = "mine"
 bands = ["red", "green", "blue"]
@@ -24,6 +28,12 @@ bands = "r,g,b"
 gsd_m = 0.3
 white = 255.0
 skip = ["bad*"]
+
+[[pairs]]
+path = "real"
+layout = "rice1"
+white = 200.0
+skip = ["blurred*"]
 
 [[labelled]]
 path = "views"
@@ -58,6 +68,10 @@ def test_a_whole_recipe(tmp_path: Path) -> None:
     assert (clear.bands, clear.gsd_m, clear.white, clear.skip) == ("r,g,b", 0.3, 255.0, ("bad*",))
     assert labelled.masks == tmp_path / "root" / "labels"
     assert labelled.cloudy_from == 2
+    (pairs,) = recipe.pairs
+    assert (pairs.path, pairs.layout) == (tmp_path / "root" / "real", "rice1")
+    assert (pairs.white, pairs.split, pairs.skip) == (200.0, "train", ("blurred*",))
+    assert (recipe.preset, recipe.pair_share) == ("fast", 0.5)
     assert list(recipe.stages) == ["coarse", "weights"]
     assert (recipe.stages["coarse"].steps, recipe.stages["coarse"].lr) == (10, 1e-3)
     # Parts are those the stages need: the default ones, unless the recipe has its own.
@@ -70,6 +84,11 @@ def test_a_whole_recipe(tmp_path: Path) -> None:
     ("old", "new", "says"),
     [
         ("gsd_m = 0.5", "gsdm = 0.5", "unknown key 'gsdm'; there are .*gsd_m"),
+        ('layout = "rice1"', 'order = "rice1"', "unknown key 'order'; there are .*layout"),
+        ("gsd_m = 0.5", "pair_share = 2", "pair_share must lie in 0..1"),
+        ("gsd_m = 0.5", 'preset = "slow"', "no preset is called 'slow'; there are fast"),
+        ("lr = 1e-3", "size_px = 100", "multiple of 16"),
+        ("[stages.weights]", "[stages.detector]", "a detector is a bundle of its own"),
         ("lr = 1e-3", "rate = 1e-3", "unknown key 'rate'; there are .*lr"),
         ("white = 255.0", "whit = 255.0", "unknown key 'whit'; there are .*white"),
         ("[stages.coarse]", "[stages.coarser]", "no stage is called 'coarser'; there are .*coarse"),
@@ -87,6 +106,44 @@ def test_mistakes_are_named(tmp_path: Path, old: str, new: str, says: str) -> No
     assert old in WHOLE
     with pytest.raises(ConfigError, match=says):
         read(tmp_path, WHOLE.replace(old, new, 1))
+
+
+def test_settings_come_from_the_preset_unless_the_recipe_has_its_own(tmp_path: Path) -> None:
+    text = WHOLE.replace("gsd_m = 0.5", 'preset = "paper"').replace("lr = 1e-3", "accumulate = 4")
+    stages = read(tmp_path, text).stages
+    assert stages["coarse"] == replace(PRESETS["paper"]["coarse"], steps=10, accumulate=4)
+    assert stages["weights"] == replace(PRESETS["paper"]["weights"], steps=5)
+
+
+def test_a_published_reference_keeps_its_settings(tmp_path: Path) -> None:
+    text = WHOLE + '\n[stages.reference]\nsteps = 3\n[parts.reference]\narchitecture = "spagan"\n'
+    recipe = read(tmp_path, text)
+    assert recipe.stages["reference"] == replace(PUBLISHED_REFERENCE, steps=3)
+    assert recipe.stages["coarse"].schedule == "cosine"
+
+
+@pytest.mark.parametrize("path", sorted(RECIPES.glob("*.toml")), ids=lambda path: path.name)
+def test_the_recipes_of_the_documentation_are_valid(path: Path) -> None:
+    recipe = read_recipe(path, Path())
+    assert path.stem.endswith(recipe.name.replace("-", "_"))
+    assert all(config.steps >= 1 for config in recipe.stages.values())
+
+
+def test_all_pairs_can_be_asked_for(tmp_path: Path) -> None:
+    text = WHOLE.replace('layout = "rice1"', 'split = "all"')
+    assert read(tmp_path, text).pairs[0].split is None
+
+
+def test_something_to_train_on_is_needed(tmp_path: Path) -> None:
+    lines = 'name = "x"\nbands = ["red"]\n[stages.coarse]\n'
+    with pytest.raises(ConfigError, match="neither clear imagery nor pairs"):
+        read(tmp_path, lines)
+    assert read(tmp_path, lines + '[[pairs]]\npath = "p"\n').clear == ()
+
+
+def test_a_start_may_be_an_embedded_bundle(tmp_path: Path) -> None:
+    text = WHOLE.replace("gsd_m = 0.5", 'start = "embedded-rgb"')
+    assert read(tmp_path, text).start == embedded_path("embedded-rgb")
 
 
 def test_mistakes_name_the_file(tmp_path: Path) -> None:

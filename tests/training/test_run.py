@@ -10,18 +10,23 @@ import numpy as np
 import pytest
 import torch
 
-from decr.dataset.clear import Folder
-from decr.errors import DatasetError
+from decr.dataset.clear import Folder, read_clear
+from decr.dataset.pairs import PairFolder, PairImage
+from decr.dataset.samples import ClearImage
+from decr.errors import ConfigError, DatasetError
 from decr.models.registry import create
 from decr.predictor import load_detector, load_restorer
-from decr.training.loop import TrainConfig
+from decr.training.imagery import Imagery, sampler
 from decr.training.recipe import Recipe
-from decr.training.run import read_imagery, run_recipe, start_from
-from decr.zoo.bundle import load_bundle
+from decr.training.run import read_imagery, run_recipe
+from decr.training.settings import TrainConfig
+from decr.training.stages import STAGES
+from decr.training.start import start_from
+from decr.zoo.bundle import Part, load_bundle
 from tests.pipeline.scenes import write_scene
 from tests.tiny import BANDS, DETECTOR, PARTS, tiny_bundle
 
-QUICK = TrainConfig(steps=2, batch=1, warmup=1)
+QUICK = TrainConfig(steps=2, batch=1, warmup=1, size_px=64, validate_every=0)
 
 
 @pytest.fixture
@@ -101,6 +106,13 @@ def test_held_out_images_are_not_trained_on(folder: Path) -> None:
         read_imagery(replace(whole, holdout=("*",)))
 
 
+def test_a_copy_of_a_held_out_image_is_not_trained_on(folder: Path, tmp_path: Path) -> None:
+    (folder / "other.tif").write_bytes((folder / "s_3.tif").read_bytes())
+    with pytest.raises(DatasetError, match=r"s_3.*the same image as other"):
+        run_recipe(recipe(folder, "reference"), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 def test_labelled_images_without_the_bands_or_too_small_are_passed_over(
     folder: Path, tmp_path: Path
 ) -> None:
@@ -108,7 +120,7 @@ def test_labelled_images_without_the_bands_or_too_small_are_passed_over(
     for path in (views, masks):
         path.mkdir()
     rng = np.random.default_rng(0)
-    for name, bands, side in (("good", 4, 200), ("small", 4, 100), ("rgb", 3, 200)):
+    for name, bands, side in (("good", 4, 200), ("small", 4, 60), ("rgb", 3, 200)):
         roles = ("red", "green", "blue", "nir")[:bands]
         pixels = rng.integers(0, 255, (bands, side, side)).astype(np.uint8)
         write_scene(views / f"{name}.tif", pixels, names=roles)
@@ -141,3 +153,111 @@ def test_a_start_without_the_bands_or_parts_is_refused(tmp_path: Path) -> None:
     detector = {"detector": create("cloudnet", 3, {"width": 2})}
     with pytest.raises(DatasetError, match="no part 'detector'"):
         start_from(path, detector, BANDS[3])
+
+
+def test_stages_of_one_folder_build_on_one_another(folder: Path, tmp_path: Path) -> None:
+    stages = ("reference", "coarse", "weights", "joint")
+    straight = run_recipe(recipe(folder, *stages), tmp_path / "straight")
+    path = None
+    for stage in stages:
+        path = run_recipe(recipe(folder, *stages), tmp_path / "steps", stage=stage)
+        assert path is not None
+        # Only what was trained is worth keeping.
+        wanted = {"reference": 1, "coarse": 2, "weights": 3, "joint": 3}[stage]
+        assert len(load_bundle(path).networks) == wanted
+    assert straight is not None
+    assert path is not None
+    one, two = load_bundle(straight), load_bundle(path)
+    for name, network in one.networks.items():
+        for key, value in network.state_dict().items():
+            assert torch.equal(value, two.networks[name].state_dict()[key])
+    assert two.card.provenance["stages"] == one.card.provenance["stages"]
+    with pytest.raises(ConfigError, match="has no stage 'detector'; it has reference, coarse"):
+        run_recipe(recipe(folder, *stages), tmp_path / "steps", stage="detector")
+
+
+def test_an_unfinished_stage_is_not_built_upon(folder: Path, tmp_path: Path) -> None:
+    whole = recipe(folder, "reference", "coarse")
+    assert run_recipe(whole, tmp_path, stage="reference", max_minutes=0.0) is None
+    with pytest.raises(DatasetError, match="stopped at step 1 of 2; finish it first with `decr"):
+        run_recipe(whole, tmp_path, stage="coarse")
+
+
+def test_frozen_networks_must_have_been_trained(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="stage weights needs a trained cnp and reference"):
+        run_recipe(recipe(folder, "weights"), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "size"),
+    [("memorynet", {"width": 4, "growth": 4, "extra": 4, "blocks": 1}), ("spagan", {"width": 4})],
+)
+def test_published_references_train_by_their_own_loss(
+    folder: Path, tmp_path: Path, architecture: str, size: dict[str, int]
+) -> None:
+    whole = replace(recipe(folder, "reference"), parts={"reference": Part(architecture, size)})
+    path = run_recipe(whole, tmp_path)
+    assert path is not None
+    assert load_bundle(path).card.parts["reference"].architecture == architecture
+    state = torch.load(tmp_path / "reference.pt", weights_only=True)
+    assert ("discriminator" in state) == (architecture == "spagan")
+    assert state["optimiser"]["param_groups"][0]["betas"] == (0.5, 0.999)
+
+
+def test_held_out_images_are_looked_at(folder: Path, tmp_path: Path) -> None:
+    stages = {"coarse": replace(QUICK, validate_every=100)}
+    run_recipe(replace(recipe(folder, "coarse"), stages=stages), tmp_path / "run")
+    assert [p.name for p in (tmp_path / "run" / "samples").iterdir()] == ["coarse_00002.png"]
+    assert "validation_loss" in (tmp_path / "run" / "coarse.jsonl").read_text()
+
+
+def pair(side: int, name: str = "p", seed: int = 0) -> PairImage:
+    clear = np.random.default_rng(seed).integers(0, 200, (4, side, side)).astype(np.uint8)
+    return PairImage(name, clear + 50, clear, BANDS[4], 0.5, 255.0)
+
+
+def test_pairs_and_clear_imagery_share_the_samples(folder: Path) -> None:
+    whole = replace(recipe(folder, "coarse"), pairs=(PairFolder(folder),), pair_share=0.25)
+    imagery = Imagery(read_clear(Folder(folder), BANDS[4], 140), [], [pair(150)])
+    config = replace(QUICK, size_px=32)
+
+    def share(imagery: Imagery) -> float:
+        draw = sampler(STAGES["coarse"], config, whole, imagery)
+        samples = [draw(np.random.default_rng(n)) for n in range(200)]
+        # The pair is 50 of 255 brighter everywhere, which no simulated sky is.
+        gains = [s.cloudy - s.clear for s in samples]
+        return float(np.mean([np.ptp(g) < 1e-3 and g.mean() > 0.3 for g in gains]))
+
+    assert share(imagery) == pytest.approx(0.25, abs=0.08)
+    assert share(replace(imagery, clear=[])) == 1.0
+    assert share(replace(imagery, pairs=[])) == 0.0
+
+
+@pytest.mark.parametrize("side", [160, 512, 520])
+def test_whole_images_are_seen(folder: Path, side: int) -> None:
+    config = replace(QUICK, size_px=32, shrink="whole")
+    whole = replace(recipe(folder, "coarse"), pairs=(PairFolder(folder),))
+    draw = sampler(STAGES["coarse"], config, whole, Imagery([], [], [pair(side)]))
+    sample = draw(np.random.default_rng(0))
+    assert sample.clear.shape == (4, 32, 32)
+    k = side // 32
+    seen = pair(side).clear[:, : 32 * k, : 32 * k].reshape(4, 32, k, 32, k).mean(axis=(2, 4))
+    if side % 32 == 0:
+        # Turned and flipped, but the same cells.
+        unit = np.sort(seen.ravel() / 255 * 2 - 1)
+        np.testing.assert_allclose(np.sort(sample.clear.ravel()), unit, atol=1e-4)
+
+
+def test_large_clear_images_are_cut_to_the_size_of_the_papers(folder: Path) -> None:
+    config = replace(QUICK, size_px=64, shrink="whole")
+    images = [
+        ClearImage("a", np.full((4, s, s), 90, np.uint8), BANDS[4], 0.5, 255.0) for s in (150, 700)
+    ]
+    draw = sampler(STAGES["coarse"], config, recipe(folder, "coarse"), Imagery(images, [], []))
+    for seed in range(4):
+        assert draw(np.random.default_rng(seed)).clear.shape == (4, 64, 64)
+
+
+def test_a_detector_needs_clear_imagery(folder: Path) -> None:
+    with pytest.raises(ConfigError, match="a detector needs clear imagery"):
+        sampler(STAGES["detector"], QUICK, recipe(folder, "detector"), Imagery([], [], [pair(150)]))

@@ -1,0 +1,132 @@
+"""`decr dataset`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+
+@click.group()
+def command() -> None:
+    """Make sets of training and test pairs."""
+
+
+@command.command("simulate")
+@click.argument("clear", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="Folder to make.")
+@click.option("--count", type=click.IntRange(1), help="Pairs; one of each place if absent.")
+@click.option(
+    "--size",
+    "size_px",
+    type=click.IntRange(16),
+    default=512,
+    show_default=True,
+    help="Side of a chip, px.",
+)
+@click.option(
+    "--skies",
+    type=click.Choice(["default", "cuhk-cr1", "cuhk-cr2"]),
+    default="default",
+    show_default=True,
+    help="Which clouds: all kinds, or thin (cr1) or thick (cr2) ones with the mean coverage that "
+    "is published for CUHK-CR.",
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Of places and skies.")
+@click.option(
+    "--bands", metavar="LIST", help="Roles of the bands in file order, such as r,g,b or b,g,r,n."
+)
+@click.option(
+    "--gsd",
+    "gsd_m",
+    type=click.FloatRange(0, min_open=True),
+    help="Metres per pixel, for images that do not say.",
+)
+@click.option(
+    "--white",
+    type=click.FloatRange(0, min_open=True),
+    help="Number of the brightest cloud; if absent, 255 for 8 bits, else the full scale of the "
+    "fewest bits (10 to 16) that hold the image.",
+)
+@click.option(
+    "--layout",
+    type=click.Choice(["folders", "cuhk-cr"]),
+    default="folders",
+    show_default=True,
+    help="folders: GeoTIFF in cloudy/ and clear/. cuhk-cr: PNG in cloud/, label/ and nir/.",
+)
+@click.option("--truth", is_flag=True, help="Write cloud masks and optical thickness too.")
+@click.option(
+    "--test-share",
+    type=click.FloatRange(0, 1),
+    default=0.2,
+    show_default=True,
+    help="Share of places that are for testing.",
+)
+@click.option("--dry-run", is_flag=True, help="Say what would be made, and stop.")
+@click.option("-q", "--quiet", is_flag=True, help="No progress bar.")
+def simulate(
+    clear: tuple[Path, ...],
+    out: Path,
+    skies: str,
+    dry_run: bool,
+    quiet: bool,
+    **options: Any,
+) -> None:
+    """Put simulated clouds over CLEAR images and write cloudy and clear chips.
+
+    CLEAR are images of 3 or 4 bands in 8 or 16 bits, or folders of them. Chips with missing pixels
+    are left out. Run again to go on after an interruption; the bytes are the same.
+
+    \b
+    Examples:
+      decr dataset simulate clear.tif -o pairs --size 256
+      decr dataset simulate imagery -o cr1 --skies cuhk-cr1 --count 668 --layout cuhk-cr
+      decr dataset simulate photo.png -o pairs --bands r,g,b --gsd 0.5 --truth --dry-run
+    """
+    from decr.dataset.sky import preset
+    from decr.dataset.write_pairs import PairOptions, plan_pairs, simulate_pairs, summary
+
+    wanted = PairOptions(skies=preset(skies), **options)
+    if dry_run:
+        chips = plan_pairs(clear, wanted)
+        images = len({chip.source.key for chip in chips})
+        test = sum(chip.split(wanted.test_share) == "test" for chip in chips)
+        click.echo(
+            f"would write {len(chips)} pairs ({len(chips) - test} train, {test} test) of "
+            f"{wanted.size_px} px from {images} images to {out}"
+        )
+        return
+    progress = _Bar(quiet)
+    try:
+        entries = simulate_pairs(clear, out, wanted, progress)
+    finally:
+        progress.close()
+    click.echo(f"{out}: {summary(entries)}")
+
+
+class _Bar:
+    """A progress bar on stderr."""
+
+    def __init__(self, quiet: bool) -> None:
+        self.quiet = quiet
+        self._bar: Any = None
+
+    def __call__(self, done: int, total: int) -> None:
+        """Show that ``done`` of ``total`` pairs are done."""
+        if self.quiet:
+            return
+        from tqdm import tqdm
+
+        if self._bar is None:
+            self._bar = tqdm(
+                total=total, desc="simulating", unit="pair", file=sys.stderr, mininterval=0.5
+            )
+        self._bar.update(done - self._bar.n)
+
+    def close(self) -> None:
+        """Leave the bar as it stands."""
+        if self._bar is not None:
+            self._bar.close()

@@ -1,0 +1,269 @@
+"""Which chips can be cut from clear images: their places, their names, their side of the split."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import warnings
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from decr.dataset.clear import Folder
+from decr.dataset.duplicates import split_of
+from decr.errors import BandError, DatasetError, DecrWarning
+from decr.geo.grid import PixelGrid, Window
+from decr.geo.scene import Scene, open_scene, reader
+
+_READ_PX = 2048
+_PLACE_CHIPS = 4
+"""Side, in chips, of a place that lies on one side of the split as a whole."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A clear image on disk.
+
+    Attributes
+    ----------
+    key
+        Unique name among the images, safe as a file name.
+    scene
+        The file.
+    gsd_m
+        Metres per pixel.
+    white
+        DN that counts as reflectance-like 1.
+    """
+
+    key: str
+    scene: Scene
+    gsd_m: float
+    white: float
+
+
+@dataclass(frozen=True, slots=True)
+class Chip:
+    """A square of a clear image, to be put under one sky.
+
+    Attributes
+    ----------
+    source
+        The image.
+    window
+        Where in the image.
+    variant
+        Number of the sky over this place, from 0.
+    """
+
+    source: Source
+    window: Window
+    variant: int = 0
+
+    @property
+    def name(self) -> str:
+        """Unique name: image, row, column and variant."""
+        return f"{self.source.key}_r{self.window.row:05}_c{self.window.col:05}_{self.variant}"
+
+    def split(self, test_share: float) -> str:
+        """``train`` or ``test``: one answer for a neighbourhood of chips and all skies over it."""
+        side = self.window.height * _PLACE_CHIPS
+        place = f"{self.source.key}/{self.window.row // side}/{self.window.col // side}"
+        return split_of(place, test_share)
+
+    def rng(self, seed: int) -> np.random.Generator:
+        """Source of randomness that depends on the seed and on this chip's name only."""
+        return np.random.default_rng(int.from_bytes(_digest(seed, self.name)[:16], "big"))
+
+    def read(self) -> NDArray[np.generic]:
+        """(C, size, size) digital numbers of the data bands in file order."""
+        with reader(self.source.scene) as file:
+            dn, _ = file.read(self.window)
+        return dn
+
+
+def open_sources(
+    paths: Sequence[Path],
+    bands: str | None = None,
+    gsd_m: float | None = None,
+    white: float | None = None,
+) -> list[Source]:
+    """Look at clear images.
+
+    Parameters
+    ----------
+    paths
+        Rasters of 3 or 4 bands, uint8 or uint16, or folders of them; the order is of no matter.
+    bands
+        Roles in file order, such as ``r,g,b``; None reads them from each file.
+    gsd_m
+        Metres per pixel; None reads it from each file.
+    white
+        DN of white; None takes 255 for uint8, and for uint16 the full scale of the fewest bits
+        from 10 that hold the image's largest valid DN: 1023, 2047, ..., 65535.
+
+    Returns
+    -------
+    list of Source
+        By key.
+
+    Raises
+    ------
+    DatasetError
+        If an image has the wrong bands or numbers, does not say its GSD, or if two images cannot
+        be told apart by name.
+    SceneError, BandError
+        If a file cannot be read, or its bands cannot be told apart.
+    """
+    found = [f for p in paths for f in (Folder(p).files() if p.is_dir() else [p])]
+    files = sorted({file.resolve(): file for file in found}.values())
+    scenes = [open_scene(file, bands) for file in files]
+    for scene in scenes:
+        _check_kind(scene, gsd_m)
+    _warn_of_guesses(scenes)
+    sources = []
+    for key, scene in zip(_keys(files), scenes, strict=True):
+        metres = gsd_m or scene.grid.gsd_m
+        assert metres is not None
+        sources.append(Source(key, scene, metres, white or _white_of(scene)))
+    return sorted(sources, key=lambda source: source.key)
+
+
+def choose_chips(
+    sources: Sequence[Source], size_px: int, count: int | None = None, seed: int = 0
+) -> list[Chip]:
+    """Chips on a lattice from each image's first pixel, without a missing pixel in any.
+
+    Parameters
+    ----------
+    size_px
+        Side of a chip.
+    count
+        How many; None takes one of each place. Fewer than there are places are spread at random
+        by ``seed``; more than that give places further skies.
+
+    Returns
+    -------
+    list of Chip
+        In order of their names.
+
+    Raises
+    ------
+    DatasetError
+        If no image has room for a chip.
+    """
+    places = [Chip(source, window) for source in sources for window in _lattice(source, size_px)]
+    if not places:
+        largest = max(sources, key=lambda s: min(s.scene.grid.window.shape)).scene
+        rows, cols = largest.grid.window.shape
+        raise DatasetError(
+            f"no room for a chip of {size_px} px: {largest.path}, the largest of {len(sources)} "
+            f"images, has {rows} x {cols} px; give a smaller --size"
+        )
+    places.sort(key=lambda chip: _digest(seed, chip.name))
+    chosen: list[Chip] = []
+    for chip in places:
+        if count is not None and len(chosen) == count:
+            break
+        if _is_whole(chip):
+            chosen.append(chip)
+    if not chosen:
+        raise DatasetError(
+            f"no room for a chip of {size_px} px: each of the {len(places)} places in "
+            f"{len(sources)} images has missing pixels; give a smaller --size"
+        )
+    first = len(chosen)
+    for number in range(first, count or 0):
+        again = chosen[number % first]
+        chosen.append(Chip(again.source, again.window, number // first))
+    return sorted(chosen, key=lambda chip: chip.name)
+
+
+def chip_grid(chip: Chip) -> PixelGrid:
+    """Pixels of a chip and where they lie."""
+    grid, (height, width) = chip.source.scene.grid, chip.window.shape
+    if not grid.has_transform:
+        return PixelGrid(height, width, grid.transform, grid.crs)
+    return PixelGrid(height, width, grid.window_transform(chip.window), grid.crs)
+
+
+def _digest(seed: int, name: str) -> bytes:
+    return hashlib.sha256(f"{seed}/{name}".encode()).digest()
+
+
+def _lattice(source: Source, size_px: int) -> Iterator[Window]:
+    height, width = source.scene.grid.window.shape
+    for row in range(0, height - size_px + 1, size_px):
+        for col in range(0, width - size_px + 1, size_px):
+            yield Window(row, col, size_px, size_px)
+
+
+def _is_whole(chip: Chip) -> bool:
+    """Whether every pixel is valid."""
+    if chip.source.scene.mask_kind == "none":
+        return True
+    with reader(chip.source.scene) as file:
+        _, valid = file.read(chip.window)
+    return bool(valid.all())
+
+
+def _check_kind(scene: Scene, gsd_m: float | None) -> None:
+    """Refuse an image that skies cannot be put over."""
+    roles = scene.bands.data_roles
+    if len(roles) not in (3, 4) or "pan" in roles:
+        raise BandError(
+            f"{scene.path} has the bands {', '.join(roles)}; give images of 3 or 4 bands, or name "
+            "those to use with --bands, '-' for the others"
+        )
+    if scene.dtype not in ("uint8", "uint16"):
+        raise DatasetError(
+            f"{scene.path} holds {scene.dtype}; convert it with gdal_translate -ot UInt16"
+        )
+    if gsd_m is None and scene.grid.gsd_m is None:
+        raise DatasetError(f"{scene.path} does not say its pixel size; give --gsd in metres")
+
+
+def _warn_of_guesses(scenes: Sequence[Scene]) -> None:
+    # The note on an unknown pixel size comes last; who got here has given one.
+    notes = [n for s in scenes for n in s.warnings[: None if s.grid.gsd_m is not None else -1]]
+    if notes:
+        more = f" (and {len(notes) - 1} more files like it)" if len(notes) > 1 else ""
+        warnings.warn(notes[0] + more, DecrWarning, stacklevel=3)
+
+
+def _keys(files: Sequence[Path]) -> list[str]:
+    """A name per file: its stem; where that is not unique, its folder's name before it."""
+
+    def safe(*parts: str) -> str:
+        return re.sub(r"[^A-Za-z0-9.-]+", "_", "_".join(parts))
+
+    stems = Counter(safe(file.stem) for file in files)
+    keys = [
+        safe(f.stem) if stems[safe(f.stem)] == 1 else safe(f.resolve().parent.name, f.stem)
+        for f in files
+    ]
+    twice = [key for key, number in Counter(keys).items() if number > 1]
+    if twice:
+        same = [str(file) for file, key in zip(files, keys, strict=True) if key == twice[0]]
+        raise DatasetError(f"{' and '.join(same[:2])} would get one name; rename one of them")
+    return keys
+
+
+def _white_of(scene: Scene) -> float:
+    """DN of white: the full scale of the fewest bits that hold every valid DN."""
+    if scene.dtype == "uint8":
+        return 255.0
+    largest = 0
+    grid = scene.grid.window
+    with reader(scene) as file:
+        for row in range(0, grid.height, _READ_PX):
+            for col in range(0, grid.width, _READ_PX):
+                part = Window(row, col, _READ_PX, _READ_PX).intersection(grid)
+                assert part is not None
+                dn, valid = file.read(part)
+                largest = max(largest, int(dn[:, valid].max(initial=0)))
+    return float(2 ** max(10, largest.bit_length()) - 1)

@@ -1,0 +1,328 @@
+"""Write pairs of a cloudy and a clear chip to a folder: simulated skies over clear images."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rasterio.io import MemoryFile
+
+from decr import __version__
+from decr.dataset.chips import Chip, chip_grid, choose_chips, open_sources
+from decr.dataset.layouts import MANIFEST, TEST_SHARE
+from decr.dataset.set_folder import (
+    Record,
+    begin,
+    check_finished,
+    entries,
+    finish,
+    is_empty_folder,
+    note,
+    write_whole,
+)
+from decr.dataset.simulate import Simulated, simulate_clouds
+from decr.dataset.sky import PRESETS, CloudParams, SkyMix, draw_params
+from decr.errors import BandError, ConfigError, OutputError, SceneError
+from decr.geo.grid import PixelGrid
+
+CUHK_MANIFEST = "chips.jsonl"
+"""Manifest of the ``cuhk-cr`` layout: under `MANIFEST`'s name the near infrared, which that format
+cannot express, would be passed over."""
+
+Progress = Callable[[int, int], None]
+
+_ENDS_BYTES = 2**20
+_SIDES = MappingProxyType({"folders": ("cloudy", "clear"), "cuhk-cr": ("cloud", "label")})
+
+
+@dataclass(frozen=True, slots=True)
+class PairOptions:
+    """What is to be simulated, and how it is stored.
+
+    Attributes
+    ----------
+    size_px
+        Side of a chip.
+    count
+        Number of pairs; None takes one of each place of the images.
+    skies
+        Distribution of skies.
+    seed
+        Of the choice of places and of the skies.
+    bands, gsd_m, white
+        What the images do not say themselves: see `decr.dataset.chips.open_sources`.
+    layout
+        ``folders``: GeoTIFFs of all bands as they are, in SPLIT/cloudy and SPLIT/clear.
+        ``cuhk-cr``: 8-bit PNG, red, green and blue in SPLIT/cloud and SPLIT/label; near infrared,
+        three times the same channel, in SPLIT/nir/cloud and SPLIT/nir/label.
+    truth
+        Write the cloud mask (1 is cloudy) and optical thickness of each chip too.
+    test_share
+        Share of places for testing.
+
+    Raises
+    ------
+    ConfigError
+        If a number or the layout is impossible.
+    """
+
+    size_px: int = 512
+    count: int | None = None
+    skies: SkyMix = PRESETS["default"]
+    seed: int = 0
+    bands: str | None = None
+    gsd_m: float | None = None
+    white: float | None = None
+    layout: str = "folders"
+    truth: bool = False
+    test_share: float = TEST_SHARE
+
+    def __post_init__(self) -> None:
+        if self.layout not in _SIDES:
+            raise ConfigError(f"no layout is called {self.layout!r}; use {' or '.join(_SIDES)}")
+        if self.size_px < 16 or (self.count is not None and self.count < 1):
+            raise ConfigError(
+                f"chips of {self.size_px} px, {self.count} of them: give at least 16 px and 1 chip"
+            )
+        if any(value is not None and not value > 0 for value in (self.gsd_m, self.white)):
+            raise ConfigError(f"GSD {self.gsd_m} and white {self.white} must be above 0")
+        if not 0.0 <= self.test_share <= 1.0:
+            raise ConfigError(f"the share for testing must lie in 0..1, not {self.test_share}")
+
+
+def plan_pairs(clear: Sequence[Path], options: PairOptions) -> list[Chip]:
+    """The chips that `simulate_pairs` would use, in order of their names; nothing is written.
+
+    Raises
+    ------
+    DatasetError, BandError, SceneError
+        If an image cannot be used, or none has room for a chip.
+    """
+    sources = open_sources(clear, options.bands, options.gsd_m, options.white)
+    if options.layout == "cuhk-cr":
+        for source in sources:
+            lacking = {"red", "green", "blue"} - set(source.scene.bands.data_roles)
+            if lacking:
+                raise BandError(
+                    f"{source.scene.path} lacks {', '.join(sorted(lacking))}, which the layout "
+                    "cuhk-cr needs; use --layout folders"
+                )
+    return choose_chips(sources, options.size_px, options.count, options.seed)
+
+
+def simulate_pairs(
+    clear: Sequence[Path], out: Path, options: PairOptions, on_progress: Progress | None = None
+) -> list[dict[str, Any]]:
+    """Put simulated skies over clear images and write the pairs, a manifest and checksums.
+
+    Each chip depends on the seed, its image's name and pixels and its place; not on the order of
+    images or chips. Work happens in ``OUT.decr-work``, which becomes ``out`` when all is there.
+    After an interruption the same call goes on; with other options it begins anew.
+
+    Parameters
+    ----------
+    clear
+        Images or folders of them.
+    out
+        Folder to make. One that this very call has made before is checked and left.
+    on_progress
+        Called with pairs done and pairs in all.
+
+    Returns
+    -------
+    list of dict
+        Lines of the manifest, by name: ``cloudy``, ``clear``, ``split``, ``bands``, ``gsd_m``,
+        ``white``, ``ccp``, and ``about`` with the seed, the source and the sky.
+
+    Raises
+    ------
+    DatasetError, BandError, SceneError
+        See `plan_pairs`.
+    OutputError
+        If ``out`` holds something else, is damaged, or cannot be written.
+    """
+    chips = plan_pairs(clear, options)
+    job = _job_text(chips, options)
+    if out.exists() and not is_empty_folder(out):
+        check_finished(out, job)
+        return entries(out / manifest_name(options.layout))
+    work = Path(f"{out}.decr-work")
+    try:
+        done = begin(work, job)
+        for number, chip in enumerate(chips):
+            if on_progress is not None:
+                on_progress(number, len(chips))
+            if chip.name not in done:
+                done[chip.name] = record = _make(chip, options, work)
+                note(work, chip.name, record)
+        records = [done[chip.name] for chip in chips]
+        finish(work, out, records, manifest_name(options.layout))
+    except SceneError:
+        raise
+    except OSError as error:
+        raise OutputError(
+            f"{out}: cannot write there ({error.strerror or error}); free some space or choose "
+            "another folder, and run the same command again: finished pairs are kept"
+        ) from error
+    if on_progress is not None:
+        on_progress(len(chips), len(chips))
+    return entries(out / manifest_name(options.layout))
+
+
+def manifest_name(layout: str) -> str:
+    """File name of a layout's manifest."""
+    return CUHK_MANIFEST if layout == "cuhk-cr" else MANIFEST
+
+
+def summary(pairs: Sequence[Mapping[str, Any]]) -> str:
+    """One line on a set: pairs per split, mean CCP, and its histogram in bins of 0.1."""
+    ccp = [pair["ccp"] for pair in pairs]
+    bins, _ = np.histogram(ccp, np.linspace(0.0, 1.0, 11))
+    test = sum(pair["split"] == "test" for pair in pairs)
+    return (
+        f"{len(ccp)} pairs ({len(ccp) - test} train, {test} test), CCP mean {np.mean(ccp):.3f}, "
+        f"by tenths {' '.join(str(n) for n in bins)}"
+    )
+
+
+def _make(chip: Chip, options: PairOptions, work: Path) -> Record:
+    """Simulate one chip and write its files."""
+    rng = chip.rng(options.seed)
+    roles = chip.source.scene.bands.data_roles
+    sky = draw_params(rng, roles, options.skies)
+    dn = chip.read()
+    clear = dn.astype(np.float32) / np.float32(chip.source.white)
+    seen = simulate_clouds(clear, roles, rng, gsd_m=chip.source.gsd_m, params=sky)
+    named = dict(_files(chip, options, dn, clear, seen))
+    sums = {}
+    for name, (_, data) in named.items():
+        write_whole(work / name, data)
+        sums[name] = hashlib.sha256(data).hexdigest()
+    by_use = {use: name for name, (use, _) in named.items()}
+    return Record(_entry(chip, options, sky, seen, by_use), sums)
+
+
+def _entry(
+    chip: Chip, options: PairOptions, sky: CloudParams, seen: Simulated, by_use: dict[str, str]
+) -> dict[str, Any]:
+    """One line of the manifest."""
+    letters = "rgb" if options.layout == "cuhk-cr" else [r[0] for r in _roles(chip)]
+    others = {use: name for use, name in by_use.items() if use not in ("cloudy", "clear")}
+    return {
+        "cloudy": by_use["cloudy"],
+        "clear": by_use["clear"],
+        "split": chip.split(options.test_share),
+        "bands": ",".join(letters),
+        "gsd_m": chip.source.gsd_m,
+        "white": 255.0 if options.layout == "cuhk-cr" else chip.source.white,
+        "ccp": round(float(seen.cloud_mask.mean()), 6),
+        "about": {
+            "seed": options.seed,
+            "source": Path(chip.source.scene.path).name,
+            "window": [chip.window.row, chip.window.col, *chip.window.shape],
+            **others,
+            "sky": asdict(sky),
+        },
+    }
+
+
+def _roles(chip: Chip) -> tuple[str, ...]:
+    return chip.source.scene.bands.data_roles
+
+
+def _files(
+    chip: Chip,
+    options: PairOptions,
+    dn: NDArray[Any],
+    clear: NDArray[np.float32],
+    seen: Simulated,
+) -> Iterator[tuple[str, tuple[str, bytes]]]:
+    """Relative name, use and bytes of each file of a chip."""
+    split, grid, roles = chip.split(options.test_share), chip_grid(chip), _roles(chip)
+    pair = dict(zip(("cloudy", "clear"), _SIDES[options.layout], strict=True))
+    if options.layout == "folders":
+        # A bright roof may exceed white; it must not be cut where no cloud is.
+        top = min(max(chip.source.white, float(dn.max())), float(np.iinfo(dn.dtype).max))
+        cloudy = _quantised(seen.cloudy, chip.source.white, top).astype(dn.dtype)
+        for use, pixels in (("cloudy", cloudy), ("clear", dn)):
+            yield f"{split}/{pair[use]}/{chip.name}.tif", (use, _tiff(pixels, grid, roles))
+    else:
+        colours = [roles.index(band) for band in ("red", "green", "blue")]
+        infrared = [roles.index("nir")] * 3 if "nir" in roles else []
+        for use, image in (("cloudy", seen.cloudy), ("clear", clear)):
+            dn8 = _quantised(image, 255.0, 255.0).astype(np.uint8)
+            yield f"{split}/{pair[use]}/{chip.name}.png", (use, _png(dn8[colours]))
+            if infrared:
+                name = f"{split}/nir/{pair[use]}/{chip.name}.png"
+                yield name, (f"{use}_nir", _png(dn8[infrared]))
+    if options.truth:
+        mask = seen.cloud_mask[None].astype(np.uint8)
+        yield f"{split}/mask/{chip.name}.tif", ("mask", _tiff(mask, grid, ("cloudy",)))
+        depth = _tiff(seen.thickness[None], grid, ("optical thickness",))
+        yield f"{split}/thickness/{chip.name}.tif", ("thickness", depth)
+
+
+def _quantised(image: NDArray[np.float32], white: float, top: float) -> NDArray[np.float64]:
+    """Whole numbers from 0 to ``top``."""
+    return np.rint(np.clip(image.astype(np.float64) * white, 0.0, top))
+
+
+def _tiff(pixels: NDArray[Any], grid: PixelGrid, names: Sequence[str]) -> bytes:
+    """A GeoTIFF with band descriptions, as bytes."""
+    placed = {"transform": grid.transform} if grid.has_transform else {}
+    in_colour = tuple(names[:3]) == ("red", "green", "blue")
+    with MemoryFile() as memory:
+        with memory.open(
+            driver="GTiff",
+            count=len(pixels),
+            height=grid.height,
+            width=grid.width,
+            dtype=pixels.dtype,
+            crs=grid.crs,
+            photometric="rgb" if in_colour else "minisblack",
+            # A fourth band beside them is near infrared.
+            alpha="unspecified",
+            compress="deflate",
+            predictor=3 if pixels.dtype.kind == "f" else 2,
+            **placed,
+        ) as file:
+            file.write(pixels)
+            file.descriptions = tuple(names)
+        return bytes(memory.getbuffer())
+
+
+def _png(pixels: NDArray[np.uint8]) -> bytes:
+    """A PNG of three channels, as bytes."""
+    _, height, width = pixels.shape
+    with MemoryFile() as memory:
+        with memory.open(driver="PNG", count=3, height=height, width=width, dtype="uint8") as file:
+            file.write(pixels)
+        return bytes(memory.getbuffer())
+
+
+def _job_text(chips: Sequence[Chip], options: PairOptions) -> str:
+    """Everything that decides the bytes of the set, as JSON."""
+    images = {}
+    for source in {chip.source.key: chip.source for chip in chips}.values():
+        images[source.key] = {
+            "bands": ",".join(source.scene.bands.roles),
+            "file": _fingerprint(Path(source.scene.path)),
+        }
+    job = {"decr": __version__, "options": asdict(options), "images": images}
+    return json.dumps(job, indent=1, sort_keys=True)
+
+
+def _fingerprint(path: Path) -> str:
+    """SHA-256 of a file's size and both its ends: very large scenes are not read for it."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        head = file.read(_ENDS_BYTES)
+        file.seek(max(0, size - _ENDS_BYTES))
+        return hashlib.sha256(b"%d" % size + head + file.read()).hexdigest()

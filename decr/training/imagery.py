@@ -1,0 +1,180 @@
+"""All imagery of a recipe, in memory, and the samples that a stage draws from it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from decr.dataset.clear import held_out, read_clear, read_labelled
+from decr.dataset.collage import LabelledImage, detection_sample
+from decr.dataset.layouts import list_pairs
+from decr.dataset.pairs import PairImage, pair_sample, read_pairs
+from decr.dataset.samples import ClearImage, Sample, area_shrunk, restoration_sample
+from decr.errors import ConfigError, DatasetError
+from decr.training.recipe import Recipe
+from decr.training.settings import TrainConfig
+from decr.training.stages import Stage
+
+LEAST_PX = 140
+"""Images smaller than this are passed over: too small to cut and turn samples from."""
+
+WHOLE_PX = 512
+"""Side of what counts as a whole image among clear imagery: that of the paper's images."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Imagery:
+    """Everything a recipe trains on, or everything it holds out."""
+
+    clear: list[ClearImage]
+    labelled: list[LabelledImage]
+    pairs: list[PairImage]
+
+    @property
+    def names(self) -> list[str]:
+        """Names of all images."""
+        clear, labelled = [i.name for i in self.clear], [i.name for i in self.labelled]
+        return [*clear, *labelled, *(pair.name for pair in self.pairs)]
+
+
+def read_split(recipe: Recipe) -> tuple[Imagery, Imagery]:
+    """The training and the held-out imagery of a recipe; the latter may be empty.
+
+    Images too small for the samples of a stage are passed over.
+
+    Raises
+    ------
+    DatasetError
+        If nothing is left to train on.
+    """
+    restoring = [c.least_px for name, c in recipe.stages.items() if name != "detector"]
+    least_px = max([LEAST_PX, *restoring])
+    detector_px = recipe.stages["detector"].size_px if "detector" in recipe.stages else 0
+    clear = [i for folder in recipe.clear for i in read_clear(folder, recipe.bands, least_px)]
+    labelled = [
+        image
+        for folder in recipe.labelled
+        for image in read_labelled(folder)
+        if set(recipe.bands) <= set(image.bands) and min(image.cloud_mask.shape) >= detector_px
+    ]
+    pairs, other = _pairs(recipe, max([0, *restoring]))
+
+    def side(held: bool) -> Imagery:
+        return Imagery(
+            [image for image in clear if held_out(image.name, recipe.holdout) == held],
+            [image for image in labelled if held_out(image.name, recipe.holdout) == held],
+            [pair for pair in pairs if held_out(pair.name, recipe.holdout) == held],
+        )
+
+    unseen = side(held=True)
+    unseen.pairs.extend(other)
+
+    training = side(held=False)
+    if not training.clear and not training.pairs:
+        raise _nothing(recipe, "training", least_px)
+    return training, unseen
+
+
+def _pairs(recipe: Recipe, least_px: int) -> tuple[list[PairImage], list[PairImage]]:
+    """Pairs of the splits that the recipe asks for, and of others to validate with."""
+    asked: list[PairImage] = []
+    other: list[PairImage] = []
+    for folder in recipe.pairs:
+        asked += read_pairs(folder, recipe.bands)
+        if folder.split != "train":
+            continue
+        there = {file.split for file in list_pairs(folder.path, folder.layout, folder.skip)}
+        # The test pairs only where there are no others to look at: nothing is learnt from them.
+        for split in [split for split in ("val", "test") if split in there][:1]:
+            other += read_pairs(replace(folder, split=split), recipe.bands)
+
+    def large(pairs: list[PairImage]) -> list[PairImage]:
+        return [pair for pair in pairs if min(pair.clear.shape[1:]) >= least_px]
+
+    return large(asked), large(other)
+
+
+def read_imagery(recipe: Recipe, validation: bool = False) -> Imagery:
+    """The training (or the held-out) imagery of a recipe, as :func:`read_split` finds it.
+
+    Raises
+    ------
+    DatasetError
+        If nothing is left.
+    """
+    training, unseen = read_split(recipe)
+    if validation and not unseen.clear and not unseen.pairs:
+        raise _nothing(recipe, "held-out", LEAST_PX)
+    return unseen if validation else training
+
+
+def _nothing(recipe: Recipe, kind: str, least_px: int) -> DatasetError:
+    return DatasetError(
+        f"recipe {recipe.name!r}: no {kind} image with bands {', '.join(recipe.bands)} and at "
+        f"least {least_px} x {least_px} valid pixels; see its folders and its holdout"
+    )
+
+
+def sampler(
+    stage: Stage, config: TrainConfig, recipe: Recipe, imagery: Imagery
+) -> Callable[[np.random.Generator], Sample]:
+    """What draws a stage's samples, each a function of one generator.
+
+    Raises
+    ------
+    ConfigError
+        If a detector is to be trained without clear imagery to simulate clouds over.
+    """
+    if stage.loss == "mask":
+        if not imagery.clear:
+            raise ConfigError(
+                f"recipe {recipe.name!r}: a detector needs clear imagery, not only pairs; add "
+                f"some with --clear or [[clear]]"
+            )
+        return lambda rng: detection_sample(
+            rng, imagery.clear, imagery.labelled, recipe.bands, config.size_px
+        )
+
+    def draw(rng: np.random.Generator) -> Sample:
+        share = recipe.pair_share if imagery.clear else 1.0
+        # Without pairs nothing is drawn here: streams are those of recipes that know no pairs.
+        if imagery.pairs and rng.random() < share:
+            return _paired(rng, config, recipe, imagery.pairs)
+        return _simulated(rng, config, recipe, imagery.clear)
+
+    return draw
+
+
+def _paired(
+    rng: np.random.Generator, config: TrainConfig, recipe: Recipe, pairs: list[PairImage]
+) -> Sample:
+    if config.shrink != "whole":
+        return pair_sample(rng, pairs, recipe.bands, config.size_px, config.shrink)
+    areas = np.array([p.clear.shape[1] * p.clear.shape[2] * p.weight for p in pairs], float)
+    pair = pairs[int(rng.choice(len(pairs), p=areas / areas.sum()))]
+    k = min(pair.clear.shape[1:]) // config.size_px
+    return pair_sample(rng, [pair], recipe.bands, config.size_px, k)
+
+
+def _simulated(
+    rng: np.random.Generator, config: TrainConfig, recipe: Recipe, images: list[ClearImage]
+) -> Sample:
+    if isinstance(config.shrink, int):
+        k = config.shrink
+    else:
+        areas = np.array([i.dn.shape[1] * i.dn.shape[2] * i.weight for i in images], float)
+        image = images[int(rng.choice(len(images), p=areas / areas.sum()))]
+        images, k = [image], max(1, min(WHOLE_PX, *image.dn.shape[1:]) // config.size_px)
+    sample = restoration_sample(
+        rng, images, recipe.bands, config.size_px * k, recipe.gsd_range_m, recipe.variety
+    )
+    if k == 1:
+        return sample
+    return replace(
+        sample,
+        cloudy=area_shrunk(sample.cloudy, k),
+        clear=area_shrunk(sample.clear, k),
+        cloud_mask=sample.cloud_mask[::k, ::k],
+    )

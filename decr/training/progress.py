@@ -1,0 +1,272 @@
+"""A stage in progress: all that a checkpoint holds, and how to go one step further."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from decr.diffusion.schedule import NoiseSchedule
+from decr.errors import ConfigError, DatasetError
+from decr.training.ema import Ema
+from decr.training.losses import Batch, draw_noise, stage_loss
+from decr.training.place import Place
+from decr.training.settings import TrainConfig
+from decr.training.stages import Stage
+
+if TYPE_CHECKING:
+    from decr.training.published import Objective
+
+Images = tuple[Tensor, Tensor, Tensor]
+"""Unit cloudy and clear (N, C, H, W), and cloud mask (N, H, W): a process's rows of a batch."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainResult:
+    """How far a stage came."""
+
+    step: int
+    finished: bool
+    loss: float
+    seconds: float
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Read a checkpoint onto the CPU.
+
+    Raises
+    ------
+    DatasetError
+        If it is no checkpoint or damaged.
+    """
+    try:
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # Torch's reader raises nearly anything on a damaged file.
+        raise DatasetError(
+            f"{path}: not a readable checkpoint; remove it to train this stage anew"
+        ) from error
+    return state
+
+
+class Progress:
+    """Networks, optimisers and averages of a stage that is being trained."""
+
+    def __init__(
+        self,
+        stage: Stage,
+        parts: Mapping[str, nn.Module],
+        run_dir: Path,
+        config: TrainConfig,
+        schedule: NoiseSchedule,
+        published: Objective | None,
+        place: Place,
+    ) -> None:
+        if config.batch < config.accumulate * place.size:
+            raise ConfigError(
+                f"stage {stage.name}: a batch of {config.batch} cannot be cut into "
+                f"{config.accumulate} micro-batches in each of {place.size} processes; raise batch"
+            )
+        self.stage, self.parts, self.config, self.schedule = stage, parts, config, schedule
+        self.published, self.place = published, place
+        self.run_dir, self.checkpoint = run_dir, run_dir / f"{stage.name}.pt"
+        self.trained = nn.ModuleDict({name: parts[name] for name in stage.trains})
+        for name in stage.frozen:
+            parts[name].requires_grad_(False).eval()
+        self.trained.requires_grad_(True).train()
+        self.optimiser = self._optimiser(self.trained)
+        self.discriminator = parts.get("discriminator") if published is not None else None
+        self.other_optimiser: torch.optim.Optimizer | None = None
+        if self.discriminator is not None:
+            self.discriminator.requires_grad_(True).train()
+            self.other_optimiser = self._optimiser(self.discriminator)
+        self.ema = Ema(self.trained, config.ema, config.ema_warmup)
+        self.step, self.loss, self.spent = 0, math.nan, 0.0
+        self.began = time.monotonic()
+        if self.checkpoint.exists():
+            self._resume(read_checkpoint(self.checkpoint))
+
+    def _optimiser(self, network: nn.Module) -> torch.optim.Optimizer:
+        """Adam as published for a published reference, else AdamW as for DE (without decay)."""
+        if self.published is None:
+            return torch.optim.AdamW(network.parameters(), lr=self.config.lr, weight_decay=0.0)
+        return torch.optim.Adam(
+            network.parameters(),
+            lr=self.config.lr,
+            betas=self.published.betas,
+            weight_decay=self.published.weight_decay,
+        )
+
+    def _resume(self, state: dict[str, Any]) -> None:
+        try:
+            self.trained.load_state_dict(state["model"])
+            self.optimiser.load_state_dict(state["optimiser"])
+            if self.discriminator is not None and self.other_optimiser is not None:
+                self.discriminator.load_state_dict(state["discriminator"])
+                self.other_optimiser.load_state_dict(state["discriminator_optimiser"])
+            for key, value in state["ema"].items():
+                self.ema.average[key].copy_(value)
+            self.step, self.spent = int(state["step"]), float(state["seconds"])
+            self.loss = float(state.get("loss", math.nan))
+        except (KeyError, RuntimeError, ValueError) as error:
+            raise DatasetError(
+                f"{self.checkpoint}: was made with other networks or bands than this recipe's; "
+                f"name another folder for this run"
+            ) from error
+
+    @property
+    def seconds(self) -> float:
+        """Time spent on this stage, earlier runs included."""
+        return self.spent + time.monotonic() - self.began
+
+    @property
+    def out_of_time(self) -> bool:
+        """Whether this run has had its minutes."""
+        minutes = (time.monotonic() - self.began) / 60
+        return self.config.max_minutes is not None and minutes >= self.config.max_minutes
+
+    def save(self) -> None:
+        """Write the checkpoint: an interruption leaves the old one or the new one, whole."""
+        if not self.place.leads:
+            return
+        state = {
+            "model": self.trained.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "ema": self.ema.average,
+            "step": self.step,
+            "steps": self.config.steps,
+            "seconds": self.seconds,
+            "loss": self.loss,
+        }
+        if self.discriminator is not None and self.other_optimiser is not None:
+            state["discriminator"] = self.discriminator.state_dict()
+            state["discriminator_optimiser"] = self.other_optimiser.state_dict()
+        part = self.checkpoint.with_suffix(".part")
+        torch.save(state, part)
+        part.replace(self.checkpoint)
+
+    def advance(self, images: Images) -> None:
+        """Take one optimiser step, on this process's rows of the step's batch.
+
+        Raises
+        ------
+        DatasetError
+            If the loss is not a number; nothing has changed then.
+        """
+        pieces = self._pieces(images)
+        if self.discriminator is not None and self.other_optimiser is not None:
+            self._learn(pieces, self.other_optimiser, self.discriminator, self._discriminating)
+        value = self._learn(pieces, self.optimiser, self.trained, self._restoring)
+        self.step += 1
+        self.ema.update(self.trained, self.step)
+        self.loss = value if math.isnan(self.loss) else 0.95 * self.loss + 0.05 * value
+
+    def _pieces(self, images: Images) -> list[tuple[int, Batch]]:
+        """Micro-batches on the device, each with the number of its first sample.
+
+        Noise is drawn for the whole batch, so that cutting it changes no sample's noise.
+        """
+        config, device, rows = self.config, self.place.device, self.place.rows(self.config.batch)
+        generator = torch.Generator().manual_seed(self._seed)
+        t, noise = draw_noise(
+            (config.batch, *images[0].shape[1:]), len(self.schedule.betas), generator
+        )
+        pieces = []
+        for index in range(config.accumulate):
+            first = len(rows) * index // config.accumulate
+            last = len(rows) * (index + 1) // config.accumulate
+            cloudy, clear, mask = (image[first:last].to(device) for image in images)
+            start, stop = rows.start + first, rows.start + last
+            batch = Batch(
+                cloudy.contiguous(memory_format=torch.channels_last),
+                clear.contiguous(memory_format=torch.channels_last),
+                mask,
+                t[start:stop].to(device),
+                noise[start:stop].to(device),
+            )
+            pieces.append((start, batch))
+        return pieces
+
+    @property
+    def _seed(self) -> int:
+        return self.config.seed * 1_000_003 + self.step
+
+    def _restoring(self, batch: Batch) -> Tensor:
+        with self.place.autocast():
+            return stage_loss(self.stage.loss, self.parts, batch, self.schedule, self.published)
+
+    def _discriminating(self, batch: Batch) -> Tensor:
+        # In float32: a gradient penalty differentiates twice.
+        assert self.published is not None
+        assert self.published.discriminator is not None
+        assert self.discriminator is not None
+        cloudy01, clear01 = (batch.cloudy + 1) / 2, (batch.clear + 1) / 2
+        return self.published.discriminator(
+            self.parts["reference"], self.discriminator, cloudy01, clear01
+        )
+
+    def _learn(
+        self,
+        pieces: list[tuple[int, Batch]],
+        optimiser: torch.optim.Optimizer,
+        network: nn.Module,
+        loss_of: Any,
+    ) -> float:
+        """Step one optimiser by the mean loss over all pieces of all processes; that loss."""
+        parameters = [p for p in network.parameters() if p.requires_grad]
+        optimiser.zero_grad(set_to_none=True)
+        total = torch.zeros(1, device=self.place.device)
+        for start, batch in pieces:
+            share = len(batch.cloudy) / self.config.batch
+            # Dropout and drawn losses use torch's own generator: it, too, must be a function of
+            # seed, step and place in the batch.
+            with torch.random.fork_rng(self.cuda_devices):
+                torch.manual_seed(self._seed + (start << 40))
+                loss = loss_of(batch) * share
+            loss.backward()
+            total += loss.detach()
+        self.place.sum_([total, *(p.grad for p in parameters if p.grad is not None)])
+        value = float(total)
+        if not math.isfinite(value):
+            raise DatasetError(
+                f"{self.run_dir}: the loss of stage {self.stage.name} became {value} at step "
+                f"{self.step}; the checkpoint before it is kept; resume with a lower learning rate"
+            )
+        if self.config.clip:
+            nn.utils.clip_grad_norm_(parameters, self.config.clip)
+        for group in optimiser.param_groups:
+            group["lr"] = self.config.rate(self.step)
+        optimiser.step()
+        return value
+
+    @property
+    def cuda_devices(self) -> list[torch.device]:
+        """Devices whose random state is set aside with that of the CPU."""
+        return [self.place.device] if self.place.device.type == "cuda" else []
+
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """The averaged weights inside a with statement; afterwards the bits of before."""
+        kept = {key: value.clone() for key, value in self.trained.state_dict().items()}
+        self.trained.load_state_dict(self.ema.average)
+        # Norms belong to weights that no longer exist until they are measured anew at the end:
+        # till then a detector is looked at with those of the batch itself.
+        self.trained.train(self.stage.loss == "mask")
+        try:
+            yield
+        finally:
+            self.trained.load_state_dict(kept)
+            self.trained.train()
+
+    def finish(self) -> TrainResult:
+        """Save, and leave the averaged weights in the networks."""
+        self.save()
+        self.trained.load_state_dict(self.ema.average)
+        self.trained.eval()
+        return TrainResult(self.step, self.step >= self.config.steps, self.loss, self.seconds)

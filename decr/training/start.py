@@ -1,0 +1,84 @@
+"""Weights that a run begins with: those of a bundle, or of stages trained before."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from decr.errors import DatasetError
+from decr.training.progress import TrainResult, read_checkpoint
+from decr.training.stages import Stage
+from decr.zoo.bundle import load_bundle
+
+
+def start_from(path: Path, parts: Mapping[str, nn.Module], bands: tuple[str, ...]) -> None:
+    """Copy a bundle's weights into new networks, dropping bands these do not have.
+
+    Raises
+    ------
+    DatasetError
+        If the bundle lacks one of the bands or parts, or its networks have other sizes.
+    """
+    bundle = load_bundle(path)
+    theirs = bundle.card.bands
+    if any(band not in theirs for band in bands):
+        raise DatasetError(f"{path}: has bands {', '.join(theirs)}, wanted {', '.join(bands)}")
+    chosen = [theirs.index(band) for band in bands]
+    for name, network in parts.items():
+        if name not in bundle.networks:
+            raise DatasetError(f"{path}: has no part {name!r} to start from")
+        source = bundle.networks[name].state_dict()
+        own = cast(dict[str, Tensor], network.state_dict())
+        try:
+            network.load_state_dict(
+                {k: _without_bands(source[k], v, chosen, len(theirs)) for k, v in own.items()}
+            )
+        except (KeyError, IndexError, RuntimeError) as error:
+            raise DatasetError(
+                f"{path}: its {name!r} is another network or of another size than the recipe's; "
+                f"give [parts.{name}] of that bundle, as `decr models info` shows it"
+            ) from error
+
+
+def _without_bands(source: Tensor, target: Tensor, chosen: list[int], bands: int) -> Tensor:
+    """Drop bands along every axis on which the two differ; images are concatenated band-wise."""
+    for axis in range(source.ndim):
+        if source.shape[axis] != target.shape[axis]:
+            images = source.shape[axis] // bands
+            index = [image * bands + band for image in range(images) for band in chosen]
+            source = source.index_select(axis, torch.tensor(index))
+    return source
+
+
+def adopt(stage: Stage, parts: Mapping[str, nn.Module], run_dir: Path) -> TrainResult | None:
+    """Take the averaged weights of a stage that was trained in this run before; None if it was not.
+
+    Raises
+    ------
+    DatasetError
+        If it was not finished, or with other networks.
+    """
+    path = run_dir / f"{stage.name}.pt"
+    if not path.exists():
+        return None
+    state = read_checkpoint(path)
+    step = int(state["step"])
+    if step < int(state.get("steps", step)):
+        raise DatasetError(
+            f"{path}: stage {stage.name} stopped at step {step} of {state['steps']}; finish it "
+            f"first with `decr train {stage.name}` and this run's options"
+        )
+    trained = nn.ModuleDict({name: parts[name] for name in stage.trains})
+    try:
+        trained.load_state_dict(state["ema"])
+    except RuntimeError as error:
+        raise DatasetError(
+            f"{path}: was made with other networks or bands than this recipe's; name another "
+            f"folder for this run"
+        ) from error
+    loss = float(state.get("loss", float("nan")))
+    return TrainResult(step, True, loss, float(state["seconds"]))

@@ -1,0 +1,151 @@
+"""What the networks do while they train: pictures, and the loss on imagery they do not learn."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import rasterio
+import torch
+from numpy.typing import NDArray
+from rasterio.errors import NotGeoreferencedWarning
+from torch import Tensor
+
+from decr.dataset.samples import Sample
+from decr.diffusion.fusion import FusedDenoiser
+from decr.diffusion.samplers import ddim
+from decr.training.losses import Batch, draw_noise, mask_logits, stage_loss
+from decr.training.progress import Progress
+
+_SHOWN = 4
+"""Samples in a picture."""
+_STEPS = 10
+"""DDIM steps of a picture: enough to see what is learnt, few enough to wait for."""
+_GAP = 2
+"""Pixels between the images of a picture."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Watch:
+    """Samples to look at, the same ones at every look.
+
+    Attributes
+    ----------
+    samples
+        Of the stage's size.
+    rgb
+        Which bands are shown as red, green and blue.
+    held_out
+        Whether the samples are of imagery that is not trained on: only then is their loss told.
+    """
+
+    samples: tuple[Sample, ...]
+    rgb: tuple[int, int, int]
+    held_out: bool
+
+
+def look(progress: Progress, watch: Watch) -> float | None:
+    """Write ``RUN/samples/STAGE_STEP.png`` by the averaged weights; the loss if held out.
+
+    The picture has a row per sample: cloudy, restored, clear; for a detector: the image, its cloud
+    probability, the true mask. Training goes on with the same bits as without a look.
+    """
+    batch = _batch(progress, watch.samples)
+    with (
+        progress.averaged(),
+        torch.no_grad(),
+        torch.random.fork_rng(progress.cuda_devices),
+        progress.place.autocast(),
+    ):
+        torch.manual_seed(0)
+        loss = None
+        if watch.held_out:
+            loss = float(
+                stage_loss(
+                    progress.stage.loss,
+                    progress.parts,
+                    batch,
+                    progress.schedule,
+                    progress.published,
+                )
+            )
+        images = _columns(progress, batch, list(watch.rgb))
+    folder = progress.run_dir / "samples"
+    folder.mkdir(exist_ok=True)
+    path = folder / f"{progress.stage.name}_{progress.step:05d}.png"
+    write_png(path, mosaic(images))
+    return loss
+
+
+def _batch(progress: Progress, samples: tuple[Sample, ...]) -> Batch:
+    cloudy, clear, mask = (
+        torch.from_numpy(np.stack([getattr(s, field) for s in samples])).to(progress.place.device)
+        for field in ("cloudy", "clear", "cloud_mask")
+    )
+    t, noise = draw_noise(
+        tuple(clear.shape), len(progress.schedule.betas), torch.Generator().manual_seed(0)
+    )
+    return Batch(cloudy, clear, mask, t.to(cloudy.device), noise.to(cloudy.device))
+
+
+def _columns(progress: Progress, batch: Batch, rgb: list[int]) -> list[NDArray[np.float32]]:
+    """The three columns of a picture, each (N, 3, H, W) in [0, 1]."""
+    cloudy, clear, noise = (tensor[:_SHOWN] for tensor in (batch.cloudy, batch.clear, batch.noise))
+    shown = [(cloudy[:, rgb] + 1) / 2]
+    if progress.stage.loss == "mask":
+        probability = torch.sigmoid(mask_logits(progress.parts["detector"], cloudy))
+        for mask in (probability, batch.mask[:_SHOWN].float()):
+            shown.append(mask[:, None].expand(-1, 3, -1, -1))
+    else:
+        restored = _restored(progress, cloudy, noise)
+        shown += [(image[:, rgb] + 1) / 2 for image in (restored, clear)]
+    return [image.clamp(0, 1).float().cpu().numpy() for image in shown]
+
+
+def _restored(progress: Progress, cloudy: Tensor, noise: Tensor) -> Tensor:
+    """What the stage's networks make of cloudy images, (N, C, H, W) unit."""
+    parts, schedule, wa, prior = progress.parts, progress.schedule, None, None
+    if progress.stage.loss != "noise":
+        prior = cast(Tensor, 2.0 * parts["reference"]((cloudy + 1) / 2).float() - 1.0)
+        if progress.stage.loss == "restore":
+            return prior
+        wa = parts["wa"]
+    denoise = FusedDenoiser(parts["cnp"], wa, schedule, cloudy, prior)
+    return ddim(denoise, noise, schedule.respaced(_STEPS))
+
+
+def mosaic(columns: list[NDArray[np.float32]]) -> NDArray[np.uint8]:
+    """Images side by side, a row per sample, white between them.
+
+    Parameters
+    ----------
+    columns
+        Each (N, 3, H, W) in [0, 1].
+
+    Returns
+    -------
+    ndarray
+        (3, N * (H + 2) - 2, columns * (W + 2) - 2), uint8.
+    """
+    count, _, height, width = columns[0].shape
+    shape = (3, count * (height + _GAP) - _GAP, len(columns) * (width + _GAP) - _GAP)
+    picture = np.full(shape, 255, np.uint8)
+    for c, column in enumerate(columns):
+        for r, image in enumerate(column):
+            top, left = r * (height + _GAP), c * (width + _GAP)
+            picture[:, top : top + height, left : left + width] = np.rint(image * 255)
+    return picture
+
+
+def write_png(path: Path, picture: NDArray[np.uint8]) -> None:
+    """Write (3, H, W) uint8 as a PNG file."""
+    _, height, width = picture.shape
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        with rasterio.open(
+            path, "w", driver="PNG", width=width, height=height, count=3, dtype="uint8"
+        ) as file:
+            file.write(picture)

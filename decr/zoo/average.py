@@ -1,0 +1,103 @@
+"""The mean of two trained bundles' weights: two runs from one start often do better together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from decr.errors import BundleError, OutputError
+from decr.zoo.bundle import Bundle, Card, load_bundle, save_bundle
+
+
+def average_bundles(
+    first: Path,
+    second: Path,
+    out: Path,
+    parts: tuple[str, ...] = (),
+    name: str | None = None,
+    overwrite: bool = False,
+) -> Card:
+    """Average parts that two bundles share; all other parts stay those of the first.
+
+    Averages of weights make sense between runs that started from the same weights (Wortsman et
+    al., 2022, "Model soups").
+
+    Parameters
+    ----------
+    first, second
+        Bundles with the same bands; shared parts have the same architecture and size.
+    out
+        The bundle to write.
+    parts
+        Which; all that both have if empty.
+    name
+        On its card; that of ``out`` if absent.
+
+    Returns
+    -------
+    Card
+        As written: the first's, with the provenance of both.
+
+    Raises
+    ------
+    BundleError
+        If they share no part or not the ones named, or differ in bands or networks.
+    OutputError
+        If ``out`` exists already or its folder does not.
+    """
+    if out.exists() and not overwrite:
+        raise OutputError(f"{out}: exists already; pass --overwrite to replace it")
+    if not out.parent.is_dir():
+        raise OutputError(f"{out}: the folder {out.parent} does not exist; make it first")
+    ours, theirs = load_bundle(first), load_bundle(second)
+    shared = _shared(first, ours, second, theirs, parts)
+    networks: Mapping[str, nn.Module] = ours.networks
+    for part in shared:
+        networks[part].load_state_dict(
+            _mean(networks[part].state_dict(), theirs.networks[part].state_dict())
+        )
+    card = replace(
+        ours.card,
+        name=name or out.stem,
+        provenance={
+            **ours.card.provenance,
+            "averaged": f"{', '.join(shared)} with {theirs.card.name} ({theirs.sha256[:12]})",
+            **{f"{theirs.card.name} {k}": v for k, v in theirs.card.provenance.items()},
+        },
+    )
+    save_bundle(out, card, networks)
+    return card
+
+
+def _shared(
+    first: Path, ours: Bundle, second: Path, theirs: Bundle, wanted: tuple[str, ...]
+) -> list[str]:
+    """Names of the parts to average, which must be alike."""
+    if ours.card.bands != theirs.card.bands:
+        raise BundleError(
+            f"{second}: has bands {', '.join(theirs.card.bands)}, but {first} has "
+            f"{', '.join(ours.card.bands)}; only equal networks can be averaged"
+        )
+    shared = [part for part in ours.card.parts if part in theirs.card.parts]
+    shared = [part for part in shared if not wanted or part in wanted]
+    if not shared or not set(wanted) <= set(shared):
+        raise BundleError(
+            f"{second}: shares no {' or '.join(wanted) or 'part'} with {first}: they hold "
+            f"{', '.join(theirs.card.parts)} and {', '.join(ours.card.parts)}"
+        )
+    for part in shared:
+        if ours.card.parts[part] != theirs.card.parts[part]:
+            raise BundleError(f"{second}: its {part} is not the network that {first} holds")
+    return shared
+
+
+def _mean(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The mean of floating-point tensors; counters are the first's."""
+    return {
+        key: torch.lerp(value, b[key], 0.5) if value.is_floating_point() else value
+        for key, value in a.items()
+    }

@@ -1,0 +1,118 @@
+"""`decr train` from the outside: options become a recipe, mistakes become one line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+
+from cli.main import main
+from decr.predictor import load_restorer
+from decr.zoo.bundle import read_card
+from tests.pipeline.scenes import write_scene
+from tests.tiny import tiny_bundle
+
+NAMES = ("red", "green", "blue")
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(main, ["train", *(str(a) for a in arguments)])
+
+
+@pytest.fixture
+def pairs(tmp_path: Path) -> Path:
+    """Twelve real pairs of 130 px; which are kept for testing is decided by their names."""
+    folder = tmp_path / "my_pairs"
+    for side, bright in (("cloudy", 150), ("clear", 0)):
+        (folder / side).mkdir(parents=True)
+        for n in range(12):
+            pixels = np.random.default_rng(n).integers(20, 100, (3, 130, 130))
+            pixels[:, :60] += bright
+            write_scene(folder / side / f"p_{n:02d}.tif", pixels.astype(np.uint8), names=NAMES)
+    return folder
+
+
+def test_pairs_and_a_bundle_fine_tune_with_one_command(pairs: Path, tmp_path: Path) -> None:
+    start, out = tiny_bundle(tmp_path, 3), tmp_path / "mine"
+    result = run(
+        "reference", "--pairs", pairs, "--from-bundle", start, "--steps", 1, "-o", out, "-q"
+    )
+    assert result.exit_code == 0, result.output
+    path = out / "mine.safetensors"
+    assert result.stdout.split() == [str(path)]
+    card = read_card(path)
+    assert (card.name, card.bands, card.gsd_m) == ("mine", NAMES, 0.5)
+    assert card.provenance["data"] == "my_pairs"
+    assert card.provenance["preset"] == "finetune"
+    assert card.provenance["stages"] == "reference 1 steps"
+    assert "reference 0." in card.provenance["losses"]
+    assert card.provenance["started_from"].startswith("tiny3_3.safetensors, sha256 ")
+    assert 0 < card.provenance["pairs"] < 12
+    assert [p.name for p in (out / "samples").iterdir()] == ["reference_00001.png"]
+    # Pairs whose split is not "train" are validated with.
+    assert "validation_loss" in (out / "reference.jsonl").read_text()
+    # The other networks are the start's: the bundle is whole.
+    assert set(card.parts) == {"reference", "cnp", "wa"}
+    tile = np.zeros((1, 3, 32, 32), np.float32)
+    assert np.isfinite(load_restorer(path, device="cpu").restore(tile, [(0, 0)])).all()
+
+
+def test_dry_run_says_what_would_be_trained(pairs: Path, tmp_path: Path) -> None:
+    result = run("coarse", "--pairs", pairs, "--gsd", 0.5, "-o", tmp_path / "run", "--dry-run")
+    assert result.exit_code == 0, result.output
+    first, second = result.stdout.splitlines()
+    assert first.startswith("run: 0 clear images, 0.0 Mpx, 0 labelled, ")
+    assert first.endswith("pairs; bands red, green, blue")
+    assert second == "  coarse: 1000 steps of 16, 64 px, lr 0.001"
+    assert not (tmp_path / "run").exists()
+
+
+def test_time_runs_out(pairs: Path, tmp_path: Path) -> None:
+    start = tiny_bundle(tmp_path, 3)
+    options = ("--pairs", pairs, "--from-bundle", start, "--steps", 2, "-o", tmp_path / "run", "-q")
+    result = run("reference", *options, "--max-minutes", 0)
+    assert result.exit_code == 0, result.output
+    assert "stopped before the end; run the same command to go on" in result.stdout
+    assert not list((tmp_path / "run").glob("*.safetensors"))
+    assert run("reference", *options).stdout.strip().endswith("run.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("all", "-o", "run"), "give --recipe FILE, or folders"),
+        (("all", "--recipe", "r.toml", "--clear", "c", "-o", "run"), "--clear and --recipe"),
+        (("all", "--recipe", "r.toml", "--steps", "3", "-o", "run"), "--steps and --recipe"),
+        (("finest", "--clear", "c", "-o", "run"), "'finest' is not one of"),
+        (("all", "--clear", "c"), "Missing option '-o'"),
+    ],
+)
+def test_contradictions_are_usage_errors(arguments: tuple[str, ...], says: str) -> None:
+    result = run(*arguments)
+    assert result.exit_code == 2
+    assert says in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("all", "--recipe", "none.toml", "-o", "run"), "none.toml: cannot read the recipe"),
+        (("all", "--clear", "absent", "-o", "run"), "absent: no raster there"),
+    ],
+)
+def test_mendable_errors_are_one_line(
+    arguments: tuple[str, ...], says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = run(*arguments)
+    assert result.exit_code == 1
+    assert says in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_a_stage_without_those_before_it_is_refused(pairs: Path, tmp_path: Path) -> None:
+    result = run("weights", "--pairs", pairs, "--gsd", 0.5, "-o", tmp_path / "run", "-q")
+    assert result.exit_code == 1
+    assert "stage weights needs a trained cnp and reference" in result.stderr

@@ -1,0 +1,35 @@
+"""Tests of the log: lines of JSON, and TensorBoard only where it is installed."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from decr.errors import ConfigError
+from decr.training.log import Log
+
+
+def test_lines_are_appended(tmp_path: Path) -> None:
+    for step in (20, 40):
+        with Log(tmp_path, "coarse") as log:
+            log.write(step, loss=0.5)
+    lines = [json.loads(line) for line in (tmp_path / "coarse.jsonl").read_text().splitlines()]
+    assert lines == [{"step": 20, "loss": 0.5}, {"step": 40, "loss": 0.5}]
+
+
+def test_absent_tensorboard_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    with pytest.raises(ConfigError, match=r"pip install 'decr\[tensorboard\]'"):
+        Log(tmp_path, "coarse", tensorboard=True)
+
+
+def test_tensorboard_gets_the_numbers(tmp_path: Path) -> None:
+    if importlib.util.find_spec("tensorboard") is None:
+        pytest.skip("tensorboard is not installed; it comes with the extra 'tensorboard'")
+    with Log(tmp_path, "coarse", tensorboard=True) as log:
+        log.write(20, loss=0.5)
+    assert list((tmp_path / "tensorboard" / "coarse").glob("events*"))

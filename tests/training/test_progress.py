@@ -1,0 +1,175 @@
+"""Tests of single steps: cut batches, several processes, discriminators, precision."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from decr.dataset.samples import Sample
+from decr.diffusion.schedule import NoiseSchedule
+from decr.errors import ConfigError, DatasetError
+from decr.models.registry import create
+from decr.training.loop import train_stage
+from decr.training.place import Place
+from decr.training.published import objective
+from decr.training.settings import TrainConfig
+from decr.training.stages import STAGES
+from tests.tiny import PARTS, randomised, tiny_networks
+
+CONFIG = TrainConfig(steps=3, batch=4, lr=1e-3, warmup=1, save_every=2, ema=0.0)
+SCHEDULE = NoiseSchedule.linear()
+ROOT = Path(__file__).resolve().parents[2]
+State = dict[str, torch.Tensor]
+
+
+def draw(rng: np.random.Generator) -> Sample:
+    """A tiny sample under a white cloud."""
+    clear = rng.uniform(-1, 0, (3, 32, 32)).astype(np.float32)
+    cloudy, mask = clear.copy(), np.zeros((32, 32), bool)
+    cloudy[:, :16], mask[:16] = 0.9, True
+    return Sample(cloudy, clear, mask)
+
+
+def train(stage: str, folder: Path, config: TrainConfig, place: Place | None = None) -> State:
+    """The weights that a stage trains, after it."""
+    parts = tiny_networks(PARTS, 3)
+    train_stage(STAGES[stage], parts, draw, folder, config, SCHEDULE, place=place)
+    return nn.ModuleDict({n: parts[n] for n in STAGES[stage].trains}).state_dict()
+
+
+def assert_close(one: State, two: State, tolerance: float) -> None:
+    for key, value in one.items():
+        torch.testing.assert_close(value, two[key], rtol=0, atol=tolerance, msg=key)
+
+
+@pytest.mark.parametrize("stage", ["reference", "coarse", "joint"])
+@pytest.mark.parametrize("pieces", [3, 4])
+def test_micro_batches_equal_one_big_batch(stage: str, pieces: int, tmp_path: Path) -> None:
+    whole = train(stage, tmp_path / "whole", CONFIG)
+    cut = train(stage, tmp_path / "cut", replace(CONFIG, accumulate=pieces))
+    start = nn.ModuleDict({n: tiny_networks(PARTS, 3)[n] for n in STAGES[stage].trains})
+    # Adam divides by the gradient's size, so rounding of a gradient near zero shows.
+    assert_close(whole, cut, 2e-4)
+    moved = max(float((whole[k] - v).abs().max()) for k, v in start.state_dict().items())
+    assert moved > 1e-3
+
+
+def test_a_batch_too_small_to_cut_is_refused(tmp_path: Path) -> None:
+    config = replace(CONFIG, batch=3, accumulate=2)
+    with pytest.raises(ConfigError, match=r"batch of 3 .* 2 micro-batches in each of 2 processes"):
+        train("coarse", tmp_path, config, Place(size=2))
+
+
+def test_rows_of_all_processes_are_the_batch() -> None:
+    rows = [row for rank in range(3) for row in Place(rank=rank, size=3).rows(8)]
+    assert rows == list(range(8))
+
+
+_ONE_OF_TWO = """
+import sys
+from pathlib import Path
+import torch
+from decr.training.place import placed
+from tests.training.test_progress import CONFIG, train
+
+torch.set_num_threads(1)
+with placed("cpu", "float32") as place:
+    state = train("coarse", Path(sys.argv[1]), CONFIG, place)
+    torch.save(state, Path(sys.argv[1]) / f"end_{place.rank}.pt")
+"""
+
+
+def test_two_processes_learn_what_one_learns(tmp_path: Path) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    both = tmp_path / "both"
+    both.mkdir()
+    shared = os.environ | {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", _ONE_OF_TWO, str(both)],
+            cwd=ROOT,
+            env=shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
+        )
+        for rank in range(2)
+    ]
+    assert [process.wait(timeout=180) for process in processes] == [0, 0]
+    ends = [torch.load(both / f"end_{rank}.pt", weights_only=True) for rank in range(2)]
+    for key, value in ends[0].items():
+        assert torch.equal(value, ends[1][key]), key
+    alone = train("coarse", tmp_path / "alone", CONFIG)
+    assert_close(alone, ends[0], 2e-4)
+    # One writer: the checkpoint is a lone process's, up to rounding.
+    one, two = (torch.load(f / "coarse.pt", weights_only=True) for f in (both, tmp_path / "alone"))
+    assert one["step"] == two["step"] == 3
+    assert one["loss"] == pytest.approx(two["loss"], rel=1e-4)
+
+
+def test_bfloat16_learns_much_the_same(tmp_path: Path) -> None:
+    precise = train("coarse", tmp_path / "precise", CONFIG)
+    place = Place(dtype=torch.bfloat16)
+    rough = train("coarse", tmp_path / "rough", CONFIG, place)
+    assert all(value.dtype == torch.float32 for value in rough.values())
+    assert_close(precise, rough, 1e-2)
+    assert any(not torch.equal(precise[k], v) for k, v in rough.items())
+
+
+def adversarial(folder: Path, steps: int) -> tuple[State, dict[str, object]]:
+    """Train a small SpA-GAN with its discriminator up to some step of three."""
+    published = objective("spagan")
+    torch.manual_seed(0)
+    reference = randomised(create("spagan", 3, {"width": 4}))
+    assert published.make_discriminator is not None
+    parts = {"reference": reference, "discriminator": published.make_discriminator(3)}
+    seen: list[int] = []
+
+    def stop(step: int, loss: float) -> None:
+        seen.append(step)
+        if step == steps:
+            raise TimeoutError
+
+    config = replace(CONFIG, batch=1, save_every=1)
+    with contextlib.suppress(TimeoutError):
+        train_stage(
+            STAGES["reference"], parts, draw, folder, config, SCHEDULE, stop, published=published
+        )
+    return reference.state_dict(), torch.load(folder / "reference.pt", weights_only=True)
+
+
+def test_a_discriminator_learns_and_resumes_beside_its_network(tmp_path: Path) -> None:
+    straight, end = adversarial(tmp_path / "straight", steps=9)
+    adversarial(tmp_path / "broken", steps=2)
+    resumed, other = adversarial(tmp_path / "broken", steps=9)
+    for key, value in straight.items():
+        assert torch.equal(value, resumed[key]), key
+    judge, again = end["discriminator"], other["discriminator"]
+    assert isinstance(judge, dict)
+    assert isinstance(again, dict)
+    assert all(torch.equal(value, again[key]) for key, value in judge.items())
+    torch.manual_seed(0)
+    create("spagan", 3, {"width": 4})
+    make = objective("spagan").make_discriminator
+    assert make is not None
+    fresh = make(3).state_dict()
+    assert any(not torch.equal(value, fresh[key]) for key, value in judge.items())
+
+
+def test_a_checkpoint_of_other_networks_is_named(tmp_path: Path) -> None:
+    train("coarse", tmp_path, CONFIG)
+    (tmp_path / "coarse.pt").rename(tmp_path / "reference.pt")
+    with pytest.raises(DatasetError, match=r"reference\.pt: was made with other networks"):
+        train("reference", tmp_path, CONFIG)
+    (tmp_path / "reference.pt").write_bytes(b"rubbish")
+    with pytest.raises(DatasetError, match="not a readable checkpoint"):
+        train("reference", tmp_path, CONFIG)

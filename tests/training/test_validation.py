@@ -1,0 +1,76 @@
+"""Tests of looking at networks while they train: the pictures, the loss, and no trace left."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+import torch
+
+from decr.diffusion.schedule import NoiseSchedule
+from decr.training.loop import train_stage
+from decr.training.settings import TrainConfig
+from decr.training.stages import STAGES
+from decr.training.validation import Watch, mosaic
+from tests.tiny import DETECTOR, PARTS, tiny_networks
+from tests.training.test_progress import draw
+
+CONFIG = TrainConfig(steps=3, batch=2, lr=1e-3, warmup=1, validate_every=2)
+
+
+def watch(held_out: bool) -> Watch:
+    samples = tuple(draw(np.random.default_rng(n)) for n in range(5))
+    return Watch(samples, (0, 1, 2), held_out)
+
+
+def train(
+    stage: str, folder: Path, seen: Watch | None, config: TrainConfig = CONFIG
+) -> dict[str, torch.Tensor]:
+    parts = tiny_networks(PARTS | DETECTOR, 3)
+    train_stage(STAGES[stage], parts, draw, folder, config, NoiseSchedule.linear(), watch=seen)
+    return {f"{n}/{k}": v for n, m in parts.items() for k, v in m.state_dict().items()}
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_look_leaves_no_trace_in_training(stage: str, tmp_path: Path) -> None:
+    blind = train(stage, tmp_path / "blind", None)
+    watched = train(stage, tmp_path / "watched", watch(held_out=True))
+    for key, value in blind.items():
+        assert torch.equal(value, watched[key]), key
+    folder = tmp_path / "watched"
+    assert sorted(p.name for p in (folder / "samples").glob("*.png")) == [
+        f"{stage}_00002.png",
+        f"{stage}_00003.png",
+    ]
+    with rasterio.open(folder / "samples" / f"{stage}_00003.png") as file:
+        picture = file.read()
+    # Four of the five samples, three columns of 32 px, 2 px apart.
+    assert picture.shape == (3, 4 * 34 - 2, 3 * 34 - 2)
+    assert (picture[:, :16, :32] == round(0.95 * 255)).all()  # the first sample's cloud
+    lines = [json.loads(line) for line in (folder / f"{stage}.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [2, 3]
+    assert all(np.isfinite(line["validation_loss"]) for line in lines)
+
+
+def test_no_loss_is_told_of_imagery_that_is_learnt(tmp_path: Path) -> None:
+    train("coarse", tmp_path, watch(held_out=False))
+    assert (tmp_path / "coarse.jsonl").read_text() == ""
+    assert len(list((tmp_path / "samples").iterdir())) == 2
+
+
+def test_looks_can_be_left_out(tmp_path: Path) -> None:
+    train("coarse", tmp_path, watch(held_out=True), replace(CONFIG, validate_every=0))
+    assert not (tmp_path / "samples").exists()
+
+
+def test_a_mosaic_has_a_row_per_sample() -> None:
+    dark, light = np.zeros((2, 3, 4, 5), np.float32), np.ones((2, 3, 4, 5), np.float32)
+    picture = mosaic([dark, 0.5 * light])
+    assert picture.shape == (3, 10, 12)
+    assert (picture[:, :4, :5] == 0).all()
+    assert (picture[:, 6:, 7:] == 128).all()
+    assert (picture[:, 4:6] == 255).all()

@@ -1,0 +1,85 @@
+"""Averages of two bundles: the mean where both have a part, and refusal where that is senseless."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from decr.errors import BundleError, OutputError
+from decr.models.registry import create
+from decr.zoo.average import average_bundles
+from decr.zoo.bundle import load_bundle, save_bundle
+from tests.tiny import DETECTOR, PARTS, randomised, tiny_bundle, tiny_card
+
+REFERENCE = {"reference": PARTS["reference"]}
+
+
+def other(path: Path, bands: int = 3, seed: int = 9) -> Path:
+    network = randomised(create("compact", bands, REFERENCE["reference"].size), seed)
+    save_bundle(path, replace(tiny_card(REFERENCE, bands), name="other"), {"reference": network})
+    return path
+
+
+def test_shared_parts_are_the_mean_and_others_stay(tmp_path: Path) -> None:
+    first, second = tiny_bundle(tmp_path, 3), other(tmp_path / "b.safetensors")
+    average_bundles(first, second, tmp_path / "mean.safetensors", name="mean")
+    a, b, mean = (load_bundle(p) for p in (first, second, tmp_path / "mean.safetensors"))
+    for key, value in mean.networks["reference"].state_dict().items():
+        pair = [x.networks["reference"].state_dict()[key] for x in (a, b)]
+        torch.testing.assert_close(value, (pair[0] + pair[1]) / 2, atol=1e-3, rtol=1e-3)
+    for key, value in mean.networks["cnp"].state_dict().items():
+        assert torch.equal(value, a.networks["cnp"].state_dict()[key])
+    assert mean.card.name == "mean"
+    assert mean.card.provenance["averaged"] == f"reference with other ({b.sha256[:12]})"
+    assert mean.card.provenance["other trained"] == "never"
+
+
+def test_the_mean_of_one_with_itself_is_itself(tmp_path: Path) -> None:
+    path = tiny_bundle(tmp_path, 4)
+    average_bundles(path, path, tmp_path / "mean.safetensors")
+    a, mean = load_bundle(path), load_bundle(tmp_path / "mean.safetensors")
+    for part, network in a.networks.items():
+        for key, value in network.state_dict().items():
+            assert torch.equal(value, mean.networks[part].state_dict()[key])
+
+
+def test_only_the_parts_named_are_averaged(tmp_path: Path) -> None:
+    first = tiny_bundle(tmp_path, 3)
+    second = tmp_path / "second.safetensors"
+    networks = {n: randomised(create(p.architecture, 3, p.size), 5) for n, p in PARTS.items()}
+    save_bundle(second, replace(tiny_card(PARTS, 3), name="second"), networks)
+    average_bundles(first, second, tmp_path / "mean.safetensors", ("wa",))
+    a, mean = load_bundle(first), load_bundle(tmp_path / "mean.safetensors")
+    same = {
+        part: all(
+            torch.equal(v, mean.networks[part].state_dict()[k]) for k, v in n.state_dict().items()
+        )
+        for part, n in a.networks.items()
+    }
+    assert same == {"reference": True, "cnp": True, "wa": False}
+    with pytest.raises(BundleError, match="shares no detector"):
+        average_bundles(first, second, tmp_path / "x.safetensors", ("detector",))
+
+
+def test_what_cannot_be_averaged(tmp_path: Path) -> None:
+    first, out = tiny_bundle(tmp_path, 3), tmp_path / "mean.safetensors"
+    with pytest.raises(BundleError, match="bands"):
+        average_bundles(first, other(tmp_path / "four.safetensors", 4), out)
+    with pytest.raises(BundleError, match="shares no part"):
+        average_bundles(first, tiny_bundle(tmp_path, 3, DETECTOR), out)
+    wider = {
+        "reference": replace(
+            PARTS["reference"], size={"width": 16, "multipliers": [1, 2], "blocks": 1}
+        )
+    }
+    path = tmp_path / "wide.safetensors"
+    network = create("compact", 3, wider["reference"].size)
+    save_bundle(path, tiny_card(wider, 3), {"reference": network})
+    with pytest.raises(BundleError, match="not the network"):
+        average_bundles(first, path, out)
+    assert not out.exists()
+    with pytest.raises(OutputError, match="exists already"):
+        average_bundles(first, first, first)
