@@ -129,6 +129,12 @@ _RESTORATION = (
         show_default=True,
         help="auto is bfloat16 where the device has units for it.",
     ),
+    click.option(
+        "--compile/--no-compile",
+        default=False,
+        show_default=True,
+        help="Compile the networks with torch first: takes minutes, needs a C++ compiler.",
+    ),
 )
 
 

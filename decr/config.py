@@ -49,6 +49,9 @@ class DecloudConfig:
         "auto", "cpu" or "cuda".
     precision
         "auto" is bfloat16 where the device has units for it, else float32.
+    compile
+        Compile the networks with torch before the first tile. Takes minutes and needs a C++
+        compiler; on a CPU in float32 it was measured to be slower.
     """
 
     model: str = "embedded"
@@ -70,6 +73,7 @@ class DecloudConfig:
     batch: int = 4
     device: str = "auto"
     precision: Precision = "auto"
+    compile: bool = False
 
     def __post_init__(self) -> None:
         _check(

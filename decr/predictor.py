@@ -103,6 +103,7 @@ def load_restorer(
     seed: int = 0,
     device: str = "auto",
     precision: str = "auto",
+    compile_px: int | None = None,
 ) -> Restorer:
     """Load a bundle as a restorer.
 
@@ -113,11 +114,16 @@ def load_restorer(
         alone, or a noise predictor alone (plain conditional DDIM, the paper's Table VIII, row 1).
     steps, prior_floor
         None takes the card's.
+    compile_px
+        Compile the networks for tiles of this side, and run them once, which takes minutes; None
+        leaves them as they are.
 
     Raises
     ------
     BundleError
         If the file is damaged or holds no restoring networks.
+    ConfigError
+        If the networks were to be compiled and torch cannot do so here.
 
     Notes
     -----
@@ -139,6 +145,8 @@ def load_restorer(
         _move(network, target)
     run = _runner(bundle, steps, floor, target, dtype)
     size = micro_batch(target)
+    if compile_px is not None:
+        _compile(bundle, (size, len(card.bands), compile_px, compile_px), target, dtype)
 
     def restore(tiles: Float32, corners: Sequence[Corner]) -> Float32:
         out = np.empty_like(tiles)
@@ -168,6 +176,8 @@ def load_restorer(
         "precision": str(dtype).removeprefix("torch."),
         "device": target.type,
     }
+    if compile_px is not None:
+        settings["compiled"] = "yes"  # other kernels round differently
     return Restorer(
         card.name, bundle.sha256, card.bands, card.gsd_m, card.ranges, settings, restore
     )
@@ -177,6 +187,31 @@ def _move(network: nn.Module, device: torch.device) -> None:
     """Put a network on a device with the memory layout convolutions like."""
     network.to(device)
     network.to(memory_format=torch.channels_last)
+
+
+def _compile(
+    bundle: Bundle, shape: tuple[int, int, int, int], device: torch.device, dtype: torch.dtype
+) -> None:
+    """Compile what takes the time for batches of one shape, and wait until it is done.
+
+    CNP and WA run at every step, the reference once per tile: it is compiled only if it is alone.
+    """
+    networks = bundle.networks
+    try:
+        for name, network in networks.items():
+            if name != "reference" or len(networks) == 1:
+                network.compile(dynamic=False)
+        # Torch compiles at the first call. One step is enough: the time is a tensor.
+        once = _runner(bundle, 1, bundle.card.prior_floor, device, dtype)
+        once(torch.zeros(shape), torch.zeros(shape))
+    except ValueError as error:
+        raise ConfigError(f"model {bundle.card.name}: {error}") from error
+    except RuntimeError as error:  # the base of all that torch's compiler raises
+        reason = next((line for line in str(error).splitlines() if line.strip()), repr(error))
+        raise ConfigError(
+            f"model {bundle.card.name}: torch cannot compile it here ({reason}); install a C++ "
+            f"compiler such as g++, or leave out --compile"
+        ) from error
 
 
 def _runner(
@@ -192,7 +227,9 @@ def _runner(
 
     @torch.inference_mode()
     def run(cloudy: Tensor, noise: Tensor) -> Tensor:
+        # One layout for all steps: compiled networks would be compiled again for another.
         cloudy = cloudy.to(device).contiguous(memory_format=torch.channels_last)
+        noise = noise.to(device).contiguous(memory_format=torch.channels_last)
         prior: Tensor | None = None
         with precise():
             if "reference" in networks:
@@ -202,7 +239,7 @@ def _runner(
             assert short is not None
             wa = networks.get("wa")
             denoise = FusedDenoiser(networks["cnp"], wa, schedule, cloudy, prior, floor)
-            return ddim(denoise, noise.to(device), short).clamp(-1.0, 1.0)
+            return ddim(denoise, noise, short).clamp(-1.0, 1.0)
 
     return run
 

@@ -14,6 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from decr.models.fused import norm_silu
+
 Shortcut = list[Tensor]
 
 
@@ -121,19 +123,21 @@ class ResBlock(nn.Module):
         self.skip_connection = nn.Identity() if cin == cout else nn.Conv2d(cin, cout, 1)
 
     def forward(self, x: Tensor, embedding: Tensor | None) -> Tensor:
-        h = self.in_layers(x)
+        # SiLU and Dropout(0) in the two sequences only keep the published numbering of names.
+        h = self.in_layers[2](norm_silu(x, cast(nn.GroupNorm, self.in_layers[0])))
+        modulation = None
         if self.timed:
             assert embedding is not None
-            e = self.emb_layers(embedding).to(h.dtype)[:, :, None, None]
+            e = self.emb_layers(embedding)
             if self.scale_shift:
-                scale, shift = e.chunk(2, dim=1)
-                h = self.out_layers[0](h) * (1 + scale) + shift
-                h = self.out_layers[1:](h)
+                modulation = e
             else:
-                h = self.out_layers(h + e)
-        else:
-            h = self.out_layers(h)
-        return cast(Tensor, self.skip_connection(x) + h)
+                h += e.to(h.dtype)[:, :, None, None]
+        h = norm_silu(h, cast(nn.GroupNorm, self.out_layers[0]), modulation)
+        h = cast(Tensor, self.out_layers[3](h))
+        # Adding in place suits gradients too: a convolution's backward needs no output.
+        h += self.skip_connection(x)
+        return h
 
 
 class AttentionBlock(nn.Module):
@@ -154,7 +158,9 @@ class AttentionBlock(nn.Module):
         q, k, v = (part.contiguous() for part in parts.unbind(2))
         h = F.scaled_dot_product_attention(q, k, v)
         h = self.proj_out(h.transpose(-1, -2).reshape(n, c, rows * cols))
-        return x + cast(Tensor, h.reshape(n, c, rows, cols))
+        h = cast(Tensor, h.reshape(n, c, rows, cols))
+        h += x
+        return h
 
 
 class Downsample(nn.Module):
@@ -278,4 +284,4 @@ class UNet(nn.Module):
         x = self.middle_block.run(x, embedding)
         for stage in self.output_blocks:
             x = cast(Stage, stage).run(torch.cat([x, skips.pop()], dim=1), embedding)
-        return cast(Tensor, self.out(x))
+        return cast(Tensor, self.out[2](norm_silu(x, cast(nn.GroupNorm, self.out[0]))))

@@ -77,6 +77,7 @@ def _restorer(config: DecloudConfig, scene_has_nir: bool) -> Restorer:
         seed=config.seed,
         device=config.device,
         precision=config.precision,
+        compile_px=config.tile_px if config.compile else None,
     )
 
 
