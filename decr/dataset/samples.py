@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from decr.dataset.simulate import CloudParams, draw_params, simulate_clouds
+from decr.dataset.simulate import simulate_clouds
+from decr.dataset.sky import CloudParams, draw_params, preset
 from decr.errors import ConfigError
 
 Float32 = NDArray[np.float32]
@@ -147,6 +148,9 @@ class Variety:
     far_share
         Share of samples under small clouds with their shadows beside them, a few to tens of pixels
         wide, as a sensor of 10 to 30 m sees them.
+    fitted_share
+        Share of samples under the skies that were fitted to real clouds (`cuhk-cr1`, `cuhk-cr2` of
+        `decr.dataset.sky`), half of them in sizes of pixels, as from far.
     mixed_share
         Share of samples whose bands are permuted and mixed at random: false-colour imagery. Makes
         sense only where the bands' wavelengths are not known to the network.
@@ -154,6 +158,7 @@ class Variety:
 
     clear_share: float = 0.1
     far_share: float = 0.0
+    fitted_share: float = 0.0
     mixed_share: float = 0.0
 
     def __post_init__(self) -> None:
@@ -186,6 +191,19 @@ def _far_sky(rng: np.random.Generator, bands: tuple[str, ...], gsd_m: float) -> 
         roughness=float(rng.uniform(1.6, 3.2)),
         outer_scale_m=float(np.exp(rng.uniform(np.log(8.0), np.log(120.0)))) * gsd_m,
         shadow=float(rng.uniform(0.3, 0.9)) if rng.random() < 0.7 else 0.0,
+        shadow_offset_m=(float(np.sin(angle) * distance), float(np.cos(angle) * distance)),
+    )
+
+
+def _fitted_sky(rng: np.random.Generator, bands: tuple[str, ...], gsd_m: float) -> CloudParams:
+    """A sky with the edges, texture and colour of real clouds, near or far."""
+    sky = draw_params(rng, bands, preset("cuhk-cr1" if rng.random() < 0.5 else "cuhk-cr2"))
+    if rng.random() < 0.5:
+        return sky
+    angle, distance = rng.uniform(0.0, 2 * np.pi), rng.uniform(3.0, 25.0) * gsd_m
+    return replace(
+        sky,
+        outer_scale_m=float(np.exp(rng.uniform(np.log(15.0), np.log(400.0)))) * gsd_m,
         shadow_offset_m=(float(np.sin(angle) * distance), float(np.cos(angle) * distance)),
     )
 
@@ -242,6 +260,8 @@ def under_sky(
         return Sample(unit, unit, np.zeros(unit.shape[1:], bool))
     if params is None and variety.far_share and rng.random() < variety.far_share:
         sky = _far_sky(rng, bands, gsd_m)
+    elif params is None and variety.fitted_share and rng.random() < variety.fitted_share:
+        sky = _fitted_sky(rng, bands, gsd_m)
     else:
         sky = params or draw_params(rng, bands)
     if params is None and rng.random() < 0.5:

@@ -1,6 +1,6 @@
 """Peak memory of `decr declouds` on scenes of two sizes: it must not grow with the scene.
 
-    python -m tests.benchmarks.memory [--sizes 4096 20000] [--folder DIR]
+    python -m tests.benchmarks.memory [--sizes 4096 20000] [--every 2048]
 
 Writes sparse-cloud uint16 4-band scenes, runs the command line in processes of its own, and prints
 their peak resident memory beside that of loading the model alone.
@@ -33,8 +33,8 @@ restorer.restore(np.zeros((1, 4, 256, 256), np.float32), [(0, 0)])
 """
 
 
-def write_sparse_scene(path: Path, side: int, seed: int = 0) -> None:
-    """A side x side scene of textured ground with a small bright cloud in every 2048 px square."""
+def write_sparse_scene(path: Path, side: int, every: int, seed: int = 0) -> None:
+    """A side x side scene of textured ground, with a small bright cloud in every so many pixels."""
     rng = np.random.default_rng(seed)
     texture = rng.integers(250, 700, (4, 512, 512)).astype("uint16")
     rows, cols = np.mgrid[:512, :512]
@@ -58,7 +58,7 @@ def write_sparse_scene(path: Path, side: int, seed: int = 0) -> None:
         file.descriptions = ("blue", "green", "red", "nir")
         for row in range(0, side, 512):
             for col in range(0, side, 512):
-                tile = cloudy if (row // 512) % 4 == 1 and (col // 512) % 4 == 1 else texture
+                tile = cloudy if row % every == 512 and col % every == 512 else texture
                 height, width = min(512, side - row), min(512, side - col)
                 file.write(tile[:, :height, :width], window=Window(col, row, width, height))
 
@@ -94,6 +94,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sizes", type=int, nargs="+", default=[4096, 20000])
     parser.add_argument("--folder", type=Path)
+    parser.add_argument(
+        "--every", type=int, default=2048, help="pixels from cloud to cloud, a multiple of 512"
+    )
     parser.add_argument("--steps", default="1", help="DDIM steps; memory does not depend on them")
     options = parser.parse_args()
     model, seconds, _ = peak_mb([sys.executable, "-c", _LOAD])
@@ -102,7 +105,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=options.folder) as name:
         for side in options.sizes:
             scene, out = Path(name) / f"{side}.tif", Path(name) / "out.tif"
-            write_sparse_scene(scene, side)
+            write_sparse_scene(scene, side, options.every)
             plan = subprocess.run(
                 [sys.executable, "-m", "cli", "plan", str(scene), "--json", "-q"],
                 capture_output=True,

@@ -177,3 +177,17 @@ def test_heavy_images_are_drawn_more_often() -> None:
 def test_a_share_is_a_share() -> None:
     with pytest.raises(ConfigError, match=r"far_share must lie in 0\.\.1, not 2"):
         Variety(far_share=2)
+
+
+def test_fitted_skies_are_drawn_when_asked_for_and_leave_other_streams_alone() -> None:
+    variety = Variety(clear_share=0.0, fitted_share=1.0)
+    drawn = [
+        restoration_sample(np.random.default_rng(n), [image()], BGRN, 64, variety=variety)
+        for n in range(12)
+    ]
+    plain = [restoration_sample(np.random.default_rng(n), [image()], BGRN, 64) for n in range(12)]
+    assert any(sample.cloud_mask.any() for sample in drawn)
+    assert not all(np.array_equal(a.cloudy, b.cloudy) for a, b in zip(drawn, plain, strict=True))
+    for sample in drawn:
+        assert sample.cloudy.min() >= -1.0 and sample.cloudy.max() <= 1.0
+        assert np.isfinite(sample.cloudy).all()
