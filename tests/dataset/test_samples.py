@@ -189,5 +189,6 @@ def test_fitted_skies_are_drawn_when_asked_for_and_leave_other_streams_alone() -
     assert any(sample.cloud_mask.any() for sample in drawn)
     assert not all(np.array_equal(a.cloudy, b.cloudy) for a, b in zip(drawn, plain, strict=True))
     for sample in drawn:
-        assert sample.cloudy.min() >= -1.0 and sample.cloudy.max() <= 1.0
+        assert sample.cloudy.min() >= -1.0
+        assert sample.cloudy.max() <= 1.0
         assert np.isfinite(sample.cloudy).all()
