@@ -105,7 +105,8 @@ def estimated(samples: NDArray[np.generic], dtype: DTypeLike) -> Radiometry:
     Radiometry
         One range for all bands, so that colours keep their ratios. Below is the darkest 0.1 % less
         a margin (at least 0 for unsigned types), above the brightest 0.1 % plus a margin, so that
-        clouds are not saturated; never wider than the bit depth the numbers suggest. Samples that
+        clouds are not saturated, and above the brightest 0.01 % where clouds are that rare, but
+        never twice as far, since those may be glints; never wider than the bit depth the numbers suggest. Samples that
         are all equal say nothing, and give that whole depth (of float types, one around them).
 
     Raises
@@ -118,7 +119,8 @@ def estimated(samples: NDArray[np.generic], dtype: DTypeLike) -> Radiometry:
     kind = np.dtype(dtype)
     values = samples.astype(np.float64)
     low = float(np.quantile(values, 0.001, axis=1).min())
-    high = float(np.quantile(values, 0.999, axis=1).max())
+    high, rare = (float(q) for q in np.quantile(values, (0.999, 0.9999), axis=1).max(axis=1))
+    high = max(high, min(rare, low + 2.0 * (high - low)))
     margin = 0.05 * (high - low)
     low, high = low - margin, high + margin
     if kind.kind in "iu":

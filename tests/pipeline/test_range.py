@@ -37,3 +37,20 @@ def test_the_user_comes_before_the_card_and_the_card_before_an_estimate(scene: P
     assert (given.low, given.high, given.source) == ((5.0,) * 4, (50.0,) * 4, "given")
     declared = radiometry_of(opened, None, {"uint16": (0.0, 1023.0)})
     assert (declared.low[0], declared.high[0], declared.source) == (0.0, 1023.0, "model")
+
+
+def test_one_small_cloud_in_a_wide_scene_is_not_missed(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(300, 700, (4, 2048, 3072)).astype(np.uint16)
+    pixels[:, 1301:1361, 2001:2061] = 1900
+    path = write_scene(tmp_path / "s.tif", pixels, tiled=True, blockxsize=512, blockysize=512)
+    found = radiometry_of(open_scene(str(path)), None, {})
+    # 0.06 % of the scene: not the whole way up to the cloud, but well above the ground.
+    assert found.high[0] > 1000
+
+
+def test_a_glint_does_not_darken_a_scene(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(300, 700, (4, 2048, 2048)).astype(np.uint16)
+    pixels[:, 800, 800] = 60_000
+    path = write_scene(tmp_path / "s.tif", pixels, tiled=True, blockxsize=512, blockysize=512)
+    found = radiometry_of(open_scene(str(path)), None, {})
+    assert found.high[0] < 1200
