@@ -106,8 +106,9 @@ def estimated(samples: NDArray[np.generic], dtype: DTypeLike) -> Radiometry:
         One range for all bands, so that colours keep their ratios. Below is the darkest 0.1 % less
         a margin (at least 0 for unsigned types), above the brightest 0.1 % plus a margin, so that
         clouds are not saturated, and above the brightest 0.01 % where clouds are that rare, but
-        never twice as far, since those may be glints; never wider than the bit depth the numbers suggest. Samples that
-        are all equal say nothing, and give that whole depth (of float types, one around them).
+        never twice as far, since those may be glints; never wider than the bit depth the numbers
+        suggest. Samples that are all equal say nothing, and give that whole depth (of float types,
+        one around them).
 
     Raises
     ------
