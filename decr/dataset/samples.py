@@ -148,18 +148,18 @@ class Variety:
     far_share
         Share of samples under small clouds with their shadows beside them, a few to tens of pixels
         wide, as a sensor of 10 to 30 m sees them.
-    fitted_share
-        Share of samples under the skies that were fitted to real clouds (`cuhk-cr1`, `cuhk-cr2` of
-        `decr.dataset.sky`), half of them in sizes of pixels, as from far.
     mixed_share
         Share of samples whose bands are permuted and mixed at random: false-colour imagery. Makes
         sense only where the bands' wavelengths are not known to the network.
+    fitted_share
+        Share of samples under the skies that were fitted to real clouds (`cuhk-cr1`, `cuhk-cr2` of
+        `decr.dataset.sky`), half of them in sizes of pixels, as from far.
     """
 
     clear_share: float = 0.1
     far_share: float = 0.0
-    fitted_share: float = 0.0
     mixed_share: float = 0.0
+    fitted_share: float = 0.0
 
     def __post_init__(self) -> None:
         for name in self.__slots__:
