@@ -132,7 +132,9 @@ def estimated(samples: NDArray[np.generic], dtype: DTypeLike) -> Radiometry:
         if high <= low:
             low, high = floor, ceiling
     elif high <= low:
-        low, high = low - 0.5, high + 0.5
+        # Half a number is nothing beside one of 1e16.
+        around = max(0.5, 1e-6 * abs(low))
+        low, high = low - around, high + around
     return Radiometry(
         (float(low),) * samples.shape[0], (float(high),) * samples.shape[0], "estimated"
     )

@@ -175,3 +175,9 @@ def test_any_samples_give_a_usable_range(values: list[int], dtype: str) -> None:
     if dtype != "float32":
         limits = np.iinfo(dtype)
         assert limits.min <= range_.low[0] <= range_.high[0] <= limits.max
+
+
+def test_equal_floats_of_any_size_have_a_range_around_them() -> None:
+    for value in (0.0, 0.25, 4.5e15, -4.5e15):
+        found = estimated(np.full((1, 9), value, np.float64), "float64")
+        assert found.low[0] < value < found.high[0]
