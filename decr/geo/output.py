@@ -31,7 +31,7 @@ _CACHE_BYTES = 64 * 2**20
 _MAX_CACHE_BYTES = 2 * 2**30
 _BUFFER_BYTES = 300 * 2**20
 """What GDAL holds beside its cache while it compresses and makes overviews; measured on 4 bands of
-uint16, 20,000 x 20,000 px, with 100 patches (tests/benchmarks/memory.py)."""
+uint16, 20,000 x 20,000 px, with 100 patches (tests/benchmarks/writing.py)."""
 
 # Each open file keeps a decoded block of its own: with GDAL's 450, hundreds of patches would cost
 # more than the cache does. Patches are read in the order in which they lie, so few do.

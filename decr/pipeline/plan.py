@@ -146,7 +146,7 @@ def describe(plan: Plan) -> str:
         f"copy      {plan.copy} (no cloud: left bit for bit)",
         f"skip      {plan.skip} (no data)",
         f"clouds    {100 * plan.ccp:.1f} % of valid pixels (CCP before)",
-        f"memory    about {plan.memory_mb:.0f} MB at most, whatever the scene's size",
+        f"memory    about {plan.memory_mb:.0f} MB at the peak",
     ]
     if plan.seconds is not None:
         assert plan.seconds_per_tile is not None
