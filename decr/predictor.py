@@ -73,10 +73,10 @@ def pick_device(device: str) -> torch.device:
 
 
 def has_bfloat16_units(device: torch.device) -> bool:
-    """Whether bfloat16 is faster than float32 there: AMX on a CPU, any recent CUDA card."""
+    """Whether bfloat16 is faster than float32 there: AVX512-BF16 or AMX, any recent CUDA card."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported())
-    return bool(torch.cpu._is_amx_tile_supported())
+    return bool(torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported())
 
 
 def pick_precision(precision: str, device: torch.device) -> torch.dtype:

@@ -16,7 +16,9 @@ from decr.dataset.samples import (
     Sample,
     Variety,
     crop,
+    drawn,
     mixed_bands,
+    toned_down,
     under_sky,
     vary_radiometry,
 )
@@ -149,8 +151,7 @@ def other_date_sample(
     params
         A fixed sky; None draws one.
     """
-    areas = np.array([_weight(place) for place in places], float)
-    place = places[int(rng.choice(len(places), p=areas / areas.sum()))]
+    place = places[drawn(rng, [place.images[0].area for place in places])]
     now, then = (place.images[int(i)] for i in rng.permutation(len(place.images))[:2])
     # Images of one shape, cut and varied by the same random numbers, stay the same ground and look.
     twin = copy.deepcopy(rng)
@@ -158,12 +159,11 @@ def other_date_sample(
     truth, _ = crop(twin, replace(then, gsd_m=now.gsd_m), bands, size_px, gsd_range_m)
     truth = matched_levels(truth, clear)
     clear, truth = vary_radiometry(rng, clear), vary_radiometry(twin, truth)
-    if variety.mixed_share and rng.random() < variety.mixed_share:
+    if variety.plain_share and rng.random() < variety.plain_share:
+        twin.random()
+        clear, truth = toned_down(rng, clear), toned_down(twin, truth)
+    mixed = bool(variety.mixed_share) and rng.random() < variety.mixed_share
+    if mixed:
         twin.random()
         clear, truth = mixed_bands(rng, clear), mixed_bands(twin, truth)
-    return under_sky(rng, clear, truth, bands, gsd_m, variety, params)
-
-
-def _weight(place: DatedPlace) -> float:
-    first = place.images[0]
-    return float(first.dn.shape[1] * first.dn.shape[2] * first.weight)
+    return under_sky(rng, clear, truth, bands, gsd_m, variety, params, mixed)

@@ -11,7 +11,7 @@ from scipy import ndimage
 
 from decr.dataset.clear import valid_inside
 from decr.dataset.layouts import LAYOUTS, PairFile, list_pairs
-from decr.dataset.samples import Sample, area_shrunk, unit_from
+from decr.dataset.samples import Sample, area_shrunk, drawn, unit_from
 from decr.errors import BandError, DatasetError
 from decr.geo.grid import PixelGrid
 from decr.geo.scene import Scene, open_scene, reader
@@ -88,6 +88,11 @@ class PairImage:
     gsd_m: float | None
     white: float
     weight: float = 1.0
+
+    @property
+    def area(self) -> float:
+        """Pixels times weight: how often it is drawn."""
+        return float(self.clear.shape[1] * self.clear.shape[2] * self.weight)
 
 
 @dataclass(frozen=True, slots=True)
@@ -310,8 +315,7 @@ def pair_sample(
             f"no pair is large enough for crops of {span} pixels (the largest of {len(pairs)} "
             f"has {most}); give larger images"
         )
-    areas = np.array([p.clear.shape[1] * p.clear.shape[2] * p.weight for p in fit], float)
-    pair = fit[int(rng.choice(len(fit), p=areas / areas.sum()))]
+    pair = fit[drawn(rng, [p.area for p in fit])]
     row = int(rng.integers(pair.clear.shape[1] - span + 1))
     col = int(rng.integers(pair.clear.shape[2] - span + 1))
     order = [pair.bands.index(band) for band in bands]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -41,6 +42,11 @@ class ClearImage:
     white: float
     weight: float = 1.0
 
+    @property
+    def area(self) -> float:
+        """Pixels times weight: how often it is drawn."""
+        return float(self.dn.shape[1] * self.dn.shape[2] * self.weight)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sample:
@@ -57,6 +63,16 @@ class Sample:
     cloudy: Float32
     clear: Float32
     cloud_mask: NDArray[np.bool_]
+
+
+_LEAST_CLOUD_PX = 20
+"""Least outer scale of drawn skies, pixels; below 2.5 m of GSD all are larger anyway."""
+
+
+def drawn(rng: np.random.Generator, areas: Sequence[float]) -> int:
+    """Number of one of several images, drawn by their areas."""
+    shares = np.array(areas, float)
+    return int(rng.choice(len(shares), p=shares / shares.sum()))
 
 
 def area_shrunk(image: Float32, k: int) -> Float32:
@@ -149,17 +165,22 @@ class Variety:
         Share of samples under small clouds with their shadows beside them, a few to tens of pixels
         wide, as a sensor of 10 to 30 m sees them.
     mixed_share
-        Share of samples whose bands are permuted and mixed at random: false-colour imagery. Makes
-        sense only where the bands' wavelengths are not known to the network.
+        Share of samples whose bands are permuted and mixed at random: false-colour imagery, with
+        clouds tinted and shadows darkened to suit. Makes sense only where the bands' wavelengths
+        are not known to the network.
     fitted_share
         Share of samples under the skies that were fitted to real clouds (`cuhk-cr1`, `cuhk-cr2` of
         `decr.dataset.sky`), half of them in sizes of pixels, as from far.
+    plain_share
+        Share of samples whose ground is toned down to little contrast around one colour, as
+        fields, forest, sand and water have from far.
     """
 
     clear_share: float = 0.1
     far_share: float = 0.0
     mixed_share: float = 0.0
     fitted_share: float = 0.0
+    plain_share: float = 0.0
 
     def __post_init__(self) -> None:
         for name in self.__slots__:
@@ -180,6 +201,30 @@ def mixed_bands(rng: np.random.Generator, view: Float32) -> Float32:
     return np.ascontiguousarray(mixed, np.float32)
 
 
+def toned_down(rng: np.random.Generator, view: Float32) -> Float32:
+    """Little contrast around one colour, the view's own or another, (C, H, W) in [0, 1]."""
+    mean = np.maximum(view.mean(axis=(1, 2), keepdims=True), 1e-3)
+    contrast = np.exp(rng.uniform(np.log(0.08), np.log(0.8)))
+    colour = mean
+    if rng.random() < 0.6:
+        grey = np.exp(rng.uniform(np.log(0.03), np.log(0.6)))
+        colour = np.clip(grey * np.exp(rng.normal(0.0, 0.35, mean.shape)), 0.0, 0.9)
+    toned: Float32 = np.clip(colour * (1.0 + contrast * (view / mean - 1.0)), 0.0, 1.0)
+    return toned.astype(np.float32)
+
+
+def _false_colours(rng: np.random.Generator, sky: CloudParams) -> CloudParams:
+    """The sky as other wavelengths see it: clouds are tinted, and less light falls into shadows."""
+    tint = rng.normal(0.0, 0.08, len(sky.airlight))
+    airlight = np.clip(np.array(sky.airlight) + tint, 0.35, 1.05)
+    return replace(
+        sky,
+        airlight=tuple(float(value) for value in airlight),
+        skylight=float(rng.uniform(0.0, 1.0)),
+        shadow=sky.shadow ** float(rng.uniform(0.2, 1.0)),
+    )
+
+
 def _far_sky(rng: np.random.Generator, bands: tuple[str, ...], gsd_m: float) -> CloudParams:
     """Small clouds whose shadows lie in view; sizes are in pixels, whatever the ground's."""
     sky = draw_params(rng, bands)
@@ -188,8 +233,8 @@ def _far_sky(rng: np.random.Generator, bands: tuple[str, ...], gsd_m: float) -> 
         sky,
         coverage=float(rng.uniform(0.03, 0.6)),
         softness=float(np.exp(rng.uniform(np.log(0.15), np.log(1.0)))),
-        roughness=float(rng.uniform(1.6, 3.2)),
-        outer_scale_m=float(np.exp(rng.uniform(np.log(8.0), np.log(120.0)))) * gsd_m,
+        roughness=float(rng.uniform(2.2, 3.6)),
+        outer_scale_m=float(np.exp(rng.uniform(np.log(15.0), np.log(150.0)))) * gsd_m,
         shadow=float(rng.uniform(0.3, 0.9)) if rng.random() < 0.7 else 0.0,
         shadow_offset_m=(float(np.sin(angle) * distance), float(np.cos(angle) * distance)),
     )
@@ -226,13 +271,15 @@ def restoration_sample(
     params
         A fixed sky; None draws one.
     """
-    areas = np.array([i.dn.shape[1] * i.dn.shape[2] * i.weight for i in images], float)
-    image = images[int(rng.choice(len(images), p=areas / areas.sum()))]
+    image = images[drawn(rng, [i.area for i in images])]
     clear, gsd_m = crop(rng, image, bands, size_px, gsd_range_m)
     clear = vary_radiometry(rng, clear)
-    if variety.mixed_share and rng.random() < variety.mixed_share:
+    if variety.plain_share and rng.random() < variety.plain_share:
+        clear = toned_down(rng, clear)
+    mixed = bool(variety.mixed_share) and rng.random() < variety.mixed_share
+    if mixed:
         clear = mixed_bands(rng, clear)
-    return under_sky(rng, clear, clear, bands, gsd_m, variety, params)
+    return under_sky(rng, clear, clear, bands, gsd_m, variety, params, mixed)
 
 
 def under_sky(
@@ -243,6 +290,7 @@ def under_sky(
     gsd_m: float,
     variety: Variety = PLAIN,
     params: CloudParams | None = None,
+    mixed: bool = False,
 ) -> Sample:
     """A simulated sky over a clear view, with a truth that may be another view of its ground.
 
@@ -253,6 +301,8 @@ def under_sky(
     ----------
     clear, truth
         (C, H, W) float32, reflectance-like.
+    mixed
+        Whether the bands were mixed: a sky that is drawn then has false colours, too.
     """
     if params is None and rng.random() < variety.clear_share:
         low, high = draw_range(rng, clear)
@@ -264,6 +314,11 @@ def under_sky(
         sky = _fitted_sky(rng, bands, gsd_m)
     else:
         sky = params or draw_params(rng, bands)
+    if params is None:
+        # Structure of a pixel or two is no cloud but noise.
+        sky = replace(sky, outer_scale_m=max(sky.outer_scale_m, _LEAST_CLOUD_PX * gsd_m))
+    if params is None and mixed:
+        sky = _false_colours(rng, sky)
     if params is None and rng.random() < 0.5:
         # Clouds over dark scenes are often darker than the sensor's full scale.
         scale = float(rng.uniform(0.5, 1.0))

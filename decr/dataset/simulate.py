@@ -249,7 +249,7 @@ def simulate_clouds(
     veil = np.clip(tau / 2.0, 0.0, 1.0)
     cloudy = np.empty_like(clear, dtype=np.float32)
     for index, band in enumerate(bands):
-        ground = clear[index] * (1.0 - shade * (1.0 - SKYLIGHT[band]))
+        ground = clear[index] * (1.0 - shade * (1.0 - params.skylight * SKYLIGHT[band]))
         if params.blur_px > 0:
             ground = ground + veil * (ndimage.gaussian_filter(ground, params.blur_px) - ground)
         colour = (WAVELENGTH_UM[band] / 0.55) ** -params.angstrom

@@ -44,6 +44,9 @@ class CloudParams:
         Brightness of an opaque cloud, reflectance-like, per band in the image's order.
     shadow
         Strength of cloud shadows, 0..1.
+    skylight
+        Factor on the light that the sky leaves in shadows, 0 (none) .. 1 (as in the visible and
+        the near infrared).
     shadow_offset_m
         (rows, cols) displacement of the shadow on the ground in metres; None draws an unrelated
         field, as in a tile too small to hold both a cloud and its shadow.
@@ -76,8 +79,11 @@ class CloudParams:
     blur_px: float = 0.6
     noise: float = 0.003
     broken: bool = False
+    skylight: float = 1.0
 
     def __post_init__(self) -> None:
+        if not 0.0 <= self.skylight <= 1.0:
+            raise ConfigError(f"skylight must lie in 0..1, not {self.skylight}")
         if not 0.0 <= self.coverage <= 1.0:
             raise ConfigError(f"cloud coverage must lie in 0..1, not {self.coverage}")
         if self.thickness < 0 or self.softness <= 0 or self.outer_scale_m <= 0:

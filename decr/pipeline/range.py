@@ -64,9 +64,10 @@ def _sampled(source: SceneReader, scene: Scene, bands: tuple[int, ...]) -> NDArr
     Places are drawn (from a fixed seed): on a regular grid of windows, ground or clouds that
     repeat could be missed altogether. Of a file in blocks, which are decoded whole in any case,
     every eighth pixel of 512 is looked at, so that a few clouds in a large scene are not missed;
-    of one in strips, windows of 64.
+    of one in strips, windows of 64. Windows begin where a block begins.
     """
     size, step = (512, 8) if scene.block_shape[1] <= 1024 else (64, 1)
+    begin = scene.block_shape if step > 1 else (1, 1)
     rng = np.random.default_rng(0)
     height, width = scene.grid.height, scene.grid.width
     rows, cols = (min(24, -(-n // size)) for n in (height, width))
@@ -75,12 +76,12 @@ def _sampled(source: SceneReader, scene: Scene, bands: tuple[int, ...]) -> NDArr
     for i in range(rows):
         for j in range(cols):
             row, col = (
-                int((k + shift) / parts * max(0, n - size))
-                for k, parts, n, shift in zip(
-                    (i, j), (rows, cols), (height, width), shifts[i, j], strict=True
+                int((k + shift) / parts * n) // b * b
+                for k, parts, n, shift, b in zip(
+                    (i, j), (rows, cols), (height, width), shifts[i, j], begin, strict=True
                 )
             )
-            window = Window(row, col, min(size, height), min(size, width))
+            window = Window(row, col, min(size, height - row), min(size, width - col))
             dn, valid = source.read(window, bands)
             found.append(dn[:, ::step, ::step][:, valid[::step, ::step]])
     return np.concatenate(found, axis=1)

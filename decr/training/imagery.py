@@ -9,9 +9,10 @@ import numpy as np
 
 from decr.dataset.clear import held_out, read_clear, read_labelled
 from decr.dataset.collage import LabelledImage, detection_sample
+from decr.dataset.dates import DatedPlace, dated_partners, other_date_sample
 from decr.dataset.layouts import list_pairs
 from decr.dataset.pairs import PairImage, pair_sample, read_pairs
-from decr.dataset.samples import ClearImage, Sample, area_shrunk, restoration_sample
+from decr.dataset.samples import ClearImage, Sample, area_shrunk, drawn, restoration_sample
 from decr.errors import ConfigError, DatasetError
 from decr.training.recipe import Recipe
 from decr.training.settings import TrainConfig
@@ -137,14 +138,41 @@ def sampler(
             rng, imagery.clear, imagery.labelled, recipe.bands, config.size_px
         )
 
+    places = _dated_places(config, recipe, imagery.clear)
+
     def draw(rng: np.random.Generator) -> Sample:
         share = recipe.pair_share if imagery.clear else 1.0
         # Without pairs nothing is drawn here: streams are those of recipes that know no pairs.
         if imagery.pairs and rng.random() < share:
             return _paired(rng, config, recipe, imagery.pairs)
+        # The same holds for dates.
+        if places and rng.random() < recipe.other_date_share:
+            return _shrunk(
+                other_date_sample(
+                    rng, places, recipe.bands, config.least_px, recipe.gsd_range_m, recipe.variety
+                ),
+                config.least_px // config.size_px,
+            )
         return _simulated(rng, config, recipe, imagery.clear)
 
     return draw
+
+
+def _dated_places(config: TrainConfig, recipe: Recipe, clear: list[ClearImage]) -> list[DatedPlace]:
+    """Places seen on several dates, large enough for a stage; none if the recipe asks for none."""
+    if not recipe.other_date_share:
+        return []
+    places = [
+        place
+        for place in dated_partners(clear, recipe.date_pattern)
+        if min(place.images[0].dn.shape[1:]) >= config.least_px
+    ]
+    if not places and clear:
+        raise ConfigError(
+            f"recipe {recipe.name!r}: other_date_share is {recipe.other_date_share}, but by "
+            f"date_pattern {recipe.date_pattern!r} no ground is there on two dates"
+        )
+    return places
 
 
 def _paired(
@@ -152,8 +180,7 @@ def _paired(
 ) -> Sample:
     if config.shrink != "whole":
         return pair_sample(rng, pairs, recipe.bands, config.size_px, config.shrink)
-    areas = np.array([p.clear.shape[1] * p.clear.shape[2] * p.weight for p in pairs], float)
-    pair = pairs[int(rng.choice(len(pairs), p=areas / areas.sum()))]
+    pair = pairs[drawn(rng, [p.area for p in pairs])]
     k = min(pair.clear.shape[1:]) // config.size_px
     return pair_sample(rng, [pair], recipe.bands, config.size_px, k)
 
@@ -164,12 +191,16 @@ def _simulated(
     if isinstance(config.shrink, int):
         k = config.shrink
     else:
-        areas = np.array([i.dn.shape[1] * i.dn.shape[2] * i.weight for i in images], float)
-        image = images[int(rng.choice(len(images), p=areas / areas.sum()))]
+        image = images[drawn(rng, [i.area for i in images])]
         images, k = [image], max(1, min(WHOLE_PX, *image.dn.shape[1:]) // config.size_px)
     sample = restoration_sample(
         rng, images, recipe.bands, config.size_px * k, recipe.gsd_range_m, recipe.variety
     )
+    return _shrunk(sample, k)
+
+
+def _shrunk(sample: Sample, k: int) -> Sample:
+    """A sample at a k-th of its size."""
     if k == 1:
         return sample
     return replace(

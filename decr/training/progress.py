@@ -184,8 +184,8 @@ class Progress:
             cloudy, clear, mask = (image[first:last].to(device) for image in images)
             start, stop = rows.start + first, rows.start + last
             batch = Batch(
-                cloudy.contiguous(memory_format=torch.channels_last),
-                clear.contiguous(memory_format=torch.channels_last),
+                cloudy.contiguous(memory_format=self.place.layout),
+                clear.contiguous(memory_format=self.place.layout),
                 mask,
                 t[start:stop].to(device),
                 noise[start:stop].to(device),

@@ -54,6 +54,9 @@ class Recipe:
         A bundle to start from; may have more bands.
     variety
         How far samples stray from the clear imagery.
+    date_pattern, other_date_share
+        Where file names have their date (see `decr.dataset.dates.dated_partners`), and the share of
+        samples over clear imagery whose truth is the same ground on another date.
     """
 
     name: str
@@ -74,12 +77,21 @@ class Recipe:
     licence: str = ""
     attribution: str = ""
     variety: Variety = PLAIN
+    date_pattern: str = ""
+    other_date_share: float = 0.0
 
     def __post_init__(self) -> None:
         if not self.clear and not self.pairs:
             raise ConfigError(f"recipe {self.name!r}: names neither clear imagery nor pairs")
         if not 0.0 <= self.pair_share <= 1.0:
             raise ConfigError(f"pair_share must lie in 0..1, not {self.pair_share}")
+        if not 0.0 <= self.other_date_share <= 1.0:
+            raise ConfigError(f"other_date_share must lie in 0..1, not {self.other_date_share}")
+        if self.other_date_share and not self.date_pattern:
+            raise ConfigError(
+                f"recipe {self.name!r}: other_date_share needs a date_pattern that says where file "
+                f"names have their date, such as '_(?P<date>[0-9]{{4}})_'"
+            )
         if "detector" in self.stages and len(self.stages) > 1:
             raise ConfigError(
                 f"recipe {self.name!r}: a detector is a bundle of its own; give it its own recipe"
@@ -145,6 +157,8 @@ def _recipe(path: Path, text: dict[str, Any], root: Path) -> Recipe:
         licence=str(text.get("licence", "")),
         attribution=str(text.get("attribution", "")),
         variety=Variety(**text.get("variety", {})),
+        date_pattern=str(text.get("date_pattern", "")),
+        other_date_share=float(text.get("other_date_share", 0.0)),
     )
 
 

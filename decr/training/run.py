@@ -126,7 +126,7 @@ def _networks(recipe: Recipe, place: Place) -> dict[str, nn.Module]:
         start_from(recipe.start, parts, recipe.bands)
     for network in parts.values():
         network.to(place.device)
-        network.to(memory_format=torch.channels_last)
+        network.to(memory_format=place.layout)
     return parts
 
 

@@ -13,11 +13,14 @@ from decr.dataset.samples import (
     ClearImage,
     Sample,
     Variety,
+    _false_colours,
     area_shrunk,
     crop,
     draw_range,
+    drawn,
     mixed_bands,
     restoration_sample,
+    toned_down,
     unit_from,
     vary_radiometry,
 )
@@ -147,6 +150,67 @@ def test_mixed_bands_stay_in_range_and_keep_grey_grey(seed: int) -> None:
     assert mixed.max() <= 1 + 1e-6
     grey = np.broadcast_to(view[:1], view.shape)
     np.testing.assert_allclose(mixed_bands(rng, grey), grey, atol=1e-6)
+
+
+@given(seed=st.integers(0, 10_000))
+@settings(max_examples=30)
+def test_toned_down_ground_has_less_contrast_and_the_same_pattern(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    view = (0.3 + 0.2 * np.random.default_rng(0).random((3, 32, 32))).astype(np.float32)
+    toned = toned_down(rng, view)
+    assert toned.dtype == np.float32
+    assert 0 <= toned.min() <= toned.max() <= 1
+    for before, after in zip(view, toned, strict=True):
+        assert after.std() / after.mean() < 0.81 * before.std() / before.mean()
+        assert np.corrcoef(before.ravel(), after.ravel())[0, 1] > 0.99
+
+
+def test_plain_ground_is_drawn_when_asked_for() -> None:
+    rough = replace(
+        image(), dn=np.random.default_rng(0).integers(20, 230, (4, 150, 200)).astype(np.uint8)
+    )
+    spreads = [
+        np.mean(
+            [
+                restoration_sample(
+                    np.random.default_rng(n), [rough], RGB, 64, variety=variety
+                ).clear.std()
+                for n in range(12)
+            ]
+        )
+        for variety in (CLEAR, replace(CLEAR, plain_share=1.0))
+    ]
+    assert spreads[1] < 0.85 * spreads[0]
+
+
+def test_clouds_have_structure_of_many_pixels_even_from_far() -> None:
+    """A pixel of 30 m holds no cloud of its own: neighbours are alike."""
+    far = replace(image(), gsd_m=30.0, dn=np.full((4, 150, 200), 40, np.uint8))
+    likeness = []
+    for seed in range(12):
+        sample = restoration_sample(
+            np.random.default_rng(seed), [far], RGB, 128, variety=Variety(clear_share=0.0)
+        )
+        change = (sample.cloudy - sample.clear).mean(axis=0)
+        if change.std() > 0.05:
+            likeness.append(np.corrcoef(change[1:].ravel(), change[:-1].ravel())[0, 1])
+    assert len(likeness) >= 6
+    assert min(likeness) > 0.5
+
+
+def test_false_colours_tint_clouds_and_darken_shadows() -> None:
+    sky = CloudParams(airlight=(0.9, 0.9, 0.9), shadow=0.5)
+    drawn_skies = [_false_colours(np.random.default_rng(n), sky) for n in range(40)]
+    assert np.mean([np.ptp(s.airlight) for s in drawn_skies]) > 0.05
+    assert all(0.35 <= a <= 1.05 for s in drawn_skies for a in s.airlight)
+    assert all(s.shadow >= 0.5 and 0 <= s.skylight <= 1 for s in drawn_skies)
+
+
+def test_images_are_drawn_by_their_areas() -> None:
+    rng = np.random.default_rng(0)
+    counts = np.bincount([drawn(rng, [1.0, 3.0, 0.0]) for _ in range(400)], minlength=3)
+    assert counts[2] == 0
+    assert counts[1] / 400 == pytest.approx(0.75, abs=0.08)
 
 
 def test_far_clouds_are_small_and_have_shadows_beside_them() -> None:

@@ -130,6 +130,22 @@ def test_shadows_darken_but_leave_skylight() -> None:
     assert (dark.cloudy[0][shaded] > dark.cloudy[3][shaded]).all()
 
 
+@pytest.mark.parametrize("skylight", [0.0, 0.5])
+def test_less_skylight_makes_darker_shadows(skylight: float) -> None:
+    ground = np.full((4, 64, 80), 0.4, np.float32)
+    dark = sky(ground, coverage=0.3, shadow=1.0, shadow_offset_m=(40.0, 60.0), skylight=skylight)
+    shaded = (dark.thickness == 0) & (dark.shadow > 0.2)
+    assert shaded.sum() > 50
+    for band, name in enumerate(BGRN):
+        wanted = 0.4 * (1 - dark.shadow * (1 - skylight * SKYLIGHT[name]))
+        np.testing.assert_allclose(dark.cloudy[band][shaded], wanted[shaded], rtol=1e-5)
+
+
+def test_there_is_no_more_skylight_than_all() -> None:
+    with pytest.raises(ConfigError, match=r"skylight must lie in 0\.\.1, not 1.5"):
+        sky(skylight=1.5)
+
+
 def test_a_shadow_lies_where_its_cloud_throws_it() -> None:
     out = sky(coverage=0.2, thickness=4.0, shadow=1.0, shadow_offset_m=(20.0, -30.0))
     moved = np.roll(out.thickness, (10, -15), axis=(0, 1))[12:, :-20]  # 2 m per pixel

@@ -233,6 +233,37 @@ def test_pairs_and_clear_imagery_share_the_samples(folder: Path) -> None:
     assert share(replace(imagery, pairs=[])) == 0.0
 
 
+def test_a_share_of_truths_is_from_another_date(folder: Path) -> None:
+    dated = replace(
+        recipe(folder, "coarse"), date_pattern=r"_(?P<date>\d{4})_", other_date_share=0.5
+    )
+    grounds = [np.random.default_rng(n).integers(0, 200, (4, 150, 150)) for n in (1, 2)]
+    images = [
+        ClearImage(f"a_{year}_1.tif", dn.astype(np.uint8), BANDS[4], 0.5, 255.0)
+        for year, dn in zip((2016, 2018), grounds, strict=True)
+    ]
+    config, imagery = replace(QUICK, size_px=32, shrink=2), Imagery(images, [], [])
+
+    def other(whole: Recipe) -> float:
+        draw = sampler(STAGES["coarse"], config, whole, imagery)
+        samples = [draw(np.random.default_rng(n)) for n in range(60)]
+        assert all(s.clear.shape == (4, 32, 32) for s in samples)
+        clear = [s for s in samples if s.cloud_mask.mean() < 0.5]
+        return float(
+            np.mean(
+                [
+                    np.corrcoef(s.cloudy[0][~s.cloud_mask], s.clear[0][~s.cloud_mask])[0, 1] < 0.3
+                    for s in clear
+                ]
+            )
+        )
+
+    assert other(dated) > 0.1
+    assert other(replace(dated, other_date_share=0.0)) == 0.0
+    with pytest.raises(ConfigError, match="no ground is there on two dates"):
+        sampler(STAGES["coarse"], config, dated, Imagery(images[:1], [], []))
+
+
 @pytest.mark.parametrize("side", [160, 512, 520])
 def test_whole_images_are_seen(folder: Path, side: int) -> None:
     config = replace(QUICK, size_px=32, shrink="whole")
