@@ -181,7 +181,7 @@ class Progress:
             label, unit = self._LABELS[stage]
             self._bar = tqdm(
                 total=total,
-                initial=0,
+                initial=done,  # of an earlier run: not part of this one's speed
                 desc=label,
                 unit=unit,
                 file=sys.stderr,

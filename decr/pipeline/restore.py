@@ -67,6 +67,8 @@ class _Read:
 def restore_blocks(job: Restoration, on_tiles: Progress | None = None) -> list[Patch]:
     """Restore all planned blocks that the journal does not name yet.
 
+    ``on_tiles`` is told at the start, and after every batch, how many of all tiles are done.
+
     Returns
     -------
     list of Patch
@@ -75,23 +77,27 @@ def restore_blocks(job: Restoration, on_tiles: Progress | None = None) -> list[P
     kind = "patch" if job.plan.factor == 1 else "change"
     todo = [b for b in job.plan.work if (kind, *_id(b)) not in job.work.done]
     done = sum(len(b.tiles) for b in job.plan.work) - sum(len(b.tiles) for b in todo)
-    total = job.plan.restore
+
+    def tell(count: int) -> None:
+        nonlocal done
+        done += count
+        if on_tiles is not None:
+            on_tiles(done, job.plan.restore)
+
+    tell(0)
     with (
         ThreadPoolExecutor(1, "decr-read") as reading,
         ThreadPoolExecutor(1, "decr-write") as writing,
     ):
         pending: Future[None] | None = None
         for block, pixels in _ahead(job, todo, reading):
-            sums, base = _restored_sum(job, block, pixels)
+            sums, base = _restored_sum(job, block, pixels, tell)
             spills = sums.spills()
             change = sums.core(_earlier(job, block)) - base
             job.work.save_arrays("spill", *_id(block), spills)
             if pending is not None:
                 pending.result()
             pending = writing.submit(_finish_block, job, block, change)
-            done += len(block.tiles)
-            if on_tiles is not None:
-                on_tiles(done, total)
         if pending is not None:
             pending.result()
     if job.plan.factor > 1:
@@ -141,8 +147,13 @@ def _read(job: Restoration, block: BlockPlan, source: SceneReader) -> _Read:
     return _Read(mean, count > 0)
 
 
-def _restored_sum(job: Restoration, block: BlockPlan, pixels: _Read) -> tuple[BlockSum, Int32]:
-    """The block's weighted sum, and what it would be had the model changed nothing (the core)."""
+def _restored_sum(
+    job: Restoration, block: BlockPlan, pixels: _Read, tell: Callable[[int], None]
+) -> tuple[BlockSum, Int32]:
+    """The block's weighted sum, and what it would be had the model changed nothing (the core).
+
+    ``tell`` hears of every batch how many tiles it was.
+    """
     blocks = job.plan.blocks
     sums = BlockSum(blocks, block.block, len(job.composer.feed))
     unit = job.composer.radiometry.pick(job.composer.feed).encode(pixels.dn)
@@ -154,6 +165,7 @@ def _restored_sum(job: Restoration, block: BlockPlan, pixels: _Read) -> tuple[Bl
         restored = job.restorer.restore(stack, [(w.row, w.col) for w in corners])
         for (index, _), tile in zip(group, restored, strict=True):
             sums.add(index, np.clip(tile, -1.0, 1.0))
+        tell(len(group))
     rows, cols = block.block.core.slices(sums.window)
     return sums, quantised(unit[:, rows, cols]) * np.int32(FULL // LEVELS)
 

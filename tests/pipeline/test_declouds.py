@@ -52,6 +52,22 @@ def test_batch_size_does_not_matter(scene: Path, tmp_path: Path) -> None:
     assert outputs[0] == outputs[1] == outputs[2]
 
 
+def test_progress_is_told_from_the_start_and_after_every_batch(scene: Path, tmp_path: Path) -> None:
+    told: list[tuple[str, int, int]] = []
+    result = declouds(
+        scene,
+        tmp_path / "out.tif",
+        DecloudConfig(**FAST, batch=2),
+        restorer=darker(),
+        on_progress=lambda *step: told.append(step),
+    )
+    tiles = [done for stage, done, _ in told if stage == "restore"]
+    assert {total for stage, _, total in told if stage == "restore"} == {result.restored}
+    assert (tiles[0], tiles[-1]) == (0, result.restored)
+    assert {b - a for a, b in zip(tiles, tiles[1:], strict=False)} <= {1, 2}
+    assert [stage for stage, *_ in told][-1] == "write"
+
+
 def test_an_area_gives_the_same_pixels_as_the_whole(scene: Path, tmp_path: Path) -> None:
     whole, part = tmp_path / "whole.tif", tmp_path / "part.tif"
     corners = [GRID @ point for point in ((100, 50), (520, 90), (610, 500), (60, 430), (100, 50))]
