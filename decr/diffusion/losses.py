@@ -38,6 +38,7 @@ def de_losses(
     x0_prior: Tensor | None,
     t: Tensor,
     noise: Tensor,
+    origin: Tensor | None = None,
 ) -> Losses:
     """Losses of the noise predictor (Eq. 7) and of the weight allocator (Eq. 14).
 
@@ -49,15 +50,27 @@ def de_losses(
         (N,), integer timesteps.
     noise
         (N, C, H, W), standard normal.
+    origin
+        What x_t is made of; None is ``clear``, as published.
 
     Notes
     -----
     As published: x0 of the noise predictor is clipped to unit and detached in the weight term, W is
     *not* clipped in training, and Eq. 14's lost brackets are restored: |x - (1 - W) x0e - W x0E|.
+
+    The sampler's x_t is made of its own last estimate, not of the clear image. With that as
+    ``origin`` the noise to predict is what leads from x_t to the clear image, weighted by
+    min(1, 1 / SNR): else the smallest noise, which the origin's errors exceed, would outweigh all.
     """
-    x_t = diffuse(schedule, clear, t, noise)
+    x_t = diffuse(schedule, clear if origin is None else origin, t, noise)
     eps = cnp(x_t, t, cloudy).float()
-    noise_loss = (noise - eps).square().mean(dim=(1, 2, 3))
+    if origin is None:
+        noise_loss = (noise - eps).square().mean(dim=(1, 2, 3))
+    else:
+        ab = alpha_bar_at(schedule, t)
+        wanted = (x_t - ab.sqrt() * clear) / (1.0 - ab).sqrt()
+        balance = ((1.0 - ab) / ab).clamp(max=1.0)
+        noise_loss = (balance * (wanted - eps).square()).mean(dim=(1, 2, 3))
     if wa is None:
         return Losses(noise_loss, None)
     assert x0_prior is not None

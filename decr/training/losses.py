@@ -69,6 +69,7 @@ def diffusion_loss(
     clear: Tensor,
     t: Tensor,
     noise: Tensor,
+    from_reference: bool = False,
 ) -> Tensor:
     """Eq. 7 ("noise"), Eq. 14 ("weight") or Eq. 15 ("joint") on unit images.
 
@@ -76,13 +77,16 @@ def diffusion_loss(
     ----------
     t, noise
         As :func:`draw_noise` gives them, on the images' device.
+    from_reference
+        Whether x_t is made of the reference's output; not for "noise", which has none.
     """
     wa, prior = None, None
     if kind != "noise":
         wa = parts["wa"]
         with torch.no_grad():
             prior = 2.0 * parts["reference"]((cloudy + 1) / 2).float() - 1.0
-    losses = de_losses(parts["cnp"], wa, schedule, clear, cloudy, prior, t, noise)
+    origin = prior if from_reference else None
+    losses = de_losses(parts["cnp"], wa, schedule, clear, cloudy, prior, t, noise, origin)
     if kind == "weight":
         assert losses.weight is not None
         return losses.weight.mean()
@@ -106,13 +110,21 @@ def stage_loss(
     batch: Batch,
     schedule: NoiseSchedule,
     published: Objective | None,
+    from_reference: bool = False,
 ) -> Tensor:
     """The loss of a stage; ``published`` replaces the reference's where it has one of its own."""
     if kind == "mask":
         return mask_loss(parts["detector"], batch.cloudy, batch.mask)
     if kind != "restore":
         return diffusion_loss(
-            kind, parts, schedule, batch.cloudy, batch.clear, batch.t, batch.noise
+            kind,
+            parts,
+            schedule,
+            batch.cloudy,
+            batch.clear,
+            batch.t,
+            batch.noise,
+            from_reference,
         )
     reference = parts["reference"]
     if published is None:

@@ -199,7 +199,14 @@ class Progress:
 
     def _restoring(self, batch: Batch) -> Tensor:
         with self.place.autocast():
-            return stage_loss(self.stage.loss, self.parts, batch, self.schedule, self.published)
+            return stage_loss(
+                self.stage.loss,
+                self.parts,
+                batch,
+                self.schedule,
+                self.published,
+                self.config.from_reference,
+            )
 
     def _discriminating(self, batch: Batch) -> Tensor:
         # In float32: a gradient penalty differentiates twice.

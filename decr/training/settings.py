@@ -47,6 +47,9 @@ class TrainConfig:
         random start.
     validate_every
         Steps between pictures and validation losses; 0 makes none.
+    from_reference
+        In the stages with a weight allocator, make x_t of the reference's output, as the sampler
+        does, instead of the clear image, as published.
     """
 
     steps: int = 1000
@@ -64,6 +67,7 @@ class TrainConfig:
     clip: float = 1.0
     ema_warmup: bool = True
     validate_every: int = 100
+    from_reference: bool = False
 
     def __post_init__(self) -> None:
         if self.steps < 1 or self.batch < 1 or self.lr <= 0 or self.save_every < 1:

@@ -72,6 +72,37 @@ def test_a_perfect_noise_predictor_and_weight_zero_lose_nothing() -> None:
     assert float(result.total.max()) < 1e-5
 
 
+def test_from_another_image_the_noise_to_predict_leads_to_the_clear_one() -> None:
+    i = images()
+    ab = torch.from_numpy(SCHEDULE.alpha_bar)[i["t"]].float()[:, None, None, None]
+    seen: list[Tensor] = []
+
+    def towards_clear(x_t: Tensor, t: Tensor, cloudy: Tensor) -> Tensor:
+        seen.append(x_t)
+        return (x_t - ab.sqrt() * i["clear"]) / (1 - ab).sqrt()
+
+    def loss(cnp: object) -> Losses:
+        return de_losses(
+            cnp,  # type: ignore[arg-type]
+            lambda x, t, y, p: torch.zeros(SHAPE),
+            SCHEDULE,
+            i["clear"],
+            i["cloudy"],
+            i["prior"],
+            i["t"],
+            i["noise"],
+            i["prior"],
+        )
+
+    right = loss(towards_clear)
+    torch.testing.assert_close(seen[0], diffuse(SCHEDULE, i["prior"], i["t"], i["noise"]))
+    assert float(right.total.max()) < 1e-5
+    # Wrong by one everywhere: the weight alone is left, and it falls where there is little noise.
+    off = loss(lambda x, t, y: towards_clear(x, t, y) + 1).noise
+    torch.testing.assert_close(off, ((1 - ab) / ab).clamp(max=1).flatten(), rtol=1e-4, atol=1e-5)
+    assert float(off[0]) < 0.1 < float(off[1])
+
+
 @pytest.mark.parametrize("weight", [-2.0, 0.0, 0.1, 1.0, 3.0])
 def test_weights_are_not_clipped_in_training(weight: float) -> None:
     i = images()

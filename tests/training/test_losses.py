@@ -6,14 +6,17 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from decr.diffusion.losses import de_losses
 from decr.diffusion.schedule import NoiseSchedule
 from decr.training.losses import (
+    Batch,
     charbonnier,
     diffusion_loss,
     draw_noise,
     edge_difference,
     mask_loss,
     restore_loss,
+    stage_loss,
 )
 from tests.tiny import PARTS, tiny_networks
 
@@ -81,6 +84,25 @@ def test_each_stage_teaches_its_networks() -> None:
     assert gradients("noise") == {"cnp"}
     assert gradients("weight") == {"wa"}
     assert gradients("joint") == {"cnp", "wa"}
+
+
+def test_a_joint_stage_may_start_from_the_reference() -> None:
+    parts = tiny_networks(PARTS, 3)
+    schedule = NoiseSchedule.linear()
+    clear, cloudy = 2 * images() - 1, 2 * images(1) - 1
+    t, noise = draw_noise(tuple(clear.shape), len(schedule.betas), torch.Generator().manual_seed(5))
+    batch = Batch(cloudy, clear, torch.zeros(0), t, noise)
+    published, other = (
+        float(stage_loss("joint", parts, batch, schedule, None, choice).detach())
+        for choice in (False, True)
+    )
+    assert published != pytest.approx(other, rel=1e-3)
+    with torch.no_grad():
+        prior = 2 * parts["reference"]((cloudy + 1) / 2) - 1
+        wanted = de_losses(
+            parts["cnp"], parts["wa"], schedule, clear, cloudy, prior, t, noise, prior
+        )
+    assert other == pytest.approx(float(wanted.total.mean()), rel=1e-5)
 
 
 def test_joint_is_the_sum_of_both() -> None:
