@@ -26,12 +26,14 @@ from decr.dataset.samples import Sample, Variety, restoration_sample  # noqa: E4
 from decr.predictor import Restorer, load_detector, load_restorer  # noqa: E402
 from decr.training.recipe import Recipe, read_recipe  # noqa: E402
 from decr.training.run import Imagery, read_imagery  # noqa: E402
+from decr.training.validation import write_png  # noqa: E402
 from decr.zoo.bundle import load_bundle  # noqa: E402
 from decr.zoo.describe import described  # noqa: E402
 from decr.zoo.embedded import EMBEDDED, embedded_path  # noqa: E402
 
 SEED = 20_000
 STEPS = (1, 2, 4, 10)
+WORST = 4
 
 
 def psnr(pairs: Sequence[tuple[np.ndarray, np.ndarray]], masks: Sequence[np.ndarray]) -> float:
@@ -62,8 +64,39 @@ def restored(restorer: Restorer, chosen: Sequence[Sample]) -> list[np.ndarray]:
     return [restorer.restore(s.cloudy[None], [(0, 1000 * n)])[0] for n, s in enumerate(chosen)]
 
 
+def gain(output: np.ndarray, sample: Sample) -> float:
+    """PSNR gained over leaving a sample as it is, dB, over its cloudy pixels."""
+    mask = [sample.cloud_mask]
+    return psnr([(output, sample.clear)], mask) - psnr([(sample.cloudy, sample.clear)], mask)
+
+
+def worst_picture(
+    outputs: Sequence[np.ndarray], chosen: Sequence[Sample], bands: Sequence[str], target: Path
+) -> list[str]:
+    """Draw the samples that were helped least, or harmed; a caption and a link, in Markdown."""
+    order = sorted(range(len(chosen)), key=lambda n: gain(outputs[n], chosen[n]))[:WORST]
+    rgb = [bands.index(role) for role in ("red", "green", "blue")]
+    rows = [
+        np.concatenate([side[rgb] for side in (chosen[n].cloudy, outputs[n], chosen[n].clear)], 2)
+        for n in order
+    ]
+    picture = np.clip((np.concatenate(rows, axis=1) + 1) * 127.5, 0, 255).astype(np.uint8)
+    write_png(target, picture)
+    gains = ", ".join(f"{gain(outputs[n], chosen[n]):+.1f}" for n in order)
+    harmed = sum(gain(o, s) < 0 for o, s in zip(outputs, chosen, strict=True))
+    return [
+        "## Where it fails",
+        "",
+        f"The {WORST} clouded samples that it helped least, or harmed: cloudy, restored, truth. "
+        f"PSNR gained under their clouds: {gains} dB. It harmed {harmed} of {len(chosen)}.",
+        "",
+        f"![failures](../../docs/pictures/{target.name})",
+        "",
+    ]
+
+
 def restoring_table(path: Path, recipe: Recipe, count: int) -> list[str]:
-    """Markdown rows: no change, reference alone, DE at several numbers of steps."""
+    """Markdown rows: no change, reference alone, DE at several numbers of steps; then failures."""
     imagery = read_imagery(recipe, validation=True)
     clouded = samples(recipe, imagery, count, clear=False)
     # Samples whose sky left nothing to do say nothing about clouds.
@@ -94,11 +127,13 @@ def restoring_table(path: Path, recipe: Recipe, count: int) -> list[str]:
     for steps in STEPS:
         model = load_restorer(path, steps=steps)
         rows.append(row(f"DE, {steps} steps", restored(model, clouded), restored(model, blue)))
+    target = ROOT / "docs" / "pictures" / f"failures_{recipe.name}.png"
+    failures = worst_picture(restored(load_restorer(path), clouded), clouded, recipe.bands, target)
     head = (
         f"PSNR in dB on {len(clouded)} clouded ({len(thin)} of them thin: mean change below "
         f"0.4) and {len(blue)} clear samples of {len(imagery.clear)} held-out images."
     )
-    return [head, "", *rows]
+    return [head, "", *rows, "", *failures[:-1]]
 
 
 def scores(detector: Detector, views: Sequence[tuple[np.ndarray, np.ndarray]]) -> str:
