@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:
+    from decr.training.recipe import Recipe
 
 
 @click.command()
@@ -135,6 +138,7 @@ def command(
         precision=precision,
         max_minutes=max_minutes,
         tensorboard=tensorboard,
+        unlikeness=_unlikeness(plan),
     )
     report.close()
     if not _leads():
@@ -143,6 +147,15 @@ def command(
         click.echo(f"stopped before the end; run the same command to go on ({run_dir})")
     else:
         click.echo(bundle)
+
+
+def _unlikeness(plan: Recipe) -> Any:
+    """LPIPS for the stages that have a perceptual term, if any."""
+    if plan.lpips_backbone is None or not any(c.perceptual for c in plan.stages.values()):
+        return None
+    from decr.evaluation.perceptual import load_lpips
+
+    return load_lpips(plan.lpips_backbone).network
 
 
 def _check(recipe: Path | None, own: dict[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -16,6 +17,7 @@ class Losses:
 
     noise: Tensor
     weight: Tensor | None
+    unlikeness: Tensor | None = None
 
     @property
     def total(self) -> Tensor:
@@ -39,6 +41,7 @@ def de_losses(
     t: Tensor,
     noise: Tensor,
     origin: Tensor | None = None,
+    unlikeness: Callable[[Tensor, Tensor], Tensor] | None = None,
 ) -> Losses:
     """Losses of the noise predictor (Eq. 7) and of the weight allocator (Eq. 14).
 
@@ -52,6 +55,11 @@ def de_losses(
         (N, C, H, W), standard normal.
     origin
         What x_t is made of; None is ``clear``, as published.
+    unlikeness
+        A distance (N,) of two batches of images, for a term that is not published: the distance of
+        the fused estimate, clipped to unit, from ``clear``, times alpha_bar. It teaches both
+        networks; without the factor, early steps, whose x0 is a large multiple of the predicted
+        noise, would outweigh all others.
 
     Notes
     -----
@@ -77,4 +85,10 @@ def de_losses(
     x0_cnp = x0_from_eps(x_t, eps.detach(), alpha_bar_at(schedule, t))
     weight = wa(x_t, t, cloudy, x0_prior).float()
     fused = (1.0 - weight) * x0_cnp + weight * x0_prior
-    return Losses(noise_loss, (clear - fused).abs().mean(dim=(1, 2, 3)))
+    weight_loss = (clear - fused).abs().mean(dim=(1, 2, 3))
+    if unlikeness is None:
+        return Losses(noise_loss, weight_loss)
+    ab = alpha_bar_at(schedule, t)
+    taught = (1.0 - weight) * x0_from_eps(x_t, eps, ab) + weight * x0_prior
+    distance = unlikeness(taught.clamp(-1.0, 1.0), clear)
+    return Losses(noise_loss, weight_loss, ab.flatten() * distance)

@@ -13,9 +13,14 @@ from torch import Tensor, nn
 from decr.diffusion.losses import de_losses
 from decr.diffusion.schedule import NoiseSchedule
 from decr.models.reference import CompactReference
+from decr.training.settings import TrainConfig
 
 if TYPE_CHECKING:
     from decr.training.published import Objective
+
+
+PUBLISHED = TrainConfig()
+"""Settings under which the diffusion losses are the published ones."""
 
 
 def charbonnier(a: Tensor, b: Tensor, eps: float = 1e-3) -> Tensor:
@@ -69,7 +74,7 @@ def diffusion_loss(
     clear: Tensor,
     t: Tensor,
     noise: Tensor,
-    from_reference: bool = False,
+    config: TrainConfig = PUBLISHED,
 ) -> Tensor:
     """Eq. 7 ("noise"), Eq. 14 ("weight") or Eq. 15 ("joint") on unit images.
 
@@ -77,20 +82,29 @@ def diffusion_loss(
     ----------
     t, noise
         As :func:`draw_noise` gives them, on the images' device.
-    from_reference
-        Whether x_t is made of the reference's output; not for "noise", which has none.
+    config
+        What is not published: see its ``from_reference`` and ``perceptual``, which need a weight
+        allocator. The latter needs ``parts["unlikeness"]``, a distance (N,) of two batches of unit
+        images.
     """
     wa, prior = None, None
     if kind != "noise":
         wa = parts["wa"]
         with torch.no_grad():
             prior = 2.0 * parts["reference"]((cloudy + 1) / 2).float() - 1.0
-    origin = prior if from_reference else None
-    losses = de_losses(parts["cnp"], wa, schedule, clear, cloudy, prior, t, noise, origin)
+    origin = prior if config.from_reference else None
+    unlikeness = parts["unlikeness"] if wa is not None and config.perceptual else None
+    losses = de_losses(
+        parts["cnp"], wa, schedule, clear, cloudy, prior, t, noise, origin, unlikeness
+    )
     if kind == "weight":
         assert losses.weight is not None
-        return losses.weight.mean()
-    return losses.total.mean()
+        loss = losses.weight.mean()
+    else:
+        loss = losses.total.mean()
+    if losses.unlikeness is not None:
+        loss = loss + config.perceptual * losses.unlikeness.mean()
+    return loss
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +124,7 @@ def stage_loss(
     batch: Batch,
     schedule: NoiseSchedule,
     published: Objective | None,
-    from_reference: bool = False,
+    config: TrainConfig = PUBLISHED,
 ) -> Tensor:
     """The loss of a stage; ``published`` replaces the reference's where it has one of its own."""
     if kind == "mask":
@@ -124,7 +138,7 @@ def stage_loss(
             batch.clear,
             batch.t,
             batch.noise,
-            from_reference,
+            config,
         )
     reference = parts["reference"]
     if published is None:

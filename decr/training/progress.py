@@ -205,7 +205,7 @@ class Progress:
                 batch,
                 self.schedule,
                 self.published,
-                self.config.from_reference,
+                self.config,
             )
 
     def _discriminating(self, batch: Batch) -> Tensor:

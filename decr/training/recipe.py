@@ -54,6 +54,8 @@ class Recipe:
         A bundle to start from; may have more bands.
     variety
         How far samples stray from the clear imagery.
+    lpips_backbone
+        Weights for stages with a ``perceptual`` term, see `decr.evaluation.perceptual`.
     date_pattern, other_date_share
         Where file names have their date (see `decr.dataset.dates.dated_partners`), and the share of
         samples over clear imagery whose truth is the same ground on another date.
@@ -77,6 +79,7 @@ class Recipe:
     licence: str = ""
     attribution: str = ""
     variety: Variety = PLAIN
+    lpips_backbone: Path | None = None
     date_pattern: str = ""
     other_date_share: float = 0.0
 
@@ -157,6 +160,7 @@ def _recipe(path: Path, text: dict[str, Any], root: Path) -> Recipe:
         licence=str(text.get("licence", "")),
         attribution=str(text.get("attribution", "")),
         variety=Variety(**text.get("variety", {})),
+        lpips_backbone=root / text["lpips_backbone"] if "lpips_backbone" in text else None,
         date_pattern=str(text.get("date_pattern", "")),
         other_date_share=float(text.get("other_date_share", 0.0)),
     )

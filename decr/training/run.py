@@ -19,6 +19,7 @@ from decr.dataset.duplicates import refuse_leak
 from decr.diffusion.schedule import NoiseSchedule
 from decr.errors import ConfigError
 from decr.models.registry import create
+from decr.training.colours import OfColours
 from decr.training.imagery import Imagery, read_imagery, read_split, sampler
 from decr.training.loop import train_stage, zlib_id
 from decr.training.place import Place, placed
@@ -50,6 +51,7 @@ def run_recipe(
     precision: str = "auto",
     max_minutes: float | None = None,
     tensorboard: bool = False,
+    unlikeness: nn.Module | None = None,
 ) -> Path | None:
     """Train one or all stages of a recipe, going on where an earlier run stopped.
 
@@ -65,6 +67,9 @@ def run_recipe(
         Stop, resumably, after this long.
     tensorboard
         Also write the numbers for TensorBoard.
+    unlikeness
+        A distance (N,) of two batches (N, 3, H, W) of red, green and blue in [-1, 1], such as
+        LPIPS; for stages with a ``perceptual`` term.
 
     Returns
     -------
@@ -87,7 +92,7 @@ def run_recipe(
     imagery, unseen = read_split(recipe)
     refuse_leak(_clear_sides(imagery), _clear_sides(unseen))
     with placed(device, precision) as place:
-        job = _Job(recipe, imagery, unseen, run_dir, place, until, tensorboard, on_step)
+        job = _Job(recipe, imagery, unseen, run_dir, place, until, tensorboard, on_step, unlikeness)
         parts = _networks(recipe, place)
         results = _follow(job, parts, stage)
         if results is None:
@@ -113,6 +118,7 @@ class _Job:
     until: float | None
     tensorboard: bool
     on_step: Report | None
+    unlikeness: nn.Module | None
 
 
 def _networks(recipe: Recipe, place: Place) -> dict[str, nn.Module]:
@@ -180,6 +186,16 @@ def _train(job: _Job, stage: Stage, parts: Mapping[str, nn.Module]) -> TrainResu
         if job.on_step is not None:
             job.on_step(stage.name, step, config.steps, loss)
 
+    if config.perceptual:
+        if job.unlikeness is None:
+            raise ConfigError(
+                f"recipe {job.recipe.name!r}: stage {stage.name} has a perceptual term, for which "
+                f"LPIPS' backbone is needed; name its file as lpips_backbone"
+            )
+        parts = {
+            **parts,
+            "unlikeness": OfColours(job.unlikeness, job.recipe.bands).to(job.place.device),
+        }
     published = None
     if stage.loss == "restore" and job.recipe.parts["reference"].architecture != "compact":
         published = objective(job.recipe.parts["reference"].architecture)

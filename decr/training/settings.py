@@ -50,6 +50,9 @@ class TrainConfig:
     from_reference
         In the stages with a weight allocator, make x_t of the reference's output, as the sampler
         does, instead of the clear image, as published.
+    perceptual
+        Weight of a term in the stages with a weight allocator that is not published: LPIPS of the
+        fused estimate.
     """
 
     steps: int = 1000
@@ -68,12 +71,15 @@ class TrainConfig:
     ema_warmup: bool = True
     validate_every: int = 100
     from_reference: bool = False
+    perceptual: float = 0.0
 
     def __post_init__(self) -> None:
         if self.steps < 1 or self.batch < 1 or self.lr <= 0 or self.save_every < 1:
             raise ConfigError("steps, batch and save_every must be at least 1 and lr above 0")
         if self.warmup < 0 or self.clip < 0 or self.validate_every < 0:
             raise ConfigError("warmup, clip and validate_every cannot be negative")
+        if self.perceptual < 0:
+            raise ConfigError(f"perceptual cannot be negative, but is {self.perceptual}")
         if not 0 <= self.ema < 1:
             raise ConfigError(f"ema must lie in 0..1, below 1, not {self.ema}")
         if self.size_px < 16 or self.size_px % 16:

@@ -70,7 +70,7 @@ def look(progress: Progress, watch: Watch) -> float | None:
                     batch,
                     progress.schedule,
                     progress.published,
-                    progress.config.from_reference,
+                    progress.config,
                 )
             )
         images = _columns(progress, batch, list(watch.rgb))

@@ -103,6 +103,30 @@ def test_from_another_image_the_noise_to_predict_leads_to_the_clear_one() -> Non
     assert float(off[0]) < 0.1 < float(off[1])
 
 
+def test_an_unlikeness_of_the_fused_estimate_teaches_both_networks() -> None:
+    i, cnp, wa = images(), Gain(0.2), Gain(0.6)
+    compared: list[Tensor] = []
+
+    def distance(a: Tensor, b: Tensor) -> Tensor:
+        compared.append(a)
+        return (a - b).square().mean(dim=(1, 2, 3))
+
+    result = de_losses(
+        cnp, wa, SCHEDULE, i["clear"], i["cloudy"], i["prior"], i["t"], i["noise"], None, distance
+    )
+    ab = torch.from_numpy(SCHEDULE.alpha_bar)[i["t"]].float()
+    assert result.unlikeness is not None
+    assert float(compared[0].detach().abs().max()) <= 1.0
+    wanted = ab * (compared[0] - i["clear"]).square().mean(dim=(1, 2, 3))
+    torch.testing.assert_close(result.unlikeness, wanted)
+    for gradient in torch.autograd.grad(result.unlikeness.sum(), [cnp.value, wa.value]):
+        assert float(gradient) != 0
+    # The published terms are as without it.
+    plain = losses(cnp, wa)
+    assert plain.unlikeness is None
+    torch.testing.assert_close(result.total, plain.total)
+
+
 @pytest.mark.parametrize("weight", [-2.0, 0.0, 0.1, 1.0, 3.0])
 def test_weights_are_not_clipped_in_training(weight: float) -> None:
     i = images()

@@ -8,6 +8,8 @@ from torch import Tensor, nn
 
 from decr.diffusion.losses import de_losses
 from decr.diffusion.schedule import NoiseSchedule
+from decr.errors import ConfigError
+from decr.training.colours import OfColours
 from decr.training.losses import (
     Batch,
     charbonnier,
@@ -18,7 +20,10 @@ from decr.training.losses import (
     restore_loss,
     stage_loss,
 )
+from decr.training.settings import TrainConfig
 from tests.tiny import PARTS, tiny_networks
+
+RGB = ("red", "green", "blue")
 
 
 def images(seed: int = 0) -> Tensor:
@@ -93,7 +98,11 @@ def test_a_joint_stage_may_start_from_the_reference() -> None:
     t, noise = draw_noise(tuple(clear.shape), len(schedule.betas), torch.Generator().manual_seed(5))
     batch = Batch(cloudy, clear, torch.zeros(0), t, noise)
     published, other = (
-        float(stage_loss("joint", parts, batch, schedule, None, choice).detach())
+        float(
+            stage_loss(
+                "joint", parts, batch, schedule, None, TrainConfig(from_reference=choice)
+            ).detach()
+        )
         for choice in (False, True)
     )
     assert published != pytest.approx(other, rel=1e-3)
@@ -103,6 +112,44 @@ def test_a_joint_stage_may_start_from_the_reference() -> None:
             parts["cnp"], parts["wa"], schedule, clear, cloudy, prior, t, noise, prior
         )
     assert other == pytest.approx(float(wanted.total.mean()), rel=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["weight", "joint"])
+def test_a_perceptual_term_is_added_by_its_weight(kind: str) -> None:
+    parts = tiny_networks(PARTS, 3)
+    schedule = NoiseSchedule.linear()
+    clear, cloudy = 2 * images() - 1, 2 * images(1) - 1
+    t, noise = draw_noise(tuple(clear.shape), len(schedule.betas), torch.Generator().manual_seed(5))
+
+    class One(nn.Module):
+        def forward(self, a: Tensor, b: Tensor) -> Tensor:
+            return torch.ones(len(a), 1, 1, 1)
+
+    with_it: dict[str, nn.Module] = {**parts, "unlikeness": OfColours(One(), RGB)}
+    ab = torch.from_numpy(schedule.alpha_bar)[t].float()
+    values = [
+        float(
+            diffusion_loss(
+                kind, with_it, schedule, cloudy, clear, t, noise, TrainConfig(perceptual=weight)
+            ).detach()
+        )
+        for weight in (0.0, 0.5)
+    ]
+    assert values[1] - values[0] == pytest.approx(0.5 * float(ab.mean()), rel=1e-4)
+
+
+def test_a_perceptual_term_sees_red_green_and_blue() -> None:
+    class First(nn.Module):
+        def forward(self, a: Tensor, b: Tensor) -> Tensor:
+            return a.mean(dim=(2, 3))[:, 0] + 0 * b.mean(dim=(1, 2, 3))
+
+    image = torch.arange(4.0)[None, :, None, None].expand(2, 4, 8, 8)
+    distance = OfColours(First(), ("blue", "green", "red", "nir"))
+    assert distance(image, image).tolist() == [2.0, 2.0]
+    with torch.autocast("cpu", torch.bfloat16):
+        assert distance(image, image).dtype == torch.float32
+    with pytest.raises(ConfigError, match="lack red, green; set perceptual = 0"):
+        OfColours(First(), ("blue", "nir"))
 
 
 def test_joint_is_the_sum_of_both() -> None:

@@ -233,6 +233,23 @@ def test_pairs_and_clear_imagery_share_the_samples(folder: Path) -> None:
     assert share(replace(imagery, pairs=[])) == 0.0
 
 
+def test_a_perceptual_term_needs_its_network(folder: Path, tmp_path: Path) -> None:
+    class Distance(torch.nn.Module):
+        calls = 0
+
+        def forward(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+            Distance.calls += 1
+            assert a.shape[1] == b.shape[1] == 3
+            return (a - b).abs().mean(dim=(1, 2, 3))
+
+    stages = {"joint": replace(QUICK, perceptual=0.5)}
+    whole = replace(recipe(folder, "joint"), stages=stages, start=tiny_bundle(tmp_path, 4))
+    with pytest.raises(ConfigError, match=r"stage joint has a perceptual term.*lpips_backbone"):
+        run_recipe(whole, tmp_path / "run")
+    assert run_recipe(whole, tmp_path / "run", unlikeness=Distance()) is not None
+    assert Distance.calls >= QUICK.steps
+
+
 def test_a_share_of_truths_is_from_another_date(folder: Path) -> None:
     dated = replace(
         recipe(folder, "coarse"), date_pattern=r"_(?P<date>\d{4})_", other_date_share=0.5
