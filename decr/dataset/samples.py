@@ -174,6 +174,8 @@ class Variety:
     plain_share
         Share of samples whose ground is toned down to little contrast around one colour, as
         fields, forest, sand and water have from far.
+    haze_share
+        Share of samples under an even haze or veil that covers all.
     """
 
     clear_share: float = 0.1
@@ -181,6 +183,7 @@ class Variety:
     mixed_share: float = 0.0
     fitted_share: float = 0.0
     plain_share: float = 0.0
+    haze_share: float = 0.0
 
     def __post_init__(self) -> None:
         for name in self.__slots__:
@@ -237,6 +240,24 @@ def _far_sky(rng: np.random.Generator, bands: tuple[str, ...], gsd_m: float) -> 
         outer_scale_m=float(np.exp(rng.uniform(np.log(15.0), np.log(150.0)))) * gsd_m,
         shadow=float(rng.uniform(0.3, 0.9)) if rng.random() < 0.7 else 0.0,
         shadow_offset_m=(float(np.sin(angle) * distance), float(np.cos(angle) * distance)),
+    )
+
+
+def _even_haze(rng: np.random.Generator, bands: tuple[str, ...]) -> CloudParams:
+    """Haze or a thin veil over all of the view, grey to blue, even to uneven."""
+    grey = float(rng.uniform(0.5, 1.0))
+    tint = rng.normal(0.0, 0.03, len(bands))
+    return CloudParams(
+        kind="haze",
+        thickness=float(np.exp(rng.uniform(np.log(0.15), np.log(1.6)))),
+        unevenness=float(rng.uniform(0.02, 0.4)),
+        roughness=float(rng.uniform(2.6, 4.0)),
+        outer_scale_m=1000.0,
+        angstrom=float(rng.uniform(0.0, 1.3)),
+        airlight=tuple(float(np.clip(grey + t, 0.4, 1.05)) for t in tint),
+        shadow=0.0,
+        blur_px=float(rng.uniform(0.0, 0.8)),
+        noise=float(rng.uniform(0.0, 0.006)),
     )
 
 
@@ -310,6 +331,8 @@ def under_sky(
         return Sample(unit, unit, np.zeros(unit.shape[1:], bool))
     if params is None and variety.far_share and rng.random() < variety.far_share:
         sky = _far_sky(rng, bands, gsd_m)
+    elif params is None and variety.haze_share and rng.random() < variety.haze_share:
+        sky = _even_haze(rng, bands)
     elif params is None and variety.fitted_share and rng.random() < variety.fitted_share:
         sky = _fitted_sky(rng, bands, gsd_m)
     else:

@@ -120,7 +120,9 @@ def _optical_depth(
     if params.broken:
         return _broken_depth(field, params)
     if params.kind in ("haze", "deck"):
-        spread = 0.35 if params.kind == "haze" else 0.25
+        spread = params.unevenness
+        if spread is None:
+            spread = 0.35 if params.kind == "haze" else 0.25
         return np.asarray(params.thickness * np.exp(spread * field - spread**2 / 2), np.float32)
     if params.coverage <= 0.0:
         return np.zeros(shape, np.float32)

@@ -44,6 +44,9 @@ class CloudParams:
         Brightness of an opaque cloud, reflectance-like, per band in the image's order.
     shadow
         Strength of cloud shadows, 0..1.
+    unevenness
+        Standard deviation of the logarithm of optical depth within the view, of haze and decks
+        that are not ``broken``; None is 0.35 for haze and 0.25 for decks.
     skylight
         Factor on the light that the sky leaves in shadows, 0 (none) .. 1 (as in the visible and
         the near infrared).
@@ -80,6 +83,7 @@ class CloudParams:
     noise: float = 0.003
     broken: bool = False
     skylight: float = 1.0
+    unevenness: float | None = None
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.skylight <= 1.0:

@@ -60,9 +60,9 @@ def _batches(
     """Batches from step ``first`` on, the next one prepared while this one is used."""
     with ThreadPoolExecutor(1) as pool:
         ahead = pool.submit(_batch, draw, config, stage, first, rows)
-        for step in range(first, config.steps):
+        for step in range(first, config.last):
             batch = ahead.result()
-            if step + 1 < config.steps:
+            if step + 1 < config.last:
                 ahead = pool.submit(_batch, draw, config, stage, step + 1, rows)
             yield batch
 
@@ -135,7 +135,7 @@ def train_stage(
     if stage.loss == "mask" and result.finished:
         detector = parts["detector"]
         ahead = (
-            _batch(draw, config, stage, config.steps + i, rows)[0].to(place.device)
+            _batch(draw, config, stage, config.last + i, rows)[0].to(place.device)
             for i in range(_NORM_BATCHES)
         )
         recalibrate(detector, ahead, lambda view: mask_logits(detector, view))
@@ -162,7 +162,7 @@ def _tell(
         log.write(run.step, loss=round(run.loss, 5), lr=config.rate(run.step))
     # Also at the end, which may come before it is time.
     due = config.validate_every and (
-        run.step % config.validate_every == 0 or run.step == config.steps
+        run.step % config.validate_every == 0 or run.step == config.last
     )
     if watch is not None and due:
         loss = look(run, watch)

@@ -140,7 +140,7 @@ class Progress:
             "optimiser": self.optimiser.state_dict(),
             "ema": self.ema.average,
             "step": self.step,
-            "steps": self.config.steps,
+            "steps": self.config.last,
             "seconds": self.seconds,
             "loss": self.loss,
         }
@@ -276,4 +276,4 @@ class Progress:
         self.save()
         self.trained.load_state_dict(self.ema.average)
         self.trained.eval()
-        return TrainResult(self.step, self.step >= self.config.steps, self.loss, self.seconds)
+        return TrainResult(self.step, self.step >= self.config.last, self.loss, self.seconds)

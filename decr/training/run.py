@@ -30,7 +30,7 @@ from decr.training.settings import TrainConfig
 from decr.training.stages import STAGES, Stage
 from decr.training.start import adopt, start_from
 from decr.training.validation import Watch
-from decr.zoo.bundle import Card, save_bundle, sha256_of
+from decr.zoo.bundle import Card, read_card, save_bundle, sha256_of
 
 __all__ = ["Imagery", "read_imagery", "run_recipe"]
 
@@ -171,7 +171,7 @@ def _follow(
 
 def _ready(recipe: Recipe, results: Mapping[str, TrainResult]) -> set[str]:
     """Parts whose weights say something: trained in this run, or of the bundle it began with."""
-    started = set(recipe.parts) if recipe.start is not None else set()
+    started = set() if recipe.start is None else {*read_card(recipe.start).parts}
     return started.union(*(STAGES[name].trains for name in results))
 
 
@@ -184,7 +184,7 @@ def _train(job: _Job, stage: Stage, parts: Mapping[str, nn.Module]) -> TrainResu
 
     def report(step: int, loss: float) -> None:
         if job.on_step is not None:
-            job.on_step(stage.name, step, config.steps, loss)
+            job.on_step(stage.name, step, config.last, loss)
 
     if config.perceptual:
         if job.unlikeness is None:

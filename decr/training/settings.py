@@ -53,6 +53,8 @@ class TrainConfig:
     perceptual
         Weight of a term in the stages with a weight allocator that is not published: LPIPS of the
         fused estimate.
+    until
+        End the stage after this step; the rates are still those of ``steps``.
     """
 
     steps: int = 1000
@@ -72,12 +74,15 @@ class TrainConfig:
     validate_every: int = 100
     from_reference: bool = False
     perceptual: float = 0.0
+    until: int | None = None
 
     def __post_init__(self) -> None:
         if self.steps < 1 or self.batch < 1 or self.lr <= 0 or self.save_every < 1:
             raise ConfigError("steps, batch and save_every must be at least 1 and lr above 0")
         if self.warmup < 0 or self.clip < 0 or self.validate_every < 0:
             raise ConfigError("warmup, clip and validate_every cannot be negative")
+        if self.until is not None and not 1 <= self.until <= self.steps:
+            raise ConfigError(f"until must lie in 1..{self.steps} (steps), not {self.until}")
         if self.perceptual < 0:
             raise ConfigError(f"perceptual cannot be negative, but is {self.perceptual}")
         if not 0 <= self.ema < 1:
@@ -90,6 +95,11 @@ class TrainConfig:
             raise ConfigError(f"accumulate must lie in 1..batch, not {self.accumulate}")
         if self.schedule not in ("cosine", "constant"):
             raise ConfigError(f'schedule must be "cosine" or "constant", not {self.schedule!r}')
+
+    @property
+    def last(self) -> int:
+        """The step after which the stage is finished."""
+        return self.steps if self.until is None else self.until
 
     @property
     def least_px(self) -> int:

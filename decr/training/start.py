@@ -18,19 +18,25 @@ from decr.zoo.bundle import load_bundle
 def start_from(path: Path, parts: Mapping[str, nn.Module], bands: tuple[str, ...]) -> None:
     """Copy a bundle's weights into new networks, dropping bands these do not have.
 
+    Networks that the bundle does not hold are left as they are.
+
     Raises
     ------
     DatasetError
-        If the bundle lacks one of the bands or parts, or its networks have other sizes.
+        If the bundle lacks one of the bands or all of the parts, or its networks have other sizes.
     """
     bundle = load_bundle(path)
     theirs = bundle.card.bands
     if any(band not in theirs for band in bands):
         raise DatasetError(f"{path}: has bands {', '.join(theirs)}, wanted {', '.join(bands)}")
     chosen = [theirs.index(band) for band in bands]
-    for name, network in parts.items():
-        if name not in bundle.networks:
-            raise DatasetError(f"{path}: has no part {name!r} to start from")
+    if not set(parts) & set(bundle.networks):
+        raise DatasetError(
+            f"{path}: holds {', '.join(bundle.networks)}, none of which this recipe trains "
+            f"({', '.join(parts)})"
+        )
+    for name in [name for name in parts if name in bundle.networks]:
+        network = parts[name]
         source = bundle.networks[name].state_dict()
         own = cast(dict[str, Tensor], network.state_dict())
         try:

@@ -213,6 +213,20 @@ def test_images_are_drawn_by_their_areas() -> None:
     assert counts[1] / 400 == pytest.approx(0.75, abs=0.08)
 
 
+def test_even_haze_covers_all_and_is_even() -> None:
+    """Flat ground under it stays flat: what varies is a part of what is added."""
+    flat = replace(image(), dn=np.full((4, 150, 200), 40, np.uint8))
+    variety, relative = Variety(clear_share=0.0, haze_share=1.0), []
+    for seed in range(16):
+        sample = restoration_sample(np.random.default_rng(seed), [flat], RGB, 128, variety=variety)
+        assert sample.cloud_mask.mean() > 0.9
+        added = (sample.cloudy - sample.clear).mean(axis=0)
+        assert added.mean() > 0.02
+        relative.append(added.std() / added.mean())
+    assert min(relative) < 0.1
+    assert max(relative) < 0.6
+
+
 def test_far_clouds_are_small_and_have_shadows_beside_them() -> None:
     far, bright, dark = Variety(clear_share=0.0, far_share=1.0), 0, 0
     for seed in range(12):

@@ -86,6 +86,17 @@ def test_an_interrupted_stage_ends_with_the_same_bits(stage: str, tmp_path: Path
             assert torch.equal(value, ends[1]["optimiser"]["state"][index][key])
 
 
+def test_a_stage_may_end_early_by_its_rates(tmp_path: Path) -> None:
+    """Ended at step 4 of 7, it is finished, and as far as the whole one was at step 4."""
+    whole, _ = train("coarse", tmp_path / "whole", on_step=press_ctrl_c(at=4))
+    result, cut = train("coarse", tmp_path / "cut", replace(CONFIG, until=4))
+    assert (whole.step, whole.finished) == (4, False)
+    assert (result.step, result.finished) == (4, True)
+    there = torch.load(tmp_path / "whole" / "coarse.pt", weights_only=True)["ema"]
+    for key, value in cut["cnp"].items():
+        assert torch.equal(value, there[f"cnp.{key}"])
+
+
 def test_a_killed_run_goes_on_from_its_last_checkpoint(tmp_path: Path) -> None:
     _, wanted = train("coarse", tmp_path / "straight")
 

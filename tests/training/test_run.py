@@ -151,8 +151,22 @@ def test_a_start_without_the_bands_or_parts_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=r"has bands red, green, blue, wanted .*nir"):
         start_from(path, {}, BANDS[4])
     detector = {"detector": create("cloudnet", 3, {"width": 2})}
-    with pytest.raises(DatasetError, match="no part 'detector'"):
+    with pytest.raises(DatasetError, match="none of which this recipe trains"):
         start_from(path, detector, BANDS[3])
+
+
+def test_a_start_may_hold_some_of_the_parts(folder: Path, tmp_path: Path) -> None:
+    alone = tiny_bundle(tmp_path, 4, {"reference": PARTS["reference"]})
+    whole = replace(recipe(folder, "coarse", "weights"), start=alone)
+    path = run_recipe(whole, tmp_path / "run")
+    assert path is not None
+    trained = load_bundle(path).networks
+    assert set(trained) == {"reference", "cnp", "wa"}
+    theirs = load_bundle(alone).networks["reference"].state_dict()
+    assert all(torch.equal(v, theirs[k]) for k, v in trained["reference"].state_dict().items())
+    # A stage that needs what neither the start nor a stage before it gave is refused.
+    with pytest.raises(ConfigError, match="needs a trained cnp"):
+        run_recipe(replace(recipe(folder, "weights"), start=alone), tmp_path / "other")
 
 
 def test_stages_of_one_folder_build_on_one_another(folder: Path, tmp_path: Path) -> None:
