@@ -53,11 +53,14 @@ class Survey:
 def survey_factor(scene: Scene, detector: Detector, assumed_gsd_m: float | None) -> int:
     """Scene pixels per cell: the detector's GSD over the scene's, kept at 64 cells or more.
 
-    A scene without a GSD is taken to have the model's.
+    A scene without a GSD is taken to have the model's, but kept at 256 cells: it may be a picture
+    from far, whose clouds are small. On real pairs of 30 m, 256 px wide, four pixels per cell found
+    next to none of the clouds.
     """
     gsd_m = scene.grid.gsd_m or assumed_gsd_m or detector.gsd_m
+    least = 64 if scene.grid.gsd_m else 256
     wanted = max(1, round(detector.gsd_m / gsd_m))
-    return max(1, min(wanted, min(scene.grid.height, scene.grid.width) // 64))
+    return max(1, min(wanted, min(scene.grid.height, scene.grid.width) // least))
 
 
 def survey_scene(
