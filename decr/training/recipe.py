@@ -56,6 +56,8 @@ class Recipe:
         How far samples stray from the clear imagery.
     lpips_backbone
         Weights for stages with a ``perceptual`` term, see `decr.evaluation.perceptual`.
+    vgg16
+        Weights for MSDA-CR's perceptual term, see `decr.training.published_perceptual`.
     date_pattern, other_date_share
         Where file names have their date (see `decr.dataset.dates.dated_partners`), and the share of
         samples over clear imagery whose truth is the same ground on another date.
@@ -80,6 +82,7 @@ class Recipe:
     attribution: str = ""
     variety: Variety = PLAIN
     lpips_backbone: Path | None = None
+    vgg16: Path | None = None
     date_pattern: str = ""
     other_date_share: float = 0.0
 
@@ -161,6 +164,7 @@ def _recipe(path: Path, text: dict[str, Any], root: Path) -> Recipe:
         attribution=str(text.get("attribution", "")),
         variety=Variety(**text.get("variety", {})),
         lpips_backbone=root / text["lpips_backbone"] if "lpips_backbone" in text else None,
+        vgg16=root / text["vgg16"] if "vgg16" in text else None,
         date_pattern=str(text.get("date_pattern", "")),
         other_date_share=float(text.get("other_date_share", 0.0)),
     )

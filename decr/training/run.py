@@ -198,7 +198,7 @@ def _train(job: _Job, stage: Stage, parts: Mapping[str, nn.Module]) -> TrainResu
         }
     published = None
     if stage.loss == "restore" and job.recipe.parts["reference"].architecture != "compact":
-        published = objective(job.recipe.parts["reference"].architecture)
+        published = objective(job.recipe.parts["reference"].architecture, job.recipe.vgg16)
         if published.make_discriminator is not None:
             torch.manual_seed(1)
             rival = published.make_discriminator(len(job.recipe.bands)).to(job.place.device)

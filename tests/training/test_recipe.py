@@ -133,6 +133,13 @@ def test_the_recipes_of_the_documentation_are_valid(path: Path) -> None:
     assert all(config.steps >= 1 for config in recipe.stages.values())
 
 
+def test_weights_of_losses_are_relative_to_the_imagery(tmp_path: Path) -> None:
+    assert (read(tmp_path, WHOLE).vgg16, read(tmp_path, WHOLE).lpips_backbone) == (None, None)
+    more = read(tmp_path, 'vgg16 = "w/v.pth"\nlpips_backbone = "w/a.npz"\n' + WHOLE)
+    assert more.vgg16 == tmp_path / "root" / "w" / "v.pth"
+    assert more.lpips_backbone == tmp_path / "root" / "w" / "a.npz"
+
+
 def test_all_pairs_can_be_asked_for(tmp_path: Path) -> None:
     text = WHOLE.replace('layout = "rice1"', 'split = "all"')
     assert read(tmp_path, text).pairs[0].split is None

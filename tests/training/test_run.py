@@ -13,7 +13,7 @@ import torch
 from decr.dataset.clear import Folder, read_clear
 from decr.dataset.pairs import PairFolder, PairImage
 from decr.dataset.samples import ClearImage
-from decr.errors import ConfigError, DatasetError
+from decr.errors import BundleError, ConfigError, DatasetError
 from decr.models.registry import create
 from decr.predictor import load_detector, load_restorer
 from decr.training.imagery import Imagery, sampler
@@ -216,6 +216,15 @@ def test_published_references_train_by_their_own_loss(
     state = torch.load(tmp_path / "reference.pt", weights_only=True)
     assert ("discriminator" in state) == (architecture == "spagan")
     assert state["optimiser"]["param_groups"][0]["betas"] == (0.5, 0.999)
+
+
+def test_the_weights_of_a_published_loss_are_read(folder: Path, tmp_path: Path) -> None:
+    msda = Part("msda", {})
+    whole = replace(
+        recipe(folder, "reference"), parts={"reference": msda}, vgg16=tmp_path / "absent.pth"
+    )
+    with pytest.raises(BundleError, match=r"absent\.pth: cannot read VGG16"):
+        run_recipe(whole, tmp_path / "run")
 
 
 def test_held_out_images_are_looked_at(folder: Path, tmp_path: Path) -> None:
