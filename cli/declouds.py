@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
+import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from . import options as shared
 
+if TYPE_CHECKING:
+    from decr.pipeline.declouds import DecloudResult
+    from decr.pipeline.many import Outcome
+
 
 @click.command()
-@click.argument("scene")
+@click.argument("scenes", metavar="SCENE...", nargs=-1, required=True)
 @click.option(
     "-o",
     "--out",
     required=True,
-    type=click.Path(path_type=Path),
-    help="The cloud-optimised GeoTIFF to write.",
+    type=click.Path(),
+    metavar="FILE|FOLDER",
+    help="The cloud-optimised GeoTIFF to write; for several scenes a folder, or end it with a /.",
 )
 @shared.restoration_options
 @click.option("--overwrite", is_flag=True, help="Replace an existing output.")
@@ -28,8 +36,8 @@ from . import options as shared
 @click.option("-q", "--quiet", is_flag=True, help="No progress bar, no plan.")
 @click.option("-v", "--verbose", is_flag=True, help="Print the plan before starting.")
 def command(
-    scene: str,
-    out: Path,
+    scenes: tuple[str, ...],
+    out: str,
     overwrite: bool,
     dry_run: bool,
     as_json: bool,
@@ -37,10 +45,10 @@ def command(
     verbose: bool,
     **restoration: Any,
 ) -> None:
-    """Remove the clouds of SCENE and write a GeoTIFF with the same grid and metadata.
+    """Remove the clouds of each SCENE and write a GeoTIFF with the same grid and metadata.
 
     Only cloudy pixels change; all others are copied bit for bit. An interrupted run goes on when
-    the same command is given again.
+    the same command is given again. Of several scenes, one that fails does not stop the rest.
 
     \b
     Examples:
@@ -48,28 +56,66 @@ def command(
       decr declouds scene.tif -o clear.tif --aoi town.geojson
       decr declouds raw.tif -o clear.tif --bands b,g,r,n --range 0,2047
       decr declouds scene.tif -o clear.tif --cloud-mask clouds.tif --dry-run
+      decr declouds scenes/*.tif -o clear/
     """
     from decr.pipeline.declouds import declouds, plan_scene
+    from decr.pipeline.many import declouds_many, targets
     from decr.pipeline.plan import describe
 
     config = shared.config_from(restoration)
     progress = shared.Progress(quiet)
+    folder = Path(out) if len(scenes) > 1 or out.endswith(("/", "\\")) else None
+    run = {
+        "overwrite": overwrite,
+        "on_progress": progress,
+        "on_plan": (lambda p: click.echo(describe(p), err=True)) if verbose else None,
+    }
     try:
         if dry_run:
-            plan = plan_scene(scene, config, on_progress=progress)
-            progress.close()
-            click.echo(describe(plan))
-            return
-        result = declouds(
-            scene,
-            out,
-            config,
-            overwrite=overwrite,
-            on_progress=progress,
-            on_plan=(lambda p: click.echo(describe(p), err=True)) if verbose else None,
-        )
+            if folder is not None:
+                targets(scenes, folder)  # says now what it would say then
+            for scene in scenes:
+                plan = plan_scene(scene, config, on_progress=progress)
+                progress.close()
+                click.echo(f"{scene}\n{describe(plan)}" if len(scenes) > 1 else describe(plan))
+        elif folder is None:
+            _tell(declouds(scenes[0], out, config, **run), as_json)  # type: ignore[arg-type]
+        else:
+            started = itertools.count(1)
+
+            def announce(scene: str, target: Path) -> None:
+                if not quiet:
+                    click.echo(f"[{next(started)}/{len(scenes)}] {scene}", err=True)
+
+            outcomes = declouds_many(scenes, folder, config, on_start=announce, **run)  # type: ignore[arg-type]
+            _all(outcomes, as_json, progress)
     finally:
         progress.close()
+
+
+def _all(outcomes: Iterator[Outcome], as_json: bool, progress: shared.Progress) -> None:
+    """Tell what becomes of each scene; exit code 1 at the end if one failed."""
+    count = failed = 0
+    for outcome in outcomes:
+        progress.close()
+        count += 1
+        if outcome.error is not None:
+            failed += 1
+            click.echo(f"decr: {outcome.error}", err=True)
+        elif outcome.result is None:
+            click.echo(
+                f"decr: warning: {outcome.out} exists already and is left as it is; --overwrite "
+                f"replaces it",
+                err=True,
+            )
+        else:
+            _tell(outcome.result, as_json)
+    if failed:
+        click.echo(f"decr: {failed} of {count} scenes failed, see above", err=True)
+        sys.exit(1)
+
+
+def _tell(result: DecloudResult, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(dataclasses.asdict(result)))
         return

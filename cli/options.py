@@ -193,7 +193,7 @@ class Progress:
         self._bar.update(done - self._bar.n)
 
     def close(self) -> None:
-        """Leave the last bar as it stands."""
+        """Leave the last bar as it stands; the next call begins another."""
         if self._bar is not None:
             self._bar.close()
-            self._bar = None
+        self._bar, self._stage = None, ""

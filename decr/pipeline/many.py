@@ -1,0 +1,125 @@
+"""Many scenes in one call: where each goes, and going on after one that fails."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from decr.config import DecloudConfig
+from decr.errors import ConfigError, DecrError, OutputError
+from decr.pipeline.declouds import DecloudResult, OnProgress, declouds
+from decr.pipeline.plan import Plan
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one scene.
+
+    Attributes
+    ----------
+    scene, out
+        As given, and the file it belongs to.
+    result
+        None if the scene failed, or was finished by an earlier call.
+    error
+        What is wrong with it, in one line; None if nothing is.
+    """
+
+    scene: str
+    out: Path
+    result: DecloudResult | None = None
+    error: str | None = None
+
+
+def targets(scenes: Sequence[str], folder: Path) -> list[Path]:
+    """The output of every scene: its own name with .tif, in the folder.
+
+    Parameters
+    ----------
+    scenes
+        Paths, /vsi paths or URLs; a query (``?...``) is no part of a name.
+
+    Raises
+    ------
+    ConfigError
+        If two scenes would be written to one file.
+
+    Examples
+    --------
+    >>> [path.name for path in targets(["in/a.vrt", "/vsizip/s.zip/b.tif"], Path("out"))]
+    ['a.tif', 'b.tif']
+    """
+    found: dict[Path, str] = {}
+    for scene in scenes:
+        name = PurePosixPath(scene.replace("\\", "/").partition("?")[0]).stem or "scene"
+        target = folder / f"{name}.tif"
+        if target in found:
+            raise ConfigError(
+                f"{found[target]} and {scene} would both become {target}; restore them in two "
+                f"calls, into two folders"
+            )
+        found[target] = scene
+    return list(found)
+
+
+def declouds_many(
+    scenes: Sequence[str],
+    folder: Path,
+    config: DecloudConfig | None = None,
+    *,
+    overwrite: bool = False,
+    on_start: Callable[[str, Path], None] | None = None,
+    on_progress: OnProgress | None = None,
+    on_plan: Callable[[Plan], None] | None = None,
+) -> Iterator[Outcome]:
+    """Remove the clouds of scenes one after the other; one that fails does not stop the rest.
+
+    Scenes whose output is there already are left alone, so that the same call goes on where it was
+    interrupted.
+
+    Parameters
+    ----------
+    folder
+        Made if it is not there. See `targets`.
+    on_start
+        Called with each scene and its output before it is begun.
+    config, overwrite, on_progress, on_plan
+        As for `decr.declouds`.
+
+    Yields
+    ------
+    Outcome
+        One per scene, as soon as it is done.
+
+    Raises
+    ------
+    ConfigError
+        If two scenes would be written to one file.
+    OutputError
+        If the folder cannot be made.
+    """
+    outputs = targets(scenes, folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot make this folder ({error.strerror})") from error
+    for scene, out in zip(scenes, outputs, strict=True):
+        if on_start is not None:
+            on_start(scene, out)
+        if out.exists() and not overwrite and not _same(scene, out):
+            yield Outcome(scene, out)
+            continue
+        try:
+            result = declouds(
+                scene, out, config, overwrite=overwrite, on_progress=on_progress, on_plan=on_plan
+            )
+        except DecrError as error:
+            yield Outcome(scene, out, error=" ".join(str(error).split()))
+        else:
+            yield Outcome(scene, out, result)
+
+
+def _same(scene: str, out: Path) -> bool:
+    """Whether a scene lies where its output belongs; `declouds` then says so."""
+    return Path(scene).exists() and out.samefile(scene)

@@ -1,0 +1,103 @@
+"""Tests of many scenes in one call: where each goes, and what one that fails does to the others."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from cli.main import main
+from decr.errors import ConfigError
+from decr.pipeline.many import targets
+from tests.pipeline.scenes import cloudy_pixels, write_scene
+
+FAST = ("--detector", "threshold", "--tile", 64, "--overlap", 16, "--steps", 1)
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(main, ["declouds", *(str(a) for a in arguments)])
+
+
+@pytest.fixture
+def scenes(tmp_path: Path) -> list[Path]:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    good = [write_scene(folder / f"{n}.tif", cloudy_pixels(90, 120, seed=n)) for n in (1, 2)]
+    (folder / "bad.tif").write_text("no raster")
+    return [good[0], folder / "bad.tif", good[1]]
+
+
+def test_names_come_from_the_scenes() -> None:
+    scenes = ["a/x.tif", "/vsizip/d.zip/y.TIF", "https://host/z.tif?key=a/b.c", "w.vrt"]
+    assert [path.name for path in targets(scenes, Path("o"))] == [
+        "x.tif",
+        "y.tif",
+        "z.tif",
+        "w.tif",
+    ]
+    with pytest.raises(ConfigError, match=r"a/x\.tif and b/x\.vrt would both become o/x\.tif"):
+        targets(["a/x.tif", "b/x.vrt"], Path("o"))
+
+
+def test_one_that_fails_does_not_stop_the_rest(scenes: list[Path], tmp_path: Path) -> None:
+    out = tmp_path / "new" / "out"
+    result = run(*scenes, "-o", out, "--json", "-q", *FAST)
+    assert result.exit_code == 1
+    done = [json.loads(line)["out"] for line in result.stdout.splitlines()]
+    assert done == [str(out / "1.tif"), str(out / "2.tif")]
+    errors = [line for line in result.stderr.splitlines() if "warning" not in line]
+    assert len(errors) == 2
+    assert "bad.tif" in errors[0]
+    assert errors[1] == "decr: 1 of 3 scenes failed, see above"
+    assert sorted(path.name for path in out.iterdir()) == ["1.tif", "2.tif"]
+
+
+def test_the_same_call_goes_on_and_gives_what_single_calls_give(
+    scenes: list[Path], tmp_path: Path
+) -> None:
+    good, out = [scenes[0], scenes[2]], tmp_path / "out"
+    single = [tmp_path / f"single{n}.tif" for n in (1, 2)]
+    for scene, target in zip(good, single, strict=True):
+        assert run(scene, "-o", target, *FAST).exit_code == 0
+    out.mkdir()
+    first = run(good[0], "-o", f"{out}/", *FAST)
+    assert first.exit_code == 0, first.stderr
+    stamp = (out / "1.tif").stat().st_mtime_ns
+    second = run(*good, "-o", out, *FAST)
+    assert second.exit_code == 0, second.stderr
+    assert "1.tif exists already and is left as it is" in second.stderr
+    assert "[2/2]" in second.stderr
+    assert (out / "1.tif").stat().st_mtime_ns == stamp
+    for n, target in zip((1, 2), single, strict=True):
+        assert (out / f"{n}.tif").read_bytes() == target.read_bytes()
+    assert run(*good, "-o", out, "--overwrite", *FAST).exit_code == 0
+    assert (out / "1.tif").stat().st_mtime_ns != stamp
+
+
+def test_inputs_are_never_overwritten(scenes: list[Path]) -> None:
+    good = [scenes[0], scenes[2]]
+    before = [path.read_bytes() for path in good]
+    result = run(*good, "-o", good[0].parent, "--overwrite", *FAST)
+    assert result.exit_code == 1
+    assert result.stderr.count("is the input itself") == 2
+    assert [path.read_bytes() for path in good] == before
+
+
+def test_two_scenes_of_one_name_are_refused_before_anything_is_done(
+    scenes: list[Path], tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    result = run(scenes[0], scenes[2], scenes[0], "-o", out, *FAST)
+    assert result.exit_code == 1
+    assert "would both become" in result.stderr
+    assert not out.exists()
+
+
+def test_a_dry_run_plans_all(scenes: list[Path], tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    result = run(scenes[0], scenes[2], "-o", out, "--dry-run", "-q", *FAST)
+    assert result.exit_code == 0, result.stderr
+    assert result.stdout.count("1.tif") == result.stdout.count("2.tif") == 1
+    assert not out.exists()
