@@ -94,7 +94,7 @@ _RESTORATION = (
         type=float,
         default=12.0,
         show_default=True,
-        help="Grow clouds by this many metres.",
+        help="Grow clouds by this many metres, and by 3 pixels at least, unless 0.",
     ),
     click.option(
         "--feather",
@@ -102,7 +102,7 @@ _RESTORATION = (
         type=float,
         default=16.0,
         show_default=True,
-        help="Then fade the change out over this many metres.",
+        help="Then fade the change out over this many metres, and 4 pixels at least, unless 0.",
     ),
     click.option(
         "--aoi", type=click.Path(path_type=Path), help="GeoJSON polygons that limit the work."

@@ -38,7 +38,8 @@ class DecloudConfig:
     threshold
         Cloud probability from which a pixel counts as cloudy.
     margin_m, feather_m
-        Clouds grow by the margin, then the change fades out over the feather, metres.
+        Clouds grow by the margin, then the change fades out over the feather, metres; on a scene
+        of large pixels at least 3 and 4 pixels, unless 0.
     aoi
         GeoJSON that limits the work.
     gsd

@@ -64,6 +64,32 @@ class ChangeRule:
         return np.asarray(np.clip(ramp, 0.0, 1.0), np.float32)
 
 
+LEAST_MARGIN_PX, LEAST_FEATHER_PX = 3, 4
+"""Least margin and feather in scene pixels: the default metres at 4 m, the detector's pixel."""
+
+
+def rule_in_cells(
+    threshold: float, margin_m: float, feather_m: float, gsd_m: float, k: int
+) -> ChangeRule:
+    """The mask rule on a grid of k x k scene pixels, from metres.
+
+    From far, metres are less than a pixel: a margin or feather that is not 0 is at least
+    `LEAST_MARGIN_PX` or `LEAST_FEATHER_PX` scene pixels.
+
+    Examples
+    --------
+    >>> rule_in_cells(0.5, 12.0, 16.0, 0.5, 8)
+    ChangeRule(threshold=0.5, margin_px=3.0, feather_px=4.0)
+    >>> rule_in_cells(0.5, 12.0, 0.0, 30.0, 1)
+    ChangeRule(threshold=0.5, margin_px=3.0, feather_px=0.0)
+    """
+    margin, feather = (
+        max(metres / gsd_m, least) / k if metres > 0 else 0.0
+        for metres, least in ((margin_m, LEAST_MARGIN_PX), (feather_m, LEAST_FEATHER_PX))
+    )
+    return ChangeRule(threshold, margin, feather)
+
+
 def upsampled(
     coarse: Float32,
     coarse_row: int,

@@ -14,7 +14,7 @@ import numpy as np
 import rasterio
 
 import decr
-from decr.cloud.change import ChangeRule
+from decr.cloud.change import ChangeRule, rule_in_cells
 from decr.config import DecloudConfig
 from decr.errors import DecrError, OutputError, SceneError
 from decr.geo.aoi import read_aoi
@@ -137,9 +137,8 @@ def _survey(prepared: Prepared, work: WorkDir | None, on_progress: OnProgress | 
 def _rule(prepared: Prepared, survey: Survey) -> ChangeRule:
     """The mask rule in cells of the survey; a scene without a GSD is taken to have the model's."""
     gsd_m = prepared.scene.grid.gsd_m or prepared.restorer.gsd_m or 1.0
-    cell_m = gsd_m * survey.k
     config = prepared.config
-    return ChangeRule(config.threshold, config.margin_m / cell_m, config.feather_m / cell_m)
+    return rule_in_cells(config.threshold, config.margin_m, config.feather_m, gsd_m, survey.k)
 
 
 def probed(prepared: Prepared, plan: Plan) -> Plan:

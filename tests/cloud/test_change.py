@@ -14,6 +14,7 @@ from decr.cloud.change import (
     ChangeRule,
     cloudy_cells,
     probability_to_byte,
+    rule_in_cells,
     upsampled,
 )
 
@@ -140,3 +141,20 @@ def test_without_a_factor_it_only_cuts() -> None:
     coarse = np.arange(20, dtype=np.float32).reshape(4, 5)
     np.testing.assert_array_equal(upsampled(coarse, 0, 0, 1, 1, 2, 2, 3), coarse[1:3, 2:5])
     np.testing.assert_array_equal(upsampled(coarse, 10, 20, 1, 11, 22, 2, 3), coarse[1:3, 2:5])
+
+
+@pytest.mark.parametrize(
+    ("gsd_m", "k", "margin", "feather"),
+    [
+        (0.5, 8, 3.0, 4.0),  # 12 and 16 m
+        (2.0, 2, 3.0, 4.0),
+        (4.0, 1, 3.0, 4.0),
+        (30.0, 1, 3.0, 4.0),  # 0.4 and 0.5 pixels would be none
+        (10.0, 2, 1.5, 2.0),
+    ],
+)
+def test_metres_become_cells_but_never_less_than_a_few_pixels(
+    gsd_m: float, k: int, margin: float, feather: float
+) -> None:
+    assert rule_in_cells(0.4, 12.0, 16.0, gsd_m, k) == ChangeRule(0.4, margin, feather)
+    assert rule_in_cells(0.4, 0.0, 0.0, gsd_m, k) == ChangeRule(0.4, 0.0, 0.0)
