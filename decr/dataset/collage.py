@@ -21,7 +21,6 @@ from decr.dataset.samples import (
     vary_radiometry,
 )
 from decr.dataset.simulate import CloudParams, draw_params, simulate_clouds
-from decr.dataset.sky import preset
 
 Float32 = NDArray[np.float32]
 
@@ -94,12 +93,8 @@ def _real_sample(
     stack = np.rot90(stack, int(rng.integers(4)), axes=(1, 2))
     if rng.random() < 0.5:
         stack = stack[:, :, ::-1]
-    # Users' scenes may be reflectance or pictures: another brightness, contrast and tint.
-    scale = np.exp(
-        rng.uniform(np.log(0.7), np.log(1.3)) + rng.normal(0.0, 0.06, (len(bands), 1, 1))
-    )
-    gamma = np.exp(rng.uniform(np.log(0.6), np.log(1.2)))
-    view = np.ascontiguousarray(np.clip(stack[:-1] * scale, 0.0, None) ** gamma, dtype=np.float32)
+    scale = float(np.exp(rng.uniform(np.log(0.7), np.log(1.3))))
+    view = np.ascontiguousarray(stack[:-1] * scale, dtype=np.float32)
     unit = unit_from(view, *draw_range(rng, view))
     return Sample(unit, unit, stack[-1] > 0.5)
 
@@ -112,11 +107,11 @@ def detection_sample(
     size_px: int,
     clear_share: float = 0.15,
 ) -> Sample:
-    """A view for the detector: if there are any, half are real and labelled; else simulated.
+    """A view for the detector: one in three real and labelled, the rest simulated.
 
     ``cloudy`` is the input and ``cloud_mask`` the truth; ``clear`` is unused.
     """
-    if labelled and rng.random() < 0.5:
+    if labelled and rng.random() < 0.35:
         return _real_sample(rng, labelled[int(rng.integers(len(labelled)))], bands, size_px)
     wide = [
         image
@@ -138,9 +133,8 @@ def detection_sample(
 
 
 def _wide_sky(rng: np.random.Generator, bands: tuple[str, ...]) -> CloudParams:
-    """A sky whose structures suit a view of kilometres, half the time with edges as measured."""
-    name = ("default", "default", "cuhk-cr1", "cuhk-cr2")[int(rng.integers(4))]
-    sky = draw_params(rng, bands, preset(name))
+    """A sky whose structures suit a view of kilometres."""
+    sky = draw_params(rng, bands)
     return replace(
         sky,
         coverage=float(rng.uniform(0.05, 0.8)),
