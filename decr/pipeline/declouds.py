@@ -256,7 +256,10 @@ def _environment() -> rasterio.Env:
 
 def _check_target(path: str, out: Path, overwrite: bool) -> None:
     if out.is_dir():
-        raise OutputError(f"{out}: is a folder; give a file name such as {out / 'clear.tif'}")
+        raise OutputError(
+            f"{out}: is a folder; give a file name such as {out / 'clear.tif'}, "
+            f"or end the folder's name with a /"
+        )
     if not out.parent.is_dir():
         raise OutputError(f"{out}: the folder {out.parent} does not exist; make it first")
     if out.exists() and Path(path).exists() and out.samefile(path):

@@ -45,8 +45,8 @@ class Place:
     def layout(self) -> torch.memory_format:
         """The memory layout in which training is fastest there.
 
-        Convolutions like channels last. But torch's backward of GroupNorm in that layout is so
-        slow in bfloat16 on a CPU that a step of the compact reference took 1.25 times as long.
+        Convolutions like channels last. But torch's backward of GroupNorm in that layout is slow in
+        bfloat16 on a CPU, so much that whole steps of the compact reference took longer.
         """
         if self.device.type == "cpu" and self.dtype == torch.bfloat16:
             return torch.contiguous_format
