@@ -7,6 +7,7 @@ import itertools
 import json
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,18 @@ if TYPE_CHECKING:
     help="The cloud-optimised GeoTIFF to write; for several scenes a folder, or end it with a /.",
 )
 @shared.restoration_options
+@click.option(
+    "--workers",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Processes to share the cores or the CUDA devices; does not change the result.",
+)
+@click.option(
+    "--scheduler",
+    metavar="ADDRESS",
+    help="Running Dask scheduler whose workers restore, such as tcp://host:8786.",
+)
 @click.option("--overwrite", is_flag=True, help="Replace an existing output.")
 @click.option("--dry-run", is_flag=True, help="Print the plan and stop.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
@@ -38,6 +51,8 @@ if TYPE_CHECKING:
 def command(
     scenes: tuple[str, ...],
     out: str,
+    workers: int,
+    scheduler: str | None,
     overwrite: bool,
     dry_run: bool,
     as_json: bool,
@@ -46,6 +61,9 @@ def command(
     **restoration: Any,
 ) -> None:
     """Remove the clouds of each SCENE and write a GeoTIFF with the same grid and metadata.
+
+    A SCENE is a raster, a URL, a GDAL path such as /vsis3/bucket/scene.tif, or a .zip file or a
+    folder with rasters, each of which is a scene.
 
     Only cloudy pixels change; all others are copied bit for bit. An interrupted run goes on when
     the same command is given again. Of several scenes, one that fails does not stop the rest.
@@ -57,20 +75,27 @@ def command(
       decr declouds raw.tif -o clear.tif --bands b,g,r,n --range 0,2047
       decr declouds scene.tif -o clear.tif --cloud-mask clouds.tif --dry-run
       decr declouds scenes/*.tif -o clear/
+      decr declouds delivery.zip -o clear/
+      decr declouds scene.tif -o clear.tif --scheduler tcp://node1:8786
     """
+    from decr.pipeline.cluster import open_engine
     from decr.pipeline.declouds import declouds, plan_scene
     from decr.pipeline.many import declouds_many, targets
     from decr.pipeline.plan import describe
 
     config = shared.config_from(restoration)
+    scenes = _expanded(scenes)
     progress = shared.Progress(quiet)
     folder = Path(out) if len(scenes) > 1 or out.endswith(("/", "\\")) else None
-    run = {
+    run: dict[str, Any] = {
         "overwrite": overwrite,
         "on_progress": progress,
         "on_plan": (lambda p: click.echo(describe(p), err=True)) if verbose else None,
     }
-    try:
+    if scheduler is not None and workers > 1:
+        raise click.UsageError("the scheduler's workers are used: drop --workers")
+    with ExitStack() as stack:
+        stack.callback(progress.close)
         if dry_run:
             if folder is not None:
                 targets(scenes, folder)  # says now what it would say then
@@ -78,19 +103,40 @@ def command(
                 plan = plan_scene(scene, config, on_progress=progress)
                 progress.close()
                 click.echo(f"{scene}\n{describe(plan)}" if len(scenes) > 1 else describe(plan))
-        elif folder is None:
-            _tell(declouds(scenes[0], out, config, **run), as_json)  # type: ignore[arg-type]
-        else:
-            started = itertools.count(1)
+            return
+        engine = stack.enter_context(open_engine(workers, scheduler, config.device))
+        if engine.travels and not quiet:
+            dashboard = f"; dashboard {engine.dashboard}" if engine.dashboard else ""
+            click.echo(f"decr: restoring on {engine.name}{dashboard}", err=True)
+        if folder is None:
+            result = declouds(scenes[0], out, config, engine=engine, **run)
+            progress.close()
+            _tell(result, as_json)
+            return
+        started = itertools.count(1)
 
-            def announce(scene: str, target: Path) -> None:
-                if not quiet:
-                    click.echo(f"[{next(started)}/{len(scenes)}] {scene}", err=True)
+        def announce(scene: str, target: Path) -> None:
+            if not quiet:
+                click.echo(f"[{next(started)}/{len(scenes)}] {scene}", err=True)
 
-            outcomes = declouds_many(scenes, folder, config, on_start=announce, **run)  # type: ignore[arg-type]
-            _all(outcomes, as_json, progress)
-    finally:
-        progress.close()
+        outcomes = declouds_many(scenes, folder, config, engine=engine, on_start=announce, **run)
+        _all(outcomes, as_json, progress)
+
+
+def _expanded(scenes: tuple[str, ...]) -> tuple[str, ...]:
+    """Archives and folders replaced by what is in them."""
+    from decr.errors import SceneError
+    from decr.geo.delivery import rasters_of
+
+    found: list[str] = []
+    for scene in scenes:
+        try:
+            found += rasters_of(scene)
+        except SceneError:
+            if len(scenes) == 1:
+                raise
+            found.append(scene)  # it fails in its turn, and does not stop the rest
+    return tuple(found)
 
 
 def _all(outcomes: Iterator[Outcome], as_json: bool, progress: shared.Progress) -> None:

@@ -35,6 +35,10 @@ class ConfigError(DecrError, ValueError):
     """An option has a value that cannot work."""
 
 
+class ClusterError(DecrError, RuntimeError):
+    """Dask workers cannot be reached, were lost, or are not like this process."""
+
+
 class DatasetError(DecrError, ValueError):
     """Training or evaluation data is missing or inconsistent."""
 

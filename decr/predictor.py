@@ -18,6 +18,7 @@ from decr.diffusion.fusion import FusedDenoiser
 from decr.diffusion.noise import noise_window
 from decr.diffusion.samplers import ddim
 from decr.errors import BundleError, ConfigError
+from decr.lanes import available_lanes, in_lanes
 from decr.zoo.bundle import Bundle, load_bundle
 
 Float32 = NDArray[np.float32]
@@ -43,6 +44,9 @@ class Restorer:
     restore
         ((N, C, H, W) float32 unit, N top left corners (row, col) on the work grid) to
         (N, C, H, W) float32 unit. A tile's result must depend on that tile and its corner alone.
+        Called from several threads.
+    side_by_side
+        Tiles it computes at a time; handed fewer, it works below its speed.
     """
 
     name: str
@@ -52,6 +56,7 @@ class Restorer:
     ranges: Mapping[str, tuple[float, float]]
     settings: Mapping[str, str]
     restore: Callable[[Float32, Sequence[Corner]], Float32]
+    side_by_side: int = 1
 
 
 def pick_device(device: str) -> torch.device:
@@ -86,6 +91,12 @@ def pick_precision(precision: str, device: torch.device) -> torch.dtype:
     return torch.bfloat16 if precision == "bfloat16" else torch.float32
 
 
+def resolved(device: str, precision: str) -> tuple[str, str]:
+    """What "auto" means in this process: names of the device and of the precision."""
+    target = pick_device(device)
+    return str(target), str(pick_precision(precision, target)).removeprefix("torch.")
+
+
 def micro_batch(device: torch.device) -> int:
     """Tiles per network call, fixed per kind of device.
 
@@ -93,6 +104,11 @@ def micro_batch(device: torch.device) -> int:
     and the last batch padded: results do not depend on how tiles were grouped.
     """
     return 8 if device.type == "cuda" else 1
+
+
+def default_lanes(device: torch.device) -> int:
+    """Network calls at a time: one per core, or one on a device that fills itself."""
+    return available_lanes() if device.type == "cpu" else 1
 
 
 def load_restorer(
@@ -104,6 +120,7 @@ def load_restorer(
     device: str = "auto",
     precision: str = "auto",
     compile_px: int | None = None,
+    lanes: int | None = None,
 ) -> Restorer:
     """Load a bundle as a restorer.
 
@@ -117,6 +134,9 @@ def load_restorer(
     compile_px
         Compile the networks for tiles of this side, and run them once, which takes minutes; None
         leaves them as they are.
+    lanes
+        Calls of the networks at a time, each on one thread of the CPU; None takes what there is.
+        Results do not depend on it.
 
     Raises
     ------
@@ -144,30 +164,34 @@ def load_restorer(
     for network in bundle.networks.values():
         _move(network, target)
     run = _runner(bundle, steps, floor, target, dtype)
-    size = micro_batch(target)
+    size, side_by_side = micro_batch(target), lanes or default_lanes(target)
+
+    def compiled() -> None:
+        shape = (size, len(card.bands), compile_px or 0, compile_px or 0)
+        _compile(bundle, shape, target, dtype)
+
     if compile_px is not None:
-        _compile(bundle, (size, len(card.bands), compile_px, compile_px), target, dtype)
+        # In a lane: torch's compiler fits code to the threads it finds.
+        list(in_lanes(lambda _: compiled(), [None], side_by_side))
+
+    def restored(first: int, tiles: Float32, corners: Sequence[Corner]) -> Float32:
+        part, places = tiles[first : first + size], corners[first : first + size]
+        noise = np.stack([noise_window(seed, r, c, *part.shape[1:]) for r, c in places])
+        count = len(part)
+        if count < size:
+            fill = ((0, size - count), (0, 0), (0, 0), (0, 0))
+            part, noise = np.pad(part, fill), np.pad(noise, fill)
+        try:
+            result = run(torch.from_numpy(part), torch.from_numpy(noise))
+        except ValueError as error:
+            raise ConfigError(f"model {card.name}: {error}") from error
+        clear: Float32 = result.cpu().numpy()[:count]
+        return clear
 
     def restore(tiles: Float32, corners: Sequence[Corner]) -> Float32:
-        out = np.empty_like(tiles)
-        for first in range(0, len(tiles), size):
-            part = tiles[first : first + size]
-            noise = np.stack(
-                [
-                    noise_window(seed, r, c, *part.shape[1:])
-                    for r, c in corners[first : first + size]
-                ]
-            )
-            count = len(part)
-            if count < size:
-                fill = ((0, size - count), (0, 0), (0, 0), (0, 0))
-                part, noise = np.pad(part, fill), np.pad(noise, fill)
-            try:
-                result = run(torch.from_numpy(part), torch.from_numpy(noise))
-            except ValueError as error:
-                raise ConfigError(f"model {card.name}: {error}") from error
-            out[first : first + count] = result.cpu().numpy()[:count]
-        return out
+        firsts = range(0, len(tiles), size)
+        parts = in_lanes(lambda first: restored(first, tiles, corners), firsts, side_by_side)
+        return np.concatenate([tiles[:0], *parts])
 
     settings = {
         "steps": str(steps),
@@ -179,7 +203,14 @@ def load_restorer(
     if compile_px is not None:
         settings["compiled"] = "yes"  # other kernels round differently
     return Restorer(
-        card.name, bundle.sha256, card.bands, card.gsd_m, card.ranges, settings, restore
+        card.name,
+        bundle.sha256,
+        card.bands,
+        card.gsd_m,
+        card.ranges,
+        settings,
+        restore,
+        side_by_side * size,
     )
 
 
@@ -244,8 +275,13 @@ def _runner(
     return run
 
 
-def load_detector(path: Path, device: str = "auto") -> Detector:
+def load_detector(path: Path, device: str = "auto", lanes: int | None = None) -> Detector:
     """Load a bundle as a cloud detector.
+
+    Parameters
+    ----------
+    lanes
+        Views at a time, each on one thread of the CPU; None takes what there is.
 
     Raises
     ------
@@ -259,11 +295,18 @@ def load_detector(path: Path, device: str = "auto") -> Detector:
     network = bundle.networks["detector"]
     _move(network, target)
 
+    side_by_side = lanes or default_lanes(target)
+
+    # One view at a time: see micro_batch.
     @torch.inference_mode()
-    def probability(view: Float32) -> Float32:
-        # One view at a time: see micro_batch.
-        maps = [network(torch.from_numpy(one[None]).to(target)).cpu()[0, 0] for one in view]
-        return torch.stack(maps).float().numpy()
+    def one(view: Float32) -> Float32:
+        found: Float32 = (
+            network(torch.from_numpy(view[None]).to(target)).float().cpu()[0, 0].numpy()
+        )
+        return found
+
+    def probability(views: Float32) -> Float32:
+        return np.stack(list(in_lanes(one, views, side_by_side)))
 
     card = bundle.card
     return Detector(card.name, bundle.sha256, card.bands, card.gsd_m, probability, card.ranges)

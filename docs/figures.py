@@ -67,10 +67,12 @@ def differing_outside(cloudy: Path, before: NDArray[Any], after: NDArray[Any]) -
     """Pixels that changed although their weight is 0."""
     from decr.config import DecloudConfig
     from decr.pipeline.declouds import survey_and_plan
+    from decr.pipeline.engine import local_engine
     from decr.pipeline.prepare import prepare
 
     prepared = prepare(str(cloudy), DecloudConfig())
-    change, _ = survey_and_plan(prepared)
+    with local_engine() as engine:
+        change, _ = survey_and_plan(prepared, engine)
     outside = change.weights(prepared.scene.grid.window) == 0
     return int(((before != after).any(axis=0) & outside).sum())
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,6 +91,7 @@ def write_cog(
     tags: Mapping[str, str],
     work_dir: Path,
     creation: CogOptions | None = None,
+    before_rename: Callable[[Path], None] | None = None,
 ) -> None:
     """Write a scene with patches over it as a COG with overviews and all metadata of the scene.
 
@@ -111,6 +112,8 @@ def write_cog(
         Existing folder on the file system of ``out``, for files named ``cog.*``.
     creation
         Way of storage.
+    before_rename
+        Called with the finished file just before it becomes ``out``.
 
     Raises
     ------
@@ -143,6 +146,8 @@ def write_cog(
             rasterio.shutil.copy(str(vrt), str(cog), driver="COG", **options.to_gdal())
         _finish(cog, vrt, content)
         lost = compare_metadata(source, cog)
+        if before_rename is not None:
+            before_rename(cog)
         _publish(cog, out)
         _clear(work_dir)
     if lost:

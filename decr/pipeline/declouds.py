@@ -11,25 +11,24 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import rasterio
 
 import decr
 from decr.cloud.change import ChangeRule, rule_in_cells
 from decr.config import DecloudConfig
 from decr.errors import DecrError, OutputError, SceneError
 from decr.geo.aoi import read_aoi
-from decr.geo.mask_file import open_mask
+from decr.geo.gdal import gdal_environment
 from decr.geo.output import write_cog, write_memory_bytes
-from decr.geo.scene import reader
-from decr.pipeline.journal import WorkDir, work_dir
+from decr.pipeline.engine import Engine, local_engine
+from decr.pipeline.job import Restoration
+from decr.pipeline.journal import WorkDir, may_have_made, work_dir
 from decr.pipeline.plan import Plan, make_plan
 from decr.pipeline.prepare import Prepared, prepare
 from decr.pipeline.range import ALL_NODATA
-from decr.pipeline.restore import Restoration, restore_blocks
+from decr.pipeline.restore import restore_blocks
+from decr.pipeline.seams import Seams, seams_of
 from decr.pipeline.survey import ChangeMap, Survey, survey_factor, survey_scene
 from decr.predictor import Restorer
-
-_GDAL_CACHE_BYTES = 128 * 2**20
 
 OnProgress = Callable[[str, int, int], None]
 """(stage, done, total); stages are "survey" (blocks), "restore" (tiles) and "write" (once)."""
@@ -51,6 +50,8 @@ class DecloudResult:
         Cloudy valid pixels / valid pixels before, 0..1.
     resumed
         Whether an interrupted run was continued.
+    seams
+        How visible tile borders are.
     """
 
     out: str
@@ -61,10 +62,14 @@ class DecloudResult:
     ccp_before: float
     seconds: float
     resumed: bool
+    seams: Seams
 
 
 def survey_and_plan(
-    prepared: Prepared, work: WorkDir | None = None, on_progress: OnProgress | None = None
+    prepared: Prepared,
+    engine: Engine,
+    work: WorkDir | None = None,
+    on_progress: OnProgress | None = None,
 ) -> tuple[ChangeMap, Plan]:
     """First pass over the scene: clouds, then what to do with every tile.
 
@@ -80,7 +85,7 @@ def survey_and_plan(
     """
     scene, config = prepared.scene, prepared.config
     aoi = read_aoi(config.aoi, scene.grid) if config.aoi is not None else None
-    survey = _survey(prepared, work, on_progress)
+    survey = _survey(prepared, engine, work, on_progress)
     if survey.valid_px == 0:
         raise SceneError(ALL_NODATA.format(scene.path))
     change = ChangeMap(
@@ -102,7 +107,9 @@ def survey_and_plan(
     return change, plan
 
 
-def _survey(prepared: Prepared, work: WorkDir | None, on_progress: OnProgress | None) -> Survey:
+def _survey(
+    prepared: Prepared, engine: Engine, work: WorkDir | None, on_progress: OnProgress | None
+) -> Survey:
     """Survey the scene, or take the finished survey of an interrupted run."""
     scene, config = prepared.scene, prepared.config
     k = survey_factor(scene, prepared.detector, prepared.restorer.gsd_m)
@@ -111,22 +118,18 @@ def _survey(prepared: Prepared, work: WorkDir | None, on_progress: OnProgress | 
         found = work.done["survey", 0, 0]
         stored = np.load(store, mmap_mode="r")
         return Survey(k, stored, found["cloudy_px"], found["valid_px"])
-    with ExitStack() as stack:
-        source = stack.enter_context(reader(scene))
-        mask = None
-        if config.cloud_mask is not None:
-            mask = stack.enter_context(open_mask(config.cloud_mask, scene.grid))
-        survey = survey_scene(
-            scene,
-            source,
-            prepared.detector_radiometry,
-            prepared.detector,
-            k,
-            config.threshold,
-            mask,
-            store,
-            None if on_progress is None else lambda a, b: on_progress("survey", a, b),
-        )
+    survey = survey_scene(
+        scene,
+        prepared.detector_radiometry,
+        prepared.detector,
+        k,
+        config.threshold,
+        engine,
+        networks=prepared.networks[1],
+        mask=config.cloud_mask,
+        store=store,
+        on_progress=None if on_progress is None else lambda a, b: on_progress("survey", a, b),
+    )
     if work is not None and survey.valid_px:
         if isinstance(survey.stored, np.memmap):
             survey.stored.flush()
@@ -157,9 +160,9 @@ def plan_scene(
     path: str, config: DecloudConfig | None = None, on_progress: OnProgress | None = None
 ) -> Plan:
     """What `declouds` would do, with a time estimate; nothing is written."""
-    with _environment():
+    with gdal_environment(), local_engine() as engine:
         prepared = prepare(str(path), config or DecloudConfig())
-        _, plan = survey_and_plan(prepared, on_progress=on_progress)
+        _, plan = survey_and_plan(prepared, engine, on_progress=on_progress)
         return probed(prepared, plan)
 
 
@@ -169,6 +172,7 @@ def declouds(
     config: DecloudConfig | None = None,
     *,
     restorer: Restorer | None = None,
+    engine: Engine | None = None,
     overwrite: bool = False,
     on_progress: OnProgress | None = None,
     on_plan: Callable[[Plan], None] | None = None,
@@ -186,6 +190,9 @@ def declouds(
         Options; the defaults change only cloudy pixels with the embedded model.
     restorer
         Instead of ``config.model``: anything that restores tiles.
+    engine
+        What computes: this process, if None, or a cluster (`decr.pipeline.cluster.open_engine`).
+        The output's bytes do not depend on it.
     overwrite
         Replace an existing output.
     on_progress, on_plan
@@ -204,39 +211,55 @@ def declouds(
     config = config or DecloudConfig()
     target = Path(out)
     _check_target(str(path), target, overwrite)
-    with _environment():
-        prepared = prepare(str(path), config, restorer)
+    with ExitStack() as stack:
+        stack.enter_context(gdal_environment())
+        engine = engine or stack.enter_context(local_engine())
+        prepared = prepare(str(path), config, restorer, engine)
         if config.aoi is not None:
             read_aoi(config.aoi, prepared.scene.grid)
-        with work_dir(target, _job(prepared)) as work:
-            try:
-                change, plan = survey_and_plan(prepared, work, on_progress)
-            except DecrError:
-                if not work.done:
-                    _discard(work.path)
-                raise
-            if on_plan is not None:
-                on_plan(plan)
-            job = Restoration(
-                prepared.scene,
-                plan,
-                change,
-                prepared.composer,
-                prepared.restorer,
-                config.batch,
-                work,
+        work = stack.enter_context(work_dir(target, _job(prepared)))
+        if target.exists() and not overwrite and not work.made(target):
+            _discard(work.path)
+            raise _exists(target)
+        try:
+            change, plan = survey_and_plan(prepared, engine, work, on_progress)
+        except DecrError:
+            if not work.done:
+                _discard(work.path)
+            raise
+        if on_plan is not None:
+            on_plan(plan)
+        job = Restoration(
+            prepared.scene,
+            plan,
+            change,
+            prepared.composer,
+            prepared.networks[0],
+            config.batch,
+            work,
+        )
+        patches = restore_blocks(
+            job,
+            engine,
+            None if on_progress is None else lambda a, b: on_progress("restore", a, b),
+        )
+        if on_progress is not None:
+            on_progress("write", 0, 1)
+        if not work.made(target):
+            write_cog(
+                prepared.scene.path,
+                patches,
+                target,
+                _tags(prepared, plan),
+                work.path,
+                before_rename=work.note_output,
             )
-            patches = restore_blocks(
-                job, None if on_progress is None else lambda a, b: on_progress("restore", a, b)
-            )
-            if on_progress is not None:
-                on_progress("write", 0, 1)
-            write_cog(prepared.scene.path, patches, target, _tags(prepared, plan), work.path)
-            if on_progress is not None:
-                on_progress("write", 1, 1)
-            changed = sum(e.get("changed", 0) for e in work.done.values() if e["kind"] == "patch")
-            resumed = work.resumed
-        _discard(work.path)
+        if on_progress is not None:
+            on_progress("write", 1, 1)
+        changed = sum(e.get("changed", 0) for e in work.done.values() if e["kind"] == "patch")
+        seams = seams_of(work.done[key] for key in sorted(work.done))
+        resumed = work.resumed
+    _discard(work.path)
     return DecloudResult(
         str(target),
         plan.restore,
@@ -246,12 +269,8 @@ def declouds(
         plan.ccp,
         round(time.monotonic() - began, 2),
         resumed,
+        seams,
     )
-
-
-def _environment() -> rasterio.Env:
-    """GDAL with a small cache, so that memory is what the plan says."""
-    return rasterio.Env(GDAL_CACHEMAX=_GDAL_CACHE_BYTES)
 
 
 def _check_target(path: str, out: Path, overwrite: bool) -> None:
@@ -264,8 +283,12 @@ def _check_target(path: str, out: Path, overwrite: bool) -> None:
         raise OutputError(f"{out}: the folder {out.parent} does not exist; make it first")
     if out.exists() and Path(path).exists() and out.samefile(path):
         raise OutputError(f"{out}: is the input itself; decr never overwrites its input")
-    if out.exists() and not overwrite:
-        raise OutputError(f"{out}: exists already; pass --overwrite to replace it")
+    if out.exists() and not overwrite and not may_have_made(out):
+        raise _exists(out)
+
+
+def _exists(out: Path) -> OutputError:
+    return OutputError(f"{out}: exists already; pass --overwrite to replace it")
 
 
 def _discard(path: Path) -> None:

@@ -17,11 +17,21 @@ from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from rasterio.errors import RasterioError
 
 from decr.errors import OutputError
-from decr.geo.grid import Window
 
-Spills = list[tuple[Window, NDArray[np.int32]]]
+
+@contextmanager
+def explained(path: Path) -> Iterator[None]:
+    """Say what to do when work cannot be kept, usually for want of space."""
+    try:
+        yield
+    except (RasterioError, OSError) as error:
+        raise OutputError(
+            f"{path}: cannot write finished work ({error}); free some space and run the "
+            f"same command again: what is finished is kept"
+        ) from error
 
 
 @dataclass(slots=True)
@@ -46,39 +56,60 @@ class WorkDir:
     def note(self, kind: str, row: int, col: int, **values: Any) -> None:
         """Record a finished block; durable when this returns."""
         entry = {"kind": kind, "row": row, "col": col, **values}
-        self._journal.write(json.dumps(entry) + "\n")
-        self._journal.flush()
-        os.fsync(self._journal.fileno())
+        with explained(self.path):
+            self._journal.write(json.dumps(entry) + "\n")
+            self._journal.flush()
+            os.fsync(self._journal.fileno())
         self.done[kind, row, col] = entry
 
     def block_file(self, kind: str, row: int, col: int, suffix: str) -> Path:
         """Path of a block's file."""
         return self.path / f"{kind}_{row:05d}_{col:05d}.{suffix}"
 
-    def save_arrays(self, kind: str, row: int, col: int, arrays: Spills) -> None:
-        """Write windows and arrays of a block, whole or not at all."""
+    def note_output(self, finished: Path) -> None:
+        """Record the finished file, which will be the output by its next rename."""
+        self.note("output", 0, 0, **_identity(finished))
+
+    def made(self, out: Path) -> bool:
+        """Whether a file is the output of this very job: killed before it could tidy up."""
+        noted = self.done.get(("output", 0, 0))
+        return noted is not None and out.exists() and _identity(out).items() <= noted.items()
+
+    def save(self, kind: str, row: int, col: int, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Write arrays of a block, whole or not at all."""
         target = self.block_file(kind, row, col, "npz")
         part = target.with_suffix(".part")
-        packed: dict[str, Any] = {}
-        for index, (window, values) in enumerate(arrays):
-            packed[f"w{index}"] = np.array([window.row, window.col, window.height, window.width])
-            packed[f"a{index}"] = values
-        with part.open("wb") as file:
-            np.savez(file, **packed)
+        with explained(self.path), part.open("wb") as file:
+            np.savez(file, **dict(arrays))  # type: ignore[arg-type]
             file.flush()
             os.fsync(file.fileno())
         part.replace(target)
 
-    def load_arrays(self, kind: str, row: int, col: int) -> Spills:
-        """Read what `save_arrays` wrote; empty if the block had nothing to do."""
-        path = self.block_file(kind, row, col, "npz")
-        if not path.exists():
-            return []
-        with np.load(path) as packed:
-            count = len(packed.files) // 2
-            return [
-                (Window(*(int(v) for v in packed[f"w{i}"])), packed[f"a{i}"]) for i in range(count)
-            ]
+    def load(self, kind: str, row: int, col: int, *names: str) -> list[NDArray[Any]]:
+        """Read some of the arrays that `save` wrote, and only those."""
+        with np.load(self.block_file(kind, row, col, "npz")) as packed:
+            return [packed[name] for name in names]
+
+    def drop(self, kind: str, row: int, col: int) -> None:
+        """Remove the arrays of a block, if they are there."""
+        self.block_file(kind, row, col, "npz").unlink(missing_ok=True)
+
+
+def _identity(path: Path) -> dict[str, int]:
+    """What a rename does not change."""
+    stat = path.stat()
+    return {"inode": stat.st_ino, "bytes": stat.st_size, "mtime_ns": stat.st_mtime_ns}
+
+
+def may_have_made(out: Path) -> bool:
+    """Whether a work directory beside an existing output seems to be what made it."""
+    done = _finished(_path(out) / "journal.jsonl", cut=False)
+    noted = done.get(("output", 0, 0))
+    return noted is not None and _identity(out).items() <= noted.items()
+
+
+def _path(out: Path) -> Path:
+    return Path(f"{out}.decr-work")
 
 
 @contextmanager
@@ -96,7 +127,7 @@ def work_dir(out: Path, job: Mapping[str, Any]) -> Iterator[WorkDir]:
     OutputError
         If the directory cannot be made or another process is at work in it.
     """
-    path = Path(f"{out}.decr-work")
+    path = _path(out)
     text = json.dumps(dict(job), sort_keys=True, indent=1)
     try:
         path.mkdir(exist_ok=True)
@@ -137,8 +168,8 @@ def _cleared(path: Path, text: str) -> None:
     part.replace(path / "job.json")
 
 
-def _finished(journal: Path) -> dict[tuple[str, int, int], dict[str, Any]]:
-    """Entries of a journal; a last line torn by a kill is cut off."""
+def _finished(journal: Path, cut: bool = True) -> dict[tuple[str, int, int], dict[str, Any]]:
+    """Entries of a journal; a last line torn by a kill is cut off, also in the file if ``cut``."""
     if not journal.exists():
         return {}
     done, whole = {}, 0
@@ -152,6 +183,6 @@ def _finished(journal: Path) -> dict[tuple[str, int, int], dict[str, Any]]:
         except (ValueError, KeyError, TypeError):
             break
         whole += len(line)
-    if whole < len(data):
+    if cut and whole < len(data):
         os.truncate(journal, whole)
     return done

@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 from decr.config import DecloudConfig
 from decr.errors import ConfigError, DecrError, OutputError
 from decr.pipeline.declouds import DecloudResult, OnProgress, declouds
+from decr.pipeline.engine import Engine
 from decr.pipeline.plan import Plan
 
 
@@ -68,6 +69,7 @@ def declouds_many(
     folder: Path,
     config: DecloudConfig | None = None,
     *,
+    engine: Engine | None = None,
     overwrite: bool = False,
     on_start: Callable[[str, Path], None] | None = None,
     on_progress: OnProgress | None = None,
@@ -84,7 +86,7 @@ def declouds_many(
         Made if it is not there. See `targets`.
     on_start
         Called with each scene and its output before it is begun.
-    config, overwrite, on_progress, on_plan
+    config, engine, overwrite, on_progress, on_plan
         As for `decr.declouds`.
 
     Yields
@@ -112,7 +114,13 @@ def declouds_many(
             continue
         try:
             result = declouds(
-                scene, out, config, overwrite=overwrite, on_progress=on_progress, on_plan=on_plan
+                scene,
+                out,
+                config,
+                engine=engine,
+                overwrite=overwrite,
+                on_progress=on_progress,
+                on_plan=on_plan,
             )
         except DecrError as error:
             yield Outcome(scene, out, error=" ".join(str(error).split()))

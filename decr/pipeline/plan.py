@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from decr.geo.grid import Window
 from decr.geo.lattice import Block, Blocks
 from decr.pipeline.survey import ChangeMap
+from decr.pipeline.tone import REACH, Index
 
 _RUNTIME_MB = 760
 """Python, torch, GDAL and the embedded networks at work, without any scene.
@@ -22,6 +23,11 @@ class BlockPlan:
 
     block: Block
     tiles: tuple[tuple[int, int], ...]
+
+    @property
+    def index(self) -> tuple[int, int]:
+        """Row and column among the blocks."""
+        return self.block.row_index, self.block.col_index
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +91,8 @@ def make_plan(
         What writing the output takes, after the restoring (`decr.geo.output.write_memory_bytes`).
     """
     counts: Counter[str] = Counter()
-    work = []
+    cloudy: list[tuple[Block, list[Index]]] = []
+    inside: set[Index] = set()
     for block in blocks.blocks():
         tiles = blocks.tiles_of(block)
         windows = [_clipped(blocks.lattice.tile(*t).scaled(factor), scene_window) for t in tiles]
@@ -94,19 +101,34 @@ def make_plan(
             windows = [window.expand(factor, scene_window) for window in windows]
         actions = change.touched(windows)
         counts.update(actions)
-        todo = tuple(t for t, a in zip(tiles, actions, strict=True) if a == "restore")
+        todo = [t for t, action in zip(tiles, actions, strict=True) if action == "restore"]
         if todo:
-            work.append(BlockPlan(block, todo))
+            cloudy.append((block, todo))
+        if change.aoi is not None:
+            of = dict(zip(tiles, windows, strict=True))
+            inside.update(tile for tile in todo if change.inside(of[tile]))
+    if change.aoi is not None:
+        # Tones are settled with tiles beyond the area, or it would not get the whole scene's.
+        wanted = _within(inside, REACH)
+        cloudy = [(block, [tile for tile in todo if tile in wanted]) for block, todo in cloudy]
+    work = tuple(BlockPlan(block, tuple(todo)) for block, todo in cloudy if todo)
+    restore = sum(len(block.tiles) for block in work)
     return Plan(
         blocks,
         factor,
-        tuple(work),
-        counts["restore"],
-        counts["copy"],
+        work,
+        restore,
+        counts["copy"] + counts["restore"] - restore,
         counts["skip"],
         change.survey.ccp,
         planned_memory_mb(blocks, factor, bytes_per_pixel, channels, write_bytes),
     )
+
+
+def _within(tiles: set[Index], reach: int) -> set[Index]:
+    """Indices at most so far from one of these along each axis."""
+    around = range(-reach, reach + 1)
+    return {(i + a, j + b) for i, j in tiles for a in around for b in around}
 
 
 def planned_memory_mb(

@@ -3,32 +3,42 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 
-from decr.cloud.detector import Detector, threshold_detector
+from decr.cloud.detector import Detector
 from decr.config import DecloudConfig
 from decr.errors import ConfigError, DecrWarning
 from decr.geo.lattice import Blocks, Lattice
 from decr.geo.scene import Scene, open_scene
 from decr.pipeline.compose import Composer
+from decr.pipeline.engine import Engine
+from decr.pipeline.networks import (
+    DetectorChoice,
+    Named,
+    detector_of,
+    model_choice,
+    named,
+    restorer_of,
+)
 from decr.pipeline.range import radiometry_of
-from decr.plugins import made, model_plugin
-from decr.predictor import Restorer, load_detector, load_restorer
+from decr.predictor import Restorer, resolved
 from decr.radiometry import Radiometry
-from decr.zoo.embedded import embedded_path, find_bundle
 
 BLOCK_STRIDES = 8
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Prepared:
-    """All choices made for a scene, before any pixel is restored."""
+    """All choices made for a scene, before any pixel is restored.
+
+    ``networks`` is what tasks carry of restorer and detector: these, or their names.
+    """
 
     scene: Scene
     config: DecloudConfig
     restorer: Restorer
     detector: Detector
+    networks: tuple[Restorer | Named, Detector | Named]
     radiometry: Radiometry
     detector_radiometry: Radiometry
     composer: Composer
@@ -36,7 +46,12 @@ class Prepared:
     factor: int
 
 
-def prepare(path: str, config: DecloudConfig, restorer: Restorer | None = None) -> Prepared:
+def prepare(
+    path: str,
+    config: DecloudConfig,
+    restorer: Restorer | None = None,
+    engine: Engine | None = None,
+) -> Prepared:
     """Open the scene and settle model, detector, bands, radiometry and grid.
 
     Raises
@@ -47,10 +62,8 @@ def prepare(path: str, config: DecloudConfig, restorer: Restorer | None = None) 
     scene = open_scene(path, config.bands)
     for warning in scene.warnings:
         warnings.warn(warning, DecrWarning, stacklevel=2)
-    if restorer is None:
-        restorer = _restorer(config, "nir" in scene.bands.roles)
+    networks, restorer, detector = _networks(config, "nir" in scene.bands.roles, restorer, engine)
     feed = scene.bands.model_map(restorer.bands)
-    detector = _detector(config, scene)
     radiometry = radiometry_of(scene, config.dn_range, restorer.ranges)
     seen = radiometry
     if config.dn_range is None and scene.dtype in detector.ranges:
@@ -59,38 +72,36 @@ def prepare(path: str, config: DecloudConfig, restorer: Restorer | None = None) 
     height, width = -(-scene.grid.height // factor), -(-scene.grid.width // factor)
     blocks = Blocks(Lattice(height, width, config.tile_px, config.overlap_px), BLOCK_STRIDES)
     composer = Composer(feed, radiometry, scene.nodata)
-    return Prepared(scene, config, restorer, detector, radiometry, seen, composer, blocks, factor)
-
-
-def _restorer(config: DecloudConfig, scene_has_nir: bool) -> Restorer:
-    """The model: of an installed package, embedded, or a bundle file."""
-    plugin = model_plugin(config.model)
-    if plugin is not None:
-        restorer = made(plugin, seed=config.seed, device=config.device)
-        if not isinstance(restorer, Restorer):
-            raise ConfigError(f"the model {config.model!r} of {plugin.value} made no Restorer")
-        return restorer
-    return load_restorer(
-        find_bundle(config.model, scene_has_nir),
-        steps=config.steps,
-        prior_floor=config.prior_floor,
-        seed=config.seed,
-        device=config.device,
-        precision=config.precision,
-        compile_px=config.tile_px if config.compile else None,
+    return Prepared(
+        scene, config, restorer, detector, networks, radiometry, seen, composer, blocks, factor
     )
 
 
-def _detector(config: DecloudConfig, scene: Scene) -> Detector:
-    if config.detector == "threshold":
-        return threshold_detector()
-    if config.detector == "compact":
-        return load_detector(embedded_path("embedded-detector"), config.device)
-    if Path(config.detector).exists():
-        return load_detector(Path(config.detector), config.device)
-    raise ConfigError(
-        f"{config.detector}: neither a detector's bundle file nor one of compact and threshold"
-    )
+def _networks(
+    config: DecloudConfig, nir: bool, restorer: Restorer | None, engine: Engine | None
+) -> tuple[tuple[Restorer | Named, Detector | Named], Restorer, Detector]:
+    """What tasks carry of restorer and detector, and the two themselves, as this process needs."""
+    if engine is None or not engine.travels:
+        restorer = restorer or restorer_of(model_choice(config, nir))
+        detector = detector_of(DetectorChoice(config.detector, config.device))
+        return (restorer, detector), restorer, detector
+    if restorer is not None:
+        raise ConfigError(
+            "a restorer in memory cannot travel to other processes; offer it as an entry point of "
+            "the group decr.models, or use one process"
+        )
+    # Workers may have other hardware than this process: theirs decides what "auto" means.
+    device, precision = engine.ask(resolved, config.device, config.precision)
+    choice = replace(model_choice(config, nir), device=device, precision=precision)
+    watched = DetectorChoice(config.detector, device)
+    restorer = restorer_of(replace(choice, device="cpu", compile_px=None))
+    detector = detector_of(replace(watched, device="cpu"))
+    if "device" in restorer.settings:
+        compiled = {} if choice.compile_px is None else {"compiled": "yes"}
+        settings = {**restorer.settings, "device": device, **compiled}
+        restorer = replace(restorer, settings=settings)
+    names = named(choice, restorer, engine.lanes), named(watched, detector, engine.lanes)
+    return names, restorer, detector
 
 
 def _work_factor(scene: Scene, config: DecloudConfig, restorer: Restorer) -> int:

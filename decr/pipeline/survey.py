@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,11 +13,23 @@ from numpy.typing import NDArray
 from decr.cloud.change import INVALID, ChangeRule, cloudy_cells, probability_to_byte, upsampled
 from decr.cloud.detector import Detector
 from decr.geo.aoi import Aoi
+from decr.geo.gdal import gdal_environment
 from decr.geo.grid import Window
-from decr.geo.lattice import Blocks, Lattice
-from decr.geo.mask_file import MaskFile
-from decr.geo.scene import Scene, SceneReader
-from decr.pipeline.tiles import FULL, BlockSum, Int32, cut_tiles, neighbours_before
+from decr.geo.lattice import Block, Blocks, Lattice
+from decr.geo.mask_file import open_mask
+from decr.geo.scene import Scene, reader
+from decr.pipeline.engine import Engine, Tell, in_order
+from decr.pipeline.journal import explained
+from decr.pipeline.networks import Named, the_detector
+from decr.pipeline.tiles import (
+    FULL,
+    BlockSum,
+    Int32,
+    Spills,
+    add_spills,
+    cut_tiles,
+    neighbours_before,
+)
 from decr.radiometry import Radiometry
 
 Float32 = NDArray[np.float32]
@@ -63,14 +76,72 @@ def survey_factor(scene: Scene, detector: Detector, assumed_gsd_m: float | None)
     return max(1, min(wanted, min(scene.grid.height, scene.grid.width) // least))
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class SurveyTask:
+    """Everything that surveying a block of cells takes; small, and fit to travel.
+
+    Attributes
+    ----------
+    feed, radiometry
+        Scene bands for the detector's, and the range of those.
+    networks
+        The detector, or its name for a process that must load it.
+    mask
+        The user's mask; replaces the detector.
+    """
+
+    scene: Scene
+    blocks: Blocks
+    block: Block
+    k: int
+    feed: tuple[int, ...]
+    radiometry: Radiometry
+    networks: Detector | Named
+    mask: Path | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CellSums:
+    """A surveyed block: sums of probability and what lies beyond it, and valid pixels per cell."""
+
+    total: Int32
+    spills: Spills
+    count: NDArray[np.int32]
+
+
+def surveyed_block(task: SurveyTask, tell: Tell) -> CellSums:
+    """Read a block of cells and find its clouds, in whatever process."""
+    with gdal_environment(), reader(task.scene) as source:
+        core, total = task.block.core, BlockSum(task.blocks, task.block, 1)
+        if task.mask is not None:
+            _, count = source.read_coarse(core, task.k, task.feed)
+            with open_mask(task.mask, task.scene.grid) as mask:
+                cloudy = mask.coarse_any(core, task.k)
+            tell(0)
+            return CellSums(cloudy[None].astype(np.int32) * np.int32(FULL), [], count)
+        mean, count = source.read_coarse(total.window, task.k, task.feed)
+    view = task.radiometry.encode(mean)
+    wanted = task.blocks.tiles_of(task.block)
+    tiles = list(cut_tiles(view, count > 0, total.window, task.blocks, wanted))
+    if tiles:
+        stack = np.stack([(tile + 1.0) / 2.0 for _, tile in tiles])
+        found = the_detector(task.networks).probability(stack)
+        for (index, _), probability in zip(tiles, found, strict=True):
+            total.add(index, probability[None])
+    tell(0)
+    return CellSums(total.core().copy(), total.spills(), count[core.slices(total.window)])
+
+
 def survey_scene(
     scene: Scene,
-    reader: SceneReader,
     radiometry: Radiometry,
     detector: Detector,
     k: int,
     threshold: float,
-    mask: MaskFile | None = None,
+    engine: Engine,
+    *,
+    networks: Detector | Named | None = None,
+    mask: Path | None = None,
     store: Path | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Survey:
@@ -80,50 +151,55 @@ def survey_scene(
     ----------
     radiometry
         Over all bands of the scene.
+    networks
+        The detector's name, for an engine whose tasks travel.
     mask
         The user's mask; replaces the detector.
     store
         A .npy file that holds the raster as a memory map; None keeps it in memory.
+
+    Raises
+    ------
+    SceneError, GridMismatchError
+        If the scene is damaged, or the mask does not lie over it.
     """
     height, width = -(-scene.grid.height // k), -(-scene.grid.width // k)
-    lattice = Lattice(height, width, DETECTION_TILE_PX, DETECTION_OVERLAP_PX)
-    blocks = Blocks(lattice, 4)
+    blocks = Blocks(Lattice(height, width, DETECTION_TILE_PX, DETECTION_OVERLAP_PX), 4)
     feed = scene.bands.model_map(detector.bands)
-    encoding = radiometry.pick(feed)
-    stored: NDArray[np.uint8] = (
-        np.empty((height, width), np.uint8)
-        if store is None
-        else np.lib.format.open_memmap(store, "w+", np.uint8, (height, width))
+    encoding, networks = radiometry.pick(feed), networks or detector
+    stored = (
+        np.empty((height, width), np.uint8) if store is None else _on_disk(store, height, width)
     )
-    spills: dict[tuple[int, int], list[tuple[Window, Int32]]] = {}
-    cloudy_px = valid_px = 0
     everything = blocks.blocks()
-    for done, block in enumerate(everything):
-        total = BlockSum(blocks, block, 1)
-        needed = block.core if mask is not None else total.window
-        mean, count = reader.read_coarse(needed, k, feed)
-        inside = count > 0
-        if mask is not None:
-            probability = mask.coarse_any(needed, k).astype(np.float32)
-        else:
-            view = encoding.encode(mean)
-            for index, tile in cut_tiles(view, inside, needed, blocks, blocks.tiles_of(block)):
-                share = detector.probability(((tile + 1.0) / 2.0)[None])
-                total.add(index, share)
-            earlier = [s for n in neighbours_before(block) for s in spills.get(n, [])]
-            spills[block.row_index, block.col_index] = total.spills()
-            probability = (total.core(earlier)[0] / np.float64(FULL)).astype(np.float32)
-            # Spills are used by the next row of blocks at the latest.
-            spills.pop((block.row_index - 2, block.col_index), None)
-        rows, cols = block.core.slices(needed)
-        inside, count = inside[rows, cols], count[rows, cols]
-        cells = probability_to_byte(probability, inside)
+    tasks = (SurveyTask(scene, blocks, b, k, feed, encoding, networks, mask) for b in everything)
+    spills: dict[tuple[int, int], Spills] = {}
+    cloudy_px = valid_px = 0
+    results = in_order(engine, surveyed_block, tasks, lambda _: None)
+    for done, (task, sums) in enumerate(results, start=1):
+        block = task.block
+        add_spills(
+            sums.total, block.core, [s for n in neighbours_before(block) for s in spills.get(n, [])]
+        )
+        spills[block.row_index, block.col_index] = sums.spills
+        # Spills are used by the next row of blocks at the latest.
+        spills.pop((block.row_index - 2, block.col_index), None)
+        probability = (sums.total[0] / np.float64(FULL)).astype(np.float32)
+        cells = probability_to_byte(probability, sums.count > 0)
         stored[block.core.slices()] = cells
-        cloudy_px += int(count[cloudy_cells(cells, threshold)].sum())
-        valid_px += int(count.sum())
+        cloudy_px += int(sums.count[cloudy_cells(cells, threshold)].sum())
+        valid_px += int(sums.count.sum())
         if on_progress is not None:
-            on_progress(done + 1, len(everything))
+            on_progress(done, len(everything))
     return Survey(k, stored, cloudy_px, valid_px)
+
+
+def _on_disk(path: Path, height: int, width: int) -> NDArray[np.uint8]:
+    """A memory map whose room on disk is taken now: a full disk would kill the process later."""
+    with explained(path.parent):
+        stored = np.lib.format.open_memmap(path, "w+", np.uint8, (height, width))
+        with path.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    return stored
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -167,7 +243,7 @@ class ChangeMap:
         """What to do with each of some neighbouring windows: "restore", "copy" or "skip".
 
         A window is skipped when no pixel in it is valid, restored when a cell in or next to it
-        may be changed, copied otherwise.
+        may be changed, copied otherwise. The user's area does not matter: see `inside`.
         """
         whole = windows[0]
         for window in windows[1:]:
@@ -185,9 +261,11 @@ class ChangeMap:
         near = own.expand(1, self._all_cells).slices(origin)
         if not (coarse[near] > 0).any():
             return "copy"
-        if self.aoi is not None and not self.aoi.mask(window).any():
-            return "copy"
         return "restore"
+
+    def inside(self, window: Window) -> bool:
+        """Whether a pixel of a window lies in the user's area."""
+        return self.aoi is None or bool(self.aoi.mask(window).any())
 
     @property
     def _all_cells(self) -> Window:

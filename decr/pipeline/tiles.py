@@ -18,6 +18,8 @@ LEVELS = 2**15
 """Integer steps per unit: [-1, 1] spans twice as many, as many as a 16-bit scene has DN."""
 FULL = LEVELS * FEATHER_SUM**2
 """Blended sum that stands for 1.0: 2**29, so that int32 holds the difference of any two sums."""
+Spills = list[tuple[Window, Int32]]
+"""What blocks leave beyond their cores: windows, and sums under them."""
 
 
 def quantised(unit: Float32) -> Int32:
@@ -86,19 +88,12 @@ class BlockSum:
         cut = quantised(tile[:, : window.height, : window.width])
         self.total[:, rows, cols] += cut * self.blocks.lattice.tile_weights(*index)
 
-    def core(self, spills: Iterable[tuple[Window, Int32]]) -> Int32:
-        """The core's sum once the neighbours' spills are added; `FULL` stands for 1.0."""
-        core = self.block.core
-        rows, cols = core.slices(self.window)
-        total = self.total[:, rows, cols]
-        for window, values in spills:
-            shared = window.intersection(core)
-            if shared is not None:
-                mine, theirs = shared.slices(core), shared.slices(window)
-                total[(slice(None), *mine)] += values[(slice(None), *theirs)]
-        return total
+    def core(self) -> Int32:
+        """The core's sum of this block's tiles (a view); see `with_spills`."""
+        rows, cols = self.block.core.slices(self.window)
+        return self.total[:, rows, cols]
 
-    def spills(self) -> list[tuple[Window, Int32]]:
+    def spills(self) -> Spills:
         """What the tiles left beyond the core: a strip to the right and one below."""
         core, reach = self.block.core, self.window
         out = []
@@ -113,6 +108,15 @@ class BlockSum:
     def _cut(self, window: Window) -> Int32:
         rows, cols = window.slices(self.window)
         return np.ascontiguousarray(self.total[:, rows, cols])
+
+
+def add_spills(total: Int32, core: Window, spills: Iterable[tuple[Window, Int32]]) -> None:
+    """Add to a core's sum, in place, what its neighbours left there; then `FULL` stands for 1.0."""
+    for window, values in spills:
+        shared = window.intersection(core)
+        if shared is not None:
+            mine, theirs = shared.slices(core), shared.slices(window)
+            total[(slice(None), *mine)] += values[(slice(None), *theirs)]
 
 
 def neighbours_before(block: Block) -> list[tuple[int, int]]:

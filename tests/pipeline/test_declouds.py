@@ -246,3 +246,31 @@ def test_the_largest_possible_change_does_not_wrap(tmp_path: Path, source: int) 
     config = DecloudConfig(**FAST, full=True, dn_range=(0, 2047))
     declouds(path, tmp_path / "o.tif", config, restorer=turned)
     assert (read(tmp_path / "o.tif") == 2047 - source).all()
+
+
+def test_a_run_killed_between_rename_and_tidying_is_finished_by_the_next(
+    scene: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, other = tmp_path / "out.tif", DecloudConfig(**FAST, seed=1)
+    with monkeypatch.context() as patched:
+        patched.setattr("decr.pipeline.declouds._discard", _killed)
+        with pytest.raises(KeyboardInterrupt):
+            declouds(scene, out, DecloudConfig(**FAST), restorer=darker())
+    made, identity = out.read_bytes(), out.stat().st_ino
+    result = declouds(scene, out, DecloudConfig(**FAST), restorer=darker())
+    assert result.resumed
+    assert (out.read_bytes(), out.stat().st_ino) == (made, identity)
+    assert list(tmp_path.glob("*.decr-work")) == []
+    # What another job left there is somebody's file.
+    with monkeypatch.context() as patched:
+        patched.setattr("decr.pipeline.declouds._discard", _killed)
+        with pytest.raises(KeyboardInterrupt):
+            declouds(scene, out, DecloudConfig(**FAST), restorer=darker(), overwrite=True)
+    with pytest.raises(OutputError, match="exists already"):
+        declouds(scene, out, other, restorer=darker())
+    assert out.read_bytes() == made
+    assert list(tmp_path.glob("*.decr-work")) == []
+
+
+def _killed(path: Path) -> None:
+    raise KeyboardInterrupt

@@ -1,0 +1,60 @@
+"""What is in a delivery: a path, an archive, or a folder, as paths that GDAL opens."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath
+
+from decr.errors import SceneError
+
+_RASTERS = (".tif", ".tiff", ".jp2")
+
+
+def rasters_of(path: str) -> list[str]:
+    """The rasters behind a path.
+
+    Parameters
+    ----------
+    path
+        A raster, URL or /vsi path, which is returned as it is; or a .zip file or a folder, whose
+        TIFF and JPEG 2000 files are found at any depth, in the order of their names.
+
+    Raises
+    ------
+    SceneError
+        If an archive is damaged, or an archive or folder holds no raster.
+
+    Examples
+    --------
+    >>> rasters_of("scene.tif"), rasters_of("/vsicurl/https://example.org/scene.tif")
+    (['scene.tif'], ['/vsicurl/https://example.org/scene.tif'])
+    """
+    here = Path(path)
+    if here.is_dir():
+        files = (file.relative_to(here).as_posix() for file in here.rglob("*") if file.is_file())
+        return _found([str(here / name) for name in _chosen(files)], path)
+    if here.suffix.lower() == ".zip" and here.is_file():
+        try:
+            with zipfile.ZipFile(here) as archive:
+                names = _chosen(archive.namelist())
+        except (zipfile.BadZipFile, OSError) as error:
+            raise SceneError(f"{path}: cannot be read as a zip archive ({error})") from error
+        return _found([f"/vsizip/{here.resolve()}/{name}" for name in names], path)
+    return [path]
+
+
+def _chosen(names: Iterable[str]) -> list[str]:
+    """Rasters by name, without what is hidden or made by an operating system."""
+    return sorted(
+        name
+        for name in names
+        if name.lower().endswith(_RASTERS)
+        and not any(part.startswith((".", "__")) for part in PurePosixPath(name).parts)
+    )
+
+
+def _found(paths: list[str], where: str) -> list[str]:
+    if not paths:
+        raise SceneError(f"{where}: holds no raster ({', '.join(_RASTERS)})")
+    return paths

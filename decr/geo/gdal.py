@@ -1,0 +1,22 @@
+"""GDAL's settings for one thread: a small cache, and errors that are raised, not printed."""
+
+from __future__ import annotations
+
+import os
+
+import rasterio
+
+CACHE_BYTES = 128 * 2**20
+"""Of decoded blocks, for the whole process: memory is what the plan says."""
+
+_HTTP = {"GDAL_HTTP_TIMEOUT": "60", "GDAL_HTTP_MAX_RETRY": "5", "GDAL_HTTP_RETRY_DELAY": "1"}
+"""GDAL itself would wait for ever, and give up at the first refusal. The environment goes first."""
+
+
+def gdal_environment() -> rasterio.Env:
+    """A context for all reading and writing of rasters in a thread.
+
+    GDAL's error handlers belong to a thread: outside such a context it prints by itself.
+    """
+    patient = {key: value for key, value in _HTTP.items() if key not in os.environ}
+    return rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES, **patient)

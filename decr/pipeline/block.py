@@ -1,0 +1,135 @@
+"""One block restored, in whatever process: pixels read, tiles restored and summed."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from decr.geo.gdal import gdal_environment
+from decr.geo.lattice import Blocks
+from decr.geo.scene import Scene, reader
+from decr.pipeline.engine import Tell
+from decr.pipeline.networks import Named, the_restorer
+from decr.pipeline.plan import BlockPlan
+from decr.pipeline.seams import Overlaps, Squares
+from decr.pipeline.tiles import (
+    FULL,
+    LEVELS,
+    BlockSum,
+    Float32,
+    Int32,
+    Spills,
+    cut_tiles,
+    quantised,
+)
+from decr.pipeline.tone import Index, cell_means
+from decr.predictor import Restorer
+from decr.radiometry import Radiometry
+
+_COMPUTING = threading.Lock()
+"""One block of a process is restored at a time; another may be read meanwhile."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BlockTask:
+    """Everything that restoring a block takes; small, and fit to travel if its networks are.
+
+    Attributes
+    ----------
+    scene, blocks, block, factor
+        What to read: the block on the work grid, ``factor`` scene pixels per work pixel.
+    feed, radiometry
+        Scene bands for the model's, and the range of those.
+    networks
+        The model, or its name for a process that must load it.
+    batch
+        Tiles handed over at once, for each that is computed side by side.
+    """
+
+    scene: Scene
+    blocks: Blocks
+    block: BlockPlan
+    factor: int
+    feed: tuple[int, ...]
+    radiometry: Radiometry
+    networks: Restorer | Named
+    batch: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BlockResult:
+    """What a block's own tiles make of it.
+
+    Attributes
+    ----------
+    change
+        (C, h, w) of the core: sum of its tiles less what it would be had the model changed
+        nothing. Complete once the spills of the neighbours before it are added.
+    spills
+        What its tiles sum to beyond the core.
+    said
+        What the model changed in each tile, as `decr.pipeline.tone.cell_means`.
+    difference
+        Between neighbouring tiles where they overlap.
+    """
+
+    change: Int32
+    spills: Spills
+    said: dict[Index, Float32]
+    difference: Squares
+
+
+def restored_block(task: BlockTask, tell: Tell) -> BlockResult:
+    """Read and restore a block; ``tell`` hears of every batch how many tiles it was."""
+    with gdal_environment():
+        dn, valid = _read(task)
+    restorer = the_restorer(task.networks)
+    sums = BlockSum(task.blocks, task.block.block, len(task.feed))
+    overlaps, said = Overlaps(task.blocks.lattice), dict[Index, Float32]()
+    unit = task.radiometry.encode(dn)
+    unit[:, ~valid] = 0.0
+    tiles = cut_tiles(unit, valid, sums.window, task.blocks, task.block.tiles)
+    with _COMPUTING:
+        for group in _grouped(tiles, task.batch * restorer.side_by_side):
+            restored = _restored(task.blocks, restorer, group)
+            for (index, cloudy), clear in zip(group, restored, strict=True):
+                sums.add(index, clear)
+                overlaps.add(index, clear)
+                said[index] = cell_means(clear - cloudy, task.blocks.lattice, index)
+            tell(len(group))
+    rows, cols = task.block.block.core.slices(sums.window)
+    unchanged = quantised(unit[:, rows, cols]) * np.int32(FULL // LEVELS)
+    return BlockResult(sums.core() - unchanged, sums.spills(), said, overlaps.difference)
+
+
+def _read(task: BlockTask) -> tuple[NDArray[np.generic], NDArray[np.bool_]]:
+    """DN of the model's bands and the valid mask, on the work grid, under core and reach."""
+    window = task.blocks.reach(task.block.block)
+    with reader(task.scene) as source:
+        if task.factor == 1:
+            return source.read(window, task.feed)
+        mean, count = source.read_coarse(window, task.factor, task.feed)
+        return mean, count > 0
+
+
+def _restored(blocks: Blocks, restorer: Restorer, group: list[tuple[Index, Float32]]) -> Float32:
+    corners = [blocks.lattice.tile(*index) for index, _ in group]
+    stack = np.stack([tile for _, tile in group])
+    return np.clip(restorer.restore(stack, [(w.row, w.col) for w in corners]), -1.0, 1.0)
+
+
+def _grouped(
+    tiles: Iterator[tuple[Index, Float32]], size: int
+) -> Iterator[list[tuple[Index, Float32]]]:
+    group: list[tuple[Index, Float32]] = []
+    for item in tiles:
+        group.append(item)
+        if len(group) == size:
+            yield group
+            group = []
+    if group:
+        yield group

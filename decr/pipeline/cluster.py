@@ -1,0 +1,157 @@
+"""Dask clusters as engines: worker processes of this machine, or a scheduler's."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any
+
+from decr.errors import ClusterError, ConfigError, DecrError
+from decr.lanes import available_lanes
+from decr.pipeline.engine import Engine, Tell, local_engine
+from decr.predictor import pick_device
+
+_PATIENCE_S = 20
+
+
+@contextmanager
+def open_engine(
+    workers: int = 1, scheduler: str | None = None, device: str = "auto"
+) -> Iterator[Engine]:
+    """The engine that the user asked for.
+
+    Parameters
+    ----------
+    workers
+        Processes of this machine; one is this process itself. They share its cores, or have a
+        CUDA device each, for which dask-cuda must be installed.
+    scheduler
+        Address of a running Dask scheduler, such as ``tcp://host:8786``. Its workers need the
+        same decr, and read scenes and model files by the same paths; this process writes. A worker
+        restores as many tiles at a time as it has Dask threads.
+
+    Raises
+    ------
+    ConfigError
+        If both are asked for, or dask-cuda is missing.
+    ClusterError
+        If the scheduler cannot be reached or has no workers.
+    """
+    if scheduler is not None and workers != 1:
+        raise ConfigError("the scheduler's workers are used: drop the number of workers")
+    if workers < 1:
+        raise ConfigError(f"workers must be at least 1, not {workers}")
+    if scheduler is not None:
+        with _connected(scheduler) as engine:
+            yield engine
+    elif workers == 1:
+        with local_engine() as engine:
+            yield engine
+    else:
+        with _local_cluster(workers, device) as engine:
+            yield engine
+
+
+@contextmanager
+def _local_cluster(workers: int, device: str) -> Iterator[Engine]:
+    distributed: Any = import_module("distributed")
+    make = distributed.LocalCluster
+    options: dict[str, Any] = {
+        "n_workers": workers,
+        "threads_per_worker": 2,  # one computes a block, the other reads the next
+        "dashboard_address": "127.0.0.1:0",
+        "silence_logs": logging.CRITICAL,
+    }
+    lanes = max(1, available_lanes() // workers)
+    if pick_device(device).type == "cuda":
+        try:
+            make = import_module("dask_cuda").LocalCUDACluster
+        except ImportError as error:
+            raise ConfigError(
+                f"{workers} workers on CUDA devices need dask-cuda: pip install 'decr[cuda]', or "
+                f"use one worker"
+            ) from error
+        lanes = 1
+    else:
+        # Memory is bounded by the plan; Dask would stop workers by the machine's share instead.
+        options |= {"processes": True, "memory_limit": 0, "host": "127.0.0.1"}
+    with make(**options) as cluster, distributed.Client(cluster) as client:
+        yield _engine(client, workers, lanes, f"{workers} processes of this machine")
+
+
+@contextmanager
+def _connected(address: str) -> Iterator[Engine]:
+    distributed: Any = import_module("distributed")
+    try:
+        client = distributed.Client(address, timeout=_PATIENCE_S)
+    except (OSError, ValueError) as error:
+        raise ClusterError(
+            f"{address}: no Dask scheduler answers there ({error}); start one with `dask "
+            f"scheduler`, or check the address"
+        ) from error
+    with client:
+        threads = client.nthreads()
+        if not threads:
+            raise ClusterError(
+                f"{address}: this Dask scheduler has no workers; start some with `dask worker "
+                f"{address}`"
+            )
+        lanes = min(threads.values())
+        yield _engine(client, len(threads), lanes, f"{len(threads)} Dask workers of {address}")
+
+
+def _engine(client: Any, workers: int, lanes: int, name: str) -> Engine:
+    def submit(function: Callable[[Any, Tell], Any], task: Any, tell: Tell) -> _Remote:
+        return _Remote(client.submit(_on_worker, function, (task, _unheard), pure=False), name)
+
+    def ask(function: Callable[..., Any], *arguments: Any) -> Any:
+        return _Remote(client.submit(_on_worker, function, arguments, pure=False), name).result()
+
+    dashboard = client.dashboard_link if _has_dashboard() else None
+    return Engine(submit, 2 * workers, True, lanes, ask, name, dashboard)
+
+
+class _Remote:
+    """A Dask future whose errors are decr's."""
+
+    def __init__(self, future: Any, where: str) -> None:
+        self._future, self._where = future, where
+
+    def result(self) -> Any:
+        try:
+            return self._future.result()
+        except DecrError:
+            raise
+        except Exception as error:  # Dask's own, or what a worker that is not like this one raised
+            reason = f"{type(error).__name__}: {error}".splitlines()[0]
+            raise ClusterError(
+                f"{self._where} failed ({reason}); see that they run the same decr and libraries, "
+                f"then run the same command again: what is finished is kept"
+            ) from error
+
+    def cancel(self) -> None:
+        self._future.cancel()
+
+
+def _on_worker(function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
+    """Call a function on a worker; its errors say where they arose."""
+    from distributed import get_worker
+
+    try:
+        return function(*arguments)
+    except DecrError as error:
+        kind, reason = type(error), str(error)
+        where = f"(on the worker {get_worker().address})"
+    # Outside the handler: the cause may be an error of GDAL that cannot travel.
+    raise kind(f"{reason} {where}")
+
+
+def _unheard(count: int) -> None:
+    """Workers tell nobody of single tiles; blocks are counted where they are written."""
+
+
+def _has_dashboard() -> bool:
+    return find_spec("bokeh") is not None

@@ -1,0 +1,48 @@
+"""Everything the second pass needs to know of a scene and its plan."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from decr.geo.grid import Window
+from decr.geo.scene import Scene
+from decr.pipeline.block import BlockTask
+from decr.pipeline.compose import Composer
+from decr.pipeline.journal import WorkDir
+from decr.pipeline.networks import Named
+from decr.pipeline.plan import BlockPlan, Plan
+from decr.pipeline.survey import ChangeMap
+from decr.predictor import Restorer
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Restoration:
+    """A scene, what is to be done with it, and where."""
+
+    scene: Scene
+    plan: Plan
+    change: ChangeMap
+    composer: Composer
+    networks: Restorer | Named
+    batch: int
+    work: WorkDir
+
+    def fine(self, window: Window) -> Window:
+        """A window of the work grid at full resolution, cut to the scene."""
+        inside = window.scaled(self.plan.factor).intersection(self.scene.grid.window)
+        assert inside is not None
+        return inside
+
+    def task(self, block: BlockPlan) -> BlockTask:
+        """What restoring a block takes."""
+        feed = self.composer.feed
+        return BlockTask(
+            self.scene,
+            self.plan.blocks,
+            block,
+            self.plan.factor,
+            feed,
+            self.composer.radiometry.pick(feed),
+            self.networks,
+            self.batch,
+        )

@@ -1,0 +1,180 @@
+"""Which networks a run uses, and loading the very same ones in any process."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import decr
+from decr.cloud.detector import Detector, threshold_detector
+from decr.config import DecloudConfig
+from decr.errors import ConfigError
+from decr.plugins import made, model_plugin
+from decr.predictor import Restorer, load_detector, load_restorer
+from decr.zoo.embedded import embedded_path, find_bundle
+
+
+@dataclass(frozen=True, slots=True)
+class ModelChoice:
+    """The options that decide which restorer is loaded; see `DecloudConfig`."""
+
+    model: str
+    nir: bool
+    seed: int
+    steps: int | None
+    prior_floor: float | None
+    device: str
+    precision: str
+    compile_px: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class DetectorChoice:
+    """The options that decide which detector is loaded."""
+
+    detector: str
+    device: str
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """Networks for a process that must load them itself.
+
+    Attributes
+    ----------
+    choice
+        What to load.
+    version, settings
+        What the loaded networks must say of themselves, or the bytes would not be the same.
+    lanes
+        Tiles at a time.
+    decr
+        Version of the program that asks.
+    """
+
+    choice: ModelChoice | DetectorChoice
+    version: str
+    settings: tuple[tuple[str, str], ...]
+    lanes: int | None
+    decr: str = decr.__version__
+
+
+def model_choice(config: DecloudConfig, scene_has_nir: bool) -> ModelChoice:
+    """What a run's options say of its model."""
+    return ModelChoice(
+        config.model,
+        scene_has_nir,
+        config.seed,
+        config.steps,
+        config.prior_floor,
+        config.device,
+        config.precision,
+        config.tile_px if config.compile else None,
+    )
+
+
+def named(
+    choice: ModelChoice | DetectorChoice, like: Restorer | Detector, lanes: int | None
+) -> Named:
+    """A name for networks that must be like these."""
+    settings = tuple(sorted(like.settings.items())) if isinstance(like, Restorer) else ()
+    return Named(choice, like.version, settings, lanes)
+
+
+def restorer_of(choice: ModelChoice, lanes: int | None = None) -> Restorer:
+    """The model: of an installed package, embedded, or a bundle file.
+
+    Raises
+    ------
+    ConfigError, BundleError
+        If there is no such model, or it cannot be loaded.
+    """
+    plugin = model_plugin(choice.model)
+    if plugin is not None:
+        restorer = made(plugin, seed=choice.seed, device=choice.device)
+        if not isinstance(restorer, Restorer):
+            raise ConfigError(f"the model {choice.model!r} of {plugin.value} made no Restorer")
+        return restorer
+    return load_restorer(
+        find_bundle(choice.model, choice.nir),
+        steps=choice.steps,
+        prior_floor=choice.prior_floor,
+        seed=choice.seed,
+        device=choice.device,
+        precision=choice.precision,
+        compile_px=choice.compile_px,
+        lanes=lanes,
+    )
+
+
+def detector_of(choice: DetectorChoice, lanes: int | None = None) -> Detector:
+    """The detector: compact (embedded), threshold, or a bundle file.
+
+    Raises
+    ------
+    ConfigError, BundleError
+        If there is no such detector, or it cannot be loaded.
+    """
+    if choice.detector == "threshold":
+        return threshold_detector()
+    if choice.detector == "compact":
+        return load_detector(embedded_path("embedded-detector"), choice.device, lanes)
+    if Path(choice.detector).exists():
+        return load_detector(Path(choice.detector), choice.device, lanes)
+    raise ConfigError(
+        f"{choice.detector}: neither a detector's bundle file nor one of compact and threshold"
+    )
+
+
+def the_restorer(networks: Restorer | Named) -> Restorer:
+    """The restorer itself, or the one that is named, loaded once per process.
+
+    Raises
+    ------
+    ConfigError
+        If this process has another decr, other weights, or would compute otherwise.
+    """
+    if isinstance(networks, Restorer):
+        return networks
+    assert isinstance(networks.choice, ModelChoice)
+    _same("decr", networks.decr, decr.__version__)
+    loaded = _kept_restorer(networks.choice, networks.lanes)
+    _same("model", networks.version, loaded.version)
+    _same_settings(dict(networks.settings), loaded.settings)
+    return loaded
+
+
+def the_detector(networks: Detector | Named) -> Detector:
+    """As `the_restorer`, for a detector."""
+    if isinstance(networks, Detector):
+        return networks
+    assert isinstance(networks.choice, DetectorChoice)
+    _same("decr", networks.decr, decr.__version__)
+    loaded = _kept_detector(networks.choice, networks.lanes)
+    _same("detector", networks.version, loaded.version)
+    return loaded
+
+
+@lru_cache(maxsize=1)
+def _kept_restorer(choice: ModelChoice, lanes: int | None) -> Restorer:
+    return restorer_of(choice, lanes)
+
+
+@lru_cache(maxsize=1)
+def _kept_detector(choice: DetectorChoice, lanes: int | None) -> Detector:
+    return detector_of(choice, lanes)
+
+
+def _same_settings(wanted: Mapping[str, str], found: Mapping[str, str]) -> None:
+    for key in sorted({*wanted, *found}):
+        _same(key, wanted.get(key, "none"), found.get(key, "none"))
+
+
+def _same(what: str, wanted: str, found: str) -> None:
+    if wanted != found:
+        raise ConfigError(
+            f"a worker has {what} {found} where this run has {wanted}; all workers of a run must "
+            f"agree, or their pixels would not: give them the same decr, model file and device"
+        )

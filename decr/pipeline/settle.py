@@ -1,0 +1,203 @@
+"""From what blocks were restored to, to patches: tones settled with all neighbours, then written.
+
+A block is settled as soon as the blocks around it are restored. Until then, and until those around
+it are settled, what it was restored to lies in the work directory.
+"""
+
+from __future__ import annotations
+
+import os
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rasterio
+from affine import Affine
+from numpy.typing import NDArray
+
+from decr.geo.gdal import gdal_environment
+from decr.geo.grid import Window
+from decr.geo.scene import reader
+from decr.pipeline.block import BlockResult
+from decr.pipeline.compose import change_at_full_resolution
+from decr.pipeline.job import Restoration
+from decr.pipeline.journal import explained
+from decr.pipeline.plan import BlockPlan
+from decr.pipeline.seams import Squares, gradients, noted
+from decr.pipeline.tiles import Float32, Int32, Spills, add_spills, neighbours_before
+from decr.pipeline.tone import (
+    CELLS,
+    Index,
+    at_full_size,
+    cells_of,
+    corrections,
+    disagreement,
+)
+
+
+class Settling:
+    """Takes restored blocks and writes patches; all of it on the one writer's thread."""
+
+    def __init__(self, job: Restoration) -> None:
+        self._job = job
+        self._planned = {block.index: block for block in job.plan.work}
+
+    def take(self, block: BlockPlan, result: BlockResult) -> None:
+        """Keep a restored block, and settle all whose neighbours are now restored."""
+        arrays: dict[str, NDArray[Any]] = {
+            "change": result.change,
+            "tiles": np.array(list(result.said), np.int64).reshape(-1, 2),
+            "said": np.array([_padded(means) for means in result.said.values()], np.float32),
+            "windows": np.array([_numbers(window) for window, _ in result.spills], np.int64),
+        }
+        arrays |= {f"spill{i}": values for i, (_, values) in enumerate(result.spills)}
+        self._job.work.save("block", *block.index, arrays)
+        self._job.work.note("block", *block.index, **noted(difference=result.difference))
+        for near in self._near(block.index):
+            self._settle_if_ready(near)
+
+    def finish(self) -> None:
+        """Settle what is left, when all blocks are restored."""
+        for index in self._planned:
+            self._settle_if_ready(index)
+        if self._job.plan.factor > 1:
+            for index in self._planned:
+                if not self._has("patch", index):
+                    self._interpolate(index)
+
+    def _near(self, index: Index) -> list[Index]:
+        """The planned blocks around one, itself included, in raster order."""
+        i, j = index
+        around = product((i - 1, i, i + 1), (j - 1, j, j + 1))
+        return [near for near in around if near in self._planned]
+
+    def _has(self, kind: str, index: Index) -> bool:
+        return (kind, *index) in self._job.work.done
+
+    def _settle_if_ready(self, index: Index) -> None:
+        kind = "patch" if self._job.plan.factor == 1 else "change"
+        if self._has(kind, index) or not all(self._has("block", n) for n in self._near(index)):
+            return
+        with gdal_environment():
+            self._settle(index)
+        for near in self._near(index):
+            if all(self._has(kind, n) for n in self._near(near)):
+                self._job.work.drop("block", *near)
+
+    def _settle(self, index: Index) -> None:
+        """Complete a block's change with its neighbours' spills and the agreed tones."""
+        job, block = self._job, self._planned[index]
+        lattice, core = job.plan.blocks.lattice, block.block.core
+        (change,) = job.work.load("block", *index, "change")
+        for near in neighbours_before(block.block):
+            if near in self._planned:
+                add_spills(change, core, self._spills(near))
+        said = self._said(index)
+        over = [tile for tile in sorted(said) if lattice.tile(*tile).intersection(core)]
+        added = corrections(said, lattice, over)
+        for tile in over:
+            if added[tile].any():
+                shift = at_full_size(added[tile], lattice, tile) * lattice.tile_weights(*tile)
+                add_spills(change, core, [(lattice.tile(*tile), shift)])
+        own = {tile: added[tile] for tile in block.tiles if tile in added}
+        tone = disagreement(said, lattice, own)
+        if job.plan.factor > 1:
+            job.work.save("change", *index, {"change": change})
+            job.work.note("change", *index, **noted(tone=tone))
+        else:
+            self._write(index, core, change, tone)
+
+    def _spills(self, index: Index) -> Spills:
+        (windows,) = self._job.work.load("block", *index, "windows")
+        names = [f"spill{i}" for i in range(len(windows))]
+        arrays = self._job.work.load("block", *index, *names)
+        return [
+            (Window(*(int(number) for number in window)), values)
+            for window, values in zip(windows, arrays, strict=True)
+        ]
+
+    def _said(self, index: Index) -> dict[Index, Float32]:
+        """What all tiles of a block and its neighbours say."""
+        found: dict[Index, Float32] = {}
+        for near in self._near(index):
+            tiles, said = self._job.work.load("block", *near, "tiles", "said")
+            for (i, j), means in zip(tiles, said, strict=True):
+                cells = cells_of(self._job.plan.blocks.lattice, (int(i), int(j)))
+                found[int(i), int(j)] = means[:, : cells.height, : cells.width]
+        return found
+
+    def _interpolate(self, index: Index) -> None:
+        """Turn a change on a coarse work grid into a patch; it looks one cell beyond the core."""
+        plan = self._job.plan
+        lattice = plan.blocks.lattice
+        core = self._planned[index].block.core
+        window = core.expand(1, Window(0, 0, lattice.height, lattice.width))
+        change = np.zeros((len(self._job.composer.feed), *window.shape), np.int32)
+        for near in self._near(index):
+            (values,) = self._job.work.load("change", *near, "change")
+            add_spills(change, window, [(self._planned[near].block.core, values)])
+        with gdal_environment():
+            self._write(index, window, change, None)
+
+    def _write(
+        self, index: Index, origin: Window, change: Int32, tone: tuple[Squares, Squares] | None
+    ) -> None:
+        job = self._job
+        window = job.fine(self._planned[index].block.core)
+        weight = job.change.weights(window)
+        with reader(job.scene) as source:
+            dn, valid = source.read(window, job.composer.targets)
+        fine = change_at_full_resolution(change, origin, job.plan.factor, window)
+        out = job.composer.compose(dn, valid, weight, fine)
+        same = (out == dn) | ((out != out) & (dn != dn))  # NaN counts as equal to NaN
+        changed = int((~same).any(axis=0).sum())
+        if changed:
+            # An unplaced patch would make rasterio warn; any transform will do for it.
+            grid = job.scene.grid
+            place = grid.window_transform(window) if grid.has_transform else Affine.scale(1, -1)
+            _write_tiff(job.work.block_file("patch", *index, "tif"), out, place)
+        lattice, whole = job.plan.blocks.lattice, valid & (weight >= 1)
+        steps = gradients(out, whole, lattice, job.plan.factor, window)
+        job.work.note("patch", *index, changed=changed, **noted(tone=tone, steps=steps))
+
+
+def _padded(means: Float32) -> Float32:
+    """Cells of a tile in an array of the one size that all tiles' fit in."""
+    _, height, width = means.shape
+    return np.pad(means, ((0, 0), (0, CELLS - height), (0, CELLS - width)))
+
+
+def _numbers(window: Window) -> tuple[int, int, int, int]:
+    return window.row, window.col, window.height, window.width
+
+
+def _write_tiff(path: Path, pixels: NDArray[np.generic], transform: Affine) -> None:
+    """Write a patch, whole or not at all."""
+    part = path.with_suffix(".part")
+    count, height, width = pixels.shape
+    with explained(path.parent):
+        with rasterio.open(
+            part,
+            "w",
+            driver="GTiff",
+            count=count,
+            height=height,
+            width=width,
+            dtype=pixels.dtype,
+            transform=transform,
+            tiled=True,
+            blockxsize=256,
+            blockysize=256,
+            compress="lzw",
+            predictor=3 if pixels.dtype.kind == "f" else 2,
+            bigtiff="if_safer",
+        ) as file:
+            file.write(pixels)
+        # GDAL reports a full disk late or not at all: read the last block back.
+        with rasterio.open(part) as file:
+            file.read(count, window=((height - 1, height), (width - 1, width)))
+        # The journal names this block next: a power cut must not leave it torn.
+        with part.open("rb") as file:
+            os.fsync(file.fileno())
+    part.replace(path)

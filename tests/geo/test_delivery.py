@@ -1,0 +1,59 @@
+"""Deliveries: archives and folders of rasters."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from decr.errors import SceneError
+from decr.geo.delivery import rasters_of
+from decr.geo.scene import open_scene, reader
+from tests.pipeline.scenes import cloudy_pixels, read, write_scene
+
+
+@pytest.fixture
+def parts(tmp_path: Path) -> Path:
+    folder = tmp_path / "S1.SAFE"
+    (folder / "measurement").mkdir(parents=True)
+    for name in ("b.tif", "a.TIFF"):
+        write_scene(folder / "measurement" / name, cloudy_pixels(80, 90))
+    (folder / "measurement" / ".hidden.tif").write_bytes(b"")
+    (folder / "__MACOSX").mkdir()
+    (folder / "__MACOSX" / "b.tif").write_bytes(b"")
+    (folder / "manifest.safe").write_text("<xml/>")
+    return folder
+
+
+def test_a_folder_is_its_rasters_in_order(parts: Path) -> None:
+    found = rasters_of(str(parts))
+    assert found == [str(parts / "measurement" / name) for name in ("a.TIFF", "b.tif")]
+
+
+def test_an_archive_is_its_rasters_and_gdal_reads_them(parts: Path, tmp_path: Path) -> None:
+    archive = tmp_path / "delivery.zip"
+    with zipfile.ZipFile(archive, "w") as file:
+        for member in parts.rglob("*"):
+            file.write(member, member.relative_to(tmp_path))
+    found = rasters_of(str(archive))
+    assert [Path(name).name for name in found] == ["a.TIFF", "b.tif"]
+    scene = open_scene(found[1])
+    with reader(scene) as source:
+        pixels, valid = source.read(scene.grid.window)
+    assert valid.all()
+    assert (pixels == read(parts / "measurement" / "b.tif")).all()
+
+
+@pytest.mark.parametrize("path", ["scene.tif", "https://x.org/s.tif", "/vsis3/b/s.tif", "gone.zip"])
+def test_all_else_is_left_to_gdal(path: str) -> None:
+    assert rasters_of(path) == [path]
+
+
+def test_what_holds_no_raster_or_is_no_archive_is_told(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(SceneError, match=r"empty: holds no raster"):
+        rasters_of(str(tmp_path / "empty"))
+    (tmp_path / "bad.zip").write_bytes(b"PK\x03\x04 no more")
+    with pytest.raises(SceneError, match=r"bad\.zip: cannot be read as a zip"):
+        rasters_of(str(tmp_path / "bad.zip"))

@@ -1,0 +1,142 @@
+"""Workers of a Dask cluster: the same bytes, whoever computes and whoever is lost."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import dask
+import psutil
+import pytest
+from distributed import LocalCluster
+
+from decr.config import DecloudConfig
+from decr.errors import ClusterError, ConfigError, SceneError
+from decr.pipeline import cluster
+from decr.pipeline.cluster import open_engine
+from decr.pipeline.declouds import declouds
+from decr.pipeline.engine import Engine
+from tests.pipeline.scenes import cloudy_pixels, darker, write_scene
+
+CONFIG = DecloudConfig(detector="compact", tile_px=64, overlap_px=16, steps=1, device="cpu")
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_scene(tmp_path_factory.mktemp("cluster") / "scene.tif", cloudy_pixels(900, 1500))
+
+
+@pytest.fixture(scope="module")
+def whole(scene: Path) -> bytes:
+    return restored(scene, scene.parent / "whole.tif")
+
+
+@pytest.fixture(scope="module")
+def two_workers() -> Iterator[Engine]:
+    with open_engine(2, device="cpu") as engine:
+        yield engine
+
+
+def restored(scene: Path, out: Path, **options: Any) -> bytes:
+    """The bytes of a finished restoration, of which nothing but the output is left."""
+    declouds(scene, out, CONFIG, **options)
+    assert not Path(f"{out}.decr-work").exists()
+    return out.read_bytes()
+
+
+def at_tile(count: int, action: Callable[[], None]) -> Callable[[str, int, int], None]:
+    """A progress callback that acts once, when so many tiles are done."""
+    waiting = [action]
+
+    def progress(stage: str, done: int, total: int) -> None:
+        if stage == "restore" and done >= count and waiting:
+            assert done < total, "too late: all tiles are done"
+            waiting.pop()()
+
+    return progress
+
+
+def test_two_workers_give_the_bytes_of_one(
+    scene: Path, whole: bytes, two_workers: Engine, tmp_path: Path
+) -> None:
+    assert two_workers.travels
+    assert restored(scene, tmp_path / "out.tif", engine=two_workers) == whole
+
+
+def test_a_killed_worker_loses_nothing(
+    scene: Path, whole: bytes, two_workers: Engine, tmp_path: Path
+) -> None:
+    def kill_one() -> None:
+        os.kill(two_workers.ask(os.getpid), signal.SIGKILL)
+
+    out = tmp_path / "out.tif"
+    assert restored(scene, out, engine=two_workers, on_progress=at_tile(20, kill_one)) == whole
+
+
+@pytest.mark.filterwarnings("ignore:resource_tracker")  # killed with the workers
+def test_a_lost_scheduler_is_one_error_and_another_engine_goes_on(
+    scene: Path, whole: bytes, tmp_path: Path
+) -> None:
+    out = tmp_path / "out.tif"
+    with (
+        dask.config.set({"distributed.comm.timeouts.connect": "2s"}),
+        LocalCluster(n_workers=1, threads_per_worker=2, dashboard_address=":0") as theirs,
+    ):
+
+        def lose() -> None:
+            for process in psutil.Process().children(recursive=True):
+                process.kill()
+            theirs.scheduler.stop()
+            theirs.close()
+
+        with (
+            pytest.raises(ClusterError, match="what is finished is kept"),
+            open_engine(scheduler=theirs.scheduler_address) as engine,
+        ):
+            declouds(scene, out, CONFIG, engine=engine, on_progress=at_tile(20, lose))
+    assert not out.exists()
+    result = declouds(scene, out, CONFIG)
+    assert result.resumed
+    assert out.read_bytes() == whole
+
+
+def test_no_scheduler_and_no_workers_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster, "_PATIENCE_S", 1)
+    with (
+        pytest.raises(ClusterError, match="no Dask scheduler answers"),
+        open_engine(scheduler="tcp://127.0.0.1:9"),
+    ):
+        pass
+    with (
+        LocalCluster(n_workers=0, dashboard_address=":0") as empty,
+        pytest.raises(ClusterError, match="no workers"),
+        open_engine(scheduler=empty.scheduler_address),
+    ):
+        pass
+
+
+def test_a_scheduler_brings_its_own_workers() -> None:
+    with pytest.raises(ConfigError, match="drop the number"), open_engine(2, "tcp://127.0.0.1:9"):
+        pass
+
+
+def test_a_restorer_in_memory_does_not_travel(
+    scene: Path, two_workers: Engine, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match="cannot travel"):
+        declouds(scene, tmp_path / "o.tif", CONFIG, restorer=darker(), engine=two_workers)
+
+
+def test_errors_say_on_which_worker_they_arose(two_workers: Engine, tmp_path: Path) -> None:
+    from decr.geo.scene import open_scene
+
+    with pytest.raises(SceneError, match=r"gone\.tif.*on the worker tcp://"):
+        two_workers.ask(open_scene, str(tmp_path / "gone.tif"))
+
+
+def test_what_a_worker_raises_of_its_own_is_a_cluster_error(two_workers: Engine) -> None:
+    with pytest.raises(ClusterError, match="ZeroDivisionError"):
+        two_workers.ask(divmod, 1, 0)

@@ -1,0 +1,123 @@
+"""Scenes that are not files: behind HTTP, in an archive, in a mosaic. The same pixels come out."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+from click.testing import CliRunner
+
+from cli.main import main
+from decr.config import DecloudConfig
+from decr.pipeline.declouds import declouds
+from tests.pipeline.scenes import cloudy_pixels, darker, read, write_scene
+
+ROOT = Path(__file__).parents[2]
+FAST = DecloudConfig(detector="threshold", tile_px=64, overlap_px=16)
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Path:
+    return write_scene(tmp_path / "scene.tif", cloudy_pixels(300, 400))
+
+
+@pytest.fixture
+def local(scene: Path, tmp_path: Path) -> np.ndarray:
+    declouds(scene, tmp_path / "local.tif", FAST, restorer=darker())
+    return read(tmp_path / "local.tif")
+
+
+@pytest.fixture
+def address(tmp_path: Path) -> Iterator[str]:
+    """A server in a process of its own: GDAL holds Python's lock while it waits for an answer."""
+    command = [sys.executable, "-m", "tests.pipeline.http_server", str(tmp_path)]
+    server = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    assert server.stdout is not None
+    yield server.stdout.readline().strip()
+    server.kill()
+    server.communicate()
+
+
+@pytest.mark.parametrize("form", ["{}/scene.tif", "/vsicurl/{}/scene.tif"])
+def test_a_scene_behind_http(address: str, form: str, local: np.ndarray, tmp_path: Path) -> None:
+    out = tmp_path / "out.tif"
+    result = declouds(form.format(address), out, FAST, restorer=darker())
+    assert result.changed_px > 0
+    np.testing.assert_array_equal(read(out), local)
+
+
+def test_a_missing_scene_behind_http_is_one_line(address: str, tmp_path: Path) -> None:
+    run = CliRunner().invoke(
+        main, ["declouds", f"{address}/gone.tif", "-o", str(tmp_path / "o.tif")]
+    )
+    assert run.exit_code == 1
+    assert "gone.tif" in run.output
+    assert "Traceback" not in run.output
+
+
+def test_a_mosaic_of_parts(scene: Path, local: np.ndarray, tmp_path: Path) -> None:
+    vrt = tmp_path / "mosaic.vrt"
+    halves = []
+    with rasterio.open(scene) as source:
+        for number, (first, count) in enumerate(((0, 180), (180, 220))):
+            window = rasterio.windows.Window(first, 0, count, source.height)
+            profile = source.profile | {
+                "width": count,
+                "transform": source.window_transform(window),
+            }
+            half = tmp_path / f"half{number}.tif"
+            with rasterio.open(half, "w", **profile) as file:
+                file.write(source.read(window=window))
+                file.descriptions = source.descriptions
+            halves.append(half)
+    _mosaic(scene, halves, vrt)
+    declouds(vrt, tmp_path / "out.tif", FAST, restorer=darker())
+    np.testing.assert_array_equal(read(tmp_path / "out.tif"), local)
+
+
+def test_an_archive_of_parts_is_many_scenes(scene: Path, tmp_path: Path) -> None:
+    archive, out = tmp_path / "parts.zip", tmp_path / "clear"
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:
+        file.write(scene, "S.SAFE/one.tif")
+        file.write(scene, "S.SAFE/two.tif")
+        file.writestr("S.SAFE/three.tif", b"not a raster")
+    options = ["--detector", "threshold", "--tile", "64", "--overlap", "16", "--steps", "1"]
+    run = CliRunner().invoke(main, ["declouds", str(archive), "-o", str(out), "-q", *options])
+    assert run.exit_code == 1  # one of the three failed
+    assert "three.tif" in run.output
+    assert sorted(path.name for path in out.iterdir()) == ["one.tif", "two.tif"]
+    np.testing.assert_array_equal(read(out / "one.tif"), read(out / "two.tif"))
+
+
+def _mosaic(like: Path, halves: list[Path], vrt: Path) -> None:
+    """A VRT of two halves side by side, as gdalbuildvrt writes it."""
+    with rasterio.open(like) as source:
+        width, height, crs = source.width, source.height, source.crs.to_wkt()
+        place = ", ".join(str(number) for number in source.transform.to_gdal())
+        names = source.descriptions
+    bands = []
+    for band, name in enumerate(names, start=1):
+        first, parts = 0, []
+        for half in halves:
+            with rasterio.open(half) as part:
+                size = f'xSize="{part.width}" ySize="{height}"'
+                parts.append(
+                    f'<SimpleSource><SourceFilename relativeToVRT="1">{half.name}</SourceFilename>'
+                    f'<SourceBand>{band}</SourceBand><SrcRect xOff="0" yOff="0" {size}/>'
+                    f'<DstRect xOff="{first}" yOff="0" {size}/></SimpleSource>'
+                )
+                first += part.width
+        bands.append(
+            f'<VRTRasterBand dataType="UInt16" band="{band}"><Description>{name}</Description>'
+            f"{''.join(parts)}</VRTRasterBand>"
+        )
+    vrt.write_text(
+        f'<VRTDataset rasterXSize="{width}" rasterYSize="{height}"><SRS>{crs}</SRS>'
+        f"<GeoTransform>{place}</GeoTransform>{''.join(bands)}</VRTDataset>"
+    )

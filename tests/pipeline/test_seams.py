@@ -1,0 +1,98 @@
+"""Seams: what counts, on which lines, and that shards add up."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from decr.geo.grid import Window
+from decr.geo.lattice import Lattice
+from decr.pipeline.seams import (
+    GREY_LEVELS,
+    Gradients,
+    Overlaps,
+    Squares,
+    gradients,
+    noted,
+    seams_of,
+    squares,
+)
+
+LATTICE = Lattice(112, 160, 64, 16)
+
+
+def test_overlaps_compare_each_tile_with_those_above_and_left() -> None:
+    overlaps = Overlaps(LATTICE)
+    for i, j in LATTICE:
+        overlaps.add((i, j), np.full((1, 64, 64), float(i), np.float32))
+    # Two rows of three tiles: columns agree, rows differ by 1 in 16 rows of each tile.
+    assert LATTICE.shape == (2, 3)
+    across = 2 * 2 * 64 * 16
+    down = 3 * 16 * 64
+    assert overlaps.difference == Squares(across + down, float(down))
+
+
+def test_a_step_on_a_line_is_seen_and_one_elsewhere_is_not_taken_for_it() -> None:
+    window = Window(0, 0, 112, 160)
+    everything = np.ones(window.shape, bool)
+    noise = np.random.default_rng(0).normal(0, 1, (1, *window.shape))
+    on, off = noise.copy(), noise.copy()
+    on[:, :, 48:] += 10  # the second tile begins at column 48
+    off[:, :, 30:] += 10
+    clean, seam, other = (
+        gradients(pixels, everything, LATTICE, 1, window) for pixels in (noise, on, off)
+    )
+
+    def score(found: Gradients) -> float:
+        return found.lines.mean / found.elsewhere.mean
+
+    assert score(clean) == pytest.approx(1, abs=0.15)
+    assert score(seam) > 5
+    assert score(other) < 1
+
+
+def test_lines_are_where_tiles_begin_and_end_at_the_scenes_resolution() -> None:
+    window = Window(10, 20, 200, 280)
+    pixels = np.zeros((1, *window.shape))
+    step = 64 * 2 - window.col  # a tile ends at column 64 of the work grid
+    pixels[:, :, step:] = 1
+    found = gradients(pixels, np.ones(window.shape, bool), LATTICE, 2, window)
+    assert found.lines.total == window.height
+    assert found.elsewhere.total == 0
+
+
+def test_only_pairs_of_wholly_restored_pixels_count() -> None:
+    window = Window(0, 0, 112, 160)
+    changed = np.zeros(window.shape, bool)
+    changed[5, 47:49] = True
+    pixels = np.arange(112 * 160, dtype=float).reshape(1, 112, 160)
+    found = gradients(pixels, changed, LATTICE, 1, window)
+    assert found == Gradients(Squares(1, 1.0), Squares())
+
+
+def test_the_scene_is_the_sum_of_its_blocks_through_the_journal() -> None:
+    steps = Gradients(Squares(10, 30.0), Squares(100, 200.0))
+    entries = [
+        {"kind": "survey"},
+        noted(difference=Squares(4, 1.0)),
+        noted(tone=(Squares(2, 8.0), Squares(2, 2.0)), steps=steps),
+        noted(difference=Squares(12, 3.0)),
+        noted(steps=Gradients(Squares(10, 10.0), Squares(100, 200.0))),
+    ]  # fmt: skip
+    seams = seams_of(json.loads(json.dumps(entries)))
+    assert seams.score == (40 / 20) / (400 / 200)
+    assert seams.overlap_rms == GREY_LEVELS * 0.5
+    assert seams.tone_rms_before == GREY_LEVELS * 2
+    assert seams.tone_rms == GREY_LEVELS
+
+
+def test_nothing_restored_has_no_seams() -> None:
+    seams = seams_of([])
+    assert (seams.score, seams.overlap_rms, seams.tone_rms) == (None, None, None)
+
+
+def test_squares() -> None:
+    assert squares(np.array([[1, 2], [3, 4]], np.uint8)) == Squares(4, 30.0)
+    assert Squares().mean == 0
