@@ -46,6 +46,12 @@ if TYPE_CHECKING:
 @click.option("--overwrite", is_flag=True, help="Replace an existing output.")
 @click.option("--dry-run", is_flag=True, help="Print the plan and stop.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+@click.option(
+    "--report",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="FOLDER",
+    help="Print what is left of tile borders; write all that is known of a run to NAME.json there.",
+)
 @click.option("-q", "--quiet", is_flag=True, help="No progress bar, no plan.")
 @click.option("-v", "--verbose", is_flag=True, help="Print the plan before starting.")
 def command(
@@ -56,6 +62,7 @@ def command(
     overwrite: bool,
     dry_run: bool,
     as_json: bool,
+    report: Path | None,
     quiet: bool,
     verbose: bool,
     **restoration: Any,
@@ -111,7 +118,7 @@ def command(
         if folder is None:
             result = declouds(scenes[0], out, config, engine=engine, **run)
             progress.close()
-            _tell(result, as_json)
+            _tell(result, as_json, report)
             return
         started = itertools.count(1)
 
@@ -120,7 +127,7 @@ def command(
                 click.echo(f"[{next(started)}/{len(scenes)}] {scene}", err=True)
 
         outcomes = declouds_many(scenes, folder, config, engine=engine, on_start=announce, **run)
-        _all(outcomes, as_json, progress)
+        _all(outcomes, as_json, report, progress)
 
 
 def _expanded(scenes: tuple[str, ...]) -> tuple[str, ...]:
@@ -139,7 +146,9 @@ def _expanded(scenes: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _all(outcomes: Iterator[Outcome], as_json: bool, progress: shared.Progress) -> None:
+def _all(
+    outcomes: Iterator[Outcome], as_json: bool, report: Path | None, progress: shared.Progress
+) -> None:
     """Tell what becomes of each scene; exit code 1 at the end if one failed."""
     count = failed = 0
     for outcome in outcomes:
@@ -155,19 +164,38 @@ def _all(outcomes: Iterator[Outcome], as_json: bool, progress: shared.Progress) 
                 err=True,
             )
         else:
-            _tell(outcome.result, as_json)
+            _tell(outcome.result, as_json, report)
     if failed:
         click.echo(f"decr: {failed} of {count} scenes failed, see above", err=True)
         sys.exit(1)
 
 
-def _tell(result: DecloudResult, as_json: bool) -> None:
+def _tell(result: DecloudResult, as_json: bool, report: Path | None) -> None:
+    text = json.dumps(dataclasses.asdict(result))
     if as_json:
-        click.echo(json.dumps(dataclasses.asdict(result)))
-        return
-    click.echo(
-        f"{result.restored} tiles restored, {result.copied} copied, {result.skipped} skipped; "
-        f"{100 * result.ccp_before:.1f} % cloud before; {result.changed_px} pixels changed; "
-        f"{result.seconds:.0f} s{' (resumed)' if result.resumed else ''}"
-    )
-    click.echo(result.out)
+        click.echo(text)
+    else:
+        click.echo(
+            f"{result.restored} tiles restored, {result.copied} copied, {result.skipped} skipped; "
+            f"{100 * result.ccp_before:.1f} % cloud before; {result.changed_px} pixels changed; "
+            f"{result.seconds:.0f} s{' (resumed)' if result.resumed else ''}"
+        )
+        if report is not None:
+            click.echo(_seams(result))
+        click.echo(result.out)
+    if report is not None:
+        report.mkdir(parents=True, exist_ok=True)
+        (report / f"{Path(result.out).stem}.json").write_text(
+            json.dumps(json.loads(text), indent=1) + "\n"
+        )
+
+
+def _seams(result: DecloudResult) -> str:
+    seams, said = result.seams, []
+    if seams.score is not None:
+        said.append(f"score {seams.score:.3f} (1: no line shows)")
+    if seams.overlap_rms is not None:
+        said.append(f"neighbouring tiles {seams.overlap_rms:.1f} grey levels apart")
+    if seams.tone_rms_before is not None and seams.tone_rms is not None:
+        said.append(f"their tones {seams.tone_rms_before:.1f}, settled {seams.tone_rms:.1f}")
+    return f"seams: {', '.join(said) or 'no tiles that overlap'}"

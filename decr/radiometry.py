@@ -48,9 +48,12 @@ class Radiometry:
 
     def encode(self, dn: NDArray[np.generic]) -> Float32:
         """DN (C, H, W) to unit (C, H, W) float32; saturates, never wraps."""
-        low = np.array(self.low, np.float64)[:, None, None]
-        scale = 2.0 / (np.array(self.high, np.float64)[:, None, None] - low)
-        return np.clip((dn.astype(np.float64) - low) * scale - 1.0, -1.0, 1.0).astype(np.float32)
+        out = np.empty(dn.shape, np.float32)
+        for band, (low, high) in enumerate(zip(self.low, self.high, strict=True)):  # in little room
+            unit = (dn[band].astype(np.float64) - low) * (2.0 / (high - low)) - 1.0
+            np.clip(unit, -1.0, 1.0, out=unit)
+            out[band] = unit
+        return out
 
     def decode(self, unit: NDArray[np.floating], dtype: DTypeLike) -> NDArray[np.generic]:
         """Unit (C, H, W) to DN (C, H, W) of ``dtype``; integers are rounded half to even.

@@ -66,7 +66,7 @@ def parsed(arguments: list[str]) -> None:
             context = command.make_context(name, list(arguments), parent=context)
     if context.info_name in RESTORATIONS:
         own = {"scene", "scenes", "out", "overwrite", "dry_run", "as_json", "quiet", "verbose"}
-        own |= {"workers", "scheduler"}
+        own |= {"workers", "scheduler", "report"}
         config_from({k: v for k, v in context.params.items() if k not in own})
 
 

@@ -90,10 +90,11 @@ def restored_block(task: BlockTask, tell: Tell) -> BlockResult:
     restorer = the_restorer(task.networks)
     sums = BlockSum(task.blocks, task.block.block, len(task.feed))
     overlaps, said = Overlaps(task.blocks.lattice), dict[Index, Float32]()
-    unit = task.radiometry.encode(dn)
-    unit[:, ~valid] = 0.0
-    tiles = cut_tiles(unit, valid, sums.window, task.blocks, task.block.tiles)
     with _COMPUTING:
+        unit = task.radiometry.encode(dn)
+        del dn
+        unit[:, ~valid] = 0.0
+        tiles = cut_tiles(unit, valid, sums.window, task.blocks, task.block.tiles)
         for group in _grouped(tiles, task.batch * restorer.side_by_side):
             restored = _restored(task.blocks, restorer, group)
             for (index, cloudy), clear in zip(group, restored, strict=True):
@@ -101,9 +102,10 @@ def restored_block(task: BlockTask, tell: Tell) -> BlockResult:
                 overlaps.add(index, clear)
                 said[index] = cell_means(clear - cloudy, task.blocks.lattice, index)
             tell(len(group))
-    rows, cols = task.block.block.core.slices(sums.window)
-    unchanged = quantised(unit[:, rows, cols]) * np.int32(FULL // LEVELS)
-    return BlockResult(sums.core() - unchanged, sums.spills(), said, overlaps.difference)
+        change, (rows, cols) = sums.core(), task.block.block.core.slices(sums.window)
+        for band, values in enumerate(unit[:, rows, cols]):
+            change[band] -= quantised(values) * np.int32(FULL // LEVELS)
+    return BlockResult(change, sums.spills(), said, overlaps.difference)
 
 
 def _read(task: BlockTask) -> tuple[NDArray[np.generic], NDArray[np.bool_]]:

@@ -14,6 +14,7 @@ from decr.pipeline.tiles import FULL, LEVELS, Int32, quantised
 from decr.radiometry import Radiometry
 
 Float32 = NDArray[np.float32]
+_STRIP_ROWS = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +66,24 @@ class Composer:
         """
         out = dn.copy()
         chosen = valid & (weight > 0)
+        for first in range(0, dn.shape[1], _STRIP_ROWS):  # in little room: numbers of 8 bytes
+            rows = slice(first, first + _STRIP_ROWS)
+            self._compose_strip(
+                dn[:, rows], chosen[rows], weight[rows], np.asarray(change)[:, rows], out[:, rows]
+            )
+        return out
+
+    def _compose_strip(
+        self,
+        dn: NDArray[np.generic],
+        chosen: NDArray[np.bool_],
+        weight: Float32,
+        change: NDArray[Any],
+        out: NDArray[np.generic],
+    ) -> None:
         for slot, band in enumerate(self.targets):
             sources = [index for index, fed in enumerate(self.feed) if fed == band]
-            delta: NDArray[np.float64] = np.asarray(change)[sources].mean(axis=0, dtype=np.float64)
+            delta: NDArray[np.float64] = change[sources].mean(axis=0, dtype=np.float64)
             moved = chosen & (delta != 0)
             if not moved.any():
                 continue
@@ -80,7 +96,6 @@ class Composer:
             old = source.astype(np.float64)
             mixed = np.where(share >= 1.0, restored, old + share * (restored - old))
             out[slot][moved] = _stored(mixed, dn.dtype, self.nodata[band])
-        return out
 
 
 def _stored(

@@ -52,6 +52,10 @@ class DecloudResult:
         Whether an interrupted run was continued.
     seams
         How visible tile borders are.
+    stages_s
+        Seconds by stage: preparing, survey, restore, write.
+    tags
+        What the output's tag domain DECR says of model, options and scene.
     """
 
     out: str
@@ -63,6 +67,8 @@ class DecloudResult:
     seconds: float
     resumed: bool
     seams: Seams
+    stages_s: Mapping[str, float]
+    tags: Mapping[str, str]
 
 
 def survey_and_plan(
@@ -207,9 +213,7 @@ def declouds(
     DecrError
         For anything the user can mend; nothing is left under the name ``out``.
     """
-    began = time.monotonic()
-    config = config or DecloudConfig()
-    target = Path(out)
+    config, target, clock = config or DecloudConfig(), Path(out), _Clock()
     _check_target(str(path), target, overwrite)
     with ExitStack() as stack:
         stack.enter_context(gdal_environment())
@@ -221,12 +225,14 @@ def declouds(
         if target.exists() and not overwrite and not work.made(target):
             _discard(work.path)
             raise _exists(target)
+        clock.ends("preparing")
         try:
             change, plan = survey_and_plan(prepared, engine, work, on_progress)
         except DecrError:
             if not work.done:
                 _discard(work.path)
             raise
+        clock.ends("survey")
         if on_plan is not None:
             on_plan(plan)
         job = Restoration(
@@ -243,6 +249,8 @@ def declouds(
             engine,
             None if on_progress is None else lambda a, b: on_progress("restore", a, b),
         )
+        clock.ends("restore")
+        tags = _tags(prepared, plan)
         if on_progress is not None:
             on_progress("write", 0, 1)
         if not work.made(target):
@@ -250,7 +258,7 @@ def declouds(
                 prepared.scene.path,
                 patches,
                 target,
-                _tags(prepared, plan),
+                tags,
                 work.path,
                 before_rename=work.note_output,
             )
@@ -260,6 +268,7 @@ def declouds(
         seams = seams_of(work.done[key] for key in sorted(work.done))
         resumed = work.resumed
     _discard(work.path)
+    clock.ends("write")
     return DecloudResult(
         str(target),
         plan.restore,
@@ -267,10 +276,24 @@ def declouds(
         plan.skip,
         changed,
         plan.ccp,
-        round(time.monotonic() - began, 2),
+        round(sum(clock.stages.values()), 2),
         resumed,
         seams,
+        clock.stages,
+        tags,
     )
+
+
+class _Clock:
+    """Seconds of the stages of a run, one after the other."""
+
+    def __init__(self) -> None:
+        self.stages: dict[str, float] = {}
+        self._last = time.monotonic()
+
+    def ends(self, stage: str) -> None:
+        now = time.monotonic()
+        self.stages[stage], self._last = round(now - self._last, 3), now
 
 
 def _check_target(path: str, out: Path, overwrite: bool) -> None:

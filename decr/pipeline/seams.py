@@ -102,12 +102,19 @@ def gradients(
         first = window.col if axis else window.row
         count = window.width if axis else window.height
         on = np.isin(np.arange(first + 1, first + count), _lines(lattice, axis, factor))
-        # Axis 1 of (C, H, W) are rows.
-        step = np.diff(pixels.astype(np.float64), axis=axis + 1)
         both = np.delete(changed, 0, axis) & np.delete(changed, -1, axis)
-        step, both = np.moveaxis(step, axis + 1, 1), np.moveaxis(both, axis, 0)
-        found += Gradients(squares(step[:, on][:, both[on]]), squares(step[:, ~on][:, both[~on]]))
+        along, total = 1 - axis, np.zeros(len(on))
+        for band in pixels:  # sums along the lines first: there are few of those
+            step = np.diff(band.astype(np.float32), axis=axis)
+            energy = np.square(step, out=step)
+            total += np.where(both, energy, 0).sum(axis=along, dtype=np.float64)
+        count = both.sum(axis=along) * len(pixels)
+        found += Gradients(_on(on, count, total), _on(~on, count, total))
     return found
+
+
+def _on(chosen: NDArray[np.bool_], count: NDArray[np.int64], total: NDArray[np.float64]) -> Squares:
+    return Squares(int(count[chosen].sum()), float(total[chosen].sum()))
 
 
 def _lines(lattice: Lattice, axis: Axis, factor: int) -> NDArray[np.int64]:

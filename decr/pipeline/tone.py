@@ -8,7 +8,7 @@ a whole, then in parts. Corrections reach two tiles far: a part of a scene can b
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -21,9 +21,9 @@ from decr.pipeline.tiles import Float32, Int32, quantised
 
 CELLS = 16
 """Cells along a tile's side."""
-_WIDTHS = (16.0, 4.0)
+WIDTHS = (16.0, 4.0)
 """Deviation of the smoothing in cells, for each round: the tile as a whole, then its quarters."""
-REACH = len(_WIDTHS)
+REACH = len(WIDTHS)
 """How many tiles away a tile still counts: one per round."""
 _REST = 0.02
 """Weight of "leave it" beside what the overlaps say."""
@@ -57,7 +57,10 @@ def cell_means(change: Float32, lattice: Lattice, index: Index) -> Float32:
 
 
 def corrections(
-    said: Mapping[Index, Float32], lattice: Lattice, wanted: Collection[Index]
+    said: Mapping[Index, Float32],
+    lattice: Lattice,
+    wanted: Collection[Index],
+    widths: Sequence[float] = WIDTHS,
 ) -> dict[Index, Float64]:
     """What to add to the cells of tiles so that neighbours agree.
 
@@ -68,6 +71,8 @@ def corrections(
         there: they do not matter.
     wanted
         Indices of restored tiles.
+    widths
+        Deviation of the smoothing in cells, for each round; the default is what decr uses.
 
     Returns
     -------
@@ -75,10 +80,10 @@ def corrections(
         For each wanted tile, as its `cell_means`, float64 in [-0.5, 0.5], unit.
     """
     rings = [set(wanted)]
-    for _ in _WIDTHS[1:]:
+    for _ in widths[1:]:
         rings.append({t for index in rings[-1] for t in _around(index) if t in said})
     now = {index: means.astype(np.float64) for index, means in said.items()}
-    for width, ring in zip(_WIDTHS, reversed(rings), strict=True):
+    for width, ring in zip(widths, reversed(rings), strict=True):
         moved = {index: now[index] + _step(now, lattice, index, width) for index in ring}
         now = {**now, **moved}
     return {index: np.clip(now[index] - said[index], -_LARGEST, _LARGEST) for index in wanted}

@@ -22,6 +22,7 @@ from pathlib import Path
 
 import psutil
 
+from tests.benchmarks.memory import save
 from tests.pipeline.scenes import cloudy_pixels, write_scene
 
 ROOT = Path(__file__).parents[2]
@@ -110,7 +111,7 @@ def main() -> None:
             )
             out.unlink(missing_ok=True)
     if options.json:
-        options.json.write_text(json.dumps(rows, indent=1))
+        save(options.json, {"rows": rows})
     print(f"{len(rows)} kills, {failed} bad")
     sys.exit(bool(failed))
 

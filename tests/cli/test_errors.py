@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -165,3 +166,16 @@ def test_no_traceback_from_a_real_process(tmp_path: Path) -> None:
     assert done.stdout == ""
     assert done.stderr.count("\n") == 1
     assert done.stderr.startswith("decr: ")
+
+
+def test_a_report_tells_seams_stages_and_provenance(scene: Path, tmp_path: Path) -> None:
+    fast = ["--steps", "1", "--tile", "64", "--overlap", "16", "--full"]
+    out = tmp_path / "o.tif"
+    result = run("declouds", scene, "-o", out, "--report", tmp_path / "reports", *fast)
+    assert result.exit_code == 0, result.output
+    assert "seams: score " in result.stdout
+    report = json.loads((tmp_path / "reports" / "o.json").read_text())
+    assert report["seams"]["tone_rms"] < report["seams"]["tone_rms_before"]
+    assert set(report["stages_s"]) == {"preparing", "survey", "restore", "write"}
+    assert report["seconds"] == pytest.approx(sum(report["stages_s"].values()), abs=0.01)
+    assert report["tags"]["MODEL"] == "embedded-rgbn"
