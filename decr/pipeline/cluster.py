@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
@@ -104,14 +105,27 @@ def _connected(address: str) -> Iterator[Engine]:
 
 
 def _engine(client: Any, workers: int, lanes: int, name: str) -> Engine:
+    under_way: list[tuple[str, Any]] = []
+
+    def least_busy() -> list[str]:
+        """The worker with the fewest of our tasks: Dask fills all threads of one first."""
+        under_way[:] = [(worker, future) for worker, future in under_way if not future.done()]
+        busy = Counter(worker for worker, _ in under_way)
+        return sorted(client.nthreads(), key=lambda worker: busy[worker])[:1]
+
     def submit(function: Callable[[Any, Tell], Any], task: Any, tell: Tell) -> _Remote:
-        return _Remote(client.submit(_on_worker, function, (task, _unheard), pure=False), name)
+        chosen = least_busy()
+        # Others may take it, should this one be lost.
+        where = {"workers": chosen, "allow_other_workers": True} if chosen else {}
+        future = client.submit(_on_worker, function, (task, _unheard), pure=False, **where)
+        under_way.extend((worker, future) for worker in chosen)
+        return _Remote(future, name)
 
     def ask(function: Callable[..., Any], *arguments: Any) -> Any:
         return _Remote(client.submit(_on_worker, function, arguments, pure=False), name).result()
 
     dashboard = client.dashboard_link if _has_dashboard() else None
-    return Engine(submit, 2 * workers, True, lanes, ask, name, dashboard)
+    return Engine(submit, 3 * workers, True, lanes, ask, name, dashboard)
 
 
 class _Remote:

@@ -109,6 +109,8 @@ def survey_and_plan(
         bytes_per_pixel,
         len(prepared.composer.feed),
         write_memory_bytes(scene),
+        prepared.restorer.side_by_side,
+        config.batch,
     )
     return change, plan
 
@@ -332,6 +334,7 @@ def _job(prepared: Prepared) -> dict[str, Any]:
         "scene": scene.path,
         "scene_size": None if stat is None else stat.st_size,
         "scene_mtime_ns": None if stat is None else stat.st_mtime_ns,
+        "blocks": prepared.blocks.strides,
         "model": prepared.restorer.version,
         "model_settings": dict(prepared.restorer.settings),
         "detector": prepared.detector.version,

@@ -13,7 +13,7 @@ from decr.pipeline.tone import REACH, Index
 _RUNTIME_MB = 760
 """Python, torch, GDAL and the embedded networks at work, without any scene.
 
-Measured by tests/benchmarks/memory.py ("model alone"). Larger networks need more.
+Measured by tests/benchmarks/scaling.py ("model alone"). Larger networks need more.
 """
 
 
@@ -76,6 +76,8 @@ def make_plan(
     bytes_per_pixel: int,
     channels: int,
     write_bytes: int,
+    side_by_side: int,
+    batch: int,
 ) -> Plan:
     """Decide for every tile; pure but for reading the survey's raster.
 
@@ -89,6 +91,8 @@ def make_plan(
         Bands the model restores.
     write_bytes
         What writing the output takes, after the restoring (`decr.geo.output.write_memory_bytes`).
+    side_by_side, batch
+        Tiles restored at a time, and handed over for each of those.
     """
     counts: Counter[str] = Counter()
     cloudy: list[tuple[Block, list[Index]]] = []
@@ -121,7 +125,9 @@ def make_plan(
         counts["copy"] + counts["restore"] - restore,
         counts["skip"],
         change.survey.ccp,
-        planned_memory_mb(blocks, factor, bytes_per_pixel, channels, write_bytes),
+        planned_memory_mb(
+            blocks, factor, bytes_per_pixel, channels, write_bytes, side_by_side, batch
+        ),
     )
 
 
@@ -132,21 +138,35 @@ def _within(tiles: set[Index], reach: int) -> set[Index]:
 
 
 def planned_memory_mb(
-    blocks: Blocks, factor: int, bytes_per_pixel: int, channels: int, write_bytes: int
+    blocks: Blocks,
+    factor: int,
+    bytes_per_pixel: int,
+    channels: int,
+    write_bytes: int,
+    side_by_side: int = 1,
+    batch: int = 4,
 ) -> float:
-    """Peak memory by construction: a few arrays of one block, or what writing takes after them."""
+    """Peak memory by construction: a few arrays of one block, or what writing takes after them.
+
+    With Dask, this is the memory of each worker at the most, and of the process that writes.
+    """
     lattice = blocks.lattice
     side = blocks.block_px + 2 * lattice.tile_px
     pixels = min(side, lattice.height) * min(side, lattice.width)
     fine = pixels * factor**2
-    # Two blocks read ahead, one being written; unit, sums and differences in 4 bytes; and one
-    # band of the composition in 8 bytes, a handful of times.
+    # Two blocks read ahead, one being written; unit and the sums of three blocks in 4 bytes; and
+    # one band of the composition in 8 bytes, a handful of times.
     arrays = fine * bytes_per_pixel * 4 + pixels * channels * 4 * 4 + fine * 8 * 6
+    # Tiles cut, restored and clipped, all of a batch at once.
+    tiles = 4 * batch * side_by_side * channels * lattice.tile_px**2 * 4
+    lanes = _LANE_MB * (side_by_side - 1) + tiles / 1e6
     # Not all that the restoring took is back with the system when the writing begins.
     restoring, writing = _GDAL_CACHE_MB + arrays / 1e6, _KEPT_MB + write_bytes / 1e6
-    return _RUNTIME_MB + max(restoring, writing)
+    return _RUNTIME_MB + lanes + max(restoring, writing)
 
 
+_LANE_MB = 80
+"""What one more tile in the making takes, with the embedded networks."""
 _GDAL_CACHE_MB = 128
 _KEPT_MB = 250
 

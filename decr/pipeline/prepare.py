@@ -24,7 +24,7 @@ from decr.pipeline.range import radiometry_of
 from decr.predictor import Restorer, resolved
 from decr.radiometry import Radiometry
 
-BLOCK_STRIDES = 8
+BLOCK_STRIDES = 6
 
 
 @dataclass(frozen=True, slots=True, eq=False)

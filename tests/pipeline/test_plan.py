@@ -24,6 +24,13 @@ def test_memory_does_not_grow_with_the_scene() -> None:
     assert memory_mb(300) < memory_mb(4096)
 
 
+def test_each_tile_in_the_making_needs_room() -> None:
+    blocks = Blocks(Lattice(4096, 4096, 256, 64), 6)
+    one, two, many = (planned_memory_mb(blocks, 1, 8, 4, 0, lanes) for lanes in (1, 2, 16))
+    assert many - one == pytest.approx(15 * (two - one))
+    assert two - one > 80
+
+
 def test_memory_is_that_of_the_greedier_of_restoring_and_writing() -> None:
     assert memory_mb(4096, 1_000_000) == memory_mb(4096)
     assert memory_mb(4096, 2_000_000_000) > memory_mb(4096) + 500
