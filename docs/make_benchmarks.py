@@ -75,7 +75,7 @@ Memory over a scene of {m["memory_side"]} px, with a network that costs nothing:
 
 {table(["", "MB beyond Python and libraries", "peak MB"], memory)}
 
-decr takes {m["memory_of_monai"]:.2f} of MONAI's, and no more for a larger scene.
+decr takes {m["memory_of_monai"]:.2f} of MONAI's.
 
 ![throughput and memory](pictures/benchmark_peers.png)
 
@@ -104,7 +104,7 @@ def sizes(m: dict[str, Any]) -> str:
         if m["within_plan"]
         else "**Not all peaks are within the plan.**"
     )
-    return f"""## Memory does not grow with the scene
+    return f"""## Memory by size of scene
 
 4 bands, uint16, a small cloud every {m.get("every", 4096)} px, one step. Loading the networks alone takes {m["model_mb"]:.0f} MB.
 

@@ -114,10 +114,11 @@ def _engine(client: Any, workers: int, lanes: int, name: str) -> Engine:
         return sorted(client.nthreads(), key=lambda worker: busy[worker])[:1]
 
     def submit(function: Callable[[Any, Tell], Any], task: Any, tell: Tell) -> _Remote:
-        chosen = least_busy()
-        # Others may take it, should this one be lost.
-        where = {"workers": chosen, "allow_other_workers": True} if chosen else {}
-        future = client.submit(_on_worker, function, (task, _unheard), pure=False, **where)
+        with _explained(name):
+            chosen = least_busy()
+            # Others may take it, should this one be lost.
+            where = {"workers": chosen, "allow_other_workers": True} if chosen else {}
+            future = client.submit(_on_worker, function, (task, _unheard), pure=False, **where)
         under_way.extend((worker, future) for worker in chosen)
         return _Remote(future, name)
 
@@ -128,6 +129,21 @@ def _engine(client: Any, workers: int, lanes: int, name: str) -> Engine:
     return Engine(submit, 3 * workers, True, lanes, ask, name, dashboard)
 
 
+@contextmanager
+def _explained(where: str) -> Iterator[None]:
+    """Turn Dask's own errors, and those of workers unlike this process, into one of decr's."""
+    try:
+        yield
+    except DecrError:
+        raise
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise ClusterError(
+            f"{where} failed ({reason}); see that they run the same decr and libraries, then run "
+            f"the same command again: what is finished is kept"
+        ) from error
+
+
 class _Remote:
     """A Dask future whose errors are decr's."""
 
@@ -135,16 +151,8 @@ class _Remote:
         self._future, self._where = future, where
 
     def result(self) -> Any:
-        try:
+        with _explained(self._where):
             return self._future.result()
-        except DecrError:
-            raise
-        except Exception as error:  # Dask's own, or what a worker that is not like this one raised
-            reason = f"{type(error).__name__}: {error}".splitlines()[0]
-            raise ClusterError(
-                f"{self._where} failed ({reason}); see that they run the same decr and libraries, "
-                f"then run the same command again: what is finished is kept"
-            ) from error
 
     def cancel(self) -> None:
         self._future.cancel()
