@@ -204,7 +204,8 @@ def declouds(
     overwrite
         Replace an existing output.
     on_progress, on_plan
-        Called while working, and once with the plan.
+        Called while working, from threads of this process but one at a time; and once with the
+        plan.
 
     Returns
     -------

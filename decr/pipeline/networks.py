@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -14,6 +15,9 @@ from decr.errors import ConfigError
 from decr.plugins import made, model_plugin
 from decr.predictor import Restorer, load_detector, load_restorer
 from decr.zoo.embedded import embedded_path, find_bundle
+
+_LOADING = threading.Lock()
+"""A worker has several threads that all want the networks at once; one of them loads them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +144,8 @@ def the_restorer(networks: Restorer | Named) -> Restorer:
         return networks
     assert isinstance(networks.choice, ModelChoice)
     _same("decr", networks.decr, decr.__version__)
-    loaded = _kept_restorer(networks.choice, networks.lanes)
+    with _LOADING:
+        loaded = _kept_restorer(networks.choice, networks.lanes)
     _same("model", networks.version, loaded.version)
     _same_settings(dict(networks.settings), loaded.settings)
     return loaded
@@ -152,7 +157,8 @@ def the_detector(networks: Detector | Named) -> Detector:
         return networks
     assert isinstance(networks.choice, DetectorChoice)
     _same("decr", networks.decr, decr.__version__)
-    loaded = _kept_detector(networks.choice, networks.lanes)
+    with _LOADING:
+        loaded = _kept_detector(networks.choice, networks.lanes)
     _same("detector", networks.version, loaded.version)
     return loaded
 

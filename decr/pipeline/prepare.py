@@ -98,7 +98,8 @@ def _networks(
     detector = detector_of(replace(watched, device="cpu"))
     if "device" in restorer.settings:
         compiled = {} if choice.compile_px is None else {"compiled": "yes"}
-        settings = {**restorer.settings, "device": device, **compiled}
+        kind = device.partition(":")[0]  # cuda:1 computes like cuda:0
+        settings = {**restorer.settings, "device": kind, **compiled}
         restorer = replace(restorer, settings=settings)
     names = named(choice, restorer, engine.lanes), named(watched, detector, engine.lanes)
     return names, restorer, detector
