@@ -53,7 +53,7 @@ def test_tiles_that_agree_are_left_alone(height: int, width: int, overlap: int, 
     lattice = Lattice(height, width, 64, overlap)
     said = said_of(lattice, ground(height, width, seed), {})
     added = corrections(said, lattice, list(said))
-    # Exactly: also where the last tile lies off the regular places.
+    # Up to the last bits of a mean: also where the last tile lies off the regular places.
     assert max(float(np.abs(a).max()) for a in added.values()) < 1e-7
 
 
@@ -78,9 +78,9 @@ def test_a_tile_alone_has_nobody_to_agree_with() -> None:
     assert disagreement(said, lattice, added) == (Squares(), Squares())
 
 
-@given(st.integers(0, 2**16), st.integers(0, 4), st.integers(0, 6))
+@given(st.integers(0, 2**16))
 @settings(max_examples=20, deadline=None)
-def test_a_part_settles_like_the_whole(seed: int, row: int, col: int) -> None:
+def test_a_part_settles_like_the_whole(seed: int) -> None:
     rng = np.random.default_rng(seed)
     lattice = Lattice(250, 350, 64, 16)
     every = list(lattice)
@@ -89,14 +89,15 @@ def test_a_part_settles_like_the_whole(seed: int, row: int, col: int) -> None:
     # Some tiles were never restored.
     said = {index: means for index, means in said.items() if rng.random() < 0.8}
     whole = corrections(said, lattice, list(said))
+    row, col = sorted(said)[int(rng.integers(len(said)))]
     near = {
         (i, j): means
         for (i, j), means in said.items()
         if abs(i - row) <= REACH and abs(j - col) <= REACH
     }
-    if (row, col) in said:
-        alone = corrections(near, lattice, [(row, col)])
-        np.testing.assert_array_equal(alone[row, col], whole[row, col])
+    alone = corrections(near, lattice, [(row, col)])
+    np.testing.assert_array_equal(alone[row, col], whole[row, col])
+    assert whole[row, col].any() or len(near) == 1
 
 
 def test_cells_lie_on_one_grid_and_inside_their_tile() -> None:
