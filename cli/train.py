@@ -93,6 +93,13 @@ if TYPE_CHECKING:
     show_default=True,
     help="auto is bfloat16 where the device has units for it.",
 )
+@click.option(
+    "--loaders",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="Processes that draw samples; 0 is a thread. Default: a thread beside a CPU, all cores "
+    "but one beside a CUDA device. Does not change the result.",
+)
 @click.option("--tensorboard", is_flag=True, help="Log for TensorBoard, too, if it is installed.")
 @click.option("--dry-run", is_flag=True, help="Say what would be trained, and stop.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress bar.")
@@ -104,6 +111,7 @@ def command(
     max_minutes: float | None,
     device: str,
     precision: str,
+    loaders: int | None,
     tensorboard: bool,
     dry_run: bool,
     quiet: bool,
@@ -139,6 +147,7 @@ def command(
         max_minutes=max_minutes,
         tensorboard=tensorboard,
         unlikeness=_unlikeness(plan),
+        loaders=loaders,
     )
     report.close()
     if not _leads():

@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-import torch
 from torch import nn
 
-from decr.dataset.samples import Sample
 from decr.diffusion.schedule import NoiseSchedule
 from decr.training.interrupt import interrupts_deferred
+from decr.training.loading import Draw, batch_of, batches, default_loaders
 from decr.training.log import Log
 from decr.training.losses import mask_logits
 from decr.training.norms import recalibrate
 from decr.training.place import Place
-from decr.training.progress import Images, Progress, TrainResult
+from decr.training.progress import Progress, TrainResult
 from decr.training.settings import TrainConfig
 from decr.training.stages import Stage
 from decr.training.validation import Watch, look
@@ -31,40 +28,6 @@ _NORM_BATCHES = 16
 """Fresh batches over which a detector's norms are measured at the end."""
 _LOG_EVERY = 20
 """Steps between lines of the log."""
-
-Draw = Callable[[np.random.Generator], Sample]
-"""One sample from one generator: the same generator gives the same sample."""
-
-
-def zlib_id(name: str) -> int:
-    """A small stable number for a name."""
-    return int.from_bytes(name.encode()[:4].ljust(4, b"\0"), "little")
-
-
-def _batch(draw: Draw, config: TrainConfig, stage: Stage, step: int, rows: range) -> Images:
-    """Some rows of a step's batch: each sample is a function of seed, step and its own number."""
-    samples = [
-        draw(np.random.default_rng([config.seed, zlib_id(stage.name), step, index]))
-        for index in rows
-    ]
-    cloudy, clear, mask = (
-        torch.from_numpy(np.stack([getattr(s, field) for s in samples]))
-        for field in ("cloudy", "clear", "cloud_mask")
-    )
-    return cloudy, clear, mask
-
-
-def _batches(
-    draw: Draw, config: TrainConfig, stage: Stage, first: int, rows: range
-) -> Iterator[Images]:
-    """Batches from step ``first`` on, the next one prepared while this one is used."""
-    with ThreadPoolExecutor(1) as pool:
-        ahead = pool.submit(_batch, draw, config, stage, first, rows)
-        for step in range(first, config.last):
-            batch = ahead.result()
-            if step + 1 < config.last:
-                ahead = pool.submit(_batch, draw, config, stage, step + 1, rows)
-            yield batch
 
 
 def train_stage(
@@ -80,6 +43,7 @@ def train_stage(
     place: Place | None = None,
     watch: Watch | None = None,
     tensorboard: bool = False,
+    loaders: int | None = None,
 ) -> TrainResult:
     """Train the parts of a stage, resuming from ``run_dir`` if it holds a checkpoint.
 
@@ -100,6 +64,9 @@ def train_stage(
         Device, precision and process; None is this one in float32 on the CPU.
     watch
         Samples to look at every ``config.validate_every`` steps.
+    loaders
+        Processes that draw samples; 0 is a thread of this one, None what suits the place. The
+        samples do not depend on it.
 
     Returns
     -------
@@ -122,8 +89,10 @@ def train_stage(
     run_dir.mkdir(parents=True, exist_ok=True)
     run = Progress(stage, parts, run_dir, config, schedule, published, place)
     rows = place.rows(config.batch)
+    if loaders is None:
+        loaders = default_loaders(place)
     with interrupts_deferred() as interrupted, _log(run, tensorboard) as log:
-        for images in _batches(draw, config, stage, run.step, rows):
+        for images in batches(draw, config, stage, run.step, rows, loaders):
             run.advance(images)
             if log is not None:
                 _tell(run, log, watch, on_step)
@@ -135,7 +104,7 @@ def train_stage(
     if stage.loss == "mask" and result.finished:
         detector = parts["detector"]
         ahead = (
-            _batch(draw, config, stage, config.last + i, rows)[0].to(place.device)
+            batch_of(draw, config, stage, config.last + i, rows)[0].to(place.device)
             for i in range(_NORM_BATCHES)
         )
         recalibrate(detector, ahead, lambda view: mask_logits(detector, view))

@@ -174,14 +174,15 @@ class Progress:
         """
         config, device, rows = self.config, self.place.device, self.place.rows(self.config.batch)
         generator = torch.Generator().manual_seed(self._seed)
-        t, noise = draw_noise(
-            (config.batch, *images[0].shape[1:]), len(self.schedule.betas), generator
-        )
+        like = images[0].shape[1:] if self.stage.noisy else ()  # else nobody looks at it
+        t, noise = draw_noise((config.batch, *like), len(self.schedule.betas), generator)
         pieces = []
         for index in range(config.accumulate):
             first = len(rows) * index // config.accumulate
             last = len(rows) * (index + 1) // config.accumulate
-            cloudy, clear, mask = (image[first:last].to(device) for image in images)
+            cloudy, clear, mask = (
+                image[first:last].to(device, non_blocking=True) for image in images
+            )
             start, stop = rows.start + first, rows.start + last
             batch = Batch(
                 cloudy.contiguous(memory_format=self.place.layout),

@@ -21,7 +21,8 @@ from decr.errors import ConfigError
 from decr.models.registry import create
 from decr.training.colours import OfColours
 from decr.training.imagery import Imagery, read_imagery, read_split, sampler
-from decr.training.loop import train_stage, zlib_id
+from decr.training.loading import zlib_id
+from decr.training.loop import train_stage
 from decr.training.place import Place, placed
 from decr.training.progress import TrainResult
 from decr.training.published import objective
@@ -52,6 +53,7 @@ def run_recipe(
     max_minutes: float | None = None,
     tensorboard: bool = False,
     unlikeness: nn.Module | None = None,
+    loaders: int | None = None,
 ) -> Path | None:
     """Train one or all stages of a recipe, going on where an earlier run stopped.
 
@@ -70,6 +72,8 @@ def run_recipe(
     unlikeness
         A distance (N,) of two batches (N, 3, H, W) of red, green and blue in [-1, 1], such as
         LPIPS; for stages with a ``perceptual`` term.
+    loaders
+        Processes that draw samples; see :func:`decr.training.loop.train_stage`.
 
     Returns
     -------
@@ -92,7 +96,18 @@ def run_recipe(
     imagery, unseen = read_split(recipe)
     refuse_leak(_clear_sides(imagery), _clear_sides(unseen))
     with placed(device, precision) as place:
-        job = _Job(recipe, imagery, unseen, run_dir, place, until, tensorboard, on_step, unlikeness)
+        job = _Job(
+            recipe,
+            imagery,
+            unseen,
+            run_dir,
+            place,
+            until,
+            tensorboard,
+            on_step,
+            unlikeness,
+            loaders,
+        )
         parts = _networks(recipe, place)
         results = _follow(job, parts, stage)
         if results is None:
@@ -119,6 +134,7 @@ class _Job:
     tensorboard: bool
     on_step: Report | None
     unlikeness: nn.Module | None
+    loaders: int | None
 
 
 def _networks(recipe: Recipe, place: Place) -> dict[str, nn.Module]:
@@ -215,6 +231,7 @@ def _train(job: _Job, stage: Stage, parts: Mapping[str, nn.Module]) -> TrainResu
         place=job.place,
         watch=_watch(job, stage, config) if job.place.leads and config.validate_every else None,
         tensorboard=job.tensorboard,
+        loaders=job.loaders,
     )
 
 

@@ -22,6 +22,11 @@ class Stage:
     frozen: tuple[str, ...]
     loss: str
 
+    @property
+    def noisy(self) -> bool:
+        """Whether its loss is one of diffusion, with timesteps and noise."""
+        return self.loss in ("noise", "weight", "joint")
+
 
 STAGES: dict[str, Stage] = {
     stage.name: stage

@@ -1,0 +1,106 @@
+"""Batches of samples, drawn ahead by a thread or by processes: the same ones either way."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from decr.dataset.samples import Sample
+from decr.training.place import Place
+from decr.training.progress import Images
+from decr.training.settings import TrainConfig
+from decr.training.stages import Stage
+
+Draw = Callable[[np.random.Generator], Sample]
+"""One sample from one generator: the same generator gives the same sample."""
+
+
+def zlib_id(name: str) -> int:
+    """A small stable number for a name."""
+    return int.from_bytes(name.encode()[:4].ljust(4, b"\0"), "little")
+
+
+def default_loaders(place: Place) -> int:
+    """Processes that keep a place supplied: none beside a CPU, which is the slower part.
+
+    A CUDA device takes samples faster than one core draws them, so there it is the cores of this
+    process's share, less one. Processes inherit the imagery and are made by forking; where that
+    cannot be done, a thread draws.
+    """
+    if place.device.type != "cuda" or "fork" not in multiprocessing.get_all_start_methods():
+        return 0
+    return max(1, len(os.sched_getaffinity(0)) // place.size - 1)
+
+
+def batch_of(draw: Draw, config: TrainConfig, stage: Stage, step: int, rows: range) -> Images:
+    """Some rows of a step's batch: each sample is a function of seed, step and its own number."""
+    samples = [
+        draw(np.random.default_rng([config.seed, zlib_id(stage.name), step, index]))
+        for index in rows
+    ]
+    cloudy, clear, mask = (
+        torch.from_numpy(np.stack([getattr(s, field) for s in samples]))
+        for field in ("cloudy", "clear", "cloud_mask")
+    )
+    return cloudy, clear, mask
+
+
+class _Steps(Dataset[Images]):
+    """The batches of the steps from ``first`` on, as torch's loader wants them."""
+
+    def __init__(
+        self, draw: Draw, config: TrainConfig, stage: Stage, first: int, rows: range
+    ) -> None:
+        self.draw, self.config, self.stage, self.first, self.rows = draw, config, stage, first, rows
+
+    def __len__(self) -> int:
+        return self.config.last - self.first
+
+    def __getitem__(self, index: int) -> Images:
+        return batch_of(self.draw, self.config, self.stage, self.first + index, self.rows)
+
+
+def batches(
+    draw: Draw, config: TrainConfig, stage: Stage, first: int, rows: range, loaders: int
+) -> Iterator[Images]:
+    """Batches from step ``first`` on, the next ones prepared while one is used.
+
+    Parameters
+    ----------
+    loaders
+        Processes that draw them, a whole batch each; 0 is a thread of this process.
+    """
+    steps = _Steps(draw, config, stage, first, rows)
+    if loaders and len(steps):
+        yield from DataLoader(
+            steps,
+            batch_size=None,
+            num_workers=loaders,
+            multiprocessing_context="fork",
+            worker_init_fn=_deaf,
+            pin_memory=torch.cuda.is_available(),
+        )
+        return
+    with ThreadPoolExecutor(1) as pool:
+        ahead = pool.submit(steps.__getitem__, 0)
+        for index in range(len(steps)):
+            batch = ahead.result()
+            if index + 1 < len(steps):
+                ahead = pool.submit(steps.__getitem__, index + 1)
+            yield batch
+
+
+def _deaf(_: int) -> None:
+    """Ctrl-C reaches every process of a terminal; the one that trains says when to stop.
+
+    It does so by SIGTERM, which it may itself put off to the end of a step: see `interrupt`.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)

@@ -1,0 +1,62 @@
+"""Tests of how batches are drawn ahead: the same ones by a thread and by processes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from decr.dataset.samples import Sample
+from decr.diffusion.schedule import NoiseSchedule
+from decr.training.loading import batches, default_loaders
+from decr.training.loop import train_stage
+from decr.training.place import Place
+from decr.training.settings import TrainConfig
+from decr.training.stages import STAGES
+from tests.tiny import PARTS, tiny_networks
+
+CONFIG = TrainConfig(steps=5, batch=4, lr=1e-3, warmup=1, save_every=2, ema=0.0)
+
+
+def draw(rng: np.random.Generator) -> Sample:
+    """A tiny sample that tells its generator."""
+    clear = rng.uniform(-1, 0, (3, 32, 32)).astype(np.float32)
+    return Sample(clear + 0.5, clear, rng.random((32, 32)) < 0.5)
+
+
+@pytest.mark.parametrize("loaders", [1, 3])
+@pytest.mark.parametrize("first", [0, 3])
+def test_processes_draw_what_a_thread_draws(loaders: int, first: int) -> None:
+    stage, rows = STAGES["reference"], range(1, 4)
+    wanted = list(batches(draw, CONFIG, stage, first, rows, 0))
+    found = list(batches(draw, CONFIG, stage, first, rows, loaders))
+    assert len(found) == len(wanted) == CONFIG.steps - first
+    for one, two in zip(wanted, found, strict=True):
+        assert all(torch.equal(a, b) for a, b in zip(one, two, strict=True))
+
+
+def test_a_finished_stage_draws_nothing() -> None:
+    done = replace(CONFIG, until=2)
+    for loaders in (0, 1):
+        assert not list(batches(draw, done, STAGES["reference"], 2, range(4), loaders))
+
+
+def test_weights_do_not_depend_on_who_draws(tmp_path: Path) -> None:
+    weights = []
+    for loaders in (0, 2):
+        parts, folder = tiny_networks(PARTS, 3), tmp_path / str(loaders)
+        stage, schedule = STAGES["coarse"], NoiseSchedule.linear()
+        result = train_stage(stage, parts, draw, folder, CONFIG, schedule, loaders=loaders)
+        assert result.finished
+        weights.append(parts["cnp"].state_dict())
+    assert all(torch.equal(value, weights[1][key]) for key, value in weights[0].items())
+
+
+def test_a_cpu_has_no_processes_beside_it_and_a_cuda_device_shares_the_cores() -> None:
+    assert default_loaders(Place()) == 0
+    cuda = torch.device("cuda")
+    alone, one_of_two = default_loaders(Place(cuda)), default_loaders(Place(cuda, size=2))
+    assert 1 <= one_of_two <= alone
