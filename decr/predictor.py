@@ -14,11 +14,19 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from decr.cloud.detector import Detector
+from decr.device import (
+    Recorded,
+    default_lanes,
+    micro_batch,
+    pick_device,
+    pick_precision,
+    settle_cuda,
+)
 from decr.diffusion.fusion import FusedDenoiser
-from decr.diffusion.noise import noise_window
+from decr.diffusion.noise import noise_field, noise_window
 from decr.diffusion.samplers import ddim
 from decr.errors import BundleError, ConfigError
-from decr.lanes import available_lanes, in_lanes
+from decr.lanes import in_lanes
 from decr.zoo.bundle import Bundle, load_bundle
 
 Float32 = NDArray[np.float32]
@@ -59,58 +67,6 @@ class Restorer:
     side_by_side: int = 1
 
 
-def pick_device(device: str) -> torch.device:
-    """The torch device for "auto", "cpu" or "cuda".
-
-    Raises
-    ------
-    ConfigError
-        If CUDA is asked for and absent.
-    """
-    if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise ConfigError("device 'cuda' was asked for, but torch sees no CUDA device here")
-    try:
-        return torch.device(device)
-    except RuntimeError as error:
-        raise ConfigError(f"unknown device {device!r}; use auto, cpu or cuda") from error
-
-
-def has_bfloat16_units(device: torch.device) -> bool:
-    """Whether bfloat16 is faster than float32 there: AVX512-BF16 or AMX, any recent CUDA card."""
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported())
-    return bool(torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported())
-
-
-def pick_precision(precision: str, device: torch.device) -> torch.dtype:
-    """The type of the heavy arithmetic for "auto", "float32" or "bfloat16"."""
-    if precision == "auto":
-        return torch.bfloat16 if has_bfloat16_units(device) else torch.float32
-    return torch.bfloat16 if precision == "bfloat16" else torch.float32
-
-
-def resolved(device: str, precision: str) -> tuple[str, str]:
-    """What "auto" means in this process: names of the device and of the precision."""
-    target = pick_device(device)
-    return str(target), str(pick_precision(precision, target)).removeprefix("torch.")
-
-
-def micro_batch(device: torch.device) -> int:
-    """Tiles per network call, fixed per kind of device.
-
-    Convolution kernels may round differently for different batch shapes, so the shape is pinned
-    and the last batch padded: results do not depend on how tiles were grouped.
-    """
-    return 8 if device.type == "cuda" else 1
-
-
-def default_lanes(device: torch.device) -> int:
-    """Network calls at a time: one per core, or one on a device that fills itself."""
-    return available_lanes() if device.type == "cpu" else 1
-
-
 def load_restorer(
     path: Path,
     *,
@@ -149,15 +105,8 @@ def load_restorer(
     -----
     ``restore`` raises ConfigError for tiles of a size that the network cannot take.
     """
-    bundle = load_bundle(path)
-    card = bundle.card
-    kinds = set(card.parts)
-    if kinds not in ({"reference"}, {"reference", "cnp", "wa"}, {"cnp"}):
-        raise BundleError(
-            f"{path}: holds {', '.join(sorted(kinds))}; a restoring model needs a reference alone, "
-            f"or a reference, cnp and wa, or a cnp alone (plain conditional diffusion)"
-        )
-    target = pick_device(device)
+    bundle = _restoring(path)
+    card, target = bundle.card, _settled(pick_device(device))
     dtype = pick_precision(precision, target)
     steps = steps or card.steps
     floor = card.prior_floor if prior_floor is None else prior_floor
@@ -165,6 +114,7 @@ def load_restorer(
         _move(network, target)
     run = _runner(bundle, steps, floor, target, dtype)
     size, side_by_side = micro_batch(target), lanes or default_lanes(target)
+    call = _from_corners(run, seed, len(card.bands), target, side_by_side)
 
     def compiled() -> None:
         shape = (size, len(card.bands), compile_px or 0, compile_px or 0)
@@ -175,18 +125,20 @@ def load_restorer(
         list(in_lanes(lambda _: compiled(), [None], side_by_side))
 
     def restored(first: int, tiles: Float32, corners: Sequence[Corner]) -> Float32:
-        part, places = tiles[first : first + size], corners[first : first + size]
-        noise = np.stack([noise_window(seed, r, c, *part.shape[1:]) for r, c in places])
+        part, places = tiles[first : first + size], list(corners[first : first + size])
         count = len(part)
         if count < size:
-            fill = ((0, size - count), (0, 0), (0, 0), (0, 0))
-            part, noise = np.pad(part, fill), np.pad(noise, fill)
+            part = np.pad(part, ((0, size - count), (0, 0), (0, 0), (0, 0)))
+            places += [(0, 0)] * (size - count)
         try:
-            result = run(torch.from_numpy(part), torch.from_numpy(noise))
+            return call(part, places)[:count]
         except ValueError as error:
             raise ConfigError(f"model {card.name}: {error}") from error
-        clear: Float32 = result.cpu().numpy()[:count]
-        return clear
+        except torch.OutOfMemoryError as error:
+            raise ConfigError(
+                f"model {card.name}: {target} has too little memory for {side_by_side * size} "
+                f"tiles of {part.shape[-1]} px at a time; free some, or use --device cpu"
+            ) from error
 
     def restore(tiles: Float32, corners: Sequence[Corner]) -> Float32:
         firsts = range(0, len(tiles), size)
@@ -212,6 +164,54 @@ def load_restorer(
         restore,
         side_by_side * size,
     )
+
+
+def _restoring(path: Path) -> Bundle:
+    """A bundle that holds networks to restore with."""
+    bundle = load_bundle(path)
+    kinds = set(bundle.card.parts)
+    if kinds not in ({"reference"}, {"reference", "cnp", "wa"}, {"cnp"}):
+        raise BundleError(
+            f"{path}: holds {', '.join(sorted(kinds))}; a restoring model needs a reference alone, "
+            f"or a reference, cnp and wa, or a cnp alone (plain conditional diffusion)"
+        )
+    return bundle
+
+
+def _settled(device: torch.device) -> torch.device:
+    """The device, whose arithmetic is now repeatable."""
+    if device.type == "cuda":
+        settle_cuda()
+    return device
+
+
+def _from_corners(
+    run: Callable[[Tensor, Tensor], Tensor],
+    seed: int,
+    bands: int,
+    device: torch.device,
+    lanes: int,
+) -> Callable[[Float32, Sequence[Corner]], Float32]:
+    """A function of a batch of tiles and their corners; the noise of these is made on the way."""
+    if device.type == "cuda":
+        field = noise_field(seed, bands, device)
+        recorded = Recorded(
+            lambda tiles, corners: run(tiles, field(corners, *tiles.shape[2:])), device, lanes
+        )
+
+        def on_cuda(tiles: Float32, corners: Sequence[Corner]) -> Float32:
+            places = torch.tensor(corners, dtype=torch.int64)
+            result: Float32 = recorded(torch.from_numpy(tiles), places).numpy()
+            return result
+
+        return on_cuda
+
+    def on_cpu(tiles: Float32, corners: Sequence[Corner]) -> Float32:
+        noise = np.stack([noise_window(seed, r, c, *tiles.shape[1:]) for r, c in corners])
+        result: Float32 = run(torch.from_numpy(tiles), torch.from_numpy(noise)).numpy()
+        return result
+
+    return on_cpu
 
 
 def _move(network: nn.Module, device: torch.device) -> None:
@@ -291,10 +291,9 @@ def load_detector(path: Path, device: str = "auto", lanes: int | None = None) ->
     bundle = load_bundle(path)
     if set(bundle.card.parts) != {"detector"}:
         raise BundleError(f"{path}: holds {', '.join(bundle.card.parts)}, not a cloud detector")
-    target = pick_device(device)
+    target = _settled(pick_device(device))
     network = bundle.networks["detector"]
     _move(network, target)
-
     side_by_side = lanes or default_lanes(target)
 
     # One view at a time: see micro_batch.

@@ -56,6 +56,7 @@ class FusedDenoiser:
     def __call__(self, x_t: Tensor, t: Tensor) -> Tensor:
         """Fused estimate (N, C, H, W) of the clear image at timestep ``t``, unit."""
         step = int(t[0])
+        t = torch.full_like(t, step, device=x_t.device)
         alpha_bar = float(self.schedule.alpha_bar[step])
         eps = self.cnp(x_t, t, self.cloudy).float()
         x0_cnp = x0_from_eps(x_t, eps, alpha_bar)

@@ -12,7 +12,10 @@ from torch import Tensor
 from decr.diffusion.schedule import NoiseSchedule
 
 Denoise = Callable[[Tensor, Tensor], Tensor]
-"""(x_t, (N,) integer timesteps) -> x0 in unit; both images (N, C, H, W)."""
+"""(x_t, (N,) integer timesteps) -> x0 in unit; both images (N, C, H, W).
+
+The timesteps lie on the CPU, so that to know them nobody must wait for a device.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +64,7 @@ def ddim(
     for index in reversed(range(len(schedule.betas))):
         t = int(schedule.timesteps[index])
         ab, ab_previous = float(alpha_bar[index]), float(previous[index])
-        x0 = denoise(x, torch.full((x.shape[0],), t, dtype=torch.long, device=x.device))
+        x0 = denoise(x, torch.full((x.shape[0],), t, dtype=torch.long))
         noise = (x / math.sqrt(ab) - x0) / math.sqrt(1.0 / ab - 1.0)
         # At the last step the factor of the noise is exactly zero and x becomes x0.
         x = math.sqrt(ab_previous) * x0 + math.sqrt(1.0 - ab_previous) * noise
@@ -95,7 +98,7 @@ def ancestral(
     deviation = (0.5 * schedule.posterior_log_variance_clipped()).tolist()
     for index in reversed(range(len(schedule.betas))):
         t = int(schedule.timesteps[index])
-        x0 = denoise(x, torch.full((x.shape[0],), t, dtype=torch.long, device=x.device))
+        x0 = denoise(x, torch.full((x.shape[0],), t, dtype=torch.long))
         x = float(of_x0[index]) * x0 + float(of_x_t[index]) * x
         if index:
             x = x + math.exp(deviation[index]) * noise(index)

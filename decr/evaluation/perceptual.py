@@ -21,8 +21,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from decr.device import pick_device
 from decr.errors import BundleError, DatasetError
-from decr.predictor import pick_device
 
 BACKBONE_VARIABLE = "DECR_LPIPS_BACKBONE"
 """Environment variable with the path of the backbone."""

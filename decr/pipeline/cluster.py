@@ -10,10 +10,10 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
+from decr.device import pick_device
 from decr.errors import ClusterError, ConfigError, DecrError
 from decr.lanes import available_lanes
 from decr.pipeline.engine import Engine, Tell, local_engine
-from decr.predictor import pick_device
 
 _PATIENCE_S = 20
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from decr.cloud.detector import Detector
 from decr.config import DecloudConfig
+from decr.device import resolved
 from decr.errors import ConfigError, DecrWarning
 from decr.geo.lattice import Blocks, Lattice
 from decr.geo.scene import Scene, open_scene
@@ -21,7 +22,7 @@ from decr.pipeline.networks import (
     restorer_of,
 )
 from decr.pipeline.range import radiometry_of
-from decr.predictor import Restorer, resolved
+from decr.predictor import Restorer
 from decr.radiometry import Radiometry
 
 BLOCK_STRIDES = 6

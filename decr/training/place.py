@@ -12,7 +12,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from decr.predictor import pick_device, pick_precision
+from decr.device import pick_device, pick_precision
 
 _CPU = torch.device("cpu")
 

@@ -25,11 +25,11 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from decr.device import has_bfloat16_units
 from decr.diffusion.fusion import FusedDenoiser
 from decr.diffusion.samplers import ddim
 from decr.diffusion.schedule import NoiseSchedule
 from decr.models.registry import create
-from decr.predictor import has_bfloat16_units
 from tests.models.plain_unet import PlainUNet
 from tests.tiny import randomised
 

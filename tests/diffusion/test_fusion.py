@@ -85,8 +85,8 @@ def test_networks_get_what_they_were_promised() -> None:
 
     x_t, t = normal(5), torch.full((2,), 980)
     FusedDenoiser(cnp, wa, SCHEDULE, cloudy, prior)(x_t, t)
-    assert all(a is b for a, b in zip(got["cnp"], (x_t, t, cloudy), strict=True))
-    assert all(a is b for a, b in zip(got["wa"], (x_t, t, cloudy, prior), strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(got["cnp"], (x_t, t, cloudy), strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(got["wa"], (x_t, t, cloudy, prior), strict=True))
 
 
 def test_without_weight_allocator_it_is_plain_diffusion() -> None:
