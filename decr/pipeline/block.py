@@ -30,8 +30,9 @@ from decr.pipeline.tone import Index, cell_means
 from decr.predictor import Restorer
 from decr.radiometry import Radiometry
 
-_COMPUTING = threading.Lock()
-"""One block of a process is restored at a time; another may be read meanwhile."""
+_TURNS: dict[int, threading.BoundedSemaphore] = {}
+"""By how many blocks of a process are restored at a time; another may be read meanwhile."""
+_TURNS_LOCK = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,6 +49,8 @@ class BlockTask:
         The model, or its name for a process that must load it.
     batch
         Tiles handed over at once, for each that is computed side by side.
+    at_once
+        Blocks restored at a time in one process.
     """
 
     scene: Scene
@@ -58,6 +61,7 @@ class BlockTask:
     radiometry: Radiometry
     networks: Restorer | Named
     batch: int
+    at_once: int = 1
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -90,7 +94,7 @@ def restored_block(task: BlockTask, tell: Tell) -> BlockResult:
     restorer = the_restorer(task.networks)
     sums = BlockSum(task.blocks, task.block.block, len(task.feed))
     overlaps, said = Overlaps(task.blocks.lattice), dict[Index, Float32]()
-    with _COMPUTING:
+    with _turn(task.at_once):
         unit = task.radiometry.encode(dn)
         del dn
         unit[:, ~valid] = 0.0
@@ -106,6 +110,14 @@ def restored_block(task: BlockTask, tell: Tell) -> BlockResult:
         for band, values in enumerate(unit[:, rows, cols]):
             change[band] -= quantised(values) * np.int32(FULL // LEVELS)
     return BlockResult(change, sums.spills(), said, overlaps.difference)
+
+
+def _turn(at_once: int) -> threading.BoundedSemaphore:
+    """What a block of this process waits for before it is restored."""
+    with _TURNS_LOCK:
+        if at_once not in _TURNS:
+            _TURNS[at_once] = threading.BoundedSemaphore(at_once)
+        return _TURNS[at_once]
 
 
 def _read(task: BlockTask) -> tuple[NDArray[np.generic], NDArray[np.bool_]]:

@@ -10,7 +10,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
-from decr.device import pick_device
+from decr.device import default_blocks, pick_device
 from decr.errors import ClusterError, ConfigError, DecrError
 from decr.lanes import available_lanes
 from decr.pipeline.engine import Engine, Tell, local_engine
@@ -49,7 +49,7 @@ def open_engine(
         with _connected(scheduler) as engine:
             yield engine
     elif workers == 1:
-        with local_engine() as engine:
+        with local_engine(default_blocks(pick_device(device))) as engine:
             yield engine
     else:
         with _local_cluster(workers, device) as engine:
@@ -126,7 +126,9 @@ def _engine(client: Any, workers: int, lanes: int, name: str) -> Engine:
         return _Remote(client.submit(_on_worker, function, arguments, pure=False), name).result()
 
     dashboard = client.dashboard_link if _has_dashboard() else None
-    return Engine(submit, 3 * workers, True, lanes, ask, name, dashboard)
+    return Engine(
+        submit, 3 * workers, travels=True, lanes=lanes, ask=ask, name=name, dashboard=dashboard
+    )
 
 
 @contextmanager

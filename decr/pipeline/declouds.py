@@ -19,7 +19,8 @@ from decr.errors import DecrError, OutputError, SceneError
 from decr.geo.aoi import read_aoi
 from decr.geo.gdal import gdal_environment
 from decr.geo.output import write_cog, write_memory_bytes
-from decr.pipeline.engine import Engine, local_engine
+from decr.pipeline.cluster import open_engine
+from decr.pipeline.engine import Engine
 from decr.pipeline.job import Restoration
 from decr.pipeline.journal import WorkDir, may_have_made, work_dir
 from decr.pipeline.plan import Plan, make_plan
@@ -111,6 +112,7 @@ def survey_and_plan(
         write_memory_bytes(scene),
         prepared.restorer.side_by_side,
         config.batch,
+        engine.at_once,
     )
     return change, plan
 
@@ -168,7 +170,7 @@ def plan_scene(
     path: str, config: DecloudConfig | None = None, on_progress: OnProgress | None = None
 ) -> Plan:
     """What `declouds` would do, with a time estimate; nothing is written."""
-    with gdal_environment(), local_engine() as engine:
+    with gdal_environment(), open_engine(device=(config or DecloudConfig()).device) as engine:
         prepared = prepare(str(path), config or DecloudConfig())
         _, plan = survey_and_plan(prepared, engine, on_progress=on_progress)
         return probed(prepared, plan)
@@ -220,7 +222,7 @@ def declouds(
     _check_target(str(path), target, overwrite)
     with ExitStack() as stack:
         stack.enter_context(gdal_environment())
-        engine = engine or stack.enter_context(local_engine())
+        engine = engine or stack.enter_context(open_engine(device=config.device))
         prepared = prepare(str(path), config, restorer, engine)
         if config.aoi is not None:
             read_aoi(config.aoi, prepared.scene.grid)
@@ -246,6 +248,7 @@ def declouds(
             prepared.networks[0],
             config.batch,
             work,
+            engine.at_once,
         )
         patches = restore_blocks(
             job,

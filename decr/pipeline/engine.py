@@ -28,6 +28,8 @@ class Engine:
         Tasks under way at most. What they return is held until it is asked for.
     travels
         Whether tasks leave this process, so that they must be small and hold no network.
+    at_once
+        Blocks that one process computes at a time, and the writer writes.
     lanes
         Tiles at a time in each process that computes; None leaves it to the networks.
     ask
@@ -41,6 +43,7 @@ class Engine:
     submit: Callable[[Callable[[Any, Tell], Any], Any, Tell], Any]
     in_flight: int
     travels: bool = False
+    at_once: int = 1
     lanes: int | None = None
     ask: Callable[..., Any] = lambda function, *arguments: function(*arguments)
     name: str = "this process"
@@ -75,8 +78,8 @@ class _StoppedError(Exception):
 
 
 @contextmanager
-def local_engine() -> Iterator[Engine]:
-    """Two threads of this process: one computes a block while the other reads the next.
+def local_engine(at_once: int = 1) -> Iterator[Engine]:
+    """Threads of this process: some compute a block each while one more reads the next.
 
     On leaving, blocks that are not done are given up after the tiles at hand.
     """
@@ -90,9 +93,9 @@ def local_engine() -> Iterator[Engine]:
 
         return pool.submit(function, task, unless_stopped)
 
-    pool = ThreadPoolExecutor(2, "decr-block")
+    pool = ThreadPoolExecutor(at_once + 1, "decr-block")
     try:
-        yield Engine(submit, in_flight=2)
+        yield Engine(submit, in_flight=at_once + 1, at_once=at_once)
     finally:
         stopping.set()
         pool.shutdown(wait=True, cancel_futures=True)

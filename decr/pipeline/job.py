@@ -26,6 +26,7 @@ class Restoration:
     networks: Restorer | Named
     batch: int
     work: WorkDir
+    at_once: int = 1
 
     def fine(self, window: Window) -> Window:
         """A window of the work grid at full resolution, cut to the scene."""
@@ -45,4 +46,5 @@ class Restoration:
             self.composer.radiometry.pick(feed),
             self.networks,
             self.batch,
+            self.at_once,
         )

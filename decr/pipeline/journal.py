@@ -9,6 +9,7 @@ import fcntl
 import json
 import os
 import shutil
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -52,11 +53,12 @@ class WorkDir:
     resumed: bool
     done: dict[tuple[str, int, int], dict[str, Any]]
     _journal: IO[str] = field(repr=False)
+    _noting: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def note(self, kind: str, row: int, col: int, **values: Any) -> None:
-        """Record a finished block; durable when this returns."""
+        """Record a finished block, from any thread; durable when this returns."""
         entry = {"kind": kind, "row": row, "col": col, **values}
-        with explained(self.path):
+        with self._noting, explained(self.path):
             self._journal.write(json.dumps(entry) + "\n")
             self._journal.flush()
             os.fsync(self._journal.fileno())

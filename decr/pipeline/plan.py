@@ -78,6 +78,7 @@ def make_plan(
     write_bytes: int,
     side_by_side: int,
     batch: int,
+    at_once: int = 1,
 ) -> Plan:
     """Decide for every tile; pure but for reading the survey's raster.
 
@@ -93,6 +94,8 @@ def make_plan(
         What writing the output takes, after the restoring (`decr.geo.output.write_memory_bytes`).
     side_by_side, batch
         Tiles restored at a time, and handed over for each of those.
+    at_once
+        Blocks restored at a time.
     """
     counts: Counter[str] = Counter()
     cloudy: list[tuple[Block, list[Index]]] = []
@@ -126,7 +129,7 @@ def make_plan(
         counts["skip"],
         change.survey.ccp,
         planned_memory_mb(
-            blocks, factor, bytes_per_pixel, channels, write_bytes, side_by_side, batch
+            blocks, factor, bytes_per_pixel, channels, write_bytes, side_by_side, batch, at_once
         ),
     )
 
@@ -145,6 +148,7 @@ def planned_memory_mb(
     write_bytes: int,
     side_by_side: int = 1,
     batch: int = 4,
+    at_once: int = 1,
 ) -> float:
     """Peak memory by construction: a few arrays of one block, or what writing takes after them.
 
@@ -158,10 +162,13 @@ def planned_memory_mb(
     # one band of the composition in 8 bytes, a handful of times.
     arrays = fine * bytes_per_pixel * 4 + pixels * channels * 4 * 4 + fine * 8 * 6
     # Tiles cut, restored and clipped, all of a batch at once.
-    tiles = 4 * batch * side_by_side * channels * lattice.tile_px**2 * 4
+    tiles = 4 * batch * side_by_side * channels * lattice.tile_px**2 * 4 * at_once
     lanes = _LANE_MB * (side_by_side - 1) + tiles / 1e6
     # Not all that the restoring took is back with the system when the writing begins.
-    restoring, writing = _GDAL_CACHE_MB + arrays / 1e6, _KEPT_MB + write_bytes / 1e6
+    restoring, writing = (
+        _GDAL_CACHE_MB + arrays / 1e6 * (1 + at_once) / 2,
+        _KEPT_MB + write_bytes / 1e6,
+    )
     return _RUNTIME_MB + lanes + max(restoring, writing)
 
 

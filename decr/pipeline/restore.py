@@ -10,7 +10,7 @@ from decr.geo.output import Patch
 from decr.pipeline.block import restored_block
 from decr.pipeline.engine import Engine, in_order
 from decr.pipeline.job import Restoration
-from decr.pipeline.settle import Settling
+from decr.pipeline.settle import settling_of
 
 Progress = Callable[[int, int], None]
 
@@ -28,10 +28,9 @@ def restore_blocks(
     list of Patch
         Every changed block of the scene, also those of an earlier run, in block order.
     """
-    settling = Settling(job)
     todo = [b for b in job.plan.work if ("block", *b.index) not in job.work.done]
     tiles = Tally(job.plan.restore, job.plan.restore - sum(len(b.tiles) for b in todo), on_tiles)
-    with ThreadPoolExecutor(1, "decr-write") as writing:
+    with settling_of(job) as settling, ThreadPoolExecutor(1, "decr-write") as writing:
         pending: Future[None] | None = None
         tasks = (job.task(block) for block in todo)
         for task, result in in_order(engine, restored_block, tasks, tiles.under_way):

@@ -7,6 +7,10 @@ it are settled, what it was restored to lies in the work directory.
 from __future__ import annotations
 
 import os
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -36,15 +40,25 @@ from decr.pipeline.tone import (
 )
 
 
-class Settling:
-    """Takes restored blocks and writes patches; all of it on the one writer's thread."""
+@contextmanager
+def settling_of(job: Restoration) -> Iterator[Settling]:
+    """A `Settling` with threads of its own, which end with the with statement."""
+    with ThreadPoolExecutor(job.at_once, "decr-settle") as pool:
+        yield Settling(job, pool)
 
-    def __init__(self, job: Restoration) -> None:
-        self._job = job
+
+class Settling:
+    """Takes restored blocks on one thread, and settles and writes them on ``job.at_once`` more."""
+
+    def __init__(self, job: Restoration, pool: ThreadPoolExecutor) -> None:
+        self._job, self._pool = job, pool
         self._planned = {block.index: block for block in job.plan.work}
+        self._begun: set[Index] = set()
+        self._under_way: deque[Future[None]] = deque()
 
     def take(self, block: BlockPlan, result: BlockResult) -> None:
         """Keep a restored block, and settle all whose neighbours are now restored."""
+        self._wait_for_room()
         arrays: dict[str, NDArray[Any]] = {
             "change": result.change,
             "tiles": np.array(list(result.said), np.int64).reshape(-1, 2),
@@ -61,10 +75,25 @@ class Settling:
         """Settle what is left, when all blocks are restored."""
         for index in self._planned:
             self._settle_if_ready(index)
+        self._wait_for_all()
         if self._job.plan.factor > 1:
             for index in self._planned:
                 if not self._has("patch", index):
-                    self._interpolate(index)
+                    self._begin(self._interpolate, index)
+        self._wait_for_all()
+
+    def _begin(self, function: Callable[[Index], None], index: Index) -> None:
+        self._wait_for_room()
+        self._under_way.append(self._pool.submit(function, index))
+
+    def _wait_for_room(self) -> None:
+        """Until a thread is free: what waits for one is in memory."""
+        while len(self._under_way) >= self._job.at_once:
+            self._under_way.popleft().result()
+
+    def _wait_for_all(self) -> None:
+        while self._under_way:
+            self._under_way.popleft().result()
 
     def _near(self, index: Index) -> list[Index]:
         """The planned blocks around one, itself included, in raster order."""
@@ -77,8 +106,14 @@ class Settling:
 
     def _settle_if_ready(self, index: Index) -> None:
         kind = "patch" if self._job.plan.factor == 1 else "change"
-        if self._has(kind, index) or not all(self._has("block", n) for n in self._near(index)):
+        if index in self._begun or self._has(kind, index):
             return
+        if all(self._has("block", near) for near in self._near(index)):
+            self._begun.add(index)
+            self._begin(self._settle_and_drop, index)
+
+    def _settle_and_drop(self, index: Index) -> None:
+        kind = "patch" if self._job.plan.factor == 1 else "change"
         with gdal_environment():
             self._settle(index)
         for near in self._near(index):

@@ -1,6 +1,7 @@
 """Seconds per 256 px tile and step of CNP + WA at the paper's size: ours beside a plain version.
 
     python -m tests.benchmarks.networks [--size 256] [--steps 10] [--runs 3] [--bf16] [--compile]
+        [--device cuda]
 
 The plain version is the published formulation, written again in tests/models/plain_unet.py:
 attention with its whole matrix of weights, contiguous layout, nothing fused, float32. All versions
@@ -25,7 +26,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from decr.device import has_bfloat16_units
+from decr.device import has_bfloat16_units, pick_device, settle_cuda
 from decr.diffusion.fusion import FusedDenoiser
 from decr.diffusion.samplers import ddim
 from decr.diffusion.schedule import NoiseSchedule
@@ -61,20 +62,24 @@ def plain_networks(bands: int) -> Networks:
 @torch.inference_mode()
 def sample(pair: Networks, cloudy: Tensor, steps: int, dtype: torch.dtype) -> Tensor:
     """DDIM from seeded noise; the cloudy image stands in for the reference's output."""
-    schedule = NoiseSchedule.linear()
-    noise = torch.randn(cloudy.shape, generator=torch.Generator().manual_seed(0))
-    heavy = torch.autocast("cpu", dtype) if dtype != torch.float32 else nullcontext()
+    schedule, device = NoiseSchedule.linear(), cloudy.device
+    noise = torch.randn(cloudy.shape, generator=torch.Generator().manual_seed(0)).to(device)
+    heavy = torch.autocast(device.type, dtype) if dtype != torch.float32 else nullcontext()
     with heavy:
         denoise = FusedDenoiser(pair[0], pair[1], schedule, cloudy, cloudy, 0.3)
-        return ddim(denoise, noise, schedule.respaced(steps))
+        return ddim(denoise, noise, schedule.respaced(steps)).cpu()
 
 
-def versions(bands: int, size: int, bf16: bool, compiled: bool) -> dict[str, Version]:
+def versions(
+    bands: int, size: int, bf16: bool, compiled: bool, device: torch.device
+) -> dict[str, Version]:
     """What is to be timed, by name."""
     generator = torch.Generator().manual_seed(1)
-    cloudy = torch.rand((1, bands, size, size), generator=generator) * 2 - 1
+    cloudy = (torch.rand((1, bands, size, size), generator=generator) * 2 - 1).to(device)
     packed = cloudy.contiguous(memory_format=torch.channels_last)
     plain, ours = plain_networks(bands), networks(bands)
+    for network in (*plain, *ours):
+        network.to(device)
     found: dict[str, Version] = {
         PLAIN: lambda steps: sample(plain, cloudy, steps, torch.float32),
         "ours float32": lambda steps: sample(ours, packed, steps, torch.float32),
@@ -84,7 +89,7 @@ def versions(bands: int, size: int, bf16: bool, compiled: bool) -> dict[str, Ver
     if compiled:
         fast = networks(bands)
         for network in fast:
-            network.compile(dynamic=False)
+            network.to(device).compile(dynamic=False)
         kind = torch.bfloat16 if bf16 else torch.float32
         found["ours compiled"] = lambda steps: sample(fast, packed, steps, kind)
     return found
@@ -141,13 +146,17 @@ def main() -> None:
     parser.add_argument("--bf16", action="store_true", help="bfloat16 also without units for it")
     parser.add_argument("--compile", action="store_true", help="also compiled; takes minutes")
     parser.add_argument("--out", type=Path, help="JSON to write")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda")
     options = parser.parse_args()
-    bf16 = options.bf16 or has_bfloat16_units(torch.device("cpu"))
-    found = versions(options.bands, options.size, bf16, options.compile)
+    device = pick_device(options.device)
+    if device.type == "cuda":
+        settle_cuda()
+    bf16 = options.bf16 or has_bfloat16_units(device)
+    found = versions(options.bands, options.size, bf16, options.compile, device)
     rows = measure(found, options.steps, options.runs)
     for row in rows:
         print(
-            f"{row['version']:14} {row['seconds_per_step']:7.2f} s per step "
+            f"{row['version']:14} {row['seconds_per_step']:9.4f} s per step "
             f"({row['cpu_seconds_per_step']:.2f} computing; first {row['seconds_first']:.1f})  "
             f"{row['times_as_fast']:.2f} x ({row['times_as_fast_cpu']:.2f} x computing)  "
             f"{options.steps}-step sample: mean {row['mean_grey']:.5f} "

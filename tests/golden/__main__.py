@@ -1,10 +1,12 @@
-"""`python -m tests.golden DIR`: check every vector file of a folder and print a table."""
+"""`python -m tests.golden DIR [--device cuda]`: check every vector file of a folder, as a table."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
 
+from decr.device import pick_device, settle_cuda
+from tests.golden.common import DEVICE
 from tests.golden.runners import run_file
 from tests.golden.vectors import Check
 
@@ -21,12 +23,24 @@ def line(check: Check, width: int) -> str:
 
 def main(arguments: list[str]) -> int:
     """Check a folder; 0 where all agree, 1 where one does not or is lacking, 2 for misuse."""
-    if len(arguments) != 1 or not Path(arguments[0]).is_dir():
-        print("usage: python -m tests.golden DIR   (DIR holds .npz vector files)", file=sys.stderr)
+    folder, *options = arguments or [""]
+    device = options[1] if len(options) == 2 and options[0] == "--device" else "cpu"
+    if (
+        not Path(folder).is_dir()
+        or len(options) not in (0, 2)
+        or options[:1] not in ([], ["--device"])
+    ):
+        print(
+            "usage: python -m tests.golden DIR [--device cuda]   (DIR holds .npz vector files)",
+            file=sys.stderr,
+        )
         return 2
-    paths = sorted(Path(arguments[0]).glob("*.npz"))
+    DEVICE[0] = pick_device(device)
+    if DEVICE[0].type == "cuda":
+        settle_cuda()
+    paths = sorted(Path(folder).glob("*.npz"))
     if not paths:
-        print(f"no .npz file in {arguments[0]}", file=sys.stderr)
+        print(f"no .npz file in {folder}", file=sys.stderr)
         return 1
     width = max(len(path.name) for path in paths)
     columns = f"{'max error':>10}  {'mean error':>10}  {'tolerance':>9}"

@@ -24,6 +24,9 @@ from tests.golden.vectors import (
 NETWORK, SAMPLER, SCHEDULE, LOSS, GRADIENT = 1e-5, 1e-4, 1e-12, 1e-6, 1e-4
 """Tolerances on a CPU in float32; those of the schedule and of gradient norms are relative."""
 
+DEVICE = [torch.device("cpu")]
+"""Where networks are run: `python -m tests.golden DIR --device cuda` puts another here."""
+
 GIVEN = ("x_T",)
 """Arrays of a file that are inputs."""
 
@@ -38,6 +41,7 @@ def load(module: nn.Module, params: Mapping[str, Array]) -> None:
     """Load floating tensors strictly; counters keep their zeros."""
     counters = {k: v for k, v in module.state_dict().items() if not v.is_floating_point()}
     module.load_state_dict(counters | {k: torch.from_numpy(v) for k, v in params.items()})
+    module.to(DEVICE[0])
 
 
 def filled(module: nn.Module, seed: int, gain: float, prefix: str = "") -> int:
@@ -53,7 +57,17 @@ def filled(module: nn.Module, seed: int, gain: float, prefix: str = "") -> int:
 
 def tensors(file: VectorFile) -> dict[str, Tensor]:
     """All inputs of a file by name, as tensors."""
-    return {name: torch.from_numpy(array) for name, array in file.inputs().items()}
+    return {name: placed(array) for name, array in file.inputs().items()}
+
+
+def placed(array: Array) -> Tensor:
+    """An array on the device."""
+    return torch.from_numpy(array).to(DEVICE[0])
+
+
+def numbers(tensor: Tensor) -> Array:
+    """A tensor of the device as an array."""
+    return tensor.detach().cpu().numpy()
 
 
 def same_checksum(file: VectorFile, name: str, got: int, wanted: int) -> list[Check]:

@@ -15,7 +15,16 @@ from decr.models.amgan import AMGAN
 from decr.models.cvae import CVAE
 from decr.models.patchgan import PatchGAN
 from decr.models.spagan import SpAGAN
-from tests.golden.common import NETWORK, filled, finish, tensors, weight_file
+from tests.golden.common import (
+    DEVICE,
+    NETWORK,
+    filled,
+    finish,
+    numbers,
+    placed,
+    tensors,
+    weight_file,
+)
 from tests.golden.vectors import Array, Check, VectorFile, compare, statistics
 
 GENERATOR, DISCRIMINATOR = "gen.gen.", "dis.dis."
@@ -36,7 +45,7 @@ def run_generator(file: VectorFile, net: SpAGAN | AMGAN) -> list[Check]:
     crc = filled(net, file.meta["seed"], file.meta["gain"], GENERATOR)
     with torch.no_grad():
         image, attention = net.eval().with_attention(tensors(file)["y"])
-    return finish(file, crc, {"out": image.numpy(), "att": attention.numpy()})
+    return finish(file, crc, {"out": numbers(image), "att": numbers(attention)})
 
 
 def run_spagan(file: VectorFile) -> list[Check]:
@@ -56,7 +65,7 @@ def run_discriminator(file: VectorFile) -> list[Check]:
     x = tensors(file)
     with torch.no_grad():
         logits = net(x["a"], x["b"])
-    return finish(file, crc, {"logits": logits.numpy()})
+    return finish(file, crc, {"logits": numbers(logits)})
 
 
 def run_cvae(file: VectorFile) -> list[Check]:
@@ -66,7 +75,7 @@ def run_cvae(file: VectorFile) -> list[Check]:
     with torch.no_grad():
         (mu, log_var), image = net.with_distribution(tensors(file)["y"])
     got = {"mu": mu, "log_var": log_var, "out": image}
-    return finish(file, crc, {key: value.numpy() for key, value in got.items()})
+    return finish(file, crc, {key: numbers(value) for key, value in got.items()})
 
 
 def weights_of(file: VectorFile) -> Path | Check:
@@ -87,7 +96,7 @@ def load_generator(path: Path) -> SpAGAN:
     state: dict[str, Tensor] = torch.load(path, weights_only=True, map_location="cpu")
     net = SpAGAN(3).eval()
     net.load_state_dict({key.removeprefix(GENERATOR): value for key, value in state.items()})
-    return net
+    return net.to(DEVICE[0])
 
 
 def run_real(file: VectorFile) -> list[Check]:
@@ -100,10 +109,10 @@ def run_real(file: VectorFile) -> list[Check]:
     if isinstance(path, Check):
         return [path]
     rgb = file.arrays["cloudy_rgb_u8"].astype(np.float32) / np.float32(255)
-    y = torch.from_numpy(np.ascontiguousarray(rgb[..., ::-1].transpose(2, 0, 1)))[None]
+    y = placed(np.ascontiguousarray(rgb[..., ::-1].transpose(2, 0, 1)))[None]
     with torch.no_grad():
         outputs = load_generator(path).with_attention(y)
-    image, attention = (output.numpy() for output in outputs)
+    image, attention = (numbers(output) for output in outputs)
     checks, name, wanted = [], file.path.name, file.arrays
     for key, got in (("out", image), ("att", attention)):
         step = got.shape[-1] // wanted[key].shape[-1]

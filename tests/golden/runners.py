@@ -22,6 +22,7 @@ from decr.models.memorynet import MemoryNet
 from decr.models.msda import MSDA, MSDADiscriminator
 from decr.models.wa import WA, build_wa
 from tests.golden.common import (
+    DEVICE,
     GRADIENT,
     LOSS,
     SAMPLER,
@@ -31,6 +32,8 @@ from tests.golden.common import (
     floating_shapes,
     inputs_agree,
     load,
+    numbers,
+    placed,
     same_checksum,
     tensors,
 )
@@ -66,7 +69,7 @@ def run_cnp(file: VectorFile) -> list[Check]:
     x = tensors(file)
     with torch.no_grad():
         eps = cnp(x["x_t"], x["t"], x["y"])
-    return finish(file, crc, {"eps": eps.numpy()})
+    return finish(file, crc, {"eps": numbers(eps)})
 
 
 def run_wa(file: VectorFile) -> list[Check]:
@@ -75,7 +78,7 @@ def run_wa(file: VectorFile) -> list[Check]:
     x = tensors(file)
     with torch.no_grad():
         w = wa(x["x_t"], x["t"], x["y"], x["x0E"])
-    return finish(file, crc, {"w": w.numpy()})
+    return finish(file, crc, {"w": numbers(w)})
 
 
 def run_memorynet(file: VectorFile) -> list[Check]:
@@ -86,7 +89,7 @@ def run_memorynet(file: VectorFile) -> list[Check]:
     with torch.no_grad():
         third, second, first = net.stages(y)
         got = {"stage3": third, "stage2": second, "stage1": first, "out": net(y)}
-    return finish(file, crc, {key: value.numpy() for key, value in got.items()})
+    return finish(file, crc, {key: numbers(value) for key, value in got.items()})
 
 
 def run_msda(file: VectorFile) -> list[Check]:
@@ -95,7 +98,7 @@ def run_msda(file: VectorFile) -> list[Check]:
     crc = filled(net, file.meta["seed"], file.meta["gain"])
     with torch.no_grad():
         out = net(tensors(file)["y"])
-    return finish(file, crc, {"out": out.numpy()})
+    return finish(file, crc, {"out": numbers(out)})
 
 
 def run_msda_dis(file: VectorFile) -> list[Check]:
@@ -104,7 +107,7 @@ def run_msda_dis(file: VectorFile) -> list[Check]:
     crc = filled(net, file.meta["seed"], file.meta["gain"])
     with torch.no_grad():
         score = net(tensors(file)["y"])
-    return finish(file, crc, {"score": score.numpy()})
+    return finish(file, crc, {"score": numbers(score)})
 
 
 def run_cloudnet(file: VectorFile) -> list[Check]:
@@ -117,9 +120,10 @@ def run_cloudnet(file: VectorFile) -> list[Check]:
         shapes[key] = tuple(shape[axis] for axis in (2, 3, 1, 0)) if len(shape) == 4 else shape
     params = fill_all(shapes, file.meta["seed"], file.meta["gain"])
     net.load_state_dict(state_dict_from_keras(params))
+    net.to(DEVICE[0])
     with torch.no_grad():
         prob = net(tensors(file)["y"].movedim(-1, 1)).movedim(1, -1)
-    return finish(file, params_checksum(params), {"prob": prob.numpy()})
+    return finish(file, params_checksum(params), {"prob": numbers(prob)})
 
 
 def _reference(file: VectorFile) -> tuple[nn.Module, list[Check]]:
@@ -152,12 +156,12 @@ def run_sampler(file: VectorFile) -> list[Check]:
             prior_floor=floor,
             on_weights=lambda t, eps, w: raw.append((t, eps, w)),
         )
-        x_T = torch.from_numpy(file.arrays["x_T"])
+        x_T = placed(file.arrays["x_T"])
         ddim(denoise, x_T, schedule.respaced(int(steps[1])), on_step=done.append)
-    got: Arrays = {"x0E": x0_prior.numpy()}
+    got: Arrays = {"x0E": numbers(x0_prior)}
     for i, ((t, eps, w), step) in enumerate(zip(raw, done, strict=True)):
-        got |= {f"s{i}_t": np.array([t]), f"s{i}_eps": eps.numpy(), f"s{i}_w": w.numpy()}
-        got |= {f"s{i}_x0": step.x0.numpy(), f"s{i}_x": step.x_prev.numpy()}
+        got |= {f"s{i}_t": np.array([t]), f"s{i}_eps": numbers(eps), f"s{i}_w": numbers(w)}
+        got |= {f"s{i}_x0": numbers(step.x0), f"s{i}_x": numbers(step.x_prev)}
     return checks + finish(file, crc, got, SAMPLER)
 
 
@@ -168,7 +172,7 @@ def run_train_loss(file: VectorFile) -> list[Check]:
     x = tensors(file)
     with torch.no_grad():
         x0_prior = 2.0 * reference(x["previous"]) - 1.0
-    t, cloudy = torch.tensor(file.meta["t"]), 2.0 * x["previous"] - 1.0
+    t, cloudy = torch.tensor(file.meta["t"], device=DEVICE[0]), 2.0 * x["previous"] - 1.0
     losses = de_losses(cnp, wa, NoiseSchedule.linear(), x["label"], cloudy, x0_prior, t, x["noise"])
     assert losses.weight is not None
     params = dict(cnp.unet.named_parameters())
@@ -181,7 +185,7 @@ def run_train_loss(file: VectorFile) -> list[Check]:
     checks += same_checksum(file, "parameters", crc, file.meta["params_crc32"])
     parts = {"loss": losses.total, "mse_noise": losses.noise, "l1_fused": losses.weight}
     for part, value in parts.items():
-        checks.append(compare(name, part, value.detach().numpy(), wanted[part], LOSS))
+        checks.append(compare(name, part, numbers(value), wanted[part], LOSS))
     checks.append(compare(name, "grad_norms", norms, wanted["grad_norms"], GRADIENT, True))
     return checks
 

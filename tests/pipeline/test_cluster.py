@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from decr.errors import ClusterError, ConfigError, SceneError
 from decr.pipeline import cluster
 from decr.pipeline.cluster import open_engine
 from decr.pipeline.declouds import declouds
-from decr.pipeline.engine import Engine
+from decr.pipeline.engine import Engine, local_engine
 from tests.pipeline.scenes import cloudy_pixels, darker, write_scene
 
 CONFIG = DecloudConfig(detector="compact", tile_px=64, overlap_px=16, steps=1, device="cpu")
@@ -64,6 +65,20 @@ def test_two_workers_give_the_bytes_of_one(
 ) -> None:
     assert two_workers.travels
     assert restored(scene, tmp_path / "out.tif", engine=two_workers) == whole
+
+
+@pytest.mark.parametrize("options", [{}, {"gsd": "model"}])
+def test_blocks_restored_and_written_at_once_give_the_same_bytes(
+    scene: Path, tmp_path: Path, options: dict[str, Any]
+) -> None:
+    made = []
+    for at_once in (1, 4):
+        out = tmp_path / f"{at_once}.tif"
+        with local_engine(at_once) as engine:
+            result = declouds(scene, out, replace(CONFIG, **options), engine=engine)
+        assert result.changed_px > 0
+        made.append(out.read_bytes())
+    assert made[0] == made[1]
 
 
 def test_a_killed_worker_loses_nothing(
