@@ -47,6 +47,10 @@ class Restorer:
         Called from several threads.
     side_by_side
         Tiles it computes at a time; handed fewer, it works below its speed.
+    restore_weighed
+        As ``restore``, and also W (N, H, W) float32 in [0, 1]: the weight of the reference's
+        output in the fusion, mean over steps and bands. The tiles have the same bits. None if the
+        model has no such weight.
     """
 
     name: str
@@ -57,6 +61,7 @@ class Restorer:
     settings: Mapping[str, str]
     restore: Callable[[Float32, Sequence[Corner]], Float32]
     side_by_side: int = 1
+    restore_weighed: Callable[[Float32, Sequence[Corner]], tuple[Float32, Float32]] | None = None
 
 
 def pick_device(device: str) -> torch.device:
@@ -174,25 +179,7 @@ def load_restorer(
         # In a lane: torch's compiler fits code to the threads it finds.
         list(in_lanes(lambda _: compiled(), [None], side_by_side))
 
-    def restored(first: int, tiles: Float32, corners: Sequence[Corner]) -> Float32:
-        part, places = tiles[first : first + size], corners[first : first + size]
-        noise = np.stack([noise_window(seed, r, c, *part.shape[1:]) for r, c in places])
-        count = len(part)
-        if count < size:
-            fill = ((0, size - count), (0, 0), (0, 0), (0, 0))
-            part, noise = np.pad(part, fill), np.pad(noise, fill)
-        try:
-            result = run(torch.from_numpy(part), torch.from_numpy(noise))
-        except ValueError as error:
-            raise ConfigError(f"model {card.name}: {error}") from error
-        clear: Float32 = result.cpu().numpy()[:count]
-        return clear
-
-    def restore(tiles: Float32, corners: Sequence[Corner]) -> Float32:
-        firsts = range(0, len(tiles), size)
-        parts = in_lanes(lambda first: restored(first, tiles, corners), firsts, side_by_side)
-        return np.concatenate([tiles[:0], *parts])
-
+    restore, restore_weighed = _in_batches(run, card.name, seed, size, side_by_side)
     settings = {
         "steps": str(steps),
         "prior_floor": f"{floor:g}",
@@ -211,7 +198,54 @@ def load_restorer(
         settings,
         restore,
         side_by_side * size,
+        restore_weighed if "wa" in kinds else None,
     )
+
+
+Run = Callable[[Tensor, Tensor, list[Tensor] | None], Tensor]
+"""(cloudy, noise, list to put W of each step in, or None) -> clear."""
+
+
+def _in_batches(
+    run: Run, name: str, seed: int, size: int, side_by_side: int
+) -> tuple[
+    Callable[[Float32, Sequence[Corner]], Float32],
+    Callable[[Float32, Sequence[Corner]], tuple[Float32, Float32]],
+]:
+    """``restore`` and ``restore_weighed`` of a restorer, ``size`` tiles to a batch."""
+
+    def restored(
+        first: int, tiles: Float32, corners: Sequence[Corner], weights: list[Tensor] | None = None
+    ) -> Float32:
+        part, places = tiles[first : first + size], corners[first : first + size]
+        noise = np.stack([noise_window(seed, r, c, *part.shape[1:]) for r, c in places])
+        count = len(part)
+        if count < size:
+            fill = ((0, size - count), (0, 0), (0, 0), (0, 0))
+            part, noise = np.pad(part, fill), np.pad(noise, fill)
+        try:
+            result = run(torch.from_numpy(part), torch.from_numpy(noise), weights)
+        except ValueError as error:
+            raise ConfigError(f"model {name}: {error}") from error
+        clear: Float32 = result.cpu().numpy()[:count]
+        return clear
+
+    def restore(tiles: Float32, corners: Sequence[Corner]) -> Float32:
+        firsts = range(0, len(tiles), size)
+        parts = in_lanes(lambda first: restored(first, tiles, corners), firsts, side_by_side)
+        return np.concatenate([tiles[:0], *parts])
+
+    def restore_weighed(tiles: Float32, corners: Sequence[Corner]) -> tuple[Float32, Float32]:
+        def both(first: int) -> tuple[Float32, Float32]:
+            weights: list[Tensor] = []
+            clear = restored(first, tiles, corners, weights)
+            return clear, torch.stack(weights).mean(0).cpu().numpy()[: len(clear)]
+
+        found = list(in_lanes(both, range(0, len(tiles), size), side_by_side))
+        clear = np.concatenate([tiles[:0], *(c for c, _ in found)])
+        return clear, np.concatenate([tiles[:0, 0], *(w for _, w in found)])
+
+    return restore, restore_weighed
 
 
 def _move(network: nn.Module, device: torch.device) -> None:
@@ -234,7 +268,7 @@ def _compile(
                 network.compile(dynamic=False)
         # Torch compiles at the first call. One step is enough: the time is a tensor.
         once = _runner(bundle, 1, bundle.card.prior_floor, device, dtype)
-        once(torch.zeros(shape), torch.zeros(shape))
+        once(torch.zeros(shape), torch.zeros(shape), None)
     except ValueError as error:
         raise ConfigError(f"model {bundle.card.name}: {error}") from error
     except RuntimeError as error:  # the base of all that torch's compiler raises
@@ -247,7 +281,7 @@ def _compile(
 
 def _runner(
     bundle: Bundle, steps: int, floor: float, device: torch.device, dtype: torch.dtype
-) -> Callable[[Tensor, Tensor], Tensor]:
+) -> Run:
     networks, schedule = bundle.networks, bundle.card.schedule
     short = schedule.respaced(steps) if "cnp" in networks else None
 
@@ -257,7 +291,7 @@ def _runner(
         return torch.autocast(device.type, dtype=dtype)
 
     @torch.inference_mode()
-    def run(cloudy: Tensor, noise: Tensor) -> Tensor:
+    def run(cloudy: Tensor, noise: Tensor, weights: list[Tensor] | None) -> Tensor:
         # One layout for all steps: compiled networks would be compiled again for another.
         cloudy = cloudy.to(device).contiguous(memory_format=torch.channels_last)
         noise = noise.to(device).contiguous(memory_format=torch.channels_last)
@@ -269,10 +303,16 @@ def _runner(
                     return prior.clamp(-1.0, 1.0)
             assert short is not None
             wa = networks.get("wa")
-            denoise = FusedDenoiser(networks["cnp"], wa, schedule, cloudy, prior, floor)
+            keep = None if weights is None else _kept(weights, floor)
+            denoise = FusedDenoiser(networks["cnp"], wa, schedule, cloudy, prior, floor, keep)
             return ddim(denoise, noise, short).clamp(-1.0, 1.0)
 
     return run
+
+
+def _kept(weights: list[Tensor], floor: float) -> Callable[[int, Tensor, Tensor], None]:
+    """Keep the W that counts, mean over bands, of every step."""
+    return lambda step, eps, weight: weights.append(weight.clamp(floor, 1.0).mean(1))
 
 
 def load_detector(path: Path, device: str = "auto", lanes: int | None = None) -> Detector:

@@ -17,7 +17,13 @@ from decr.predictor import Restorer
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Restoration:
-    """A scene, what is to be done with it, and where."""
+    """A scene, what is to be done with it, and where.
+
+    Attributes
+    ----------
+    look_px
+        Scene pixels per quicklook pixel, if mean W is wanted at that size.
+    """
 
     scene: Scene
     plan: Plan
@@ -26,6 +32,7 @@ class Restoration:
     networks: Restorer | Named
     batch: int
     work: WorkDir
+    look_px: int | None = None
 
     def fine(self, window: Window) -> Window:
         """A window of the work grid at full resolution, cut to the scene."""
@@ -45,4 +52,5 @@ class Restoration:
             self.composer.radiometry.pick(feed),
             self.networks,
             self.batch,
+            self.look_px,
         )
