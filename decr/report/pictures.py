@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 UInt8 = NDArray[np.uint8]
+_MAP_PX = 512
+"""Of a map of numbers: they are hardly smooth, and PNG keeps all of them."""
 Colour = tuple[int, int, int]
 
 CLOUD: Colour = (213, 94, 0)
@@ -72,6 +74,8 @@ def weight_layer(weight: UInt8) -> str:
 
 def ramp_layer(values: UInt8, shown: NDArray[np.bool_]) -> str:
     """A data URI of (h, w) 0..255 in the colours of `ramp`, as PNG; see-through elsewhere."""
+    step = -(-max(values.shape) // _MAP_PX)
+    values, shown = values[::step, ::step], shown[::step, ::step]
     # One colour makes room for "nothing": nobody tells 0 from 1.
     codes = np.where(shown, np.maximum(values, 1), 0).astype(np.uint8)
     colours: list[Colour] = [(int(r), int(g), int(b)) for r, g, b in ramp()]

@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+import numpy as np
+from numpy.typing import NDArray
+
 from decr.report.document import (
     DEFINITION,
     choice,
@@ -22,6 +25,7 @@ from decr.report.pictures import (
     CLOUD,
     NO_DATA,
     WEIGHT,
+    UInt8,
     cloud_layer,
     photograph,
     ramp_layer,
@@ -130,8 +134,11 @@ def _view(report: RestorationReport) -> str:
         ("weight", "Change weight", weight_layer(report.weight)),
     ]
     if report.allocation is not None:
-        shown = report.allocation > 0
-        layers.append(("allocation", "Mean W", ramp_layer(report.allocation, shown)))
+        shown = _allocated(report.allocation, report.weight)
+        low, high = _range(report.allocation, shown)
+        spread = (report.allocation.astype(np.float32) - low) * (255 / max(1, high - low))
+        values = np.clip(np.rint(spread), 0, 255).astype(np.uint8)
+        layers.append(("allocation", "Mean W", ramp_layer(values, shown)))
     options = [("none", "Pictures only"), *((layer, words) for layer, words, _ in layers)]
     drawn = "".join(
         f'<img class="layer" data-layer="{layer}" hidden src="{source}" alt="{words}">'
@@ -160,6 +167,17 @@ def _view(report: RestorationReport) -> str:
     )
 
 
+def _allocated(allocation: UInt8, weight: UInt8) -> NDArray[np.bool_]:
+    """Where W is known and matters."""
+    return np.asarray((allocation > 0) & (weight > 0))
+
+
+def _range(allocation: UInt8, shown: NDArray[np.bool_]) -> tuple[int, int]:
+    """Least and greatest W of a map, in 255ths: all of it lies close together."""
+    values = allocation[shown]
+    return (int(values.min()), int(values.max())) if values.size else (0, 255)
+
+
 def _legends(report: RestorationReport) -> str:
     mask = key(CLOUD, "cloudy before") + (key(NO_DATA, "no data") if 2 in report.overlay else "")
     r, g, b = WEIGHT
@@ -167,8 +185,14 @@ def _legends(report: RestorationReport) -> str:
         f'<span class="scale">0: left as it is<b style="background:linear-gradient(90deg,'
         f"rgb({r} {g} {b} / 0),rgb({r} {g} {b} / .75))\"></b>1: wholly the model's</span>"
     )
-    words = "W of the reference's output, mean over steps and bands,"
-    parts = {"mask": mask, "weight": bar, "allocation": f"{scale(words + ' from', '0', '1')}"}
+    parts = {"mask": mask, "weight": bar}
+    if report.allocation is not None:
+        low, high = _range(report.allocation, _allocated(report.allocation, report.weight))
+        ends = f"{low / 255:.2f}", f"{high / 255:.2f}"
+        parts["allocation"] = (
+            f"{scale('W', *ends)}<span>weight of the reference network's output beside "
+            f"diffusion's, mean over steps and bands; shown where pixels may change</span>"
+        )
     return "".join(
         f'<div class="legend" data-layer="{layer}" hidden>{content}</div>'
         for layer, content in parts.items()
