@@ -71,7 +71,9 @@ def quicklook(scene: Scene, k: int, bands: Sequence[int]) -> tuple[Float32, NDAr
 
 
 def stretched(
-    reference: tuple[Float32, NDArray[np.bool_]], *others: tuple[Float32, NDArray[np.bool_]]
+    reference: tuple[Float32, NDArray[np.bool_]],
+    *others: tuple[Float32, NDArray[np.bool_]],
+    cloudy: NDArray[np.bool_] | None = None,
 ) -> list[NDArray[np.uint8]]:
     """Quicklooks as (h, w, 3) uint8, all with the black and white point of the first.
 
@@ -80,9 +82,12 @@ def stretched(
     reference, others
         As `quicklook` returns; three bands. The clearest should be the reference: clouds of the
         others may saturate.
+    cloudy
+        (h, w) bool: pixels of the reference that are not asked for those points, unless it has no
+        others.
     """
     dn, valid = reference
-    lit = dn[:, valid]
+    lit = dn[:, valid if cloudy is None or not (valid & ~cloudy).any() else valid & ~cloudy]
     low, high = (float(v) for v in np.percentile(lit, (0.3, 99.3))) if lit.size else (0.0, 1.0)
     width = max((high - low) * _HEADROOM, 1e-6 * max(1.0, abs(low)))
     pictures = []

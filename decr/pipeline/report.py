@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -155,9 +155,14 @@ def restoration_report(scene: Scene, looks: Looks, result: DecloudResult) -> Res
             "Output": result.out,
             **_of_scene(scene),
             **_of_result(result),
-            **{_TAGS.get(t, t): value for t, value in result.tags.items() if t not in _ELSEWHERE},
+            **_of_tags(result.tags),
         },
     )
+
+
+def _of_tags(tags: Mapping[str, str]) -> dict[str, str]:
+    kept = {tag: value for tag, value in tags.items() if tag not in _ELSEWHERE}
+    return {_TAGS.get(tag, tag): value.replace(",", ", ") for tag, value in kept.items()}
 
 
 def _of_result(result: DecloudResult) -> dict[str, str]:

@@ -56,7 +56,10 @@ def ccp_page(report: CcpReport) -> str:
     body = headline(_figures(scenes)) + _pictures(scenes) + _histogram(scenes)
     if len(scenes) > 1:
         body += _table(scenes)
-    own = scenes[0].facts if len(scenes) == 1 else {}
+    own: dict[str, str] = {}
+    if len(scenes) == 1:
+        size = f"{scenes[0].width:,} × {scenes[0].height:,} px (width × height)"
+        own = {"Size": size, **scenes[0].facts}
     body += section("How it was measured", facts({"CCP": DEFINITION, **report.facts, **own}))
     lead = (
         '<p class="lead">CCP is the cloud coverage: the share of valid pixels that are cloudy, '
@@ -92,8 +95,6 @@ def _figures(scenes: Sequence[SceneReport]) -> list[tuple[str, str, str]]:
         if scene.thin_px is not None:
             thin = ccp_of(scene.thin_px, cloudy)
             found.append(("Thin", percent(thin), "of cloudy pixels are thin cloud"))
-        else:
-            found.append(("Size", f"{scene.width:,} × {scene.height:,} px", "width × height"))
         return found
     known = [ccp_of(s.cloudy_px, s.valid_px) for s in scenes if s.valid_px]
     middle = float(np.median(known)) if known else math.nan
@@ -195,11 +196,16 @@ def _figure(scene: SceneReport, side: int, captioned: bool) -> str:
     caption = (
         f'<span class="who" title="{text(scene.name)}">{name(scene.name)}</span><b>CCP {ccp}</b>'
     )
+    if not captioned:
+        wide = max(1, round(scene.width / shape[1]))
+        caption = (
+            f"One pixel of the picture is {wide:,} × {wide:,} of the scene." if wide > 1 else ""
+        )
     return (
         f'<figure><div class="pile" style="aspect-ratio:{shape[1]}/{shape[0]}">'
         f'<img src="{photograph(scene.quicklook, side)}" '
         f'alt="Quicklook of {text(scene.name)}, CCP {ccp}">{layers}</div>'
-        f"{f'<figcaption>{caption}</figcaption>' if captioned else ''}</figure>"
+        f"{f'<figcaption>{caption}</figcaption>' if caption else ''}</figure>"
     )
 
 

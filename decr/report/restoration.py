@@ -157,8 +157,11 @@ def _view(report: RestorationReport) -> str:
         f'<input type="range" id="position" min="0" max="100" step="0.5" value="50" '
         f'aria-label="Line between before and after"><span>After</span></div>'
     )
-    tools = choice("Over them", "radio", options, "none") + _legends(report)
-    note = "Drag over the picture, or use the slider. Both pictures have one stretch."
+    tools = choice("Layer", "radio", options, "none") + _legends(report)
+    note = (
+        '<span class="screen">Drag over the picture, or use the slider.</span> '
+        "Both pictures have one stretch."
+    )
     return section(
         "Before and after",
         f'<div class="tools">{tools}</div>'

@@ -62,6 +62,19 @@ def test_all_pictures_have_the_stretch_of_the_first() -> None:
     assert after.max() < 255  # room above the ground, for thin cloud
 
 
+def test_clouds_need_not_darken_the_ground() -> None:
+    scene = np.random.default_rng(0).uniform(200, 900, (3, 20, 30)).astype(np.float32)
+    cloudy = np.zeros((20, 30), bool)
+    cloudy[:5] = True
+    scene[:, cloudy] = 1900
+    valid = np.ones((20, 30), bool)
+    (dim,), (bright,) = stretched((scene, valid)), stretched((scene, valid), cloudy=cloudy)
+    assert bright[5:].mean() > 1.3 * dim[5:].mean()
+    assert (bright[:5] == 255).all()
+    (all_cloud,) = stretched((scene, valid), cloudy=valid)
+    assert (all_cloud == dim).all()
+
+
 def test_flat_and_empty_pictures_can_be_stretched() -> None:
     flat = np.full((3, 4, 4), 7.0, np.float32)
     (picture,) = stretched((flat, np.ones((4, 4), bool)))
