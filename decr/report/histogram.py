@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 from decr.report.document import text
 
 BINS = 10
-COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#7a5195", "#6b7680")
+COLOURS = ("#0072b2", "#c96a00", "#008a64", "#b85c93", "#7a5195", "#6b7680")
 """One per group, told apart with any colour vision; a seventh group begins again."""
 
 _INK = {"ink": "#1b2126", "soft": "#56606a", "line": "#d9dde1", "paper": "#ffffff"}

@@ -26,7 +26,7 @@ from decr.report.tilemap import figure, layer, scale, values_of
 from decr.report.values import CcpReport, SceneReport
 
 MOST_PICTURES = 24
-"""Scenes whose pictures are in a page; of more, as many are shown from the least cloudy on."""
+"""Scenes whose pictures are in a page: see `pictured`."""
 MOST_ROWS = 5000
 """Rows of the table; of more scenes, the cloudiest are in it."""
 
@@ -113,7 +113,9 @@ def _empty(count: int) -> str:
 def _pictures(scenes: Sequence[SceneReport]) -> str:
     """Quicklooks with masks: one large beside the map of its tiles, or a sheet of small ones."""
     seen = [s for s in scenes if s.quicklook is not None]
-    shown = _spread(seen)
+    shown = pictured(seen)
+    if len(shown) < len(scenes):
+        shown = sorted(shown, key=_known)
     if len(scenes) == 1:
         scene = scenes[0]
         tools, parts = _tools(shown, False), []
@@ -130,7 +132,7 @@ def _pictures(scenes: Sequence[SceneReport]) -> str:
         return ""
     side = 640 if len(shown) <= _FEW else 256
     note = f"{len(shown):,} of {len(scenes):,} scenes have a picture here, "
-    note += "evenly spaced from the least to the most cloudy."
+    note += "from the least to the most cloudy."
     sheet = "".join(_figure(scene, side, True) for scene in shown)
     few = " few" if len(shown) <= _FEW else ""
     return section(
@@ -140,10 +142,14 @@ def _pictures(scenes: Sequence[SceneReport]) -> str:
     )
 
 
-def _spread(scenes: list[SceneReport]) -> list[SceneReport]:
-    """All scenes if they are few, else some from the least to the most cloudy."""
+def pictured(scenes: Sequence[SceneReport]) -> list[SceneReport]:
+    """The scenes whose pictures a page shows; others need no quicklook.
+
+    All if they are at most `MOST_PICTURES`, else as many, evenly spaced from the least to the most
+    cloudy. Scenes without a valid pixel are left out first.
+    """
     if len(scenes) <= MOST_PICTURES:
-        return scenes
+        return list(scenes)
     ranked = sorted((s for s in scenes if s.valid_px), key=lambda s: s.cloudy_px / s.valid_px)
     if len(ranked) <= MOST_PICTURES:
         return ranked
@@ -202,7 +208,8 @@ def _figure(scene: SceneReport, side: int, captioned: bool) -> str:
             f"One pixel of the picture is {wide:,} × {wide:,} of the scene." if wide > 1 else ""
         )
     return (
-        f'<figure><div class="pile" style="aspect-ratio:{shape[1]}/{shape[0]}">'
+        f'<figure class="view" style="--shape:{shape[1] / shape[0]:.4f}">'
+        f'<div class="pile" style="aspect-ratio:{shape[1]}/{shape[0]}">'
         f'<img src="{photograph(scene.quicklook, side)}" '
         f'alt="Quicklook of {text(scene.name)}, CCP {ccp}">{layers}</div>'
         f"{f'<figcaption>{caption}</figcaption>' if caption else ''}</figure>"

@@ -69,7 +69,8 @@ def figure(tiles: Sequence[TileCcp], height: int, width: int) -> str:
     )
     attributes = ' tabindex="0" role="group" aria-describedby="tile"' if readable else ""
     return (
-        f'<figure><div class="pile tilemap" style="aspect-ratio:{width}/{height}"{attributes} '
+        f'<figure class="view" style="--shape:{width / height:.4f}">'
+        f'<div class="pile tilemap" style="aspect-ratio:{width}/{height}"{attributes} '
         f'aria-label="Map of tile CCP">'
         f'<img class="crisp" src="{layer(tiles, height, width)}" alt="Map of tile CCP. {summary}">'
         f"{rect}</div>"

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import html
 import json
 import math
 import re
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from decr.report.document import DEFINITION, data_block, document, text
 from decr.report.index import Entry, index_page
-from decr.report.page import MOST_PICTURES, MOST_ROWS, ccp_page, grouped
+from decr.report.page import MOST_PICTURES, MOST_ROWS, ccp_page, grouped, pictured
 from decr.report.restoration import restoration_page
 from decr.report.values import CcpReport, SceneReport
 from tests.report.made import HOSTILE, Read, decoded, outside, restoration, scene
@@ -106,6 +109,12 @@ def test_a_page_of_a_hostile_name_is_linked_as_a_file() -> None:
     ]
 
 
+@given(st.text(st.characters(exclude_categories=["Cs"])))
+def test_text_comes_back_as_it_was(words: str) -> None:
+    assert html.unescape(text(words)) == words
+    assert not {*text(words)} & {*"<>\"'"}
+
+
 def test_names_that_are_no_unicode_can_be_written() -> None:
     name = b"caf\xe9.tif".decode("utf-8", "surrogateescape")
     page = ccp_page(CcpReport(name, [scene(name)] * 2))
@@ -148,6 +157,16 @@ def test_a_thousand_chips_make_a_small_page_that_says_what_it_left_out() -> None
     assert known == sorted(known)
     assert known[-1] > known[0]
     assert len(read.all("tr")) == 1001 + len(re.findall('<tr><th scope="row"', page))
+
+
+def test_only_scenes_that_are_shown_need_pictures() -> None:
+    measured = [scene(f"c{i}", seed=i, quicklook=None, overlay=None) for i in range(100)]
+    wanted = {id(s) for s in pictured(measured)}
+    assert len(wanted) == MOST_PICTURES
+    full = [scene(s.name, seed=i) if id(s) in wanted else s for i, s in enumerate(measured)]
+    page = ccp_page(CcpReport("chips", full))
+    everything = [scene(s.name, seed=i) for i, s in enumerate(measured)]
+    assert page == ccp_page(CcpReport("chips", everything))
 
 
 def test_rows_are_capped_and_that_is_said() -> None:
