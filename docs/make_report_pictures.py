@@ -111,7 +111,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch, chromium(executable) as tab:
         folder = options.pages or Path(scratch)
         folder.mkdir(parents=True, exist_ok=True)
-        pages = {"report_ccp": (ccp_of_sample(), 1180)}
+        pages = {"report_ccp": (ccp_of_sample(), 920)}
         pages["report_restoration"] = (restoration_of_sample(Path(scratch)), 1180)
         for name, (page, height) in pages.items():
             (folder / f"{name}.html").write_text(page, encoding="utf-8")

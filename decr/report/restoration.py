@@ -193,7 +193,7 @@ def _legends(report: RestorationReport) -> str:
         low, high = _range(report.allocation, _allocated(report.allocation, report.weight))
         ends = f"{low / 255:.2f}", f"{high / 255:.2f}"
         parts["allocation"] = (
-            f"{scale('W', *ends)}<span>weight of the reference network's output beside "
+            f"{scale('W', *ends)}<span>Weight of the reference network's output beside "
             f"diffusion's, mean over steps and bands; shown where pixels may change</span>"
         )
     return "".join(
