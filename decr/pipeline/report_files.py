@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -30,11 +33,9 @@ def report_folder(folder: Path) -> None:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        _write(folder / ".decr-report", "")
-        (folder / ".decr-report").unlink()
+        with tempfile.TemporaryFile(dir=folder):
+            pass
     except OSError as error:
-        if isinstance(error, OutputError):
-            raise
         raise _refused(folder, error) from error
 
 
@@ -111,12 +112,14 @@ def _seconds(stages: Any) -> float | None:
 
 
 def _write(path: Path, content: str) -> None:
-    """Write a file, whole or not at all."""
-    part = path.with_name(f"{path.name}.part")
+    """Write a file, whole or not at all, also beside other calls that write there."""
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         part.write_text(content, encoding="utf-8")
         part.replace(path)
     except OSError as error:
+        with suppress(OSError):
+            part.unlink()
         raise _refused(path, error) from error
 
 

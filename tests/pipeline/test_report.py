@@ -268,3 +268,10 @@ def test_a_folder_that_cannot_be_is_one_error(tmp_path: Path) -> None:
     (tmp_path / "index.html").mkdir()
     with pytest.raises(OutputError, match=r"index.html: cannot write"):
         write_index(tmp_path, [])
+    assert {path.name for path in tmp_path.iterdir()} == {"file", "index.html"}
+
+
+def test_making_a_folder_for_reports_leaves_nothing_in_it(tmp_path: Path) -> None:
+    report_folder(tmp_path / "a" / "b")
+    report_folder(tmp_path / "a" / "b")
+    assert list((tmp_path / "a" / "b").iterdir()) == []
