@@ -50,7 +50,9 @@ if TYPE_CHECKING:
     "--report",
     type=click.Path(file_okay=False, path_type=Path),
     metavar="FOLDER",
-    help="Print what is left of tile borders; write all that is known of a run to NAME.json there.",
+    help="Write NAME.html there, a page to compare before and after, and NAME.json with all that "
+    "is known of a run; print what is left of tile borders. Looks at the output once more, and at "
+    "its clouds.",
 )
 @click.option("-q", "--quiet", is_flag=True, help="No progress bar, no plan.")
 @click.option("-v", "--verbose", is_flag=True, help="Print the plan before starting.")
@@ -89,6 +91,7 @@ def command(
     from decr.pipeline.declouds import declouds, plan_scene
     from decr.pipeline.many import declouds_many, targets
     from decr.pipeline.plan import describe
+    from decr.pipeline.report_files import report_folder, write_report
 
     config = shared.config_from(restoration)
     scenes = _expanded(scenes)
@@ -101,6 +104,9 @@ def command(
     }
     if scheduler is not None and workers > 1:
         raise click.UsageError("the scheduler's workers are used: drop --workers")
+    if report is not None and not dry_run:
+        report_folder(report)
+        run["on_report"] = lambda result, shown: write_report(report, result, shown)
     with ExitStack() as stack:
         stack.callback(progress.close)
         if dry_run:
@@ -150,7 +156,10 @@ def _all(
     outcomes: Iterator[Outcome], as_json: bool, report: Path | None, progress: shared.Progress
 ) -> None:
     """Tell what becomes of each scene; exit code 1 at the end if one failed."""
+    from decr.pipeline.report_files import write_index
+
     count = failed = 0
+    seen: list[Outcome] = []
     for outcome in outcomes:
         progress.close()
         count += 1
@@ -165,29 +174,28 @@ def _all(
             )
         else:
             _tell(outcome.result, as_json, report)
+        seen.append(outcome)
+        if report is not None:
+            write_index(report, seen)
     if failed:
         click.echo(f"decr: {failed} of {count} scenes failed, see above", err=True)
         sys.exit(1)
 
 
 def _tell(result: DecloudResult, as_json: bool, report: Path | None) -> None:
-    text = json.dumps(dataclasses.asdict(result))
     if as_json:
-        click.echo(text)
-    else:
-        click.echo(
-            f"{result.restored} tiles restored, {result.copied} copied, {result.skipped} skipped; "
-            f"{100 * result.ccp_before:.1f} % cloud before; {result.changed_px} pixels changed; "
-            f"{result.seconds:.0f} s{' (resumed)' if result.resumed else ''}"
-        )
-        if report is not None:
-            click.echo(_seams(result))
-        click.echo(result.out)
+        click.echo(json.dumps(dataclasses.asdict(result)))
+        return
+    after = "" if result.ccp_after is None else f", {100 * result.ccp_after:.1f} % after"
+    click.echo(
+        f"{result.restored} tiles restored, {result.copied} copied, {result.skipped} skipped; "
+        f"{100 * result.ccp_before:.1f} % cloud before{after}; {result.changed_px} pixels changed; "
+        f"{result.seconds:.0f} s{' (resumed)' if result.resumed else ''}"
+    )
     if report is not None:
-        report.mkdir(parents=True, exist_ok=True)
-        (report / f"{Path(result.out).stem}.json").write_text(
-            json.dumps(json.loads(text), indent=1) + "\n"
-        )
+        click.echo(_seams(result))
+        click.echo(report / f"{Path(result.out).stem}.html")
+    click.echo(result.out)
 
 
 def _seams(result: DecloudResult) -> str:

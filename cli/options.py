@@ -163,6 +163,7 @@ class Progress:
         "survey": ("finding clouds", "block"),
         "restore": ("restoring", "tile"),
         "write": ("writing", "file"),
+        "report": ("looking at the result", "block"),
     }
 
     def __init__(self, quiet: bool) -> None:

@@ -55,6 +55,10 @@ class Restorer:
         Called from several threads.
     side_by_side
         Tiles it computes at a time; handed fewer, it works below its speed.
+    restore_weighed
+        As ``restore``, and also W (N, H, W) float32 in [0, 1]: the weight of the reference's
+        output in the fusion, mean over steps and bands. The tiles have the same bits. None if the
+        model has no such weight.
     """
 
     name: str
@@ -65,6 +69,7 @@ class Restorer:
     settings: Mapping[str, str]
     restore: Callable[[Float32, Sequence[Corner]], Float32]
     side_by_side: int = 1
+    restore_weighed: Callable[[Float32, Sequence[Corner]], tuple[Float32, Float32]] | None = None
 
 
 def load_restorer(
@@ -124,27 +129,7 @@ def load_restorer(
         # In a lane: torch's compiler fits code to the threads it finds.
         list(in_lanes(lambda _: compiled(), [None], side_by_side))
 
-    def restored(first: int, tiles: Float32, corners: Sequence[Corner]) -> Float32:
-        part, places = tiles[first : first + size], list(corners[first : first + size])
-        count = len(part)
-        if count < size:
-            part = np.pad(part, ((0, size - count), (0, 0), (0, 0), (0, 0)))
-            places += [(0, 0)] * (size - count)
-        try:
-            return call(part, places)[:count]
-        except ValueError as error:
-            raise ConfigError(f"model {card.name}: {error}") from error
-        except torch.OutOfMemoryError as error:
-            raise ConfigError(
-                f"model {card.name}: {target} has too little memory for {side_by_side * size} "
-                f"tiles of {part.shape[-1]} px at a time; free some, or use --device cpu"
-            ) from error
-
-    def restore(tiles: Float32, corners: Sequence[Corner]) -> Float32:
-        firsts = range(0, len(tiles), size)
-        parts = in_lanes(lambda first: restored(first, tiles, corners), firsts, side_by_side)
-        return np.concatenate([tiles[:0], *parts])
-
+    restore, restore_weighed = _in_batches(call, card.name, target, size, side_by_side)
     settings = {
         "steps": str(steps),
         "prior_floor": f"{floor:g}",
@@ -163,6 +148,7 @@ def load_restorer(
         settings,
         restore,
         side_by_side * size,
+        restore_weighed if "wa" in card.parts else None,
     )
 
 
@@ -185,33 +171,80 @@ def _settled(device: torch.device) -> torch.device:
     return device
 
 
-def _from_corners(
-    run: Callable[[Tensor, Tensor], Tensor],
-    seed: int,
-    bands: int,
-    device: torch.device,
-    lanes: int,
-) -> Callable[[Float32, Sequence[Corner]], Float32]:
-    """A function of a batch of tiles and their corners; the noise of these is made on the way."""
+Run = Callable[[Tensor, Tensor, bool], Tensor]
+"""(cloudy, noise, whether W is wanted) -> clear (N, C, H, W), or with mean W as one more band."""
+Call = Callable[[Float32, Sequence[Corner], bool], Float32]
+"""The same from a batch's corners: the noise under them is made on the way."""
+
+
+def _from_corners(run: Run, seed: int, bands: int, device: torch.device, lanes: int) -> Call:
     if device.type == "cuda":
         field = noise_field(seed, bands, device)
-        recorded = Recorded(
-            lambda tiles, corners: run(tiles, field(corners, *tiles.shape[2:])), device, lanes
-        )
 
-        def on_cuda(tiles: Float32, corners: Sequence[Corner]) -> Float32:
+        def recorded(weighed: bool) -> Recorded:
+            return Recorded(
+                lambda tiles, corners: run(tiles, field(corners, *tiles.shape[2:]), weighed),
+                device,
+                lanes,
+            )
+
+        plain, with_weights = recorded(False), recorded(True)
+
+        def on_cuda(tiles: Float32, corners: Sequence[Corner], weighed: bool) -> Float32:
+            chosen = with_weights if weighed else plain
             places = torch.tensor(corners, dtype=torch.int64)
-            result: Float32 = recorded(torch.from_numpy(tiles), places).numpy()
+            result: Float32 = chosen(torch.from_numpy(tiles), places).numpy()
             return result
 
         return on_cuda
 
-    def on_cpu(tiles: Float32, corners: Sequence[Corner]) -> Float32:
+    def on_cpu(tiles: Float32, corners: Sequence[Corner], weighed: bool) -> Float32:
         noise = np.stack([noise_window(seed, r, c, *tiles.shape[1:]) for r, c in corners])
-        result: Float32 = run(torch.from_numpy(tiles), torch.from_numpy(noise)).numpy()
+        result: Float32 = run(torch.from_numpy(tiles), torch.from_numpy(noise), weighed).numpy()
         return result
 
     return on_cpu
+
+
+def _in_batches(
+    call: Call, name: str, device: torch.device, size: int, side_by_side: int
+) -> tuple[
+    Callable[[Float32, Sequence[Corner]], Float32],
+    Callable[[Float32, Sequence[Corner]], tuple[Float32, Float32]],
+]:
+    """``restore`` and ``restore_weighed`` of a restorer, ``size`` tiles to a batch."""
+
+    def restored(first: int, tiles: Float32, corners: Sequence[Corner], weighed: bool) -> Float32:
+        part, places = tiles[first : first + size], list(corners[first : first + size])
+        count = len(part)
+        if count < size:
+            part = np.pad(part, ((0, size - count), (0, 0), (0, 0), (0, 0)))
+            places += [(0, 0)] * (size - count)
+        try:
+            return call(part, places, weighed)[:count]
+        except ValueError as error:
+            raise ConfigError(f"model {name}: {error}") from error
+        except torch.OutOfMemoryError as error:
+            raise ConfigError(
+                f"model {name}: {device} has too little memory for {side_by_side * size} tiles of "
+                f"{part.shape[-1]} px at a time; free some, or use --device cpu"
+            ) from error
+
+    def every(tiles: Float32, corners: Sequence[Corner], weighed: bool) -> list[Float32]:
+        firsts = range(0, len(tiles), size)
+        return list(
+            in_lanes(lambda first: restored(first, tiles, corners, weighed), firsts, side_by_side)
+        )
+
+    def restore(tiles: Float32, corners: Sequence[Corner]) -> Float32:
+        return np.concatenate([tiles[:0], *every(tiles, corners, False)])
+
+    def restore_weighed(tiles: Float32, corners: Sequence[Corner]) -> tuple[Float32, Float32]:
+        found = every(tiles, corners, True)
+        clear = np.concatenate([tiles[:0], *(both[:, :-1] for both in found)])
+        return clear, np.concatenate([tiles[:0, 0], *(both[:, -1] for both in found)])
+
+    return restore, restore_weighed
 
 
 def _move(network: nn.Module, device: torch.device) -> None:
@@ -234,7 +267,7 @@ def _compile(
                 network.compile(dynamic=False)
         # Torch compiles at the first call. One step is enough: the time is a tensor.
         once = _runner(bundle, 1, bundle.card.prior_floor, device, dtype)
-        once(torch.zeros(shape), torch.zeros(shape))
+        once(torch.zeros(shape), torch.zeros(shape), False)
     except ValueError as error:
         raise ConfigError(f"model {bundle.card.name}: {error}") from error
     except RuntimeError as error:  # the base of all that torch's compiler raises
@@ -247,7 +280,7 @@ def _compile(
 
 def _runner(
     bundle: Bundle, steps: int, floor: float, device: torch.device, dtype: torch.dtype
-) -> Callable[[Tensor, Tensor], Tensor]:
+) -> Run:
     networks, schedule = bundle.networks, bundle.card.schedule
     short = schedule.respaced(steps) if "cnp" in networks else None
 
@@ -257,7 +290,7 @@ def _runner(
         return torch.autocast(device.type, dtype=dtype)
 
     @torch.inference_mode()
-    def run(cloudy: Tensor, noise: Tensor) -> Tensor:
+    def run(cloudy: Tensor, noise: Tensor, weighed: bool) -> Tensor:
         # One layout for all steps: compiled networks would be compiled again for another.
         cloudy = cloudy.to(device).contiguous(memory_format=torch.channels_last)
         noise = noise.to(device).contiguous(memory_format=torch.channels_last)
@@ -268,11 +301,18 @@ def _runner(
                 if short is None:
                     return prior.clamp(-1.0, 1.0)
             assert short is not None
-            wa = networks.get("wa")
-            denoise = FusedDenoiser(networks["cnp"], wa, schedule, cloudy, prior, floor)
-            return ddim(denoise, noise, short).clamp(-1.0, 1.0)
+            weights: list[Tensor] = []
+            wa, keep = networks.get("wa"), _kept(weights, floor) if weighed else None
+            denoise = FusedDenoiser(networks["cnp"], wa, schedule, cloudy, prior, floor, keep)
+            clear = ddim(denoise, noise, short).clamp(-1.0, 1.0)
+        return torch.cat([clear, torch.stack(weights).mean(0)], 1) if weighed else clear
 
     return run
+
+
+def _kept(weights: list[Tensor], floor: float) -> Callable[[int, Tensor, Tensor], None]:
+    """Keep the W that counts, mean over bands, of every step."""
+    return lambda step, eps, weight: weights.append(weight.clamp(floor, 1.0).mean(1, keepdim=True))
 
 
 def load_detector(path: Path, device: str = "auto", lanes: int | None = None) -> Detector:

@@ -92,6 +92,9 @@ def test_the_wheel_holds_all_code_and_weights(wheel: Path) -> None:
     assert code <= names
     assert "decr/py.typed" in names
     assert {f"decr/weights/{file}" for file in EMBEDDED.values()} <= names
+    assets = {f.name for f in (ROOT / "decr" / "report" / "assets").iterdir()}
+    assert assets
+    assert {f"decr/report/assets/{name}" for name in assets} <= names
     assert {name.split("/")[0] for name in names} == {
         "decr",
         f"decr-{decr.__version__}.dist-info",

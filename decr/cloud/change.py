@@ -94,7 +94,7 @@ def upsampled(
     coarse: Float32,
     coarse_row: int,
     coarse_col: int,
-    k: int,
+    k: float,
     row: int,
     col: int,
     height: int,
@@ -109,6 +109,7 @@ def upsampled(
         one cell more than the window on each side, where the scene has one.
     k
         Full-resolution pixels per cell along each axis; both grids share their top left corner.
+        Less than 1 if those asked for are wider than cells: values at their centres.
     row, col, height, width
         The window at full resolution.
 

@@ -67,6 +67,11 @@ class Aoi:
         width = min(self.width, math.floor(right - 0.5) + 1) - col
         return Window(row, col, height, width) if height > 0 and width > 0 else None
 
+    def coarsened(self, k: int) -> Aoi:
+        """The area on the grid of k times larger pixels from the same corner."""
+        area = shapely.transform(self.area, lambda xy: xy / k)
+        return Aoi(area, -(-self.height // k), -(-self.width // k))
+
     def mask(self, window: Window) -> NDArray[np.bool_]:
         """Tell which pixel centres of a window lie inside the area.
 

@@ -10,8 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from decr.geo.gdal import gdal_environment
+from decr.geo.grid import Window
 from decr.geo.lattice import Blocks
 from decr.geo.scene import Scene, reader
+from decr.pipeline.allocation import Allocation, add, cells_under, empty
 from decr.pipeline.engine import Tell
 from decr.pipeline.networks import Named, the_restorer
 from decr.pipeline.plan import BlockPlan
@@ -51,6 +53,8 @@ class BlockTask:
         Tiles handed over at once, for each that is computed side by side.
     at_once
         Blocks restored at a time in one process.
+    look_px
+        Scene pixels per quicklook pixel, if mean W is wanted at that size and the model has one.
     """
 
     scene: Scene
@@ -62,6 +66,7 @@ class BlockTask:
     networks: Restorer | Named
     batch: int
     at_once: int = 1
+    look_px: int | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -79,12 +84,15 @@ class BlockResult:
         What the model changed in each tile, as `decr.pipeline.tone.cell_means`.
     difference
         Between neighbouring tiles where they overlap.
+    allocation
+        Mean W of the fusion, if it was wanted and there is one.
     """
 
     change: Int32
     spills: Spills
     said: dict[Index, Float32]
     difference: Squares
+    allocation: Allocation | None = None
 
 
 def restored_block(task: BlockTask, tell: Tell) -> BlockResult:
@@ -94,13 +102,14 @@ def restored_block(task: BlockTask, tell: Tell) -> BlockResult:
     restorer = the_restorer(task.networks)
     sums = BlockSum(task.blocks, task.block.block, len(task.feed))
     overlaps, said = Overlaps(task.blocks.lattice), dict[Index, Float32]()
+    weighed = _weighed(task, restorer, sums.window)
     with _turn(task.at_once):
         unit = task.radiometry.encode(dn)
         del dn
         unit[:, ~valid] = 0.0
         tiles = cut_tiles(unit, valid, sums.window, task.blocks, task.block.tiles)
         for group in _grouped(tiles, task.batch * restorer.side_by_side):
-            restored = _restored(task.blocks, restorer, group)
+            restored = _restored(task, restorer, group, weighed)
             for (index, cloudy), clear in zip(group, restored, strict=True):
                 sums.add(index, clear)
                 overlaps.add(index, clear)
@@ -109,7 +118,7 @@ def restored_block(task: BlockTask, tell: Tell) -> BlockResult:
         change, (rows, cols) = sums.core(), task.block.block.core.slices(sums.window)
         for band, values in enumerate(unit[:, rows, cols]):
             change[band] -= quantised(values) * np.int32(FULL // LEVELS)
-    return BlockResult(change, sums.spills(), said, overlaps.difference)
+    return BlockResult(change, sums.spills(), said, overlaps.difference, weighed)
 
 
 def _turn(at_once: int) -> threading.BoundedSemaphore:
@@ -130,10 +139,28 @@ def _read(task: BlockTask) -> tuple[NDArray[np.generic], NDArray[np.bool_]]:
         return mean, count > 0
 
 
-def _restored(blocks: Blocks, restorer: Restorer, group: list[tuple[Index, Float32]]) -> Float32:
-    corners = [blocks.lattice.tile(*index) for index, _ in group]
+def _weighed(task: BlockTask, restorer: Restorer, window: Window) -> Allocation | None:
+    """Where to put W, if it is wanted and the model has one."""
+    if task.look_px is None or restorer.restore_weighed is None:
+        return None
+    return empty(cells_under(window, task.factor, task.look_px))
+
+
+def _restored(
+    task: BlockTask,
+    restorer: Restorer,
+    group: list[tuple[Index, Float32]],
+    weighed: Allocation | None,
+) -> Float32:
+    windows = [task.blocks.lattice.tile(*index) for index, _ in group]
     stack = np.stack([tile for _, tile in group])
-    return np.clip(restorer.restore(stack, [(w.row, w.col) for w in corners]), -1.0, 1.0)
+    corners = [(w.row, w.col) for w in windows]
+    if weighed is None or restorer.restore_weighed is None or task.look_px is None:
+        return np.clip(restorer.restore(stack, corners), -1.0, 1.0)
+    restored, weights = restorer.restore_weighed(stack, corners)
+    for window, weight in zip(windows, weights, strict=True):
+        add(weighed, window, task.factor, task.look_px, weight)
+    return np.clip(restored, -1.0, 1.0)
 
 
 def _grouped(

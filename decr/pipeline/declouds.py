@@ -19,6 +19,7 @@ from decr.errors import DecrError, OutputError, SceneError
 from decr.geo.aoi import read_aoi
 from decr.geo.gdal import gdal_environment
 from decr.geo.output import write_cog, write_memory_bytes
+from decr.geo.quicklook import quicklook_px
 from decr.pipeline.cluster import open_engine
 from decr.pipeline.engine import Engine
 from decr.pipeline.job import Restoration
@@ -26,13 +27,16 @@ from decr.pipeline.journal import WorkDir, may_have_made, work_dir
 from decr.pipeline.plan import Plan, make_plan
 from decr.pipeline.prepare import Prepared, prepare
 from decr.pipeline.range import ALL_NODATA
+from decr.pipeline.report import looked_at, restoration_report
 from decr.pipeline.restore import restore_blocks
 from decr.pipeline.seams import Seams, seams_of
 from decr.pipeline.survey import ChangeMap, Survey, survey_factor, survey_scene
 from decr.predictor import Restorer
+from decr.report.values import RestorationReport
 
 OnProgress = Callable[[str, int, int], None]
-"""(stage, done, total); stages are "survey" (blocks), "restore" (tiles) and "write" (once)."""
+"""(stage, done, total); stages are "survey" (blocks), "restore" (tiles), "write" (once) and, if a
+report is wanted, "report" (blocks)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +58,12 @@ class DecloudResult:
     seams
         How visible tile borders are.
     stages_s
-        Seconds by stage: preparing, survey, restore, write.
+        Seconds by stage: preparing, survey, restore, write; and report, if one was wanted.
     tags
         What the output's tag domain DECR says of model, options and scene.
+    ccp_after
+        The same of the output, by the same detector; None unless a report was wanted, or if the
+        clouds came from a mask.
     """
 
     out: str
@@ -70,6 +77,10 @@ class DecloudResult:
     seams: Seams
     stages_s: Mapping[str, float]
     tags: Mapping[str, str]
+    ccp_after: float | None = None
+
+
+OnReport = Callable[[DecloudResult, RestorationReport], None]
 
 
 def survey_and_plan(
@@ -138,7 +149,7 @@ def _survey(
         networks=prepared.networks[1],
         mask=config.cloud_mask,
         store=store,
-        on_progress=None if on_progress is None else lambda a, b: on_progress("survey", a, b),
+        on_progress=_of_stage(on_progress, "survey"),
     )
     if work is not None and survey.valid_px:
         if isinstance(survey.stored, np.memmap):
@@ -186,6 +197,7 @@ def declouds(
     overwrite: bool = False,
     on_progress: OnProgress | None = None,
     on_plan: Callable[[Plan], None] | None = None,
+    on_report: OnReport | None = None,
 ) -> DecloudResult:
     """Remove the clouds of a scene.
 
@@ -208,6 +220,10 @@ def declouds(
     on_progress, on_plan
         Called while working, from threads of this process but one at a time; and once with the
         plan.
+    on_report
+        Called at the end with the result and what a page shows of it. That takes one more look at
+        the scene and two at the output: its clouds are found as the scene's were. The output's
+        bytes do not depend on it.
 
     Returns
     -------
@@ -249,16 +265,13 @@ def declouds(
             config.batch,
             work,
             engine.at_once,
+            None if on_report is None else quicklook_px(prepared.scene.grid),
         )
-        patches = restore_blocks(
-            job,
-            engine,
-            None if on_progress is None else lambda a, b: on_progress("restore", a, b),
-        )
+        patches = restore_blocks(job, engine, _of_stage(on_progress, "restore"))
         clock.ends("restore")
         tags = _tags(prepared, plan)
-        if on_progress is not None:
-            on_progress("write", 0, 1)
+        writing = _of_stage(on_progress, "write")
+        writing(0, 1)
         if not work.made(target):
             write_cog(
                 prepared.scene.path,
@@ -268,14 +281,18 @@ def declouds(
                 work.path,
                 before_rename=work.note_output,
             )
-        if on_progress is not None:
-            on_progress("write", 1, 1)
+        writing(1, 1)
         changed = sum(e.get("changed", 0) for e in work.done.values() if e["kind"] == "patch")
         seams = seams_of(work.done[key] for key in sorted(work.done))
         resumed = work.resumed
+        clock.ends("write")
+        looks = None
+        if on_report is not None:
+            told = _of_stage(on_progress, "report")
+            looks = looked_at(prepared, change, plan, work, target, told)
+            clock.ends("report")
     _discard(work.path)
-    clock.ends("write")
-    return DecloudResult(
+    result = DecloudResult(
         str(target),
         plan.restore,
         plan.copy,
@@ -287,7 +304,15 @@ def declouds(
         seams,
         clock.stages,
         tags,
+        None if looks is None else looks.ccp_after,
     )
+    if on_report is not None and looks is not None:
+        on_report(result, restoration_report(prepared.scene, looks, result))
+    return result
+
+
+def _of_stage(on_progress: OnProgress | None, stage: str) -> Callable[[int, int], None]:
+    return lambda done, total: None if on_progress is None else on_progress(stage, done, total)
 
 
 class _Clock:

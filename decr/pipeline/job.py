@@ -17,7 +17,13 @@ from decr.predictor import Restorer
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Restoration:
-    """A scene, what is to be done with it, and where."""
+    """A scene, what is to be done with it, and where.
+
+    Attributes
+    ----------
+    look_px
+        Scene pixels per quicklook pixel, if mean W is wanted at that size.
+    """
 
     scene: Scene
     plan: Plan
@@ -27,6 +33,7 @@ class Restoration:
     batch: int
     work: WorkDir
     at_once: int = 1
+    look_px: int | None = None
 
     def fine(self, window: Window) -> Window:
         """A window of the work grid at full resolution, cut to the scene."""
@@ -47,4 +54,5 @@ class Restoration:
             self.networks,
             self.batch,
             self.at_once,
+            self.look_px,
         )

@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 
 from decr.config import DecloudConfig
 from decr.errors import ConfigError, DecrError, OutputError
-from decr.pipeline.declouds import DecloudResult, OnProgress, declouds
+from decr.pipeline.declouds import DecloudResult, OnProgress, OnReport, declouds
 from decr.pipeline.engine import Engine
 from decr.pipeline.plan import Plan
 
@@ -74,6 +74,7 @@ def declouds_many(
     on_start: Callable[[str, Path], None] | None = None,
     on_progress: OnProgress | None = None,
     on_plan: Callable[[Plan], None] | None = None,
+    on_report: OnReport | None = None,
 ) -> Iterator[Outcome]:
     """Remove the clouds of scenes one after the other; one that fails does not stop the rest.
 
@@ -86,7 +87,7 @@ def declouds_many(
         Made if it is not there. See `targets`.
     on_start
         Called with each scene and its output before it is begun.
-    config, engine, overwrite, on_progress, on_plan
+    config, engine, overwrite, on_progress, on_plan, on_report
         As for `decr.declouds`.
 
     Yields
@@ -121,6 +122,7 @@ def declouds_many(
                 overwrite=overwrite,
                 on_progress=on_progress,
                 on_plan=on_plan,
+                on_report=on_report,
             )
         except DecrError as error:
             yield Outcome(scene, out, error=" ".join(str(error).split()))

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from decr.geo.gdal import gdal_environment
 from decr.geo.grid import Window
 from decr.geo.scene import reader
+from decr.pipeline import allocation
 from decr.pipeline.block import BlockResult
 from decr.pipeline.compose import change_at_full_resolution
 from decr.pipeline.job import Restoration
@@ -67,6 +68,8 @@ class Settling:
         }
         arrays |= {f"spill{i}": values for i, (_, values) in enumerate(result.spills)}
         self._job.work.save("block", *block.index, arrays)
+        if result.allocation is not None:
+            self._job.work.save(allocation.KIND, *block.index, result.allocation.arrays())
         self._job.work.note("block", *block.index, **noted(difference=result.difference))
         for near in self._near(block.index):
             self._settle_if_ready(near)

@@ -34,6 +34,8 @@ from decr.radiometry import Radiometry
 
 Float32 = NDArray[np.float32]
 DETECTION_TILE_PX = 256
+_STRIP_CELLS = 2**22
+"""Cells that `ChangeMap.quicklook` works on at a time."""
 DETECTION_OVERLAP_PX = 64
 
 
@@ -238,6 +240,33 @@ class ChangeMap:
         if self.aoi is not None:
             weight = weight * self.aoi.mask(window)
         return weight
+
+    def quicklook(self, look_px: int) -> Float32:
+        """Weights at the centres of squares of ``look_px`` scene pixels, for a whole scene.
+
+        Returns
+        -------
+        ndarray
+            (h, w) float32 in [0, 1]. Read strip by strip; between cells it is interpolated as
+            `weights` are.
+        """
+        height, width = (-(-side // look_px) for side in self.grid_shape)
+        out = np.empty((height, width), np.float32)
+        cells_per_row = -(-look_px // self.survey.k) * self.survey.stored.shape[1]
+        strip = max(1, _STRIP_CELLS // cells_per_row)
+        for row in range(0, height, strip):
+            rows = min(strip, height - row)
+            pixels = Window(0, 0, *self.grid_shape).intersection(
+                Window(row * look_px, 0, rows * look_px, self.grid_shape[1])
+            )
+            assert pixels is not None
+            origin, coarse = self._coarse(pixels, 1)
+            out[row : row + rows] = upsampled(
+                coarse, origin.row, origin.col, self.survey.k / look_px, row, 0, rows, width
+            )
+        if self.aoi is not None:
+            out *= self.aoi.coarsened(look_px).mask(Window(0, 0, height, width))
+        return out
 
     def touched(self, windows: list[Window]) -> list[str]:
         """What to do with each of some neighbouring windows: "restore", "copy" or "skip".

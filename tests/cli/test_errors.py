@@ -176,6 +176,40 @@ def test_a_report_tells_seams_stages_and_provenance(scene: Path, tmp_path: Path)
     assert "seams: score " in result.stdout
     report = json.loads((tmp_path / "reports" / "o.json").read_text())
     assert report["seams"]["tone_rms"] < report["seams"]["tone_rms_before"]
-    assert set(report["stages_s"]) == {"preparing", "survey", "restore", "write"}
+    assert set(report["stages_s"]) == {"preparing", "survey", "restore", "write", "report"}
     assert report["seconds"] == pytest.approx(sum(report["stages_s"].values()), abs=0.01)
     assert report["tags"]["MODEL"] == "embedded-rgbn"
+    assert f"{100 * report['ccp_after']:.1f} % after" in result.stdout
+    page = tmp_path / "reports" / "o.html"
+    assert str(page) in result.stdout
+    assert f">{report['ccp_before']:.3f}<" in page.read_text()
+
+
+def test_reports_of_several_scenes_get_a_page_that_leads_to_them(
+    scene: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "other.tif"
+    other.write_bytes(scene.read_bytes())
+    fast = ["--steps", "1", "--tile", "64", "--overlap", "16", "-q"]
+    arguments = (scene, other, tmp_path / "no.tif", "-o", tmp_path / "out", "--report")
+    result = run("declouds", *arguments, tmp_path / "reports", *fast)
+    assert result.exit_code == 1  # one scene is not there
+    names = {path.name for path in (tmp_path / "reports").iterdir()}
+    stem = scene.stem
+    assert names == {f"{stem}.html", f"{stem}.json", "other.html", "other.json", "index.html"}
+    assert "2 of 3 scenes have a page" in (tmp_path / "reports" / "index.html").read_text()
+
+
+def test_a_report_that_cannot_be_written_is_refused_before_any_work(
+    scene: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("")
+    out = tmp_path / "o.tif"
+    result = run("declouds", scene, "-o", out, "--report", tmp_path / "file" / "in")
+    assert result.exit_code == 1
+    assert "cannot write the report there" in result.stderr
+    assert not out.exists()
+    assert not (tmp_path / "o.tif.decr-work").exists()
+    plan = run("declouds", scene, "-o", out, "--report", tmp_path / "r", "--dry-run", "-q")
+    assert plan.exit_code == 0
+    assert not (tmp_path / "r").exists()

@@ -18,8 +18,9 @@ from decr.config import DecloudConfig
 from decr.errors import ClusterError, ConfigError, SceneError
 from decr.pipeline import cluster
 from decr.pipeline.cluster import open_engine
-from decr.pipeline.declouds import declouds
+from decr.pipeline.declouds import DecloudResult, declouds
 from decr.pipeline.engine import Engine, local_engine
+from decr.report.values import RestorationReport
 from tests.pipeline.scenes import cloudy_pixels, darker, write_scene
 
 CONFIG = DecloudConfig(detector="compact", tile_px=64, overlap_px=16, steps=1, device="cpu")
@@ -64,7 +65,18 @@ def test_two_workers_give_the_bytes_of_one(
     scene: Path, whole: bytes, two_workers: Engine, tmp_path: Path
 ) -> None:
     assert two_workers.travels
-    assert restored(scene, tmp_path / "out.tif", engine=two_workers) == whole
+    kept: list[RestorationReport] = []
+
+    def keep(_: DecloudResult, report: RestorationReport) -> None:
+        kept.append(report)
+
+    assert restored(scene, tmp_path / "out.tif", engine=two_workers, on_report=keep) == whole
+    (report,) = kept
+    # Mean W travelled; the embedded model's least W is the card's.
+    assert report.allocation is not None
+    floor = float(report.facts["Least W of the reference"])
+    assert report.allocation[report.weight > 0].min() >= round(255 * floor)
+    assert report.ccp_after is not None
 
 
 @pytest.mark.parametrize("factor", [1, 2])

@@ -1,0 +1,130 @@
+"""Reports on disk: one JSON and one page a scene, and a page that leads to all of one call."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import tempfile
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from decr.errors import OutputError
+from decr.pipeline.declouds import DecloudResult
+from decr.pipeline.many import Outcome
+from decr.report.index import Entry, index_page
+from decr.report.restoration import restoration_page
+from decr.report.values import RestorationReport
+
+INDEX, OTHER_INDEX = "index.html", "index_of_scenes.html"
+"""The second is for a call in which a scene itself is called index."""
+
+
+def report_folder(folder: Path) -> None:
+    """Make a folder for reports, before hours of work go into what it cannot take.
+
+    Raises
+    ------
+    OutputError
+        If that is not possible.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise _refused(folder, error) from error
+
+
+def write_report(folder: Path, result: DecloudResult, report: RestorationReport) -> Path:
+    """Write ``NAME.json`` and ``NAME.html``, named after the output; return the page.
+
+    Raises
+    ------
+    OutputError
+        If they cannot be written.
+    """
+    stem = Path(result.out).stem
+    _write(folder / f"{stem}.json", json.dumps(asdict(result), indent=1) + "\n")
+    page = folder / f"{stem}.html"
+    _write(page, restoration_page(report))
+    return page
+
+
+def write_index(folder: Path, outcomes: Sequence[Outcome]) -> Path:
+    """Write a page with a row for each scene of a call; return it.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be written.
+    """
+    page = folder / (OTHER_INDEX if any(o.out.stem == "index" for o in outcomes) else INDEX)
+    _write(page, index_page([_entry(folder, outcome) for outcome in outcomes]))
+    return page
+
+
+def _entry(folder: Path, outcome: Outcome) -> Entry:
+    """A row: of this call, or of an earlier one whose report is there."""
+    name, stem = outcome.out.name, outcome.out.stem
+    if outcome.error is not None:
+        return Entry(name, note=outcome.error)
+    values, note = {}, ""
+    if outcome.result is not None:
+        values = asdict(outcome.result)
+    else:
+        values, note = _earlier(folder / f"{stem}.json"), "finished by an earlier call"
+    page = folder / f"{stem}.html"
+    seams = values.get("seams")
+    return Entry(
+        name,
+        page.name if page.is_file() else None,
+        _number(values.get("ccp_before")),
+        _number(values.get("ccp_after")),
+        _number(seams.get("score")) if isinstance(seams, dict) else None,
+        _seconds(values.get("stages_s")),
+        note,
+    )
+
+
+def _earlier(path: Path) -> dict[str, Any]:
+    """What an earlier call noted; nothing if that is gone or is not ours."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _number(value: Any) -> float | None:
+    plain = isinstance(value, int | float) and not isinstance(value, bool)
+    return float(value) if plain and math.isfinite(value) else None
+
+
+def _seconds(stages: Any) -> float | None:
+    """Seconds up to the finished file; the report came after it."""
+    if not isinstance(stages, dict):
+        return None
+    return sum(_number(value) or 0.0 for stage, value in stages.items() if stage != "report")
+
+
+def _write(path: Path, content: str) -> None:
+    """Write a file, whole or not at all, also beside other calls that write there."""
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        part.write_text(content, encoding="utf-8")
+        part.replace(path)
+    except OSError as error:
+        with suppress(OSError):
+            part.unlink()
+        raise _refused(path, error) from error
+
+
+def _refused(path: Path, error: OSError) -> OutputError:
+    return OutputError(
+        f"{path}: cannot write the report there ({error.strerror}); name another folder with "
+        f"--report"
+    )

@@ -1,0 +1,1 @@
+"""Pages and pictures for people, made of plain values: no rasters, no networks."""

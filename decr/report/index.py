@@ -1,0 +1,88 @@
+"""The page that leads to the pages of several restorations."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from urllib.parse import quote
+
+from decr.report.document import DEFINITION, document, facts, name, number, section, text
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One scene of a call.
+
+    Attributes
+    ----------
+    name
+        For people; any text.
+    page
+        File name of its page beside the index, or None.
+    ccp_before, ccp_after, seam_score, seconds
+        None if not known.
+    note
+        What went wrong, or why there are no numbers; empty if all is well.
+    """
+
+    name: str
+    page: str | None = None
+    ccp_before: float | None = None
+    ccp_after: float | None = None
+    seam_score: float | None = None
+    seconds: float | None = None
+    note: str = ""
+
+
+_HEADS = ("Scene", "CCP before", "CCP after", "Seam score", "Time s", "Note")
+
+
+def index_page(entries: Sequence[Entry]) -> str:
+    """A self-contained HTML page with one row a scene, in the order given."""
+    head = "".join(
+        f'<th scope="col" aria-sort="none"{" class=n" if 0 < place < 5 else ""}>'
+        f'<button type="button">{words}</button></th>'
+        for place, words in enumerate(_HEADS)
+    )
+    rows = "".join(_row(entry) for entry in entries)
+    tools = (
+        '<div class="tools"><label for="filter">Name contains</label>'
+        '<input type="search" id="filter" autocomplete="off" spellcheck="false">'
+        '<span class="note" id="shown" role="status" style="margin:0"></span></div>'
+    )
+    table = (
+        f'<div class="scroll" tabindex="0" role="region" aria-label="Table of scenes">'
+        f'<table class="list sortable"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'
+        f"</div>"
+    )
+    body = section("Scenes", tools + table, "Press a heading to sort.")
+    meaning = {
+        "CCP": DEFINITION,
+        "Seam score": "how far tile borders show; 1: not at all",
+        "Time": "from opening a scene to its finished file, wall-clock seconds",
+    }
+    body += section("What the numbers are", facts(meaning))
+    done = sum(entry.page is not None for entry in entries)
+    lead = f'<p class="lead">{done:,} of {len(entries):,} scenes have a page.</p>'
+    return document("Restored scenes", "Restoration report", lead, body, ["table.js"])
+
+
+def _row(entry: Entry) -> str:
+    shown = name(entry.name)
+    if entry.page is not None:
+        shown = (
+            f'<a href="{text(quote(entry.page.encode("utf-8", "surrogateescape")))}">{shown}</a>'
+        )
+    cells = f'<td title="{text(entry.name)}">{shown}</td>'
+    numbers = (
+        (entry.ccp_before, 3),
+        (entry.ccp_after, 3),
+        (entry.seam_score, 3),
+        (entry.seconds, 1),
+    )
+    for value, digits in numbers:
+        known = value is not None and math.isfinite(value)
+        sortable = f"{value:.6f}" if known else "NaN"
+        cells += f'<td class="n" data-v="{sortable}">{number(value, digits)}</td>'
+    return f"<tr>{cells}<td>{text(entry.note)}</td></tr>\n"
