@@ -42,6 +42,11 @@ def pick_device(device: str) -> torch.device:
         raise ConfigError(f"unknown device {device!r}; use auto, cpu or cuda") from error
 
 
+def device_count() -> int:
+    """CUDA devices that this process can see."""
+    return int(torch.cuda.device_count())
+
+
 def has_bfloat16_units(device: torch.device) -> bool:
     """Whether bfloat16 is faster than float32 there: AVX512-BF16 or AMX, any recent CUDA card."""
     if device.type == "cuda":

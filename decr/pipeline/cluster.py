@@ -10,7 +10,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
-from decr.device import default_blocks, pick_device
+from decr.device import default_blocks, device_count, pick_device
 from decr.errors import ClusterError, ConfigError, DecrError
 from decr.lanes import available_lanes
 from decr.pipeline.engine import Engine, Tell, local_engine
@@ -68,6 +68,12 @@ def _local_cluster(workers: int, device: str) -> Iterator[Engine]:
     }
     lanes = max(1, available_lanes() // workers)
     if pick_device(device).type == "cuda":
+        there = device_count()
+        if workers > there:
+            raise ConfigError(
+                f"{workers} workers on CUDA devices, but there are {there}: each takes one; use at "
+                f"most {there} workers, or --device cpu"
+            )
         try:
             make = import_module("dask_cuda").LocalCUDACluster
         except ImportError as error:
