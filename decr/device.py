@@ -47,6 +47,11 @@ def device_count() -> int:
     return int(torch.cuda.device_count())
 
 
+def device_name(device: torch.device) -> str:
+    """What people call a device: the card's name, or its kind."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
 def has_bfloat16_units(device: torch.device) -> bool:
     """Whether bfloat16 is faster than float32 there: AVX512-BF16 or AMX, any recent CUDA card."""
     if device.type == "cuda":

@@ -16,6 +16,7 @@ from torch import nn
 
 from decr.dataset.clear import digest
 from decr.dataset.duplicates import refuse_leak
+from decr.device import device_name
 from decr.diffusion.schedule import NoiseSchedule
 from decr.errors import ConfigError
 from decr.models.registry import create
@@ -281,6 +282,7 @@ def _provenance(job: _Job, results: Mapping[str, TrainResult]) -> dict[str, Any]
         "split": digest(imagery.names),
         "holdout": ", ".join(recipe.holdout),
         "preset": recipe.preset,
+        "device": device_name(job.place.device),
         "precision": str(job.place.dtype).removeprefix("torch."),
         "stages": ", ".join(f"{name} {result.step} steps" for name, result in results.items()),
         "losses": ", ".join(
