@@ -45,7 +45,7 @@ class SceneReport:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CcpReport:
-    """A whole report; its facts (detector, threshold, GSD, definition...) are in the order shown."""
+    """A whole report; its facts (detector, threshold, definition...) are in the order shown."""
 
     title: str
     scenes: Sequence[SceneReport]
