@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -146,7 +146,7 @@ def statistics(parts: Iterable[Coverage]) -> Statistics:
 
 
 def cell_counts(
-    mask: NDArray[np.bool_], row_edges: Sequence[int], col_edges: Sequence[int]
+    mask: NDArray[np.bool_], row_edges: NDArray[np.int64], col_edges: NDArray[np.int64]
 ) -> NDArray[np.int64]:
     """True pixels in each cell of a partition.
 
@@ -164,7 +164,7 @@ def cell_counts(
 
     Examples
     --------
-    >>> cell_counts(np.ones((3, 5), bool), [0, 2], [0, 4]).tolist()
+    >>> cell_counts(np.ones((3, 5), bool), np.array([0, 2]), np.array([0, 4])).tolist()
     [[8, 2], [4, 1]]
     """
     rows = np.add.reduceat(mask, row_edges, axis=0, dtype=np.int64)

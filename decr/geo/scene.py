@@ -204,8 +204,7 @@ class SceneReader:
             bands holds no data by its own mask or value.
         """
         grid = self.scene.grid
-        scale = max(1.0, max(grid.height, grid.width) / side)
-        shape = (max(1, round(grid.height / scale)), max(1, round(grid.width / scale)))
+        shape = grid.shrunk_to(side)
         indexes = [band + 1 for band in bands]
         with self._explained(grid.window):
             dn = self._dataset.read(indexes, out_shape=(len(indexes), *shape))

@@ -27,7 +27,7 @@ from decr.pipeline.prepare import Prepared, prepare
 from decr.pipeline.range import ALL_NODATA
 from decr.pipeline.restore import restore_blocks
 from decr.pipeline.seams import Seams, seams_of
-from decr.pipeline.survey import ChangeMap, Survey, survey_factor, survey_scene
+from decr.pipeline.survey import ChangeMap, MaskSource, Survey, survey_factor, survey_scene
 from decr.predictor import Restorer
 
 OnProgress = Callable[[str, int, int], None]
@@ -134,7 +134,7 @@ def _survey(
         config.threshold,
         engine,
         networks=prepared.networks[1],
-        mask=config.cloud_mask,
+        mask=None if config.cloud_mask is None else MaskSource(config.cloud_mask),
         store=store,
         on_progress=None if on_progress is None else lambda a, b: on_progress("survey", a, b),
     )
