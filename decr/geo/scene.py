@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -64,9 +64,7 @@ class Scene:
         return self.bands.count
 
 
-def open_scene(
-    path: str | os.PathLike[str], bands: str | None = None, overview: int | None = None
-) -> Scene:
+def open_scene(path: str | os.PathLike[str], bands: str | None = None) -> Scene:
     """Look at a raster file without reading pixels.
 
     Parameters
@@ -75,9 +73,6 @@ def open_scene(
         Anything GDAL opens.
     bands
         Roles in file order ("b,g,r,n"), or None to find out from the file.
-    overview
-        Take this overview of the file (0 is the finest) for the scene: its pixels are fewer and
-        larger. None takes the file itself.
 
     Raises
     ------
@@ -87,7 +82,7 @@ def open_scene(
         If its bands cannot be told apart, or do not fit `bands`.
     """
     name = os.fspath(path)
-    with opened(name, overview) as dataset:
+    with opened(name) as dataset:
         dtype = checked_dtype(dataset, name)
         colours = [colour.name for colour in dataset.colorinterp]
         roles, guess = bands_of(dataset.descriptions, colours, dataset.count, bands, name)
@@ -104,7 +99,6 @@ def open_scene(
             mask_kind=_mask_kind(dataset, roles),
             block_shape=tuple(dataset.block_shapes[0]),
             warnings=tuple(notes),
-            overview=overview,
         )
 
 
@@ -112,6 +106,17 @@ def overview_factors(path: str | os.PathLike[str]) -> tuple[int, ...]:
     """How many times coarser each overview of a file is, the finest first; empty without any."""
     with opened(os.fspath(path)) as dataset:
         return tuple(dataset.overviews(1))
+
+
+def overview_of(scene: Scene, level: int) -> Scene:
+    """An overview of a scene's file (0 is the finest) as a scene: fewer, larger pixels."""
+    with opened(scene.path, level) as dataset:
+        return replace(
+            scene,
+            grid=_grid_of(dataset),
+            block_shape=tuple(dataset.block_shapes[0]),
+            overview=level,
+        )
 
 
 @contextmanager

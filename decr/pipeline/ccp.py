@@ -26,7 +26,7 @@ from decr.geo.gdal import gdal_environment
 from decr.geo.grid import PixelGrid, Window
 from decr.geo.layers import BLOCK_PX, Layer, LayerWriter, layer_writer
 from decr.geo.mask_file import MaskClasses
-from decr.geo.scene import Scene, open_scene, overview_factors, reader
+from decr.geo.scene import Scene, open_scene, overview_factors, overview_of, reader
 from decr.pipeline.ccp_count import FULL_BYTE, Count, Tiles, quicklook
 from decr.pipeline.ccp_sources import Source, mask_of
 from decr.pipeline.cells import CloudCells, cloud_cells
@@ -143,6 +143,8 @@ def scene_ccp(
     config = look.config
     with gdal_environment(), ExitStack() as stack:
         seen = _seen(source, look)
+        if folder is not None:
+            made(folder)
         features = [] if config.aoi is None else read_features(config.aoi, seen.scene.grid)
         store = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="decr-", dir=folder)))
         survey = survey_scene(
@@ -255,7 +257,7 @@ def _opened(source: Source, look: Looking) -> tuple[Scene, str]:
         return scene, "every pixel, for want of overviews"
     level = fit[-1]
     return (
-        open_scene(source.path, look.config.bands, level),
+        overview_of(scene, level),
         f"overview 1:{factors[level]} of the file; pixels are its pixels",
     )
 

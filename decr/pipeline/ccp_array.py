@@ -108,7 +108,8 @@ def _stored(scene: xr.DataArray, folder: Path) -> str:
     if scene.ndim != 3:
         raise BandError(f"the array has dimensions {scene.dims}; wanted three: (band, y, x)")
     path = folder / "scene.tif"
-    scene.rio.to_raster(path, tiled=True)
+    # Blocks of the file that an array was read from may not suit tiles.
+    scene.rio.to_raster(path, tiled=True, blockxsize=256, blockysize=256)
     return str(path)
 
 
