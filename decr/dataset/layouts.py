@@ -145,8 +145,9 @@ def cloudy_side(path: Path) -> tuple[list[PairFile], float | None] | None:
     DatasetError
         If it is a set, but a damaged one.
     """
-    names = ["manifest"] if (path / MANIFEST).is_file() else list(LAYOUTS)
-    fitting = [n for n in names if n == "manifest" or any(_roots(path, LAYOUTS[n]))]
+    if (path / MANIFEST).is_file():
+        return list_pairs(path, "manifest"), None
+    fitting = [name for name, layout in LAYOUTS.items() if any(_roots(path, layout))]
     if not fitting:
         return None
     try:
