@@ -107,7 +107,7 @@ def _label(properties: Mapping[str, Any], own: Any) -> str:
 def _of_layer(name: str) -> Iterator[_Row]:
     """As `_of_geojson`, from the first layer of a file that GDAL reads."""
     try:
-        from pyogrio import errors, raw
+        from pyogrio import raw
     except ImportError as error:
         raise ConfigError(
             f"{name}: only GeoJSON is read without pyogrio; export the areas as .geojson, or "
@@ -117,7 +117,8 @@ def _of_layer(name: str) -> Iterator[_Row]:
         meta, _, shapes, columns = raw.read(name)
         crs = CRS.from_user_input(meta["crs"]) if meta["crs"] else None
         geometries = shapely.from_wkb(shapes) if shapes is not None else []
-    except (errors.DataSourceError, errors.DataLayerError, RasterioError, ShapelyError) as error:
+    except (RuntimeError, ValueError, OSError, RasterioError, ShapelyError) as error:
+        # All errors of pyogrio are RuntimeErrors.
         raise ConfigError(f"{name} cannot be read as a vector file: {error}") from error
     if crs is None:
         raise ConfigError(f"{name} does not say its CRS; set one, or export as .geojson")

@@ -57,7 +57,7 @@ def ccp_scenes(
         If nothing can be looked at at all: no image, no such detector, no such folder.
     """
     config = config or CcpConfig()
-    sources = find_sources(paths)
+    sources = find_sources(paths, folder)
     quicklook_px = QUICKLOOK_PX if folder is not None and len(sources) <= QUICKLOOKS else None
     with gdal_environment(), local_engine() as engine:
         look = looking(config, engine)

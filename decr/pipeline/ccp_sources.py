@@ -35,7 +35,7 @@ class Source:
     gsd_m: float | None = None
 
 
-def find_sources(paths: Sequence[str]) -> list[Source]:
+def find_sources(paths: Sequence[str], report: Path | None = None) -> list[Source]:
     """All images behind some paths.
 
     Parameters
@@ -44,17 +44,19 @@ def find_sources(paths: Sequence[str]) -> list[Source]:
         Rasters, URLs, /vsi paths, .zip files; or folders. Of a set of pairs (see
         `decr.dataset.layouts`) the cloudy images count, with their splits. Of another folder all
         images count, at any depth, and a folder train, val or test on the way is their split.
+    report
+        Where rasters will be written: what lies there is not looked at.
 
     Raises
     ------
     SceneError
         If a folder or archive holds no image.
     ConfigError
-        If two images would have one name.
+        If two images would have one name, or the report would lie among the images.
     """
     found: dict[str, Source] = {}
     for path in paths:
-        for source in _sources(path):
+        for source in _sources(path, report):
             if len(paths) > 1 and Path(path).is_dir():
                 source = replace(source, name=f"{Path(path).resolve().name}/{source.name}")
             if source.name in found:
@@ -66,10 +68,12 @@ def find_sources(paths: Sequence[str]) -> list[Source]:
     return list(found.values())
 
 
-def _sources(path: str) -> list[Source]:
+def _sources(path: str, report: Path | None) -> list[Source]:
     folder = Path(path)
     if not folder.is_dir():
         return [Source(_stem(raster), raster) for raster in rasters_of(path)]
+    if report is not None and report.resolve() == folder.resolve():
+        raise ConfigError(f"{report}: holds the images; give the report a folder of its own")
     chosen = cloudy_side(folder)
     if chosen is not None:
         pairs, gsd_m = chosen
@@ -86,6 +90,7 @@ def _sources(path: str) -> list[Source]:
         if file.suffix.lower() in _IMAGES
         and file.is_file()
         and not any(part.startswith((".", "__")) for part in file.relative_to(folder).parts)
+        and not (report is not None and file.resolve().is_relative_to(report.resolve()))
     )
     if not files:
         raise SceneError(f"{path}: holds no image ({', '.join(_IMAGES)})")

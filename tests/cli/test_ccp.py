@@ -142,6 +142,17 @@ def test_a_folder_of_chips_with_splits(tmp_path: Path) -> None:
         assert f"{name}: CCP" in result.output
 
 
+def test_a_report_below_the_images_is_not_one_of_them(tmp_path: Path) -> None:
+    folder = chips(tmp_path / "set")
+    for _ in range(2):
+        result = run(folder, "-o", folder / "report", "--detector", "threshold", "--gsd", "4")
+        assert result.exit_code == 0, result.output
+    assert len(json.loads((folder / "report" / "ccp.json").read_text())["scenes"]) == 8
+    result = run(folder, "-o", folder, "--detector", "threshold", "--gsd", "4")
+    assert result.exit_code == 1
+    assert "a folder of its own" in result.stderr
+
+
 def test_masks_of_a_folder_are_exact(tmp_path: Path) -> None:
     folder, masks = chips(tmp_path / "set"), tmp_path / "masks"
     for number in range(8):
