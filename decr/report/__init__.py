@@ -1,1 +1,1 @@
-"""What people read: pages and pictures of cloud coverage and of restorations."""
+"""Pages and pictures for people, made of plain values: no rasters, no networks."""

@@ -11,7 +11,15 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, slots=True)
 class TileCcp:
-    """CCP of one tile: corner and size in scene pixels, counts of pixels."""
+    """CCP of one tile: corner and size in scene pixels, counts of pixels.
+
+    Attributes
+    ----------
+    row, col, height, width
+        Place in the scene, whole pixels.
+    cloudy_px, valid_px
+        Cloudy valid pixels, and all valid pixels, of the tile.
+    """
 
     row: int
     col: int
@@ -25,9 +33,27 @@ class TileCcp:
 class SceneReport:
     """One scene (or chip) of a CCP report.
 
-    quicklook: (h, w, 3) uint8 RGB, at most about 1024 px on the long side, or None.
-    overlay: (h, w) uint8 of the same size: 0 clear, 1 cloudy, 2 no data; 3 thin where known (then
-    1 is thick).
+    Attributes
+    ----------
+    name
+        For people; any text.
+    height, width
+        Of the scene, pixels.
+    cloudy_px, valid_px
+        Cloudy valid pixels, and all valid pixels; CCP is the first over the second.
+    thin_px
+        Pixels of ``cloudy_px`` that are thin cloud; None if the detector does not tell.
+    group
+        "train", "test", ... where a split exists.
+    tiles
+        CCP of the scene's tiles, if it has more than one.
+    quicklook
+        (h, w, 3) uint8 RGB, at most about 1024 px on the long side, or None.
+    overlay
+        (h, w) uint8 of the same size: 0 clear, 1 cloudy, 2 no data; 3 thin where known (then 1 is
+        thick).
+    facts
+        What else is known of the scene, such as "CRS": "EPSG:32650".
     """
 
     name: str
@@ -45,7 +71,17 @@ class SceneReport:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CcpReport:
-    """A whole report; its facts (detector, threshold, definition...) are in the order shown."""
+    """A whole CCP report.
+
+    Attributes
+    ----------
+    title
+        Heading of the page.
+    scenes
+        In the order shown.
+    facts
+        Detector, version, threshold, GSD, definition..., in the order shown.
+    """
 
     title: str
     scenes: Sequence[SceneReport]
@@ -54,10 +90,31 @@ class CcpReport:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RestorationReport:
-    """A restoration, before and after.
+    """A restoration of one scene.
 
-    before, after: (h, w, 3) uint8 of the same size; weight (h, w) uint8 0..255: how far pixels
-    could be changed; allocation (h, w) uint8 0..255 or None: mean W of the fusion.
+    Attributes
+    ----------
+    name
+        For people; any text.
+    before, after
+        (h, w, 3) uint8 RGB of the same size, with one stretch.
+    overlay
+        (h, w) uint8: 0 clear, 1 cloudy, 2 no data; of the scene before.
+    weight
+        (h, w) uint8: 0..255 is a change weight of 0..1, how far pixels could be changed.
+    allocation
+        (h, w) uint8: 0..255 is W of 0..1, the weight of the reference's output in the fusion, mean
+        over steps; None if it was not collected.
+    ccp_before, ccp_after
+        0..1; None if it was not measured.
+    tiles
+        CCP of the scene's tiles before, if known.
+    seams
+        Numbers of `decr.pipeline.seams.Seams` that are known, by name.
+    stages_s
+        Seconds by stage, in order.
+    facts
+        Provenance: model, hashes, options, in the order shown.
     """
 
     name: str
