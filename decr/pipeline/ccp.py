@@ -177,6 +177,9 @@ def scene_ccp(
             count.add(window)
             if on_progress is not None:
                 on_progress("count", done, len(chunks))
+        picture = None
+        if quicklook_px is not None and count.overlay is not None:
+            picture = quicklook(pixels, quicklook_px, count.overlay)
         named = zip((feature.name for feature in features), count.features, strict=True)
         return SceneCcp(
             source.name,
@@ -186,7 +189,7 @@ def scene_ccp(
             count.tiles,
             tuple(named),
             facts,
-            None if quicklook_px is None else quicklook(pixels, quicklook_px),
+            picture,
             count.overlay,
         )
 

@@ -187,10 +187,16 @@ def _samples(grid: PixelGrid, side: int) -> tuple[NDArray[np.int64], NDArray[np.
     return rows, cols
 
 
-def quicklook(source: SceneReader, side: int) -> Bytes:
-    """(h, w, 3) uint8 RGB for people, stretched over the middle 98 % of the scene's numbers.
+def quicklook(source: SceneReader, side: int, overlay: Bytes) -> Bytes:
+    """(h, w, 3) uint8 RGB for people, stretched so that the ground between clouds is seen.
 
     A scene without red, green and blue is shown in grey, by its first band.
+
+    Parameters
+    ----------
+    overlay
+        (h, w), 0 where clear: the middle 98 % of these pixels, or of all if there are none, span
+        the dark two thirds of the picture.
     """
     bands = source.scene.bands
     roles = ("red", "green", "blue")
@@ -201,8 +207,9 @@ def quicklook(source: SceneReader, side: int) -> Bytes:
     dn, valid = source.thumbnail(side, sorted({*shown}))
     order = [sorted({*shown}).index(band) for band in shown]
     picture = dn[order].astype(np.float64)
-    there = picture[:, valid]
-    low, high = np.percentile(there, (1, 99)) if there.size else (0.0, 1.0)
-    unit = np.clip((picture - low) / max(high - low, 1e-9), 0, 1)
+    ground = valid & (overlay == 0)
+    lit = picture[:, ground if ground.any() else valid]
+    low, high = np.percentile(lit, (1, 99)) if lit.size else (0.0, 1.0)
+    unit = np.clip((picture - low) / max(1.5 * (high - low), 1e-9), 0, 1)
     unit[:, ~valid] = 0
     return np.ascontiguousarray(np.rint(unit * 255).astype(np.uint8).transpose(1, 2, 0))

@@ -31,7 +31,7 @@ QUICKLOOKS = 24
 def write_report(
     folder: Path, scenes: Sequence[SceneCcp], title: str = "Cloud coverage"
 ) -> list[Path]:
-    """Write ccp.json, ccp.csv, features.csv (if there are features), tiles.parquet and the page.
+    """Write ccp.json, ccp.csv, features.csv (if there are features), tiles.parquet and pages.
 
     Parameters
     ----------
@@ -53,18 +53,18 @@ def write_report(
     DecrWarning
         If tiles.parquet is left out, since pyarrow is not installed.
     """
-    texts = {
+    files: dict[str, str | bytes] = {
         "ccp.json": json.dumps(as_json(scenes), indent=1) + "\n",
         "ccp.csv": _csv(("scene", "group", *_COUNTS), _scene_rows(scenes), scenes[0].facts),
     }
     if any(scene.features for scene in scenes):
-        texts["features.csv"] = _csv(
+        files["features.csv"] = _csv(
             ("scene", "feature", "name", *_COUNTS), _feature_rows(scenes), scenes[0].facts
         )
-    texts |= _pages(scenes, title)
+    files |= _pages(scenes, title)
     written = []
-    for name, text in texts.items():
-        _write(made(folder) / name, text)
+    for name, content in files.items():
+        _write(made(folder) / name, content)
         written.append(folder / name)
     try:
         require_pyarrow()
@@ -197,7 +197,16 @@ def write_tiles(out: Path, scenes: Sequence[SceneCcp]) -> None:
 def report_values(scenes: Sequence[SceneCcp], title: str) -> CcpReport:
     """The report as the page takes it: facts that all scenes share, then those of each."""
     shared = shared_facts(scenes)
-    return CcpReport(title, [_scene_values(scene, shared) for scene in scenes], shared)
+    values = [_scene_values(scene, shared) for scene in scenes]
+    return CcpReport(title, values, _labelled(shared))
+
+
+def _labelled(facts: Mapping[str, str]) -> dict[str, str]:
+    """Facts under headings for people."""
+    return {
+        "CCP" if key == "definition" else key[:1].upper() + key[1:]: value
+        for key, value in facts.items()
+    }
 
 
 def _scene_values(scene: SceneCcp, shared: Mapping[str, str]) -> SceneReport:
@@ -217,7 +226,7 @@ def _scene_values(scene: SceneCcp, shared: Mapping[str, str]) -> SceneReport:
         tiles,
         scene.quicklook,
         scene.overlay,
-        _own_facts(scene, shared),
+        _labelled(_own_facts(scene, shared)),
     )
 
 
@@ -232,23 +241,25 @@ def histogram_groups(scenes: Sequence[SceneCcp]) -> dict[str, list[float]]:
     return groups
 
 
-def _pages(scenes: Sequence[SceneCcp], title: str) -> dict[str, str]:
+def _pages(scenes: Sequence[SceneCcp], title: str) -> dict[str, str | bytes]:
     """The histogram and the page, by file name."""
     try:
         histogram = importlib.import_module("decr.report.histogram")
         page = importlib.import_module("decr.report.page")
     except ModuleNotFoundError:
         return {}
+    groups = histogram_groups(scenes)
     return {
-        "histogram.svg": histogram.histogram_svg(histogram_groups(scenes), title),
+        "histogram.svg": histogram.histogram_svg(groups, title),
+        "histogram.png": histogram.histogram_png(groups, title),
         "report.html": page.ccp_page(report_values(scenes, title)),
     }
 
 
-def _write(out: Path, text: str) -> None:
+def _write(out: Path, content: str | bytes) -> None:
     part = out.with_name(f".{out.name}.{os.getpid()}.part")
     try:
-        part.write_text(text, encoding="utf-8")
+        part.write_bytes(content.encode() if isinstance(content, str) else content)
         part.replace(out)
     except OSError as error:
         raise OutputError(f"{out}: cannot be written: {error.strerror or error}") from error

@@ -226,6 +226,7 @@ def test_the_page_and_the_histogram_are_written(scene: Path, tmp_path: Path) -> 
     result = run(scene, "-o", tmp_path / "r", "--detector", "threshold")
     assert result.exit_code == 0, result.output
     assert "<svg" in (tmp_path / "r" / "histogram.svg").read_text()
+    assert (tmp_path / "r" / "histogram.png").read_bytes().startswith(b"\x89PNG")
     page = (tmp_path / "r" / "report.html").read_text()
     assert DEFINITION in page
     assert "scene" in page
@@ -241,7 +242,8 @@ def test_values_for_the_page(tmp_path: Path) -> None:
     outcomes = ccp_scenes([str(folder)], config, tmp_path / "r")
     found: list[Any] = [outcome.result for outcome in outcomes]
     report = report_values(found, "title")
-    assert report.facts["definition"].startswith(DEFINITION)
+    assert report.facts["CCP"].startswith(DEFINITION)
+    assert {"Detector", "Threshold", "Polarity", "Denominator"} <= set(report.facts)
     assert [s.group for s in report.scenes] == ["test"] * 4 + ["train"] * 4
     for values, scene in zip(report.scenes, found, strict=True):
         assert values.quicklook is not None
