@@ -248,10 +248,10 @@ def _pages(scenes: Sequence[SceneCcp], title: str) -> dict[str, str | bytes]:
         page = importlib.import_module("decr.report.page")
     except ModuleNotFoundError:
         return {}
-    groups = histogram_groups(scenes)
+    groups, unit = histogram_groups(scenes), "tiles" if len(scenes) == 1 else "scenes"
     return {
-        "histogram.svg": histogram.histogram_svg(groups, title),
-        "histogram.png": histogram.histogram_png(groups, title),
+        "histogram.svg": histogram.histogram_svg(groups, title, unit),
+        "histogram.png": histogram.histogram_png(groups, title, unit),
         "report.html": page.ccp_page(report_values(scenes, title)),
     }
 
