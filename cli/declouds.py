@@ -89,9 +89,10 @@ def command(
     """
     from decr.pipeline.cluster import open_engine
     from decr.pipeline.declouds import declouds, plan_scene
+    from decr.pipeline.files import writable_folder
     from decr.pipeline.many import declouds_many, targets
     from decr.pipeline.plan import describe
-    from decr.pipeline.report_files import report_folder, write_report
+    from decr.pipeline.report_files import write_report
 
     config = shared.config_from(restoration)
     scenes = _expanded(scenes)
@@ -105,7 +106,7 @@ def command(
     if scheduler is not None and workers > 1:
         raise click.UsageError("the scheduler's workers are used: drop --workers")
     if report is not None and not dry_run:
-        report_folder(report)
+        writable_folder(report)
         run["on_report"] = lambda result, shown: write_report(report, result, shown)
     with ExitStack() as stack:
         stack.callback(progress.close)

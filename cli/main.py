@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 _COMMANDS = {
+    "ccp": ("ccp", "Tell how cloudy scenes are, and where."),
     "dataset": ("dataset", "Make sets of training and test pairs."),
     "declouds": ("declouds", "Remove the clouds of a scene."),
     "models": ("models", "List, inspect and import models, and count what networks cost."),
@@ -78,5 +79,6 @@ def main() -> None:
     Examples:
       decr declouds scene.tif -o clear.tif
       decr plan scene.tif
+      decr ccp scene.tif
       decr models list
     """

@@ -29,6 +29,36 @@ class NumberPair(click.ParamType):  # type: ignore[type-arg,unused-ignore]
         return low, high
 
 
+detector_option = click.option(
+    "--detector",
+    default="compact",
+    show_default=True,
+    metavar="NAME|FILE",
+    help="What finds the clouds: compact (embedded), threshold, cloudnet, omnicloudmask, file:MASK "
+    "(a mask of yours), a name that a package offers, or a detector's bundle file.",
+)
+bands_option = click.option(
+    "--bands",
+    metavar="LIST",
+    help="Roles of the scene's bands in file order, such as b,g,r,n ('-' is left alone).",
+)
+range_option = click.option(
+    "--range",
+    "dn_range",
+    type=NumberPair(),
+    help="DN that count as darkest and brightest, such as 0,2047; estimated if absent.",
+)
+threshold_option = click.option(
+    "--threshold",
+    type=float,
+    default=0.5,
+    show_default=True,
+    help="Cloud probability from which a pixel is cloudy.",
+)
+device_option = click.option(
+    "--device", default="auto", show_default=True, help="auto, cpu or cuda."
+)
+
 _RESTORATION = (
     click.option(
         "--model",
@@ -37,24 +67,9 @@ _RESTORATION = (
         metavar="NAME|FILE",
         help="Embedded model or bundle file; see `decr models list`.",
     ),
-    click.option(
-        "--detector",
-        default="compact",
-        show_default=True,
-        metavar="NAME|FILE",
-        help="What finds the clouds: compact (embedded), threshold, or a detector's bundle file.",
-    ),
-    click.option(
-        "--bands",
-        metavar="LIST",
-        help="Roles of the scene's bands in file order, such as b,g,r,n ('-' is left alone).",
-    ),
-    click.option(
-        "--range",
-        "dn_range",
-        type=NumberPair(),
-        help="DN that count as darkest and brightest, such as 0,2047; estimated if absent.",
-    ),
+    detector_option,
+    bands_option,
+    range_option,
     click.option(
         "--tile", "tile_px", type=int, default=256, show_default=True, help="Side of a tile, px."
     ),
@@ -81,13 +96,7 @@ _RESTORATION = (
         type=click.Path(path_type=Path),
         help="Your own mask instead of a detector: non-zero is cloudy.",
     ),
-    click.option(
-        "--threshold",
-        type=float,
-        default=0.5,
-        show_default=True,
-        help="Cloud probability from which a pixel is cloudy.",
-    ),
+    threshold_option,
     click.option(
         "--margin",
         "margin_m",
@@ -121,7 +130,7 @@ _RESTORATION = (
         show_default=True,
         help="Tiles handed over at once; does not change the result.",
     ),
-    click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda."),
+    device_option,
     click.option(
         "--precision",
         type=click.Choice(["auto", "float32", "bfloat16"]),
@@ -157,10 +166,12 @@ def config_from(options: dict[str, Any]) -> Any:
 
 
 class Progress:
-    """Progress bars on stderr: one for the survey, one for the tiles."""
+    """Progress bars on stderr, one for each stage."""
 
     _LABELS: ClassVar = {
         "survey": ("finding clouds", "block"),
+        "count": ("counting", "block"),
+        "images": ("finding clouds", "image"),
         "restore": ("restoring", "tile"),
         "write": ("writing", "file"),
         "report": ("looking at the result", "block"),

@@ -6,20 +6,34 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from decr.config import DecloudConfig
+    from decr.config import CcpConfig, DecloudConfig
     from decr.errors import DecrError
     from decr.geo.scene import open_scene
     from decr.pipeline.array import declouds_array
+    from decr.pipeline.ccp_array import ccp, cloud_mask
     from decr.pipeline.declouds import declouds, plan_scene
 
 __version__ = "0.1.0"
 
-__all__ = ["DecloudConfig", "DecrError", "declouds", "declouds_array", "open_scene", "plan_scene"]
+__all__ = [
+    "CcpConfig",
+    "DecloudConfig",
+    "DecrError",
+    "ccp",
+    "cloud_mask",
+    "declouds",
+    "declouds_array",
+    "open_scene",
+    "plan_scene",
+]
 
 # Resolved on first use (PEP 562): `import decr` must not cost the seconds that torch takes.
 _HOMES = {
+    "CcpConfig": "decr.config",
     "DecloudConfig": "decr.config",
     "DecrError": "decr.errors",
+    "ccp": "decr.pipeline.ccp_array",
+    "cloud_mask": "decr.pipeline.ccp_array",
     "declouds": "decr.pipeline.declouds",
     "declouds_array": "decr.pipeline.array",
     "open_scene": "decr.geo.scene",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -20,7 +21,9 @@ class DecloudConfig:
     model
         "embedded", the name of an embedded bundle, or a path.
     detector
-        "compact" (embedded weights), "threshold", or the path of a detector's bundle.
+        "compact" (embedded weights), "threshold", "cloudnet", "omnicloudmask", the name of an
+        installed package's, the path of a detector's bundle, or "file:MASK", which is the same as
+        ``cloud_mask``.
     bands
         Roles of the scene's bands in file order, such as "b,g,r,n"; None reads them from the file.
     dn_range
@@ -77,6 +80,15 @@ class DecloudConfig:
     compile: bool = False
 
     def __post_init__(self) -> None:
+        mask = mask_named(self.detector)
+        if mask is not None:
+            _check(
+                self.cloud_mask in (None, mask),
+                f"two cloud masks, {mask} and {self.cloud_mask}; drop one of them",
+            )
+            # One way to say it, so that both give the same bytes.
+            object.__setattr__(self, "cloud_mask", mask)
+            object.__setattr__(self, "detector", "compact")
         _check(
             self.tile_px >= 32 and self.tile_px % 16 == 0,
             f"tile must be a multiple of 16 and at least 32 px, not {self.tile_px}",
@@ -108,6 +120,88 @@ class DecloudConfig:
             not (self.full and self.cloud_mask is not None),
             "full restores every pixel, so a cloud mask would have no effect; drop one of them",
         )
+
+
+@dataclass(frozen=True, slots=True)
+class CcpConfig:
+    """How cloud coverage (CCP) is found.
+
+    Attributes
+    ----------
+    detector, bands, device
+        As in `DecloudConfig`; with "file:FOLDER" each scene has its mask there under its own name.
+    dn_range
+        DN that the detector sees as 0 and 1; None asks the detector, then the scene.
+    threshold
+        Cloud probability from which a pixel counts as cloudy.
+    min_object_m2
+        Clouds of less ground than this are left out.
+    margin_m
+        Clouds grow by so many metres, and by 3 scene pixels at least, unless 0.
+    feather_m
+        Over how many metres beyond the margin a soft edge falls from 1 to 0, and 4 pixels at least,
+        unless 0. It makes a raster of weights; coverage does not depend on it.
+    tile_px
+        Side of the square tiles that CCP is told for, scene pixels.
+    aoi
+        A vector file; CCP is told for each of its features.
+    gsd_m
+        Metres per pixel of images that do not say.
+    fast
+        Read the coarsest overview that is still fine enough for the detector.
+    cloudy, thin
+        With "file:": the mask's numbers for cloud (empty: all but 0), and for thin cloud.
+    """
+
+    detector: str = "compact"
+    bands: str | None = None
+    dn_range: tuple[float, float] | None = None
+    threshold: float = 0.5
+    min_object_m2: float = 0.0
+    margin_m: float = 0.0
+    feather_m: float = 0.0
+    tile_px: int = 512
+    aoi: Path | None = None
+    gsd_m: float | None = None
+    fast: bool = False
+    cloudy: tuple[int, ...] = ()
+    thin: tuple[int, ...] = ()
+    device: str = "auto"
+
+    def __post_init__(self) -> None:
+        mask = mask_named(self.detector)
+        _check(0 < self.threshold <= 1, f"the threshold must lie in (0, 1], not {self.threshold}")
+        for name in ("min_object_m2", "margin_m", "feather_m"):
+            value = getattr(self, name)
+            _check(0 <= value < math.inf, f"{name} must not be negative or endless, not {value}")
+        _check(self.tile_px >= 1, f"tiles must have at least 1 px, not {self.tile_px}")
+        _check(
+            self.gsd_m is None or 0 < self.gsd_m < math.inf,
+            f"the GSD must be a number of metres above 0, not {self.gsd_m}",
+        )
+        _check(
+            mask is not None or not (self.cloudy or self.thin),
+            "which numbers are cloudy or thin can be said of a mask only: --detector file:MASK",
+        )
+        _check(
+            not (mask is not None and self.fast),
+            "a mask is read pixel by pixel, so overviews cannot be used; drop fast",
+        )
+
+
+def mask_named(detector: str) -> Path | None:
+    """The mask that a detector "file:MASK" names; None for all other detectors.
+
+    Examples
+    --------
+    >>> mask_named("file:clouds.tif"), mask_named("compact")  # doctest: +ELLIPSIS
+    (...Path('clouds.tif'), None)
+    """
+    kind, colon, name = detector.partition(":")
+    if kind != "file" or not colon:
+        return None
+    _check(bool(name), "the detector file: names no mask; write file:MASK")
+    return Path(name)
 
 
 def _check(condition: bool, message: str) -> None:

@@ -1,4 +1,4 @@
-"""Third-party models by name: entry points that installed packages offer."""
+"""Third-party models and detectors by name: entry points that installed packages offer."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ from decr.errors import ConfigError
 MODELS = "decr.models"
 """Group of entry points; each is a function ``make(seed, device)`` that returns a Restorer."""
 
+DETECTORS = "decr.detectors"
+"""Group of entry points; each is a function ``make(device)`` that returns a Detector."""
+
 
 def model_plugin(name: str) -> EntryPoint | None:
     """The entry point of a model, None where no installed package offers that name.
@@ -19,10 +22,19 @@ def model_plugin(name: str) -> EntryPoint | None:
     ConfigError
         If two packages offer it.
     """
-    found = list(entry_points(group=MODELS, name=name))
+    return _plugin(MODELS, "model", name)
+
+
+def detector_plugin(name: str) -> EntryPoint | None:
+    """As `model_plugin`, for a detector."""
+    return _plugin(DETECTORS, "detector", name)
+
+
+def _plugin(group: str, kind: str, name: str) -> EntryPoint | None:
+    found = list(entry_points(group=group, name=name))
     if len({point.value for point in found}) > 1:
         owners = " and ".join(sorted(point.value for point in found))
-        raise ConfigError(f"two packages offer a model {name!r}: {owners}; uninstall one of them")
+        raise ConfigError(f"two packages offer a {kind} {name!r}: {owners}; uninstall one of them")
     return found[0] if found else None
 
 
@@ -38,4 +50,5 @@ def made(point: EntryPoint, **arguments: Any) -> Any:
         return point.load()(**arguments)
     except Exception as error:  # foreign code may raise anything
         reason = f"{type(error).__name__}: {error}"
-        raise ConfigError(f"the model {point.name!r} of {point.value} failed: {reason}") from error
+        kind = point.group.rpartition(".")[2].removesuffix("s")
+        raise ConfigError(f"the {kind} {point.name!r} of {point.value} failed: {reason}") from error

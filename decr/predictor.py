@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -348,4 +349,8 @@ def load_detector(path: Path, device: str = "auto", lanes: int | None = None) ->
         return np.stack(list(in_lanes(one, views, side_by_side)))
 
     card = bundle.card
-    return Detector(card.name, bundle.sha256, card.bands, card.gsd_m, probability, card.ranges)
+    # A card that says nothing of its range says 0 to 0.
+    span = card.gsd_range_m if card.gsd_range_m[1] > 0 else (0.0, math.inf)
+    return Detector(
+        card.name, bundle.sha256, card.bands, card.gsd_m, probability, card.ranges, span
+    )

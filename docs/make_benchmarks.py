@@ -195,6 +195,34 @@ python -m tests.benchmarks.kills --json docs/benchmarks/kills.json
 """
 
 
+def ccp(m: dict[str, Any]) -> str:
+    """Cloud coverage of a large scene."""
+    rows = [
+        [
+            f"`{r['run']}`",
+            f"{r['side']}",
+            f"{r['wall_s']:.0f}",
+            f"{r['peak_mb']:.0f}",
+            f"{100 * r['ccp']:.3f} %",
+        ]
+        for r in m["rows"]
+    ]
+    exact = "equal to" if m["mask_exact"] else "**not equal to**"
+    return f"""## Cloud coverage of a large scene
+
+`decr ccp SCENE -o REPORT` with rasters and tables; 4 bands, uint16. With `--fast` the pixels are those of the overview.
+
+{table(["detector", "pixels a side", "seconds", "peak MB", "CCP"], rows)}
+
+The mask's CCP is {exact} what was drawn. Peak memory of the large scene is {m["peak_large_over_small"]:.2f} times that of
+one with a sixteenth of its pixels.
+
+```bash
+python -m tests.benchmarks.ccp --side {m["side"]} --json docs/benchmarks/ccp.json
+```
+"""
+
+
 PARTS = {
     "scene": scene,
     "peers": peers,
@@ -202,6 +230,7 @@ PARTS = {
     "workers": workers,
     "seams": seams,
     "kills": kills,
+    "ccp": ccp,
 }
 
 

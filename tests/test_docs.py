@@ -14,6 +14,7 @@ import pytest
 
 from cli.main import main
 from cli.options import config_from
+from decr.config import CcpConfig
 from decr.zoo.embedded import EMBEDDED, embedded_path
 from docs import capture_help, figures
 
@@ -68,6 +69,9 @@ def parsed(arguments: list[str]) -> None:
         own = {"scene", "scenes", "out", "overwrite", "dry_run", "as_json", "quiet", "verbose"}
         own |= {"workers", "scheduler", "report"}
         config_from({k: v for k, v in context.params.items() if k not in own})
+    if context.info_name == "ccp":
+        own = {"scenes", "out", "as_json", "quiet"}
+        CcpConfig(**{k: v for k, v in context.params.items() if k not in own})
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)

@@ -24,10 +24,12 @@ def fresh(code: str) -> str:
     return done.stdout
 
 
-@pytest.mark.parametrize(
-    "module",
-    ["decr", "cli.main", "decr.radiometry", "decr.config", "decr.errors", "cli.declouds"],
-)
+CHEAP = (
+    "decr", "cli.main", "decr.radiometry", "decr.config", "decr.errors", "cli.declouds", "cli.ccp",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("module", CHEAP)
 def test_cheap_modules_import_nothing_heavy(module: str) -> None:
     code = f"import json, sys, {module}; print(json.dumps(sorted(sys.modules)))"
     loaded = {name.split(".")[0] for name in json.loads(fresh(code))}

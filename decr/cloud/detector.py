@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -26,10 +27,16 @@ class Detector:
     gsd_m
         Ground sampling distance it works at, metres; scenes are coarsened to it.
     probability
-        (N, C, H, W) float32 in [0, 1] to (N, H, W) float32 in [0, 1].
+        (N, C, H, W) float32 in [0, 1] to (N, H, W) float32 in [0, 1]; or, from a detector that
+        tells thin cloud from thick, (N, 2, H, W): of any cloud, and of thick cloud. A view's
+        result must depend on that view alone. Called from several threads.
     ranges
         DN that become 0 and 1, by dtype, if it wants fixed ones; other scenes show it their own
         range, whatever it is.
+    gsd_range_m
+        GSDs that it was made for, metres; elsewhere it is less to be trusted.
+    tells_thin
+        Whether ``probability`` has two channels.
     """
 
     name: str
@@ -38,6 +45,8 @@ class Detector:
     gsd_m: float
     probability: Callable[[Float32], Float32]
     ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    gsd_range_m: tuple[float, float] = (0.0, math.inf)
+    tells_thin: bool = False
 
 
 def _threshold(view: Float32) -> Float32:

@@ -127,12 +127,12 @@ def detection_sample(
     if rng.random() < clear_share:
         unit = unit_from(view, *draw_range(rng, view))
         return Sample(unit, unit, np.zeros(unit.shape[1:], bool))
-    simulated = simulate_clouds(view, bands, rng, gsd_m=gsd_m, params=_wide_sky(rng, bands))
+    simulated = simulate_clouds(view, bands, rng, gsd_m=gsd_m, params=wide_sky(rng, bands))
     unit = unit_from(simulated.cloudy, *draw_range(rng, simulated.cloudy))
     return Sample(unit, unit, simulated.cloud_mask)
 
 
-def _wide_sky(rng: np.random.Generator, bands: tuple[str, ...]) -> CloudParams:
+def wide_sky(rng: np.random.Generator, bands: tuple[str, ...]) -> CloudParams:
     """A sky whose structures suit a view of kilometres."""
     sky = draw_params(rng, bands)
     return replace(

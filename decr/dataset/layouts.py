@@ -135,6 +135,28 @@ def sniff_layout(path: Path) -> str:
     )
 
 
+def cloudy_side(path: Path) -> tuple[list[PairFile], float | None] | None:
+    """Pairs of a set whose cloudy images are wanted, and its metres per pixel; None for no set.
+
+    Layouts that differ in nothing but that number need not be told apart: then it is None.
+
+    Raises
+    ------
+    DatasetError
+        If it is a set, but a damaged one.
+    """
+    if (path / MANIFEST).is_file():
+        return list_pairs(path, "manifest"), None
+    fitting = [name for name, layout in LAYOUTS.items() if any(_roots(path, layout))]
+    if not fitting:
+        return None
+    try:
+        name = sniff_layout(path)
+    except DatasetError:
+        return list_pairs(path, fitting[0]), None
+    return list_pairs(path, name), LAYOUTS[name].gsd_m
+
+
 def list_pairs(path: Path, layout: str, skip: tuple[str, ...] = ()) -> list[PairFile]:
     """All pairs of a set, in order of their names; no image is opened.
 

@@ -127,16 +127,13 @@ def read_aoi(path: str | os.PathLike[str], grid: PixelGrid) -> Aoi:
     """
     name = os.fspath(path)
     if grid.crs is None or not grid.has_transform:
-        raise ConfigError(
-            f"the scene has no map coordinates, so {name} cannot be placed on it; "
-            "work on the whole scene, or georeference it first (gdalwarp)"
-        )
-    document = _load(name)
-    polygons = list(_polygons(document, name))
+        raise unplaced(name)
+    document = loaded(name)
+    polygons = list(polygons_in(document, name))
     if not polygons:
         raise ConfigError(f"{name} holds no polygon; draw the area of interest as one")
-    area = _projected(shapely.union_all(polygons), _crs_of(document, name), grid.crs, name)
-    aoi = Aoi(_in_pixels(area, grid.transform), grid.height, grid.width)
+    area = projected(shapely.union_all(polygons), crs_of(document, name), grid.crs, name)
+    aoi = Aoi(in_pixels(area, grid.transform), grid.height, grid.width)
     scene = shapely.box(0, 0, grid.width, grid.height)
     if aoi.bounds_window is None or not aoi.area.intersects(scene):
         raise ConfigError(
@@ -145,6 +142,14 @@ def read_aoi(path: str | os.PathLike[str], grid: PixelGrid) -> Aoi:
             "GeoJSON has longitude first"
         )
     return aoi
+
+
+def unplaced(name: str) -> ConfigError:
+    """What to say of a vector file for a scene without map coordinates."""
+    return ConfigError(
+        f"the scene has no map coordinates, so {name} cannot be placed on it; "
+        "work on the whole scene, or georeference it first (gdalwarp)"
+    )
 
 
 def _quarters(window: Window) -> Iterator[Window]:
@@ -157,7 +162,7 @@ def _quarters(window: Window) -> Iterator[Window]:
                 yield Window(top, left, bottom - top, right - left)
 
 
-def _load(name: str) -> dict[str, Any]:
+def loaded(name: str) -> dict[str, Any]:
     """Parse the file as one JSON object."""
     try:
         document = json.loads(Path(name).read_text(encoding="utf-8-sig"))
@@ -172,14 +177,14 @@ def _load(name: str) -> dict[str, Any]:
     return document
 
 
-def _polygons(document: Any, name: str) -> Iterator[BaseGeometry]:
+def polygons_in(document: Any, name: str) -> Iterator[BaseGeometry]:
     """Yield the polygons of a GeoJSON object and all it contains, made valid."""
     kind = document.get("type") if isinstance(document, dict) else None
     if kind not in _KINDS:
         raise ConfigError(f"{name} is not GeoJSON: it has an object of type {kind!r}")
     try:
         if kind in _POLYGONS:
-            yield from _valid_parts(shape(document))
+            yield from valid_parts(shape(document))
         members = document[_MEMBERS[kind]] if kind in _MEMBERS else []
         children = members if isinstance(members, list) else [members]
     except _BROKEN as error:
@@ -187,10 +192,10 @@ def _polygons(document: Any, name: str) -> Iterator[BaseGeometry]:
     for child in children:
         # A feature may have no geometry at all.
         if child is not None:
-            yield from _polygons(child, name)
+            yield from polygons_in(child, name)
 
 
-def _valid_parts(geometry: BaseGeometry) -> Iterator[BaseGeometry]:
+def valid_parts(geometry: BaseGeometry) -> Iterator[BaseGeometry]:
     """Yield the flat, valid polygons that a possibly self-crossing one encloses."""
     valid = shapely.make_valid(shapely.force_2d(geometry))
     for part in shapely.get_parts(valid):
@@ -198,7 +203,7 @@ def _valid_parts(geometry: BaseGeometry) -> Iterator[BaseGeometry]:
             yield part
 
 
-def _crs_of(document: dict[str, Any], name: str) -> CRS:
+def crs_of(document: dict[str, Any], name: str) -> CRS:
     """Return the CRS of the coordinates: RFC 7946 knows one only, its predecessor named it."""
     member = document.get("crs")
     if member is None:
@@ -212,7 +217,7 @@ def _crs_of(document: dict[str, Any], name: str) -> CRS:
         ) from error
 
 
-def _projected(area: BaseGeometry, source: CRS, target: CRS, name: str) -> BaseGeometry:
+def projected(area: BaseGeometry, source: CRS, target: CRS, name: str) -> BaseGeometry:
     """Bring the area to the scene's CRS; long edges bend as the ground does."""
     if source == target:
         return area
@@ -230,10 +235,10 @@ def _projected(area: BaseGeometry, source: CRS, target: CRS, name: str) -> BaseG
             f"the area in {name} lies outside what {target.to_string()[:60]} can show; area "
             f"{_bounds(area)} in {source.to_string()}; GeoJSON has longitude first, in degrees"
         )
-    return shapely.union_all(list(_valid_parts(moved)))
+    return shapely.union_all(list(valid_parts(moved)))
 
 
-def _in_pixels(area: BaseGeometry, t: Affine) -> BaseGeometry:
+def in_pixels(area: BaseGeometry, t: Affine) -> BaseGeometry:
     """Apply the inverse of the grid's transform."""
     determinant = t.a * t.e - t.b * t.d
 

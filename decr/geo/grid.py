@@ -220,6 +220,11 @@ class PixelGrid:
         )  # fmt: skip
         return Polygon([(t.a * c + t.b * r + t.c, t.d * c + t.e * r + t.f) for c, r in corners])
 
+    def shrunk_to(self, side: int) -> tuple[int, int]:
+        """(height, width) of a view at most ``side`` long, of the same proportions."""
+        scale = max(1.0, max(self.height, self.width) / side)
+        return max(1, round(self.height / scale)), max(1, round(self.width / scale))
+
     def coarsened(self, k: int) -> PixelGrid:
         """Return the grid with k times larger pixels from the same corner; edge cells stick out."""
         t = self.transform

@@ -15,21 +15,62 @@ from rasterio.enums import Resampling
 from rasterio.errors import RasterioError
 from rasterio.vrt import WarpedVRT
 
-from decr.errors import GridMismatchError, SceneError
+from decr.errors import ConfigError, GridMismatchError, SceneError
 from decr.geo.grid import PixelGrid, Window
+from decr.geo.opening import REFUSALS, first_line
 
 _STRIP_PX = 16_000_000
 
 
+@dataclass(frozen=True, slots=True)
+class MaskClasses:
+    """Which numbers of a mask mean cloud.
+
+    Attributes
+    ----------
+    cloudy
+        Numbers of cloudy pixels; empty takes all but 0.
+    thin
+        Those of them that mean thin cloud; empty where the mask does not tell.
+    """
+
+    cloudy: tuple[int, ...] = ()
+    thin: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        stray = [number for number in self.thin if self.cloudy and number not in self.cloudy]
+        if stray or 0 in self.thin:
+            raise ConfigError(
+                f"thin cloud is {self.thin}, cloud is {self.cloudy or 'all but 0'}: what is thin "
+                f"must be cloudy, too"
+            )
+
+    def is_cloudy(self, numbers: NDArray[Any]) -> NDArray[np.bool_]:
+        """Which pixels of a mask are under any cloud."""
+        return np.isin(numbers, self.cloudy) if self.cloudy else np.asarray(numbers != 0)
+
+    def is_thick(self, numbers: NDArray[Any]) -> NDArray[np.bool_]:
+        """Which pixels of a mask are under thick cloud."""
+        return self.is_cloudy(numbers) & ~np.isin(numbers, self.thin)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class MaskFile:
-    """An open mask on the scene's grid; any non-zero pixel of its first band is cloudy."""
+    """An open mask on the scene's grid; its first band counts."""
 
     dataset: Any
     grid: PixelGrid
+    classes: MaskClasses = MaskClasses()
 
-    def coarse_any(self, window: Window, k: int) -> NDArray[np.bool_]:
-        """(h, w) bool under a window of the ``k`` times coarser grid: True where any pixel is."""
+    def coarse_any(self, window: Window, k: int, thick: bool = False) -> NDArray[np.bool_]:
+        """(h, w) bool under a window of the ``k`` times coarser grid: True where any pixel is.
+
+        Parameters
+        ----------
+        thick
+            Look for thick cloud only.
+        """
+        wanted = self.classes.is_thick if thick else self.classes.is_cloudy
         out = np.zeros(window.shape, bool)
         rows = max(1, _STRIP_PX // (k * k * window.width))
         for first in range(0, window.height, rows):
@@ -37,7 +78,13 @@ class MaskFile:
             part = Window(window.row + first, window.col, count, window.width)
             fine = part.scaled(k).intersection(self.grid.window)
             assert fine is not None
-            cloudy = self.dataset.read(1, window=fine.to_rasterio()) != 0
+            try:
+                cloudy = wanted(self.dataset.read(1, window=fine.to_rasterio()))
+            except REFUSALS as error:
+                raise SceneError(
+                    f"{self.dataset.name}: the cloud mask cannot be read: {first_line(error)}; it "
+                    f"is damaged or incomplete, copy it again from where it came"
+                ) from error
             cloudy = np.pad(
                 cloudy, ((0, count * k - fine.height), (0, window.width * k - fine.width))
             )
@@ -46,11 +93,18 @@ class MaskFile:
 
 
 @contextmanager
-def open_mask(path: str | os.PathLike[str], grid: PixelGrid) -> Iterator[MaskFile]:
+def open_mask(
+    path: str | os.PathLike[str], grid: PixelGrid, classes: MaskClasses | None = None
+) -> Iterator[MaskFile]:
     """Open a mask for a scene.
 
     A mask of the scene's very shape is taken pixel by pixel when either has no CRS or both have
     the same transform; otherwise it is warped to the scene's grid by nearest neighbour.
+
+    Parameters
+    ----------
+    classes
+        What its numbers mean; None takes all but 0 as cloudy.
 
     Raises
     ------
@@ -59,6 +113,7 @@ def open_mask(path: str | os.PathLike[str], grid: PixelGrid) -> Iterator[MaskFil
     GridMismatchError
         If it can be laid over the scene neither by its shape nor by its CRS.
     """
+    classes = classes or MaskClasses()
     with ExitStack() as stack:
         try:
             dataset = stack.enter_context(rasterio.open(path))
@@ -67,7 +122,7 @@ def open_mask(path: str | os.PathLike[str], grid: PixelGrid) -> Iterator[MaskFil
         same_shape = (dataset.height, dataset.width) == (grid.height, grid.width)
         same_place = dataset.transform.almost_equals(grid.transform, 1e-6)
         if same_shape and (same_place or dataset.crs is None or grid.crs is None):
-            yield MaskFile(dataset, grid)
+            yield MaskFile(dataset, grid, classes)
             return
         if dataset.crs is None or grid.crs is None or not grid.has_transform:
             raise GridMismatchError(
@@ -84,4 +139,4 @@ def open_mask(path: str | os.PathLike[str], grid: PixelGrid) -> Iterator[MaskFil
                 resampling=Resampling.nearest,
             )
         )
-        yield MaskFile(warped, grid)
+        yield MaskFile(warped, grid, classes)

@@ -3,36 +3,22 @@
 from __future__ import annotations
 
 import os
-import threading
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import rasterio
 from numpy.typing import NDArray
-from rasterio._err import CPLE_BaseError
 from rasterio.enums import MaskFlags
-from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
 from decr.errors import BandError, GridMismatchError, SceneError
 from decr.geo.bands import Bands, bands_of
 from decr.geo.grid import GroundPoint, PixelGrid, Window
-
-DTYPES = ("uint8", "uint16", "int16", "float32", "float64")
+from decr.geo.opening import REFUSALS, checked_dtype, first_line, opened
 
 _STRIP_BYTES = 64 * 2**20
 """Most memory that `SceneReader.read_coarse` spends on pixels at a time."""
-
-# GDAL's own errors pass through rasterio unwrapped in places.
-_REFUSALS = (CPLE_BaseError, RasterioError, OSError)
-
-# The filters of the warnings module belong to the process: opening in several threads at once
-# could restore them in the wrong order and leave ours behind.
-_opening = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +44,8 @@ class Scene:
         (rows, cols) of the file's storage blocks.
     warnings
         Sentences the user should see.
+    overview
+        The overview of the file that is taken for the scene (0 is the finest); None is the file.
     """
 
     path: str
@@ -68,6 +56,7 @@ class Scene:
     mask_kind: str
     block_shape: tuple[int, int]
     warnings: tuple[str, ...] = ()
+    overview: int | None = None
 
     @property
     def count(self) -> int:
@@ -93,8 +82,8 @@ def open_scene(path: str | os.PathLike[str], bands: str | None = None) -> Scene:
         If its bands cannot be told apart, or do not fit `bands`.
     """
     name = os.fspath(path)
-    with _dataset(name) as dataset:
-        dtype = _checked_dtype(dataset, name)
+    with opened(name) as dataset:
+        dtype = checked_dtype(dataset, name)
         colours = [colour.name for colour in dataset.colorinterp]
         roles, guess = bands_of(dataset.descriptions, colours, dataset.count, bands, name)
         grid = _grid_of(dataset)
@@ -113,6 +102,23 @@ def open_scene(path: str | os.PathLike[str], bands: str | None = None) -> Scene:
         )
 
 
+def overview_factors(path: str | os.PathLike[str]) -> tuple[int, ...]:
+    """How many times coarser each overview of a file is, the finest first; empty without any."""
+    with opened(os.fspath(path)) as dataset:
+        return tuple(dataset.overviews(1))
+
+
+def overview_of(scene: Scene, level: int) -> Scene:
+    """An overview of a scene's file (0 is the finest) as a scene: fewer, larger pixels."""
+    with opened(scene.path, level) as dataset:
+        return replace(
+            scene,
+            grid=_grid_of(dataset),
+            block_shape=tuple(dataset.block_shapes[0]),
+            overview=level,
+        )
+
+
 @contextmanager
 def reader(scene: Scene) -> Iterator[SceneReader]:
     """Open a scene for reading; one handle, for one thread.
@@ -122,7 +128,7 @@ def reader(scene: Scene) -> Iterator[SceneReader]:
     SceneError
         If the file is gone or has changed since `open_scene` looked at it.
     """
-    with _dataset(scene.path) as dataset:
+    with opened(scene.path, scene.overview) as dataset:
         found = (*dataset.shape, dataset.count)
         expected = (scene.grid.height, scene.grid.width, scene.count)
         if found != expected:
@@ -182,6 +188,36 @@ class SceneReader:
         if alpha is not None:
             valid &= stack[at[alpha]] != 0
         return (stack if needed == wanted else stack[[at[band] for band in wanted]]), valid
+
+    def valid(self, window: Window) -> NDArray[np.bool_]:
+        """(H, W) True where all data bands hold real data; see `read`.
+
+        Nothing is read from a scene in which no pixel can be missing.
+        """
+        if self._with_values or self._masked or self.scene.bands.alpha_index is not None:
+            return self.read(window, self.scene.bands.data_indices[:1])[1]
+        self._check(window, self.scene.grid.window, [0])
+        return np.ones(window.shape, dtype=np.bool_)
+
+    def thumbnail(self, side: int, bands: Sequence[int]) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """A small view of the whole scene: single pixels, from overviews where there are some.
+
+        Returns
+        -------
+        tuple of ndarray
+            (C, h, w) numbers, at most ``side`` long, and (h, w) bool, False where one of these
+            bands holds no data by its own mask or value.
+        """
+        grid = self.scene.grid
+        shape = grid.shrunk_to(side)
+        indexes = [band + 1 for band in bands]
+        with self._explained(grid.window):
+            dn = self._dataset.read(indexes, out_shape=(len(indexes), *shape))
+            masks = self._dataset.read_masks(indexes, out_shape=(len(indexes), *shape))
+        valid = (masks != 0).all(axis=0)
+        for plane, band in zip(dn, bands, strict=True):
+            _drop_missing(valid, plane, self.scene.nodata[band])
+        return dn, valid
 
     def read_coarse(
         self, window: Window, k: int, bands: Sequence[int] | None = None
@@ -265,69 +301,12 @@ class SceneReader:
         """Say which part of which file could not be read."""
         try:
             yield
-        except _REFUSALS as error:
+        except REFUSALS as error:
             raise SceneError(
                 f"{self.scene.path} cannot be read at rows {window.row} to {window.row_stop - 1}, "
-                f"cols {window.col} to {window.col_stop - 1}: {_first_line(error)}; "
+                f"cols {window.col} to {window.col_stop - 1}: {first_line(error)}; "
                 "the file is damaged or incomplete, copy it again from where it came"
             ) from error
-
-
-@contextmanager
-def _dataset(path: str) -> Iterator[Any]:
-    """Open with rasterio; missing georeference is no surprise, failures are explained."""
-    try:
-        with _opening, warnings.catch_warnings():
-            warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            dataset = rasterio.open(path)
-    except _REFUSALS as error:
-        raise SceneError(_why_not_open(path, error)) from error
-    with dataset:
-        yield dataset
-
-
-def _why_not_open(path: str, error: Exception) -> str:
-    """One sentence for a file that GDAL refuses."""
-    file = Path(path)
-    if file.is_dir():
-        return f"{path} is a folder; give the name of one raster file"
-    if not file.exists():
-        return f"{path} cannot be opened: {_first_line(error)}; check the name"
-    if file.stat().st_size == 0:
-        return f"{path} is empty (0 bytes); copy it again from where it came"
-    if not os.access(file, os.R_OK):
-        return f"{path} may not be read by this user; change its permissions"
-    return f"{path} is not a raster that GDAL can read: {_first_line(error)}; give a GeoTIFF"
-
-
-def _first_line(error: BaseException) -> str:
-    """GDAL's own words; rasterio often hides them in the cause."""
-    text = str(error.__cause__ or error).strip() or type(error).__name__
-    return text.splitlines()[0].rstrip(".;")
-
-
-def _checked_dtype(dataset: Any, path: str) -> str:
-    """Return the one supported dtype of all bands."""
-    if dataset.count == 0 or min(dataset.shape) == 0:
-        inside = (
-            f"; it contains others, try {dataset.subdatasets[0]}" if dataset.subdatasets else ""
-        )
-        raise SceneError(
-            f"{path} holds no image ({dataset.count} bands){inside or '; give another'}"
-        )
-    dtypes = sorted(set(dataset.dtypes))
-    if len(dtypes) > 1:
-        raise SceneError(
-            f"{path} mixes {', '.join(dtypes)}; give its bands one type with "
-            "gdal_translate -ot UInt16 (or Float32)"
-        )
-    if dtypes[0] not in DTYPES:
-        kind = "complex numbers (radar?)" if "complex" in dtypes[0] else f"{dtypes[0]} numbers"
-        raise SceneError(
-            f"{path} holds {kind}, not an optical image of {', '.join(DTYPES)}; "
-            "if it is one, convert it with gdal_translate -ot UInt16 (or Float32)"
-        )
-    return str(dtypes[0])
 
 
 def _grid_of(dataset: Any) -> PixelGrid:

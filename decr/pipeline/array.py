@@ -44,7 +44,8 @@ def declouds_array(
         raise BandError(f"the array has dimensions {scene.dims}; wanted three: (band, y, x)")
     with tempfile.TemporaryDirectory(prefix="decr-") as folder:
         source, out = Path(folder) / "scene.tif", Path(folder) / "clear.tif"
-        scene.rio.to_raster(source, tiled=True)
+        # Blocks of the file that an array was read from may not suit tiles.
+        scene.rio.to_raster(source, tiled=True, blockxsize=256, blockysize=256)
         declouds(source, out, config, restorer=restorer)
         with rasterio.open(out) as written:
             pixels = written.read()

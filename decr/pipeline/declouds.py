@@ -30,7 +30,7 @@ from decr.pipeline.range import ALL_NODATA
 from decr.pipeline.report import looked_at, restoration_report
 from decr.pipeline.restore import restore_blocks
 from decr.pipeline.seams import Seams, seams_of
-from decr.pipeline.survey import ChangeMap, Survey, survey_factor, survey_scene
+from decr.pipeline.survey import ChangeMap, MaskSource, Survey, survey_factor, survey_scene
 from decr.predictor import Restorer
 from decr.report.values import RestorationReport
 
@@ -147,7 +147,7 @@ def _survey(
         config.threshold,
         engine,
         networks=prepared.networks[1],
-        mask=config.cloud_mask,
+        mask=None if config.cloud_mask is None else MaskSource(config.cloud_mask),
         store=store,
         on_progress=_of_stage(on_progress, "survey"),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,9 +13,16 @@ import decr
 from decr.cloud.detector import Detector, threshold_detector
 from decr.config import DecloudConfig
 from decr.errors import ConfigError
-from decr.plugins import made, model_plugin
+from decr.pipeline.omnicloudmask import omnicloudmask_detector
+from decr.plugins import detector_plugin, made, model_plugin
 from decr.predictor import Restorer, load_detector, load_restorer
 from decr.zoo.embedded import embedded_path, find_bundle
+
+DETECTORS = ("compact", "threshold", "cloudnet", "omnicloudmask", "file:MASK")
+"""Names that `--detector` knows by itself."""
+
+CLOUDNET_VARIABLE = "DECR_CLOUDNET"
+"""Of the environment: the bundle that the name cloudnet stands for."""
 
 _LOADING = threading.Lock()
 """A worker has several threads that all want the networks at once; one of them loads them."""
@@ -114,22 +122,48 @@ def restorer_of(choice: ModelChoice, lanes: int | None = None) -> Restorer:
 
 
 def detector_of(choice: DetectorChoice, lanes: int | None = None) -> Detector:
-    """The detector: compact (embedded), threshold, or a bundle file.
+    """The detector: compact (embedded), threshold, cloudnet, omnicloudmask, or another's.
+
+    Others are entry points of the group ``decr.detectors``, and bundle files.
 
     Raises
     ------
     ConfigError, BundleError
         If there is no such detector, or it cannot be loaded.
     """
-    if choice.detector == "threshold":
+    name = choice.detector
+    if name == "threshold":
         return threshold_detector()
-    if choice.detector == "compact":
+    if name == "compact":
         return load_detector(embedded_path("embedded-detector"), choice.device, lanes)
-    if Path(choice.detector).exists():
-        return load_detector(Path(choice.detector), choice.device, lanes)
+    if name == "cloudnet":
+        return load_detector(_cloudnet_bundle(), choice.device, lanes)
+    if name == "omnicloudmask":
+        return omnicloudmask_detector(choice.device)
+    plugin = detector_plugin(name)
+    if plugin is not None:
+        detector = made(plugin, device=choice.device)
+        if not isinstance(detector, Detector):
+            raise ConfigError(f"the detector {name!r} of {plugin.value} made no Detector")
+        return detector
+    if Path(name).exists():
+        return load_detector(Path(name), choice.device, lanes)
     raise ConfigError(
-        f"{choice.detector}: neither a detector's bundle file nor one of compact and threshold"
+        f"{name}: neither a detector's bundle file nor one of {', '.join(DETECTORS)}, nor of an "
+        f"installed package"
     )
+
+
+def _cloudnet_bundle() -> Path:
+    """The Cloud-Net that the user imported; its weights are not decr's to ship."""
+    path = os.environ.get(CLOUDNET_VARIABLE)
+    if not path:
+        raise ConfigError(
+            f"Cloud-Net's weights are its authors' and do not ship with decr: import yours "
+            f"(decr models import cloudnet.h5 -o cloudnet.safetensors), then give that file as "
+            f"--detector, or its path in the variable {CLOUDNET_VARIABLE}"
+        )
+    return Path(path)
 
 
 def the_restorer(networks: Restorer | Named) -> Restorer:

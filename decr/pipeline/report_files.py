@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import tempfile
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from decr.errors import OutputError
 from decr.pipeline.declouds import DecloudResult
+from decr.pipeline.files import write_whole
 from decr.pipeline.many import Outcome
 from decr.report.index import Entry, index_page
 from decr.report.restoration import restoration_page
@@ -21,22 +18,6 @@ from decr.report.values import RestorationReport
 
 INDEX, OTHER_INDEX = "index.html", "index_of_scenes.html"
 """The second is for a call in which a scene itself is called index."""
-
-
-def report_folder(folder: Path) -> None:
-    """Make a folder for reports, before hours of work go into what it cannot take.
-
-    Raises
-    ------
-    OutputError
-        If that is not possible.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise _refused(folder, error) from error
 
 
 def write_report(folder: Path, result: DecloudResult, report: RestorationReport) -> Path:
@@ -48,9 +29,9 @@ def write_report(folder: Path, result: DecloudResult, report: RestorationReport)
         If they cannot be written.
     """
     stem = Path(result.out).stem
-    _write(folder / f"{stem}.json", json.dumps(asdict(result), indent=1) + "\n")
+    write_whole(folder / f"{stem}.json", json.dumps(asdict(result), indent=1) + "\n")
     page = folder / f"{stem}.html"
-    _write(page, restoration_page(report))
+    write_whole(page, restoration_page(report))
     return page
 
 
@@ -63,7 +44,7 @@ def write_index(folder: Path, outcomes: Sequence[Outcome]) -> Path:
         If it cannot be written.
     """
     page = folder / (OTHER_INDEX if any(o.out.stem == "index" for o in outcomes) else INDEX)
-    _write(page, index_page([_entry(folder, outcome) for outcome in outcomes]))
+    write_whole(page, index_page([_entry(folder, outcome) for outcome in outcomes]))
     return page
 
 
@@ -109,22 +90,3 @@ def _seconds(stages: Any) -> float | None:
     if not isinstance(stages, dict):
         return None
     return sum(_number(value) or 0.0 for stage, value in stages.items() if stage != "report")
-
-
-def _write(path: Path, content: str) -> None:
-    """Write a file, whole or not at all, also beside other calls that write there."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        part.write_text(content, encoding="utf-8")
-        part.replace(path)
-    except OSError as error:
-        with suppress(OSError):
-            part.unlink()
-        raise _refused(path, error) from error
-
-
-def _refused(path: Path, error: OSError) -> OutputError:
-    return OutputError(
-        f"{path}: cannot write the report there ({error.strerror}); name another folder with "
-        f"--report"
-    )

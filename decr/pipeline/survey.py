@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 
 from decr.cloud.change import INVALID, ChangeRule, cloudy_cells, probability_to_byte, upsampled
 from decr.cloud.detector import Detector
+from decr.errors import ConfigError
 from decr.geo.aoi import Aoi
 from decr.geo.gdal import gdal_environment
 from decr.geo.grid import Window
 from decr.geo.lattice import Block, Blocks, Lattice
-from decr.geo.mask_file import open_mask
+from decr.geo.mask_file import MaskClasses, open_mask
 from decr.geo.scene import Scene, reader
 from decr.pipeline.engine import Engine, Tell, in_order
 from decr.pipeline.journal import explained
@@ -52,12 +53,15 @@ class Survey:
         memory map.
     cloudy_px, valid_px
         Valid pixels in cloudy cells, and all valid pixels.
+    thick
+        As ``stored``, of thick cloud; None where nobody could tell it from thin.
     """
 
     k: int
     stored: NDArray[np.uint8]
     cloudy_px: int
     valid_px: int
+    thick: NDArray[np.uint8] | None = None
 
     @property
     def ccp(self) -> float:
@@ -65,17 +69,31 @@ class Survey:
         return self.cloudy_px / self.valid_px if self.valid_px else 0.0
 
 
-def survey_factor(scene: Scene, detector: Detector, assumed_gsd_m: float | None) -> int:
+def survey_factor(
+    scene: Scene,
+    detector: Detector,
+    assumed_gsd_m: float | None = None,
+    stated_gsd_m: float | None = None,
+) -> int:
     """Scene pixels per cell: the detector's GSD over the scene's, kept at 64 cells or more.
 
     A scene without a GSD is taken to have the model's, but kept at 256 cells: it may be a picture
     from far, whose clouds are small. On real pairs of 30 m, 256 px wide, four pixels per cell found
-    next to none of the clouds.
+    next to none of the clouds. Who states the GSD of such a scene is believed.
     """
-    gsd_m = scene.grid.gsd_m or assumed_gsd_m or detector.gsd_m
-    least = 64 if scene.grid.gsd_m else 256
+    known = scene.grid.gsd_m or stated_gsd_m
+    gsd_m = known or assumed_gsd_m or detector.gsd_m
+    least = 64 if known else 256
     wanted = max(1, round(detector.gsd_m / gsd_m))
     return max(1, min(wanted, min(scene.grid.height, scene.grid.width) // least))
+
+
+@dataclass(frozen=True, slots=True)
+class MaskSource:
+    """A user's mask, and what its numbers mean."""
+
+    path: Path
+    classes: MaskClasses = MaskClasses()  # noqa: RUF009 (a frozen value)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -90,6 +108,8 @@ class SurveyTask:
         The detector, or its name for a process that must load it.
     mask
         The user's mask; replaces the detector.
+    channels
+        1, or 2 where thick cloud is told from thin.
     """
 
     scene: Scene
@@ -99,7 +119,8 @@ class SurveyTask:
     feed: tuple[int, ...]
     radiometry: Radiometry
     networks: Detector | Named
-    mask: Path | None
+    mask: MaskSource | None
+    channels: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -114,24 +135,41 @@ class CellSums:
 def surveyed_block(task: SurveyTask, tell: Tell) -> CellSums:
     """Read a block of cells and find its clouds, in whatever process."""
     with gdal_environment(), reader(task.scene) as source:
-        core, total = task.block.core, BlockSum(task.blocks, task.block, 1)
+        core, total = task.block.core, BlockSum(task.blocks, task.block, task.channels)
         if task.mask is not None:
-            _, count = source.read_coarse(core, task.k, task.feed)
-            with open_mask(task.mask, task.scene.grid) as mask:
-                cloudy = mask.coarse_any(core, task.k)
+            if task.k == 1:
+                count = source.valid(core).astype(np.int32)
+            else:
+                _, count = source.read_coarse(core, task.k, task.feed)
+            with open_mask(task.mask.path, task.scene.grid, task.mask.classes) as mask:
+                kinds = (False, True)[: task.channels]
+                cloudy = np.stack([mask.coarse_any(core, task.k, thick) for thick in kinds])
             tell(0)
-            return CellSums(cloudy[None].astype(np.int32) * np.int32(FULL), [], count)
+            return CellSums(cloudy.astype(np.int32) * np.int32(FULL), [], count)
         mean, count = source.read_coarse(total.window, task.k, task.feed)
     view = task.radiometry.encode(mean)
     wanted = task.blocks.tiles_of(task.block)
     tiles = list(cut_tiles(view, count > 0, total.window, task.blocks, wanted))
     if tiles:
         stack = np.stack([(tile + 1.0) / 2.0 for _, tile in tiles])
-        found = the_detector(task.networks).probability(stack)
+        found = _found(the_detector(task.networks), stack, task.channels)
         for (index, _), probability in zip(tiles, found, strict=True):
-            total.add(index, probability[None])
+            total.add(index, probability)
     tell(0)
     return CellSums(total.core().copy(), total.spills(), count[core.slices(total.window)])
+
+
+def _found(detector: Detector, views: Float32, channels: int) -> Float32:
+    """What a detector finds in views, (N, channels, H, W), if it is what a detector may find."""
+    found = np.asarray(detector.probability(views), np.float32)
+    count, _, height, width = views.shape
+    wanted = (count, height, width) if channels == 1 else (count, channels, height, width)
+    if found.shape != wanted or not np.isfinite(found).all():
+        raise ConfigError(
+            f"the detector {detector.name} answered {found.shape} for {views.shape}, wanted "
+            f"{wanted} and finite numbers; tell its authors"
+        )
+    return found.reshape(count, channels, height, width)
 
 
 def survey_scene(
@@ -143,7 +181,7 @@ def survey_scene(
     engine: Engine,
     *,
     networks: Detector | Named | None = None,
-    mask: Path | None = None,
+    mask: MaskSource | None = None,
     store: Path | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Survey:
@@ -158,7 +196,8 @@ def survey_scene(
     mask
         The user's mask; replaces the detector.
     store
-        A .npy file that holds the raster as a memory map; None keeps it in memory.
+        A .npy file that holds the raster as a memory map, and one more beside it where thick
+        cloud is told; None keeps them in memory.
 
     Raises
     ------
@@ -167,13 +206,21 @@ def survey_scene(
     """
     height, width = -(-scene.grid.height // k), -(-scene.grid.width // k)
     blocks = Blocks(Lattice(height, width, DETECTION_TILE_PX, DETECTION_OVERLAP_PX), 4)
-    feed = scene.bands.model_map(detector.bands)
+    feed = scene.bands.data_indices[:1] if mask else scene.bands.model_map(detector.bands)
     encoding, networks = radiometry.pick(feed), networks or detector
-    stored = (
-        np.empty((height, width), np.uint8) if store is None else _on_disk(store, height, width)
-    )
+    tells = bool(mask.classes.thin) if mask else detector.tells_thin
+    names = ("", "_thick")[: 2 if tells else 1]
+    rasters = [
+        np.empty((height, width), np.uint8)
+        if store is None
+        else on_disk(store.with_stem(store.stem + name), height, width)
+        for name in names
+    ]
     everything = blocks.blocks()
-    tasks = (SurveyTask(scene, blocks, b, k, feed, encoding, networks, mask) for b in everything)
+    tasks = (
+        SurveyTask(scene, blocks, b, k, feed, encoding, networks, mask, len(names))
+        for b in everything
+    )
     spills: dict[tuple[int, int], Spills] = {}
     cloudy_px = valid_px = 0
     results = in_order(engine, surveyed_block, tasks, lambda _: None)
@@ -185,17 +232,18 @@ def survey_scene(
         spills[block.row_index, block.col_index] = sums.spills
         # Spills are used by the next row of blocks at the latest.
         spills.pop((block.row_index - 2, block.col_index), None)
-        probability = (sums.total[0] / np.float64(FULL)).astype(np.float32)
-        cells = probability_to_byte(probability, sums.count > 0)
-        stored[block.core.slices()] = cells
-        cloudy_px += int(sums.count[cloudy_cells(cells, threshold)].sum())
+        probability = (sums.total / np.float64(FULL)).astype(np.float32)
+        for raster, plane in zip(rasters, probability, strict=True):
+            raster[block.core.slices()] = probability_to_byte(plane, sums.count > 0)
+        cloudy = cloudy_cells(np.asarray(rasters[0][block.core.slices()]), threshold)
+        cloudy_px += int(sums.count[cloudy].sum())
         valid_px += int(sums.count.sum())
         if on_progress is not None:
             on_progress(done, len(everything))
-    return Survey(k, stored, cloudy_px, valid_px)
+    return Survey(k, rasters[0], cloudy_px, valid_px, rasters[1] if tells else None)
 
 
-def _on_disk(path: Path, height: int, width: int) -> NDArray[np.uint8]:
+def on_disk(path: Path, height: int, width: int) -> NDArray[np.uint8]:
     """A memory map whose room on disk is taken now: a full disk would kill the process later."""
     with explained(path.parent):
         stored = np.lib.format.open_memmap(path, "w+", np.uint8, (height, width))

@@ -17,11 +17,11 @@ from decr.config import DecloudConfig
 from decr.errors import OutputError
 from decr.geo.scene import open_scene
 from decr.pipeline.declouds import DecloudResult, declouds
+from decr.pipeline.files import writable_folder
 from decr.pipeline.many import Outcome, declouds_many
 from decr.pipeline.report_files import (
     INDEX,
     OTHER_INDEX,
-    report_folder,
     write_index,
     write_report,
 )
@@ -216,7 +216,7 @@ def test_reports_are_written_whole_and_lead_to_each_other(tmp_path: Path) -> Non
     ]
     scenes.append(str(tmp_path / "none.tif"))
     folder, reports = tmp_path / "out", tmp_path / "deep" / "reports"
-    report_folder(reports)
+    writable_folder(reports)
     config = DecloudConfig(**FAST, steps=1)
 
     def run() -> list[Outcome]:
@@ -261,10 +261,10 @@ def test_a_scene_called_index_keeps_its_page(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_is_one_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(OutputError, match=r"cannot write the report there .*--report"):
-        report_folder(tmp_path / "file")
+    with pytest.raises(OutputError, match=r"cannot write the report there .*another folder"):
+        writable_folder(tmp_path / "file")
     with pytest.raises(OutputError, match=r"cannot write the report there"):
-        report_folder(tmp_path / "file" / "below")
+        writable_folder(tmp_path / "file" / "below")
     (tmp_path / "index.html").mkdir()
     with pytest.raises(OutputError, match=r"index.html: cannot write"):
         write_index(tmp_path, [])
@@ -272,6 +272,6 @@ def test_a_folder_that_cannot_be_is_one_error(tmp_path: Path) -> None:
 
 
 def test_making_a_folder_for_reports_leaves_nothing_in_it(tmp_path: Path) -> None:
-    report_folder(tmp_path / "a" / "b")
-    report_folder(tmp_path / "a" / "b")
+    writable_folder(tmp_path / "a" / "b")
+    writable_folder(tmp_path / "a" / "b")
     assert list((tmp_path / "a" / "b").iterdir()) == []

@@ -1,0 +1,142 @@
+"""`decr ccp`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from . import options as shared
+
+
+class Numbers(click.ParamType):  # type: ignore[type-arg,unused-ignore]
+    """Whole numbers with commas between: 192,255."""
+
+    name = "numbers"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, ...]:
+        if isinstance(value, tuple):
+            return value
+        try:
+            return tuple(int(part) for part in str(value).split(","))
+        except ValueError:
+            self.fail(f"{value!r} is not a list of whole numbers like 192,255", param, ctx)
+
+
+@click.command()
+@click.argument("scenes", metavar="SCENE_OR_FOLDER...", nargs=-1, required=True)
+@click.option(
+    "-o",
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="FOLDER",
+    help="Write report, tables and rasters there; only print if absent.",
+)
+@shared.detector_option
+@shared.bands_option
+@shared.range_option
+@shared.threshold_option
+@click.option(
+    "--min-object",
+    "min_object_m2",
+    type=float,
+    default=0.0,
+    show_default=True,
+    help="Leave out clouds of less than so many square metres.",
+)
+@click.option(
+    "--margin",
+    "margin_m",
+    type=float,
+    default=0.0,
+    show_default=True,
+    help="Grow clouds by this many metres, and by 3 pixels at least, unless 0.",
+)
+@click.option(
+    "--feather",
+    "feather_m",
+    type=float,
+    default=0.0,
+    show_default=True,
+    help="Also write NAME_weight.tif, which falls from 1 to 0 over so many metres beyond that.",
+)
+@click.option(
+    "--tile",
+    "tile_px",
+    type=int,
+    default=512,
+    show_default=True,
+    help="Side of the tiles that CCP is told for, px.",
+)
+@click.option(
+    "--aoi",
+    type=click.Path(path_type=Path),
+    help="Vector file; CCP is told for each feature. GeoJSON, or any other with the extra vector.",
+)
+@click.option("--gsd", "gsd_m", type=float, help="Metres per pixel, for images that do not say.")
+@click.option("--fast", is_flag=True, help="Read overviews, as coarse as the detector allows.")
+@click.option(
+    "--cloudy",
+    type=Numbers(),
+    default=(),
+    help="With file:MASK: the mask's numbers for cloud, such as 192,255; all but 0 if absent.",
+)
+@click.option(
+    "--thin",
+    type=Numbers(),
+    default=(),
+    help="With file:MASK: those of them that mean thin cloud.",
+)
+@shared.device_option
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+@click.option("-q", "--quiet", is_flag=True, help="No progress bar.")
+def command(
+    scenes: tuple[str, ...], out: Path | None, as_json: bool, quiet: bool, **options: Any
+) -> None:
+    """Tell how cloudy each SCENE is, and where: CCP = cloudy valid pixels / valid pixels.
+
+    A SCENE is a raster, a URL, a GDAL path or a .zip file. Of a folder all images count, one CCP
+    each; folders train, val and test are splits. Of a set of pairs the cloudy images count. An
+    image that fails does not stop the rest.
+
+    \b
+    Examples:
+      decr ccp scene.tif
+      decr ccp scene.tif -o report/ --aoi fields.geojson
+      decr ccp CUHK-CR1/ -o report/ --gsd 0.5
+      decr ccp scene.tif --detector file:clouds.tif --cloudy 192,255 --thin 192
+      decr ccp scene.tif --min-object 400 --margin 12 --fast --json
+    """
+    from decr.config import CcpConfig
+    from decr.errors import ConfigError
+    from decr.pipeline.ccp_many import ccp_scenes, report_of
+
+    try:
+        config = CcpConfig(**options)
+    except ConfigError as error:
+        raise click.UsageError(str(error)) from error
+    progress, found, failed = shared.Progress(quiet), [], 0
+    try:
+        for outcome in ccp_scenes(scenes, config, out, on_progress=progress):
+            if outcome.result is None:
+                progress.close()
+                failed += 1
+                click.echo(f"decr: {outcome.error}", err=True)
+            else:
+                found.append(outcome.result)
+    finally:
+        progress.close()
+    if found:
+        report = report_of(found, out)
+        click.echo(json.dumps(report.values) if as_json else report.text)
+        for path in report.written:
+            click.echo(path, err=as_json)
+    if failed:
+        if failed + len(found) > 1:
+            click.echo(f"decr: {failed} of {failed + len(found)} failed, see above", err=True)
+        sys.exit(1)

@@ -1,0 +1,135 @@
+"""Features of any vector file, each as an area over the pixels of a scene."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import shapely
+from rasterio.crs import CRS
+from rasterio.errors import RasterioError
+from shapely.errors import ShapelyError
+from shapely.geometry.base import BaseGeometry
+
+from decr.errors import ConfigError
+from decr.geo.aoi import (
+    Aoi,
+    crs_of,
+    in_pixels,
+    loaded,
+    polygons_in,
+    projected,
+    unplaced,
+    valid_parts,
+)
+from decr.geo.grid import PixelGrid
+
+_JSON = (".geojson", ".json")
+_NAMES = ("name", "Name", "NAME", "id", "ID")
+
+
+@dataclass(frozen=True, slots=True)
+class Feature:
+    """One feature of a vector file.
+
+    Attributes
+    ----------
+    name
+        Its property "name" or "id", else its id in the file, else its number, from 1.
+    area
+        None if it has no polygon.
+    """
+
+    name: str
+    area: Aoi | None
+
+
+def read_features(path: str | os.PathLike[str], grid: PixelGrid) -> list[Feature]:
+    """Read all features of a vector file and place them on a scene.
+
+    Parameters
+    ----------
+    path
+        GeoJSON (.geojson, .json); or anything else that GDAL reads, such as GeoPackage or
+        Shapefile, whose first layer counts, with the extra "vector".
+    grid
+        Of the scene; it needs a transform and a CRS.
+
+    Returns
+    -------
+    list of Feature
+        In file order. They may lie outside the scene.
+
+    Raises
+    ------
+    ConfigError
+        If the file cannot be read or holds no feature, if the extra is missing, if the scene is
+        not placed on the map, or cannot show where a feature lies.
+    """
+    name = os.fspath(path)
+    if grid.crs is None or not grid.has_transform:
+        raise unplaced(name)
+    rows = list(_of_geojson(name) if Path(name).suffix.lower() in _JSON else _of_layer(name))
+    if not rows:
+        raise ConfigError(f"{name} holds no feature; draw the areas as polygons")
+    return [
+        Feature(label or str(number), _placed(polygons, crs, grid, name))
+        for number, (label, polygons, crs) in enumerate(rows, 1)
+    ]
+
+
+_Row = tuple[str, list[BaseGeometry], CRS]
+
+
+def _of_geojson(name: str) -> Iterator[_Row]:
+    """Name, polygons and CRS of each feature; a geometry alone is one feature."""
+    document = loaded(name)
+    crs = crs_of(document, name)
+    features = document.get("features") if document.get("type") == "FeatureCollection" else None
+    for feature in features if isinstance(features, list) else [document]:
+        polygons = list(polygons_in(feature, name))
+        found = feature.get("properties")
+        said = dict(found) if isinstance(found, Mapping) else {}
+        yield _label(said, feature.get("id")), polygons, crs
+
+
+def _label(properties: Mapping[str, Any], own: Any) -> str:
+    """What people call a feature; empty if nothing says."""
+    given = (properties.get(key) for key in _NAMES)
+    # A missing number is NaN in a column, which differs from itself.
+    said = next((value for value in given if value is not None and value == value), own)
+    return "" if said is None else str(said)
+
+
+def _of_layer(name: str) -> Iterator[_Row]:
+    """As `_of_geojson`, from the first layer of a file that GDAL reads."""
+    try:
+        from pyogrio import raw
+    except ImportError as error:
+        raise ConfigError(
+            f"{name}: only GeoJSON is read without pyogrio; export the areas as .geojson, or "
+            f"install it with pip install 'decr[vector]'"
+        ) from error
+    try:
+        meta, _, shapes, columns = raw.read(name)
+        crs = CRS.from_user_input(meta["crs"]) if meta["crs"] else None
+        geometries = shapely.from_wkb(shapes) if shapes is not None else []
+    except (RuntimeError, ValueError, OSError, RasterioError, ShapelyError) as error:
+        # All errors of pyogrio are RuntimeErrors.
+        raise ConfigError(f"{name} cannot be read as a vector file: {error}") from error
+    if crs is None:
+        raise ConfigError(f"{name} does not say its CRS; set one, or export as .geojson")
+    fields = {str(key): column for key, column in zip(meta["fields"], columns, strict=True)}
+    for row, geometry in enumerate(geometries):
+        label = _label({key: column[row] for key, column in fields.items()}, None)
+        yield label, list(valid_parts(geometry)) if geometry is not None else [], crs
+
+
+def _placed(polygons: list[BaseGeometry], crs: CRS, grid: PixelGrid, name: str) -> Aoi | None:
+    if not polygons:
+        return None
+    area = projected(shapely.union_all(polygons), crs, grid.crs, name)
+    return Aoi(in_pixels(area, grid.transform), grid.height, grid.width)

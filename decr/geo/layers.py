@@ -1,0 +1,145 @@
+"""One-byte rasters on a scene's grid, such as masks, written window by window."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rasterio
+from numpy.typing import NDArray
+from rasterio.control import GroundControlPoint
+from rasterio.errors import NotGeoreferencedWarning
+
+from decr.errors import OutputError, SceneError
+from decr.geo.grid import PixelGrid, Window
+from decr.geo.metadata import OUR_DOMAIN
+from decr.geo.opening import REFUSALS, first_line, opened
+
+BLOCK_PX = 512
+"""Side of a storage block; windows that begin and end there are written fastest."""
+
+NODATA = 255
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """What a raster is.
+
+    Attributes
+    ----------
+    bands
+        A description of each.
+    scale
+        What a stored 1 stands for; 1 for masks.
+    tags
+        Go into the tag domain ``DECR``.
+    """
+
+    bands: Sequence[str]
+    scale: float
+    tags: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LayerWriter:
+    """An open raster. Made by `layer_writer`."""
+
+    out: Path
+    dataset: Any
+
+    def write(self, window: Window, pixels: NDArray[np.uint8]) -> None:
+        """Write (C, H, W) under a window.
+
+        Raises
+        ------
+        OutputError
+            If the disk is full.
+        """
+        with _explained(self.out):
+            self.dataset.write(pixels, window=window.to_rasterio())
+
+
+@contextmanager
+def layer_writer(out: Path, grid: PixelGrid, layer: Layer) -> Iterator[LayerWriter]:
+    """Make a raster of uint8 with the grid's CRS and transform; it appears whole or not at all.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be written, or another's file has that name.
+    """
+    _check_ours(out)
+    part = out.with_name(f".{out.name}.{os.getpid()}.part")
+    profile: dict[str, Any] = {
+        "driver": "GTiff",
+        "count": len(layer.bands),
+        "height": grid.height,
+        "width": grid.width,
+        "dtype": "uint8",
+        "nodata": NODATA,
+        "compress": "DEFLATE",
+        "bigtiff": "IF_SAFER",
+        "interleave": "band",
+        "crs": grid.crs,
+    }
+    if grid.has_transform:
+        profile["transform"] = grid.transform
+    if min(grid.height, grid.width) >= BLOCK_PX:
+        profile |= {"tiled": True, "blockxsize": BLOCK_PX, "blockysize": BLOCK_PX}
+    try:
+        with _explained(out):
+            dataset = _created(part, profile)
+        with dataset:
+            _describe(dataset, grid, layer)
+            yield LayerWriter(out, dataset)
+            with _explained(out):
+                dataset.close()  # writes the last blocks
+        with _explained(out):
+            part.replace(out)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _check_ours(out: Path) -> None:
+    """Refuse to replace a file that such a raster is not: it may be a mask of the user's."""
+    if not out.exists():
+        return
+    try:
+        with opened(str(out)) as dataset:
+            ours = bool(dataset.tags(ns=OUR_DOMAIN))
+    except SceneError:
+        ours = False
+    if not ours:
+        raise OutputError(f"{out}: exists already and was not made by decr; give another folder")
+
+
+def _created(part: Path, profile: Mapping[str, Any]) -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        return rasterio.open(part, "w", **profile)
+
+
+def _describe(dataset: Any, grid: PixelGrid, layer: Layer) -> None:
+    dataset.descriptions = tuple(layer.bands)
+    dataset.scales = (layer.scale,) * len(layer.bands)
+    dataset.update_tags(ns=OUR_DOMAIN, **layer.tags)
+    if grid.gcps and not grid.has_transform:
+        points = [GroundControlPoint(p.row, p.col, p.x, p.y) for p in grid.gcps]
+        dataset.gcps = (points, grid.gcp_crs)
+
+
+@contextmanager
+def _explained(out: Path) -> Iterator[None]:
+    try:
+        yield
+    except REFUSALS as error:
+        raise OutputError(
+            f"{out}: cannot be written: {first_line(error)}; make sure that {out.parent} has free "
+            f"space and may be written"
+        ) from error

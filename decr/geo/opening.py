@@ -1,0 +1,95 @@
+"""Opening rasters: what GDAL refuses becomes one sentence that says which file and what to do."""
+
+from __future__ import annotations
+
+import os
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import rasterio
+from rasterio._err import CPLE_BaseError
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
+
+from decr.errors import SceneError
+
+DTYPES = ("uint8", "uint16", "int16", "float32", "float64")
+
+# GDAL's own errors pass through rasterio unwrapped in places.
+REFUSALS = (CPLE_BaseError, RasterioError, OSError)
+
+# The filters of the warnings module belong to the process: opening in several threads at once
+# could restore them in the wrong order and leave ours behind.
+_opening = threading.Lock()
+
+
+@contextmanager
+def opened(path: str, overview: int | None = None) -> Iterator[Any]:
+    """Open with rasterio; missing georeference is no surprise, failures are explained.
+
+    Parameters
+    ----------
+    overview
+        Opens this overview (0 is the finest) as if it were the raster; None the raster itself.
+
+    Raises
+    ------
+    SceneError
+        If GDAL refuses.
+    """
+    try:
+        with _opening, warnings.catch_warnings():
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)
+            level = {} if overview is None else {"overview_level": overview}
+            dataset = rasterio.open(path, **level)
+    except REFUSALS as error:
+        raise SceneError(_why_not_open(path, error)) from error
+    with dataset:
+        yield dataset
+
+
+def _why_not_open(path: str, error: Exception) -> str:
+    """One sentence for a file that GDAL refuses."""
+    file = Path(path)
+    if file.is_dir():
+        return f"{path} is a folder; give the name of one raster file"
+    if not file.exists():
+        return f"{path} cannot be opened: {first_line(error)}; check the name"
+    if file.stat().st_size == 0:
+        return f"{path} is empty (0 bytes); copy it again from where it came"
+    if not os.access(file, os.R_OK):
+        return f"{path} may not be read by this user; change its permissions"
+    return f"{path} is not a raster that GDAL can read: {first_line(error)}; give a GeoTIFF"
+
+
+def first_line(error: BaseException) -> str:
+    """GDAL's own words; rasterio often hides them in the cause."""
+    text = str(error.__cause__ or error).strip() or type(error).__name__
+    return text.splitlines()[0].rstrip(".;")
+
+
+def checked_dtype(dataset: Any, path: str) -> str:
+    """Return the one supported dtype of all bands."""
+    if dataset.count == 0 or min(dataset.shape) == 0:
+        inside = (
+            f"; it contains others, try {dataset.subdatasets[0]}" if dataset.subdatasets else ""
+        )
+        raise SceneError(
+            f"{path} holds no image ({dataset.count} bands){inside or '; give another'}"
+        )
+    dtypes = sorted(set(dataset.dtypes))
+    if len(dtypes) > 1:
+        raise SceneError(
+            f"{path} mixes {', '.join(dtypes)}; give its bands one type with "
+            "gdal_translate -ot UInt16 (or Float32)"
+        )
+    if dtypes[0] not in DTYPES:
+        kind = "complex numbers (radar?)" if "complex" in dtypes[0] else f"{dtypes[0]} numbers"
+        raise SceneError(
+            f"{path} holds {kind}, not an optical image of {', '.join(DTYPES)}; "
+            "if it is one, convert it with gdal_translate -ot UInt16 (or Float32)"
+        )
+    return str(dtypes[0])

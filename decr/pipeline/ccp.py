@@ -1,0 +1,340 @@
+"""Cloud coverage of a scene: two streamed passes, then counts of whole pixels.
+
+The first pass is the survey that `decr declouds` begins with. The second counts pixels by tile and
+by feature, and writes the rasters.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+import decr
+from decr.cloud.coverage import DENOMINATOR, POLARITY, Coverage, definition
+from decr.cloud.detector import Detector
+from decr.config import CcpConfig, mask_named
+from decr.errors import DecrWarning, SceneError
+from decr.geo.features import read_features
+from decr.geo.gdal import gdal_environment
+from decr.geo.grid import PixelGrid, Window
+from decr.geo.layers import BLOCK_PX, Layer, LayerWriter, layer_writer
+from decr.geo.mask_file import MaskClasses
+from decr.geo.scene import Scene, open_scene, overview_factors, overview_of, reader
+from decr.pipeline.ccp_count import FULL_BYTE, Count, Tiles, quicklook
+from decr.pipeline.ccp_sources import Source, mask_of
+from decr.pipeline.cells import CloudCells, cloud_cells
+from decr.pipeline.engine import Engine
+from decr.pipeline.files import writable_folder
+from decr.pipeline.networks import DetectorChoice, detector_of
+from decr.pipeline.range import ALL_NODATA, radiometry_of
+from decr.pipeline.survey import MaskSource, survey_factor, survey_scene
+from decr.radiometry import Radiometry, from_dtype
+
+CHUNK_PX = 2**24
+"""Pixels that the second pass holds at a time."""
+
+OnProgress = Callable[[str, int, int], None]
+Bytes = NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SceneCcp:
+    """Cloud coverage of one scene.
+
+    Attributes
+    ----------
+    name, path, group
+        What it is called, where it lies, and its split ("train", "test"...), if it has one.
+    grid
+        The pixels that were counted: the scene's, or those of an overview.
+    tiles
+        Counts by tile.
+    features
+        (name, counts) of each feature of the vector file, in its order.
+    facts
+        Detector, threshold, definition and all else that the numbers rest on, as text.
+    quicklook, overlay
+        (h, w, 3) and (h, w) uint8 for people, as `decr.report.values.SceneReport` has them; None if
+        not asked for.
+    """
+
+    name: str
+    path: str
+    group: str | None
+    grid: PixelGrid
+    tiles: Tiles
+    features: tuple[tuple[str, Coverage], ...]
+    facts: Mapping[str, str]
+    quicklook: Bytes | None = None
+    overlay: Bytes | None = None
+
+    @property
+    def coverage(self) -> Coverage:
+        """Counts of the whole scene."""
+        return self.tiles.total
+
+    @property
+    def ccp(self) -> float:
+        """Cloudy valid pixels / valid pixels, 0..1."""
+        ccp = self.coverage.ccp
+        assert ccp is not None  # a scene without a valid pixel is refused
+        return ccp
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Looking:
+    """What the coverage of a scene is found with: one for all scenes of a run.
+
+    Attributes
+    ----------
+    detector
+        None where the user has masks.
+    """
+
+    config: CcpConfig
+    detector: Detector | None
+    engine: Engine
+
+
+def looking(config: CcpConfig, engine: Engine) -> Looking:
+    """Load the detector.
+
+    Raises
+    ------
+    DecrError
+        If it cannot be loaded.
+    """
+    if mask_named(config.detector) is not None:
+        return Looking(config, None, engine)
+    return Looking(config, detector_of(DetectorChoice(config.detector, config.device)), engine)
+
+
+def scene_ccp(
+    source: Source,
+    look: Looking,
+    folder: Path | None = None,
+    quicklook_px: int | None = None,
+    on_progress: OnProgress | None = None,
+) -> SceneCcp:
+    """Find the cloud coverage of one scene.
+
+    Parameters
+    ----------
+    folder
+        Where rasters go: NAME_mask.tif (1 cloudy, 0 clear, 255 no data; a second band for thin
+        cloud where it is told), NAME_probability.tif, and NAME_weight.tif with a soft edge. None
+        writes nothing.
+    quicklook_px
+        Longest side of a picture for people; None makes none.
+    on_progress
+        Called with ("survey", done, total), then ("count", done, total).
+
+    Raises
+    ------
+    DecrError
+        For anything the user can mend.
+    """
+    config = look.config
+    with gdal_environment(), ExitStack() as stack:
+        seen = _seen(source, look)
+        if folder is not None:
+            writable_folder(folder)
+        features = [] if config.aoi is None else read_features(config.aoi, seen.scene.grid)
+        store = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="decr-", dir=folder)))
+        survey = survey_scene(
+            seen.scene,
+            seen.radiometry,
+            seen.detector,
+            seen.k,
+            config.threshold,
+            look.engine,
+            mask=seen.mask,
+            store=store / "clouds.npy",
+            on_progress=None if on_progress is None else lambda a, b: on_progress("survey", a, b),
+        )
+        if survey.valid_px == 0:
+            raise SceneError(ALL_NODATA.format(source.path))
+        shape = (seen.scene.grid.height, seen.scene.grid.width)
+        cells = cloud_cells(survey, config, shape, seen.gsd_m, store)
+        facts = _facts(seen, look, cells)
+        layers = []
+        if folder is not None:
+            kinds = ("mask", "probability", *(["weight"] if cells.soft else []))
+            layers = [
+                (kind, stack.enter_context(_layer(folder / source.name, kind, seen, cells, facts)))
+                for kind in kinds
+            ]
+        pixels = stack.enter_context(reader(seen.scene))
+        count = Count(pixels, cells, config.tile_px, features, layers, quicklook_px)
+        chunks = list(_chunks(seen.scene.grid))
+        for done, window in enumerate(chunks, 1):
+            count.add(window)
+            if on_progress is not None:
+                on_progress("count", done, len(chunks))
+        picture = None
+        if quicklook_px is not None and count.overlay is not None:
+            picture = quicklook(pixels, quicklook_px, count.overlay)
+        named = zip((feature.name for feature in features), count.features, strict=True)
+        return SceneCcp(
+            source.name,
+            source.path,
+            source.group,
+            seen.scene.grid,
+            count.tiles,
+            tuple(named),
+            facts,
+            picture,
+            count.overlay,
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Seen:
+    """A scene, and the choices made for it before any pixel is looked at.
+
+    Attributes
+    ----------
+    read
+        What of the file is read, for people.
+    gsd_m
+        Of the scene, by itself or as stated; None if nobody says.
+    k
+        Scene pixels per cell.
+    """
+
+    scene: Scene
+    read: str
+    gsd_m: float | None
+    detector: Detector
+    mask: MaskSource | None
+    radiometry: Radiometry
+    k: int
+
+
+def _seen(source: Source, look: Looking) -> _Seen:
+    config, detector = look.config, look.detector
+    scene, read = _opened(source, look)
+    gsd_m = scene.grid.gsd_m or config.gsd_m or source.gsd_m
+    known_note = 1 if scene.grid.gsd_m is None else 0  # what it says of its GSD comes last
+    for warning in scene.warnings[: len(scene.warnings) - known_note]:
+        warnings.warn(warning, DecrWarning, stacklevel=3)
+    if detector is None:
+        masks = mask_named(config.detector)
+        assert masks is not None
+        mask = MaskSource(mask_of(masks, source), MaskClasses(config.cloudy, config.thin))
+        nobody = Detector(f"file:{masks.name}", "", (), 0.0, _no_probability)
+        # Numbers of the scene are not looked at.
+        radiometry = from_dtype("uint8", scene.count)
+        return _Seen(scene, read, gsd_m, nobody, mask, radiometry, 1)
+    k = survey_factor(scene, detector, stated_gsd_m=gsd_m)
+    _check_gsd(scene, detector, gsd_m, k)
+    radiometry = radiometry_of(scene, config.dn_range, detector.ranges)
+    return _Seen(scene, read, gsd_m, detector, None, radiometry, k)
+
+
+def _no_probability(views: NDArray[np.float32]) -> NDArray[np.float32]:
+    raise AssertionError("a mask is read, nothing is detected")
+
+
+def _opened(source: Source, look: Looking) -> tuple[Scene, str]:
+    """The scene, or the coarsest of its overviews that is fine enough, and which in words."""
+    scene = open_scene(source.path, look.config.bands)
+    if not look.config.fast or look.detector is None:
+        return scene, "every pixel"
+    k = survey_factor(scene, look.detector, stated_gsd_m=look.config.gsd_m or source.gsd_m)
+    factors = overview_factors(source.path)
+    fit = [level for level, factor in enumerate(factors) if factor <= k]
+    if not fit:
+        warnings.warn(
+            f"{source.path}: has no overview that is fine enough; every pixel is read "
+            f"(gdaladdo makes overviews)",
+            DecrWarning,
+            stacklevel=4,
+        )
+        return scene, "every pixel, for want of overviews"
+    level = fit[-1]
+    return (
+        overview_of(scene, level),
+        f"overview 1:{factors[level]} of the file; pixels are its pixels",
+    )
+
+
+def _check_gsd(scene: Scene, detector: Detector, gsd_m: float | None, k: int) -> None:
+    """Warn where the detector sees what it was not made for."""
+    if gsd_m is None:
+        warnings.warn(
+            "images that do not say how large their pixels are are looked at nearly pixel by "
+            "pixel; say it with --gsd if you know it",
+            DecrWarning,
+            stacklevel=4,
+        )
+        return
+    low, high = detector.gsd_range_m
+    if not low * 0.99 <= gsd_m * k <= high * 1.01:
+        warnings.warn(
+            f"{scene.path}: detector {detector.name} sees pixels of {gsd_m * k:.3g} m, but was "
+            f"made for {low:g} to {high:g} m; trust its clouds less",
+            DecrWarning,
+            stacklevel=4,
+        )
+
+
+def _facts(seen: _Seen, look: Looking, cells: CloudCells) -> dict[str, str]:
+    """What the numbers rest on; no times and no folders, so that equal runs give equal bytes."""
+    config, grid, radiometry = look.config, seen.scene.grid, seen.radiometry
+    facts = {
+        "definition": definition(
+            config.threshold, config.min_object_m2, config.margin_m, cells.tells_thin
+        ),
+        "polarity": POLARITY,
+        "denominator": DENOMINATOR,
+        "detector": seen.detector.name,
+        "detector version": seen.detector.version or "none",
+        "threshold": f"{config.threshold:g}",
+        "smallest cloud": f"{config.min_object_m2:g} m2",
+        "margin": f"{config.margin_m:g} m",
+        "soft edge": f"{config.feather_m:g} m",
+        "cell": f"{seen.k} x {seen.k} pixels",
+        "read": seen.read,
+        "GSD": "unknown" if seen.gsd_m is None else f"{seen.gsd_m:.4g} m",
+        "CRS": "none" if grid.crs is None else grid.crs.to_string()[:60],
+        "decr": decr.__version__,
+    }
+    if seen.mask is None:
+        facts["DN range"] = f"{radiometry.low[0]:g} to {radiometry.high[0]:g} ({radiometry.source})"
+    elif config.cloudy or config.thin:
+        facts["cloudy numbers"] = ", ".join(map(str, config.cloudy)) or "all but 0"
+        facts["thin numbers"] = ", ".join(map(str, config.thin)) or "none"
+    return facts
+
+
+def _layer(
+    stem: Path, kind: str, seen: _Seen, cells: CloudCells, facts: Mapping[str, str]
+) -> AbstractContextManager[LayerWriter]:
+    """An open raster of one kind."""
+    bands = {
+        "mask": ["cloudy", "thin"][: 2 if cells.tells_thin else 1],
+        "probability": ["probability of cloud"],
+        "weight": ["weight of the soft edge"],
+    }[kind]
+    scale = 1.0 if kind == "mask" else 1 / FULL_BYTE
+    tags = {key.upper().replace(" ", "_"): value for key, value in facts.items()}
+    out = stem.with_name(f"{stem.name}_{kind}.tif")
+    writable_folder(out.parent)
+    return layer_writer(out, seen.scene.grid, Layer(bands, scale, tags))
+
+
+def _chunks(grid: PixelGrid) -> Iterator[Window]:
+    """Windows that partition a scene, on the storage blocks of the rasters that are written."""
+    cols = min(grid.width, CHUNK_PX // BLOCK_PX)
+    for row in range(0, grid.height, BLOCK_PX):
+        for col in range(0, grid.width, cols):
+            height, width = min(BLOCK_PX, grid.height - row), min(cols, grid.width - col)
+            yield Window(row, col, height, width)

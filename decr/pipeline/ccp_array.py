@@ -1,0 +1,118 @@
+"""`decr.ccp` and `decr.cloud_mask`: the cloud coverage of one scene, for Python and xarray."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import rasterio
+import rioxarray  # noqa: F401 (registers the .rio accessor)
+import xarray as xr
+
+from decr.cloud.coverage import POLARITY
+from decr.config import CcpConfig
+from decr.errors import BandError
+from decr.geo.gdal import gdal_environment
+from decr.pipeline.ccp import SceneCcp, looking, scene_ccp
+from decr.pipeline.ccp_sources import Source
+from decr.pipeline.engine import local_engine
+
+
+def ccp(scene: xr.DataArray | str | os.PathLike[str], config: CcpConfig | None = None) -> SceneCcp:
+    """Find the cloud coverage of a scene: cloudy valid pixels / valid pixels.
+
+    Parameters
+    ----------
+    scene
+        A path, URL or /vsi path; or (band, y, x), as for `decr.declouds_array`.
+    config
+        Options; the defaults use the embedded detector.
+
+    Returns
+    -------
+    SceneCcp
+        ``.ccp`` in 0..1 (1 is all cloud), ``.coverage`` with counts of pixels, ``.tiles``,
+        ``.features`` and the ``.facts`` that all of it rests on.
+
+    Raises
+    ------
+    BandError
+        If the array is not three-dimensional.
+    DecrError
+        For anything else that the user can mend.
+
+    Examples
+    --------
+    >>> import decr, numpy as np, xarray as xr
+    >>> pixels = np.full((3, 64, 64), 40, "uint8")
+    >>> pixels[:, :16] = 250
+    >>> scene = xr.DataArray(pixels, dims=("band", "y", "x"))
+    >>> config = decr.CcpConfig(detector="threshold", bands="r,g,b", gsd_m=4.0)
+    >>> found = decr.ccp(scene, config)
+    >>> found.ccp, found.coverage.cloudy_px, found.coverage.valid_px
+    (0.25, 1024, 4096)
+    """
+    if isinstance(scene, xr.DataArray):
+        with tempfile.TemporaryDirectory(prefix="decr-") as folder:
+            return _found(_stored(scene, Path(folder)), config, None)
+    return _found(os.fspath(scene), config, None)
+
+
+def cloud_mask(scene: xr.DataArray, config: CcpConfig | None = None) -> xr.DataArray:
+    """Tell which pixels of an array are cloudy.
+
+    Parameters
+    ----------
+    scene
+        (band, y, x), as for `decr.declouds_array`.
+    config
+        As for `ccp`.
+
+    Returns
+    -------
+    xarray.DataArray
+        (y, x) bool with the scene's coordinates and grid, True = cloudy. Pixels without data are
+        False. Attributes say definition and polarity.
+
+    Raises
+    ------
+    BandError, DecrError
+        As for `ccp`.
+
+    Examples
+    --------
+    >>> import decr, numpy as np, xarray as xr
+    >>> pixels = np.full((3, 64, 64), 40, "uint8")
+    >>> pixels[:, :16] = 250
+    >>> scene = xr.DataArray(pixels, dims=("band", "y", "x"))
+    >>> config = decr.CcpConfig(detector="threshold", bands="r,g,b", gsd_m=4.0)
+    >>> mask = decr.cloud_mask(scene, config)
+    >>> mask.dtype, mask.dims, bool(mask[:16].all()), bool(mask[16:].any())
+    (dtype('bool'), ('y', 'x'), True, False)
+    """
+    with tempfile.TemporaryDirectory(prefix="decr-") as name:
+        folder = Path(name)
+        found = _found(_stored(scene, folder), config, folder)
+        with rasterio.open(folder / "scene_mask.tif") as file:
+            cloudy = file.read(1) == 1
+    mask = scene.isel({scene.dims[0]: 0}, drop=True).copy(data=np.asarray(cloudy))
+    mask.name = "cloud_mask"
+    mask.attrs = {"definition": found.facts["definition"], "polarity": POLARITY}
+    return mask
+
+
+def _stored(scene: xr.DataArray, folder: Path) -> str:
+    """Write the array where the pipeline reads it."""
+    if scene.ndim != 3:
+        raise BandError(f"the array has dimensions {scene.dims}; wanted three: (band, y, x)")
+    path = folder / "scene.tif"
+    # Blocks of the file that an array was read from may not suit tiles.
+    scene.rio.to_raster(path, tiled=True, blockxsize=256, blockysize=256)
+    return str(path)
+
+
+def _found(path: str, config: CcpConfig | None, folder: Path | None) -> SceneCcp:
+    with gdal_environment(), local_engine() as engine:
+        return scene_ccp(Source("scene", path), looking(config or CcpConfig(), engine), folder)

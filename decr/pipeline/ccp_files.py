@@ -1,0 +1,252 @@
+"""Files of a report of cloud coverage: JSON, CSV, GeoParquet, SVG and HTML.
+
+Each appears whole or not at all, and says how coverage is defined.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import decr
+from decr.cloud.coverage import BINS, Coverage, Statistics, statistics
+from decr.errors import ConfigError, DecrWarning
+from decr.geo.geoparquet import in_one_crs, require_pyarrow, write_geoparquet
+from decr.pipeline.ccp import SceneCcp
+from decr.pipeline.files import writable_folder, write_whole
+from decr.report.histogram import histogram_png, histogram_svg
+from decr.report.page import ccp_page
+from decr.report.values import CcpReport, SceneReport, TileCcp
+
+_SHARED = ("definition", "polarity", "denominator")
+_COUNTS = ("ccp", "cloudy_px", "valid_px", "thin_px")
+QUICKLOOKS = 24
+"""Most scenes that a page shows pictures of."""
+
+
+def write_report(
+    folder: Path, scenes: Sequence[SceneCcp], title: str = "Cloud coverage"
+) -> list[Path]:
+    """Write ccp.json, ccp.csv, features.csv (if there are features), tiles.parquet and pages.
+
+    Parameters
+    ----------
+    folder
+        Made if it is not there; files of these names are replaced.
+
+    Returns
+    -------
+    list of Path
+        What was written.
+
+    Raises
+    ------
+    OutputError
+        If a file cannot be written.
+
+    Warns
+    -----
+    DecrWarning
+        If tiles.parquet is left out, since pyarrow is not installed.
+    """
+    files: dict[str, str | bytes] = {
+        "ccp.json": json.dumps(as_json(scenes), indent=1) + "\n",
+        "ccp.csv": _csv(("scene", "group", *_COUNTS), _scene_rows(scenes), scenes[0].facts),
+    }
+    if any(scene.features for scene in scenes):
+        files["features.csv"] = _csv(
+            ("scene", "feature", "name", *_COUNTS), _feature_rows(scenes), scenes[0].facts
+        )
+    files |= _pages(scenes, title)
+    written = []
+    for name, content in files.items():
+        write_whole(writable_folder(folder) / name, content)
+        written.append(folder / name)
+    try:
+        require_pyarrow()
+    except ConfigError as error:
+        warnings.warn(f"tiles.parquet is left out: {error}", DecrWarning, stacklevel=2)
+        return written
+    write_tiles(folder / "tiles.parquet", scenes)
+    return [*written, folder / "tiles.parquet"]
+
+
+def by_group(scenes: Sequence[SceneCcp]) -> dict[str, Statistics]:
+    """Statistics of the scenes of each split, and of all under the name "all"."""
+    groups = sorted({scene.group for scene in scenes if scene.group is not None})
+    found = {
+        group: statistics(scene.coverage for scene in scenes if scene.group == group)
+        for group in groups
+    }
+    return {"all": statistics(scene.coverage for scene in scenes), **found}
+
+
+def as_json(scenes: Sequence[SceneCcp]) -> dict[str, Any]:
+    """All that is known but the tiles, as plain values."""
+    groups = {
+        name: {
+            "scenes": found.parts,
+            "histogram": list(found.histogram),
+            **_counts(found.total or Coverage()),
+        }
+        for name, found in by_group(scenes).items()
+    }
+    shared = shared_facts(scenes)
+    return {
+        "decr": decr.__version__,
+        **{key: scenes[0].facts[key] for key in _SHARED},
+        "facts": {key: value for key, value in shared.items() if key not in _SHARED},
+        "histogram_bins": [round(n / BINS, 1) for n in range(BINS + 1)],
+        "groups": groups,
+        "scenes": [_scene_json(scene, shared) for scene in scenes],
+    }
+
+
+def shared_facts(scenes: Sequence[SceneCcp]) -> dict[str, str]:
+    """Facts that are the same for all scenes."""
+    return {
+        key: value
+        for key, value in scenes[0].facts.items()
+        if all(scene.facts.get(key) == value for scene in scenes)
+    }
+
+
+def _own_facts(scene: SceneCcp, shared: Mapping[str, str]) -> dict[str, str]:
+    return {key: value for key, value in scene.facts.items() if key not in shared}
+
+
+def _scene_json(scene: SceneCcp, shared: Mapping[str, str]) -> dict[str, Any]:
+    tiles = statistics(counts for _, counts in scene.tiles.windows(scene.grid))
+    return {
+        "name": scene.name,
+        "path": scene.path,
+        "group": scene.group,
+        "height": scene.grid.height,
+        "width": scene.grid.width,
+        **_counts(scene.coverage),
+        "tiles": {"count": tiles.parts, "histogram": list(tiles.histogram)},
+        "features": [{"name": name, **_counts(counts)} for name, counts in scene.features],
+        "facts": _own_facts(scene, shared),
+    }
+
+
+def _counts(counts: Coverage) -> dict[str, float | int | None]:
+    return {
+        "ccp": counts.ccp,
+        "cloudy_px": counts.cloudy_px,
+        "valid_px": counts.valid_px,
+        "thin_px": counts.thin_px,
+    }
+
+
+def _scene_rows(scenes: Sequence[SceneCcp]) -> Iterator[list[Any]]:
+    for scene in scenes:
+        yield [scene.name, scene.group, *_counts(scene.coverage).values()]
+
+
+def _feature_rows(scenes: Sequence[SceneCcp]) -> Iterator[list[Any]]:
+    for scene in scenes:
+        for number, (name, counts) in enumerate(scene.features, 1):
+            yield [scene.name, number, name, *_counts(counts).values()]
+
+
+def _csv(head: Sequence[str], rows: Iterator[list[Any]], facts: Mapping[str, str]) -> str:
+    """A table whose last columns repeat how coverage is defined; unknown values are empty."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([*head, *_SHARED])
+    for row in rows:
+        writer.writerow([*row, *(facts[key] for key in _SHARED)])
+    return text.getvalue()
+
+
+def write_tiles(out: Path, scenes: Sequence[SceneCcp]) -> None:
+    """Write the tiles of all scenes with their footprints as GeoParquet 1.1.
+
+    Footprints are in the CRS that all scenes share, else in longitude and latitude; tiles of scenes
+    without map coordinates have none.
+
+    Raises
+    ------
+    ConfigError
+        If pyarrow is not installed.
+    OutputError
+        If the file cannot be written.
+    """
+    columns: dict[str, list[Any]] = {
+        name: [] for name in ("scene", "group", "row", "col", "height", "width", *_COUNTS)
+    }
+    outlines, crs = [], []
+    for scene in scenes:
+        for window, counts in scene.tiles.windows(scene.grid):
+            place = (window.row, window.col, window.height, window.width)
+            values = (scene.name, scene.group, *place, *_counts(counts).values())
+            for column, value in zip(columns.values(), values, strict=True):
+                column.append(value)
+            outlines.append(scene.grid.footprint(window))
+            crs.append(scene.grid.crs)
+    placed, common = in_one_crs(outlines, crs)
+    about = {key: scenes[0].facts[key] for key in _SHARED}
+    write_geoparquet(out, columns, placed, common, about)
+
+
+def report_values(scenes: Sequence[SceneCcp], title: str) -> CcpReport:
+    """The report as the page takes it: facts that all scenes share, then those of each."""
+    shared = shared_facts(scenes)
+    values = [_scene_values(scene, shared) for scene in scenes]
+    return CcpReport(title, values, _labelled(shared))
+
+
+def _labelled(facts: Mapping[str, str]) -> dict[str, str]:
+    """Facts under headings for people."""
+    return {
+        "CCP" if key == "definition" else key[:1].upper() + key[1:]: value
+        for key, value in facts.items()
+    }
+
+
+def _scene_values(scene: SceneCcp, shared: Mapping[str, str]) -> SceneReport:
+    counts = scene.coverage
+    tiles = [
+        TileCcp(w.row, w.col, w.height, w.width, tile.cloudy_px, tile.valid_px)
+        for w, tile in scene.tiles.windows(scene.grid)
+    ]
+    return SceneReport(
+        scene.name,
+        scene.grid.height,
+        scene.grid.width,
+        counts.cloudy_px,
+        counts.valid_px,
+        counts.thin_px,
+        scene.group,
+        tiles,
+        scene.quicklook,
+        scene.overlay,
+        _labelled(_own_facts(scene, shared)),
+    )
+
+
+def histogram_groups(scenes: Sequence[SceneCcp]) -> dict[str, list[float]]:
+    """CCP of scenes by split, as in a set's histogram; of one scene, CCP of its tiles."""
+    if len(scenes) == 1:
+        tiles = (counts.ccp for _, counts in scenes[0].tiles.windows(scenes[0].grid))
+        return {"tiles": [ccp for ccp in tiles if ccp is not None]}
+    groups: dict[str, list[float]] = {}
+    for scene in scenes:
+        groups.setdefault(scene.group or "scenes", []).append(scene.ccp)
+    return groups
+
+
+def _pages(scenes: Sequence[SceneCcp], title: str) -> dict[str, str | bytes]:
+    """The histogram and the page, by file name."""
+    groups, unit = histogram_groups(scenes), "tiles" if len(scenes) == 1 else "scenes"
+    return {
+        "histogram.svg": histogram_svg(groups, title, unit),
+        "histogram.png": histogram_png(groups, title, unit),
+        "report.html": ccp_page(report_values(scenes, title)),
+    }

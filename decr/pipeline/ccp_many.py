@@ -1,0 +1,101 @@
+"""`decr ccp`: the cloud coverage of many images in one call, and what is told of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from decr.config import CcpConfig
+from decr.errors import ConfigError, DecrError
+from decr.geo.gdal import gdal_environment
+from decr.pipeline.ccp import OnProgress, SceneCcp, looking, scene_ccp
+from decr.pipeline.ccp_files import QUICKLOOKS, as_json, write_report
+from decr.pipeline.ccp_sources import Source, find_sources
+from decr.pipeline.ccp_text import described
+from decr.pipeline.engine import local_engine
+from decr.pipeline.files import writable_folder
+
+QUICKLOOK_PX = 1024
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CcpOutcome:
+    """What became of one image: a result, or what is wrong with it in one line."""
+
+    source: Source
+    result: SceneCcp | None = None
+    error: str | None = None
+
+
+def ccp_scenes(
+    paths: Sequence[str],
+    config: CcpConfig | None = None,
+    folder: Path | None = None,
+    *,
+    on_progress: OnProgress | None = None,
+) -> Iterator[CcpOutcome]:
+    """Find the cloud coverage of images, one after the other; one that fails stops no other.
+
+    Parameters
+    ----------
+    paths
+        See `decr.pipeline.ccp_sources.find_sources`.
+    folder
+        For rasters, made if it is not there; None writes none. See `decr.pipeline.ccp.scene_ccp`.
+    on_progress
+        Of one image as for `scene_ccp`; of several ("images", done, total).
+
+    Yields
+    ------
+    CcpOutcome
+        One per image, as soon as it is done.
+
+    Raises
+    ------
+    DecrError
+        If nothing can be looked at at all: no image, no such detector, no such folder.
+    """
+    config = config or CcpConfig()
+    sources = find_sources(paths, folder)
+    quicklook_px = QUICKLOOK_PX if folder is not None and len(sources) <= QUICKLOOKS else None
+    with gdal_environment(), local_engine() as engine:
+        look = looking(config, engine)
+        if folder is not None:
+            writable_folder(folder)
+        inner = on_progress if len(sources) == 1 else None
+        for number, source in enumerate(sources):
+            if on_progress is not None and len(sources) > 1:
+                on_progress("images", number, len(sources))
+            try:
+                result = scene_ccp(source, look, folder, quicklook_px, inner)
+            except DecrError as error:
+                yield CcpOutcome(source, error=" ".join(str(error).split()))
+            else:
+                yield CcpOutcome(source, result)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Told:
+    """A report: for people, as plain values for JSON, and the files written."""
+
+    text: str
+    values: Mapping[str, Any]
+    written: Sequence[Path]
+
+
+def report_of(scenes: Sequence[SceneCcp], folder: Path | None = None) -> Told:
+    """Tell what was found, and write the report into a folder, if there is one.
+
+    Raises
+    ------
+    ConfigError
+        If nothing was found.
+    OutputError
+        If a file cannot be written.
+    """
+    if not scenes:
+        raise ConfigError("no scene to report of")
+    written = [] if folder is None else write_report(folder, scenes)
+    return Told(described(scenes), as_json(scenes), written)

@@ -1,0 +1,134 @@
+"""What a report of cloud coverage is of: scenes, archives, folders of chips, sets with splits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+
+from decr.dataset.layouts import SPLITS, cloudy_side
+from decr.errors import ConfigError, SceneError
+from decr.geo.delivery import rasters_of
+
+_IMAGES = (".tif", ".tiff", ".jp2", ".png", ".jpg", ".jpeg")
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """An image to look at.
+
+    Attributes
+    ----------
+    name
+        Unique in a report; names its rasters. May have folders: "train/0001".
+    path
+        As GDAL opens it.
+    group
+        Its split, such as "train", or None.
+    gsd_m
+        Metres per pixel as its set says; None if it does not.
+    """
+
+    name: str
+    path: str
+    group: str | None = None
+    gsd_m: float | None = None
+
+
+def find_sources(paths: Sequence[str], report: Path | None = None) -> list[Source]:
+    """All images behind some paths.
+
+    Parameters
+    ----------
+    paths
+        Rasters, URLs, /vsi paths, .zip files; or folders. Of a set of pairs (see
+        `decr.dataset.layouts`) the cloudy images count, with their splits. Of another folder all
+        images count, at any depth, and a folder train, val or test on the way is their split.
+    report
+        Where rasters will be written: what lies there is not looked at.
+
+    Raises
+    ------
+    SceneError
+        If a folder or archive holds no image.
+    ConfigError
+        If two images would have one name, or the report would lie among the images.
+    """
+    found: dict[str, Source] = {}
+    for path in paths:
+        for source in _sources(path, report):
+            if len(paths) > 1 and Path(path).is_dir():
+                source = replace(source, name=f"{Path(path).resolve().name}/{source.name}")
+            if source.name in found:
+                raise ConfigError(
+                    f"{found[source.name].path} and {source.path} would both be called "
+                    f"{source.name}; look at them in two calls"
+                )
+            found[source.name] = source
+    return list(found.values())
+
+
+def _sources(path: str, report: Path | None) -> list[Source]:
+    folder = Path(path)
+    if not folder.is_dir():
+        return [Source(_stem(raster), raster) for raster in rasters_of(path)]
+    if report is not None and report.resolve() == folder.resolve():
+        raise ConfigError(f"{report}: holds the images; give the report a folder of its own")
+    chosen = cloudy_side(folder)
+    if chosen is not None:
+        pairs, gsd_m = chosen
+        # Several cloudy images may share the name of a pair's clear one, never their own.
+        return [
+            Source(
+                _relative(pair.cloudy, folder), str(pair.cloudy), pair.split, pair.gsd_m or gsd_m
+            )
+            for pair in {pair.cloudy: pair for pair in pairs}.values()
+        ]
+    files = sorted(
+        file
+        for file in folder.rglob("*")
+        if file.suffix.lower() in _IMAGES
+        and file.is_file()
+        and not any(part.startswith((".", "__")) for part in file.relative_to(folder).parts)
+        and not (report is not None and file.resolve().is_relative_to(report.resolve()))
+    )
+    if not files:
+        raise SceneError(f"{path}: holds no image ({', '.join(_IMAGES)})")
+    return [Source(_relative(file, folder), str(file), _split(file, folder)) for file in files]
+
+
+def _relative(file: Path, folder: Path) -> str:
+    return file.relative_to(folder).with_suffix("").as_posix()
+
+
+def _split(file: Path, folder: Path) -> str | None:
+    """The first folder on the way that is called like a split."""
+    return next((part for part in file.relative_to(folder).parts[:-1] if part in SPLITS), None)
+
+
+def _stem(path: str) -> str:
+    return PurePosixPath(path.replace("\\", "/").partition("?")[0]).stem or "scene"
+
+
+def mask_of(masks: Path, source: Source) -> Path:
+    """The mask of an image: the file itself, or that of the image's name in a folder.
+
+    Raises
+    ------
+    SceneError
+        If there is none, or more than one.
+    """
+    if not masks.is_dir():
+        return masks
+    for name in dict.fromkeys((source.name, PurePosixPath(source.name).name)):
+        place = masks / name
+        fitting = [place.with_name(place.name + suffix) for suffix in _IMAGES]
+        there = [file for file in fitting if file.is_file()]
+        if len(there) > 1:
+            raise SceneError(f"{masks}: {there[0].name} and {there[1].name}; keep one of the two")
+        if there:
+            return there[0]
+    raise SceneError(
+        f"{masks}: no mask is called {PurePosixPath(source.name).name} ({', '.join(_IMAGES)}); "
+        f"masks must have the names of their images"
+    )

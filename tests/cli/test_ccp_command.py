@@ -1,0 +1,255 @@
+"""`decr ccp`: what it prints and writes agrees, and says how coverage is defined."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import rasterio
+from click.testing import CliRunner, Result
+
+from cli.main import main
+from tests.pipeline.scenes import cloudy_pixels, read, write_scene
+
+DEFINITION = "CCP = cloudy valid pixels / valid pixels; cloudy = probability at or above 0.5"
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(main, ["ccp", *map(str, arguments), "-q"])
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Path:
+    return write_scene(tmp_path / "scene.tif", cloudy_pixels(600, 700))
+
+
+@pytest.fixture
+def aoi(tmp_path: Path) -> Path:
+    ring = [[500000, 3999900], [500000, 4000000], [500100, 4000000], [500100, 3999900]]
+    far = [[x + 9000, y] for x, y in ring]
+    crs = {"type": "name", "properties": {"name": "EPSG:32650"}}
+    features = [
+        {"type": "Feature", "properties": {"name": name},
+         "geometry": {"type": "Polygon", "coordinates": [[*r, r[0]]]}}
+        for name, r in (("near", ring), ("far", far))
+    ]  # fmt: skip
+    path = tmp_path / "aoi.geojson"
+    path.write_text(json.dumps({"type": "FeatureCollection", "crs": crs, "features": features}))
+    return path
+
+
+def test_files_agree_with_each_other(scene: Path, aoi: Path, tmp_path: Path) -> None:
+    out = tmp_path / "report"
+    result = run(scene, "-o", out, "--detector", "threshold", "--aoi", aoi, "--tile", 256)
+    assert result.exit_code == 0, result.output
+    told = json.loads((out / "ccp.json").read_text())
+    (one,) = told["scenes"]
+    assert told["definition"].startswith(DEFINITION)
+    assert told["polarity"].startswith("1 = all cloud")
+    assert told["denominator"].startswith("valid pixels")
+    assert one["ccp"] == one["cloudy_px"] / one["valid_px"]
+    assert f"{100 * one['ccp']:.2f} %" in result.output
+    assert DEFINITION in result.output
+    (row,) = rows(out / "ccp.csv")
+    assert (row["scene"], int(row["cloudy_px"])) == ("scene", one["cloudy_px"])
+    assert row["thin_px"] == ""
+    near, far = rows(out / "features.csv")
+    assert (near["name"], int(near["valid_px"])) == ("near", 200 * 200)
+    assert (far["name"], int(far["valid_px"]), far["ccp"]) == ("far", 0, "")
+    for line in (row, near, far):
+        assert line["definition"] == told["definition"]
+        assert line["polarity"] == told["polarity"]
+        assert line["denominator"] == told["denominator"]
+    mask = read(out / "scene_mask.tif")
+    assert int((mask == 1).sum()) == one["cloudy_px"]
+    for name in ("mask", "probability"):
+        with rasterio.open(out / f"scene_{name}.tif") as file:
+            tags = file.tags(ns="DECR")
+        assert tags["DEFINITION"] == told["definition"]
+        assert tags["POLARITY"] == told["polarity"]
+        assert tags["DENOMINATOR"] == told["denominator"]
+    assert not list(out.glob("*.part"))
+    assert not list(out.glob("decr-*"))
+
+
+def test_tiles_are_geoparquet_and_sum_to_the_scene(scene: Path, tmp_path: Path) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet", reason="pyarrow is not installed")
+    shapely = pytest.importorskip("shapely")
+    out = tmp_path / "report"
+    result = run(scene, "-o", out, "--detector", "threshold", "--tile", 256, "--json")
+    assert result.exit_code == 0, result.output
+    (one,) = json.loads(result.stdout)["scenes"]
+    table = parquet.read_table(out / "tiles.parquet")
+    assert table.num_rows == 3 * 3
+    assert sum(table["cloudy_px"].to_pylist()) == one["cloudy_px"]
+    assert sum(table["valid_px"].to_pylist()) == one["valid_px"] == 600 * 700
+    assert table.schema.metadata[b"definition"].decode().startswith(DEFINITION)
+    union = shapely.union_all(shapely.from_wkb(table["geometry"].to_pylist()))
+    with rasterio.open(scene) as file:
+        assert union.equals(shapely.box(*file.bounds))
+
+
+def test_without_pyarrow_the_rest_is_written(
+    scene: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    result = run(scene, "-o", tmp_path / "r", "--detector", "threshold")
+    assert result.exit_code == 0, result.output
+    assert "pip install 'decr[geoparquet]'" in result.stderr
+    assert (tmp_path / "r" / "ccp.csv").exists()
+    assert not (tmp_path / "r" / "tiles.parquet").exists()
+
+
+def chips(folder: Path) -> Path:
+    """Eight PNG chips in train and test, of which known shares are white."""
+    for number in range(8):
+        pixels = np.full((3, 64, 64), 30, "uint8")
+        pixels[:, : 8 * number] = 255
+        path = folder / ("train" if number % 2 else "test") / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with rasterio.open(
+            path, "w", driver="PNG", count=3, height=64, width=64, dtype="uint8"
+        ) as file:
+            file.write(pixels)
+    return folder
+
+
+def test_a_folder_of_chips_with_splits(tmp_path: Path) -> None:
+    folder = chips(tmp_path / "set")
+    result = run(folder, "-o", tmp_path / "r", "--detector", "threshold", "--gsd", "4")
+    assert result.exit_code == 0, result.output
+    told = json.loads((tmp_path / "r" / "ccp.json").read_text())
+    assert [s["ccp"] for s in told["scenes"]] == [n / 8 for n in (0, 2, 4, 6, 1, 3, 5, 7)]
+    groups = told["groups"]
+    assert {name: found["scenes"] for name, found in groups.items()} == {
+        "all": 8, "test": 4, "train": 4,
+    }  # fmt: skip
+    assert groups["train"]["ccp"] == pytest.approx((1 + 3 + 5 + 7) / 32)
+    assert groups["all"]["histogram"] == [1, 1, 1, 1, 0, 1, 1, 1, 1, 0]
+    assert (tmp_path / "r" / "train" / "1_mask.tif").exists()
+    for name in ("all", "test", "train"):
+        assert f"{name}: CCP" in result.output
+
+
+def test_a_report_below_the_images_is_not_one_of_them(tmp_path: Path) -> None:
+    folder = chips(tmp_path / "set")
+    for _ in range(2):
+        result = run(folder, "-o", folder / "report", "--detector", "threshold", "--gsd", "4")
+        assert result.exit_code == 0, result.output
+    assert len(json.loads((folder / "report" / "ccp.json").read_text())["scenes"]) == 8
+    result = run(folder, "-o", folder, "--detector", "threshold", "--gsd", "4")
+    assert result.exit_code == 1
+    assert "a folder of its own" in result.stderr
+
+
+def test_masks_of_a_folder_are_exact(tmp_path: Path) -> None:
+    folder, masks = chips(tmp_path / "set"), tmp_path / "masks"
+    for number in range(8):
+        classes = np.zeros((1, 64, 64), "uint8")
+        classes[:, : 8 * number] = 192
+        classes[:, : 4 * number] = 255
+        masks.mkdir(exist_ok=True)
+        write_scene(masks / f"{number}.tif", classes, names=None, transform=None, crs=None)
+    result = run(
+        folder, "--detector", f"file:{masks}", "--cloudy", "192,255", "--thin", "192", "--json"
+    )
+    assert result.exit_code == 0, result.output
+    for one in json.loads(result.stdout)["scenes"]:
+        number = int(one["name"].rpartition("/")[2])
+        assert one["ccp"] == number / 8
+        assert one["thin_px"] == 4 * 64 * number
+
+
+def test_one_bad_image_does_not_stop_the_rest(tmp_path: Path) -> None:
+    folder = chips(tmp_path / "set")
+    (folder / "train" / "3.png").write_bytes(b"no image")
+    result = run(folder, "--detector", "threshold", "--gsd", "4", "--json")
+    assert result.exit_code == 1
+    assert len(json.loads(result.stdout)["scenes"]) == 7
+    assert "3.png" in result.stderr
+    assert "1 of 8 failed" in result.stderr
+    assert "Traceback" not in result.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (("no.tif",), 1, "no.tif"),
+        (("scene.tif", "--threshold", "0"), 2, "threshold"),
+        (("scene.tif", "--cloudy", "1,x", "--detector", "file:m.tif"), 2, "1,x"),
+        (("scene.tif", "--detector", "file:m.tif"), 1, "m.tif"),
+        (("scene.tif", "--detector", "no_such"), 1, "no_such"),
+        (("scene.tif", "--aoi", "no.geojson"), 1, "no.geojson"),
+        (("scene.tif", "-o", "scene.tif/x"), 1, "scene.tif"),
+    ],
+)
+def test_errors_are_one_line(
+    scene: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: tuple[str, ...],
+    code: int,
+    message: str,
+) -> None:
+    monkeypatch.chdir(scene.parent)
+    before = sorted(scene.parent.iterdir())
+    result = run(*arguments)
+    assert result.exit_code == code, result.output
+    assert message in result.stderr
+    assert "Traceback" not in result.output
+    assert sorted(scene.parent.iterdir()) == before
+
+
+def test_a_users_mask_is_never_replaced(scene: Path) -> None:
+    mask = write_scene(scene.parent / "scene_mask.tif", np.ones((1, 600, 700), "uint8"), names=None)
+    before = mask.read_bytes()
+    result = run(scene, "-o", scene.parent, "--detector", f"file:{mask}")
+    assert result.exit_code == 1
+    assert "not made by decr" in result.stderr
+    assert mask.read_bytes() == before
+
+
+def test_the_page_and_the_histogram_are_written(scene: Path, tmp_path: Path) -> None:
+    result = run(scene, "-o", tmp_path / "r", "--detector", "threshold")
+    assert result.exit_code == 0, result.output
+    assert "<svg" in (tmp_path / "r" / "histogram.svg").read_text()
+    assert (tmp_path / "r" / "histogram.png").read_bytes().startswith(b"\x89PNG")
+    page = (tmp_path / "r" / "report.html").read_text()
+    assert DEFINITION in page
+    assert "scene" in page
+
+
+def test_values_for_the_page(tmp_path: Path) -> None:
+    from decr.config import CcpConfig
+    from decr.pipeline.ccp_files import histogram_groups, report_values
+    from decr.pipeline.ccp_many import ccp_scenes
+
+    folder = chips(tmp_path / "set")
+    config = CcpConfig(detector="threshold", gsd_m=4.0)
+    outcomes = ccp_scenes([str(folder)], config, tmp_path / "r")
+    found: list[Any] = [outcome.result for outcome in outcomes]
+    report = report_values(found, "title")
+    assert report.facts["CCP"].startswith(DEFINITION)
+    assert {"Detector", "Threshold", "Polarity", "Denominator"} <= set(report.facts)
+    assert [s.group for s in report.scenes] == ["test"] * 4 + ["train"] * 4
+    for values, scene in zip(report.scenes, found, strict=True):
+        assert values.quicklook is not None
+        assert values.overlay is not None
+        assert values.quicklook.shape == (64, 64, 3)
+        assert values.overlay.shape == (64, 64)
+        assert int((values.overlay == 1).sum()) == values.cloudy_px
+        assert sum(tile.cloudy_px for tile in values.tiles) == values.cloudy_px
+        assert values.cloudy_px == scene.coverage.cloudy_px
+    assert histogram_groups(found) == {
+        "test": [n / 8 for n in (0, 2, 4, 6)],
+        "train": [n / 8 for n in (1, 3, 5, 7)],
+    }

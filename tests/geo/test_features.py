@@ -1,0 +1,129 @@
+"""Features of vector files: one area each, with a name, in file order, whatever the format."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import shapely
+from affine import Affine
+from rasterio.crs import CRS
+from shapely.geometry import mapping
+
+from decr.errors import ConfigError
+from decr.geo.features import read_features
+from decr.geo.grid import PixelGrid, Window
+
+GRID = PixelGrid(100, 200, Affine(2.0, 0, 500000, 0, -2.0, 4400000), CRS.from_epsg(32650))
+WHOLE = Window(0, 0, 100, 200)
+BOXES = [(0, 0, 20, 10), (30, 40, 60, 90), (150, 0, 260, 50)]  # col, row to col, row
+
+
+def ground(box: tuple[int, int, int, int]) -> shapely.Polygon:
+    col, row, col_stop, row_stop = box
+    return shapely.box(
+        500000 + 2 * col, 4400000 - 2 * row_stop, 500000 + 2 * col_stop, 4400000 - 2 * row
+    )
+
+
+def pixels(path: Path) -> list[int]:
+    return [
+        0 if f.area is None else int(f.area.mask(WHOLE).sum()) for f in read_features(path, GRID)
+    ]
+
+
+WANTED = [200, 30 * 50, 50 * 50]
+
+
+def geojson(path: Path, features: list[dict[str, Any]]) -> Path:
+    crs = {"type": "name", "properties": {"name": "EPSG:32650"}}
+    path.write_text(json.dumps({"type": "FeatureCollection", "crs": crs, "features": features}))
+    return path
+
+
+def feature(box: tuple[int, int, int, int], **rest: Any) -> dict[str, Any]:
+    return {"type": "Feature", "geometry": mapping(ground(box)), "properties": {}, **rest}
+
+
+def test_geojson_features_keep_order_and_names(tmp_path: Path) -> None:
+    path = geojson(
+        tmp_path / "a.geojson",
+        [
+            feature(BOXES[0], properties={"name": "barn"}),
+            feature(BOXES[1], id=7),
+            {"type": "Feature", "geometry": None, "properties": None},
+            feature(BOXES[2], properties={"id": 0}),
+        ],
+    )
+    assert [f.name for f in read_features(path, GRID)] == ["barn", "7", "3", "0"]
+    assert pixels(path) == [WANTED[0], WANTED[1], 0, WANTED[2]]
+
+
+def test_a_lone_geometry_is_one_feature(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    crs = {"type": "name", "properties": {"name": "EPSG:32650"}}
+    path.write_text(json.dumps({**mapping(ground(BOXES[1])), "crs": crs}))
+    assert pixels(path) == [WANTED[1]]
+
+
+def test_a_feature_may_lie_elsewhere(tmp_path: Path) -> None:
+    path = geojson(tmp_path / "a.geojson", [feature((500, 500, 510, 510)), feature(BOXES[0])])
+    assert pixels(path) == [0, WANTED[0]]
+
+
+@pytest.mark.parametrize(("name", "driver"), [("a.gpkg", "GPKG"), ("a.shp", "ESRI Shapefile")])
+@pytest.mark.parametrize("crs", ["EPSG:32650", "EPSG:4326"])
+def test_other_formats(tmp_path: Path, name: str, driver: str, crs: str) -> None:
+    raw = pytest.importorskip("pyogrio", reason="pyogrio is not installed").raw
+    from rasterio.warp import transform_geom
+
+    # Half a pixel of slack: reprojection there and back must not decide.
+    shapes = [ground(box).buffer(0.5, join_style="mitre") for box in BOXES]
+    if crs != "EPSG:32650":
+        shapes = [
+            shapely.geometry.shape(transform_geom("EPSG:32650", crs, mapping(s))) for s in shapes
+        ]
+    raw.write(
+        tmp_path / name,
+        np.array([shapely.to_wkb(s) for s in shapes], dtype=object),
+        [np.array(["barn", "yard", None], dtype=object), np.array([1.0, np.nan, np.nan])],
+        ["name", "id"],
+        driver=driver,
+        crs=crs,
+        geometry_type="Polygon",
+    )
+    assert [f.name for f in read_features(tmp_path / name, GRID)] == ["barn", "yard", "3"]
+    assert pixels(tmp_path / name) == WANTED
+
+
+def test_without_pyogrio_the_extra_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pyogrio", None)
+    with pytest.raises(ConfigError, match=r"a\.gpkg.*pip install 'decr\[vector\]'"):
+        read_features(tmp_path / "a.gpkg", GRID)
+
+
+@pytest.mark.parametrize("name", ["a.gpkg", "a.geojson"])
+@pytest.mark.parametrize("content", [None, b"", b"\x00\x01 no vectors \xff" * 50])
+def test_damaged_files_are_named(tmp_path: Path, name: str, content: bytes | None) -> None:
+    pytest.importorskip("pyogrio", reason="pyogrio is not installed")
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(ConfigError, match=name):
+        read_features(tmp_path / name, GRID)
+
+
+def test_no_feature_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="holds no feature"):
+        read_features(geojson(tmp_path / "a.geojson", []), GRID)
+
+
+def test_a_scene_without_coordinates_takes_none(tmp_path: Path) -> None:
+    path = geojson(tmp_path / "a.geojson", [feature(BOXES[0])])
+    with pytest.raises(ConfigError, match="no map coordinates"):
+        read_features(path, PixelGrid(10, 10, Affine.identity()))

@@ -1,0 +1,296 @@
+"""Detectors by name: Cloud-Net as imported, other packages', OmniCloudMask, and a user's mask."""
+
+from __future__ import annotations
+
+import sys
+from importlib.metadata import EntryPoint, EntryPoints
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from affine import Affine
+from numpy.typing import NDArray
+
+import decr.plugins
+from decr.cloud.coverage import Coverage
+from decr.cloud.detector import Detector
+from decr.config import CcpConfig, DecloudConfig
+from decr.errors import ConfigError
+from decr.pipeline.ccp import SceneCcp, looking, scene_ccp
+from decr.pipeline.ccp_sources import Source
+from decr.pipeline.declouds import declouds, plan_scene
+from decr.pipeline.engine import local_engine
+from decr.pipeline.networks import CLOUDNET_VARIABLE, DetectorChoice, detector_of
+from decr.plugins import DETECTORS, detector_plugin
+from decr.predictor import load_detector
+from decr.zoo.imports import import_checkpoint
+from tests.golden.common import finish
+from tests.golden.vectors import VectorFile, fill_all, params_checksum
+from tests.pipeline.scenes import cloudy_pixels, read, same, write_scene
+from tests.zoo import checkpoints
+
+Float32 = NDArray[np.float32]
+LANDSAT = Affine(30.0, 0, 500_000, 0, -30.0, 4_000_000)
+
+
+def found(scene: Path, folder: Path | None = None, **options: Any) -> SceneCcp:
+    with local_engine() as engine:
+        look = looking(CcpConfig(**options), engine)
+        return scene_ccp(Source("scene", str(scene)), look, folder)
+
+
+# Cloud-Net
+
+
+def test_golden_cloud_net_through_a_keras_file(shared: Path, tmp_path: Path) -> None:
+    """The golden vector's weights, written as Keras does, imported, run as a detector."""
+    path = shared / "reference" / "golden" / "cloudnet_4b_64x64.npz"
+    if not path.is_file():
+        pytest.skip(f"real data absent: no file {path}")
+    file = VectorFile.read(path)
+    net = checkpoints.network("cloudnet", 4)
+    shapes = {key: value.shape for key, value in checkpoints.keras_arrays(net).items()}
+    arrays = fill_all(shapes, file.meta["seed"], file.meta["gain"])
+    checkpoints.h5_weights(tmp_path / "cloudnet.h5", arrays)
+    import_checkpoint(tmp_path / "cloudnet.h5", tmp_path / "c.safetensors")
+    detector = load_detector(tmp_path / "c.safetensors", "cpu")
+    views = np.ascontiguousarray(np.moveaxis(file.inputs()["y"], -1, 1), np.float32)
+    probability = detector.probability(views)
+    checks = finish(file, params_checksum(arrays), {"prob": probability[..., None]})
+    assert checks
+    assert [check for check in checks if not check.ok] == []
+
+
+@pytest.fixture
+def cloudnet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, torch.nn.Module]:
+    """A bundle of a small Cloud-Net, imported from a Keras file, and the network itself."""
+    checkpoints.make_sizes_small(monkeypatch)
+    net = checkpoints.network("cloudnet", 4, checkpoints.SMALL["cloudnet"])
+    checkpoints.h5_model(tmp_path / "cloudnet.h5", checkpoints.keras_arrays(net))
+    import_checkpoint(tmp_path / "cloudnet.h5", tmp_path / "c.safetensors")
+    return tmp_path / "c.safetensors", net
+
+
+@pytest.mark.parametrize("by", ["file", "name"])
+def test_cloud_net_sees_landsat_numbers_in_its_own_order(
+    tmp_path: Path, cloudnet: tuple[Path, Any], monkeypatch: pytest.MonkeyPatch, by: str
+) -> None:
+    bundle, net = cloudnet
+    pixels = np.random.default_rng(0).integers(0, 65536, (4, 256, 256)).astype("uint16")
+    scene = write_scene(tmp_path / "s.tif", pixels, transform=LANDSAT)  # blue, green, red, nir
+    monkeypatch.setenv(CLOUDNET_VARIABLE, str(bundle))
+    got = found(scene, tmp_path / "o", detector=str(bundle) if by == "file" else "cloudnet")
+    assert got.facts["cell"] == "1 x 1 pixels"
+    assert got.facts["DN range"] == "0 to 65535 (model)"
+    view = torch.from_numpy(pixels[[2, 1, 0, 3]].astype(np.float32) / 65535)
+    with torch.no_grad():
+        wanted = net(view[None])[0, 0].numpy()
+    assert wanted.std() > 0.001  # the weights are random, yet not all pixels are alike
+    stored = read(tmp_path / "o" / "scene_probability.tif")[0]
+    assert np.abs(stored / 250 - wanted).max() <= 0.5 / 250 + 1e-3
+
+
+def test_cloud_net_without_weights_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(CLOUDNET_VARIABLE, raising=False)
+    with pytest.raises(ConfigError, match=r"decr models import .* DECR_CLOUDNET"):
+        detector_of(DetectorChoice("cloudnet", "cpu"))
+
+
+# Other packages
+
+
+def haze(device: str) -> Detector:
+    """A detector of another package, which tells thin cloud from thick: by brightness."""
+
+    def probability(views: Float32) -> Float32:
+        bright = views[:, 0]
+        return np.stack([bright > 0.3, bright > 0.7], axis=1).astype(np.float32)
+
+    return Detector("haze", f"1 {device}", ("red",), 0.5, probability, tells_thin=True)
+
+
+def nothing(device: str) -> str:
+    return "nothing"
+
+
+def broken(device: str) -> Detector:
+    raise OSError("its weights are missing")
+
+
+def wrong(device: str) -> Detector:
+    return Detector("wrong", "1", ("red",), 4.0, lambda views: views)
+
+
+def unsure(device: str) -> Detector:
+    return Detector("unsure", "1", ("red",), 4.0, lambda views: views[:, 0] * np.nan)
+
+
+def offer(monkeypatch: pytest.MonkeyPatch, *points: tuple[str, str]) -> None:
+    offered = EntryPoints(EntryPoint(name, value, DETECTORS) for name, value in points)
+    monkeypatch.setattr(decr.plugins, "entry_points", offered.select)
+
+
+def test_a_plugin_tells_thin_cloud(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    offer(monkeypatch, ("haze", f"{__name__}:haze"))
+    pixels = np.full((4, 300, 400), 20, "uint8")
+    pixels[:, :100] = 120
+    pixels[:, 100:150, :200] = 250
+    scene = write_scene(tmp_path / "s.tif", pixels)
+    got = found(scene, tmp_path / "o", detector="haze", device="cpu")
+    assert got.coverage == Coverage(40_000 + 10_000, 120_000, 40_000)
+    assert got.facts["detector version"] == "1 cpu"
+    assert "thin" in got.facts["definition"]
+    mask = read(tmp_path / "o" / "scene_mask.tif")
+    np.testing.assert_array_equal(mask[0], pixels[0] > 76)
+    np.testing.assert_array_equal(mask[1], pixels[0] == 120)
+
+
+def test_a_plugin_decides_what_declouds_touches(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    offer(monkeypatch, ("haze", f"{__name__}:haze"))
+    scene = write_scene(tmp_path / "s.tif", cloudy_pixels(200, 300))
+    config = DecloudConfig(detector="haze", dn_range=(0, 2047))
+    assert (
+        plan_scene(str(scene), config).ccp == found(scene, detector="haze", dn_range=(0, 2047)).ccp
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("nothing", "the detector 'nothing' of .*:nothing made no Detector"),
+        ("broken", "the detector 'broken' of .*:broken failed: OSError: its weights are missing"),
+        ("gone", "the detector 'gone' of .*:gone failed: AttributeError"),
+        ("wrong", "the detector wrong answered .* wanted"),
+        ("unsure", "the detector unsure answered .* finite numbers"),
+        ("other", "other: neither a detector's bundle file nor one of compact, threshold"),
+    ],
+)
+def test_a_bad_plugin_is_blamed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, message: str
+) -> None:
+    names = ("nothing", "broken", "gone", "wrong", "unsure")
+    offer(monkeypatch, *((n, f"{__name__}:{n}") for n in names))
+    scene = write_scene(tmp_path / "s.tif", cloudy_pixels(40, 50))
+    with pytest.raises(ConfigError, match=message):
+        found(scene, tmp_path / "o", detector=name)
+    assert list(tmp_path.glob("o/*")) == []
+
+
+def test_two_owners_of_one_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    offer(monkeypatch, ("haze", "one:make"), ("haze", "two:make"))
+    with pytest.raises(ConfigError, match="two packages offer a detector 'haze': one:make and two"):
+        detector_plugin("haze")
+
+
+# OmniCloudMask, by a module that answers as its documentation says
+
+
+def fake(monkeypatch: pytest.MonkeyPatch, classes: int = 4) -> list[dict[str, Any]]:
+    calls: list[dict[str, Any]] = []
+
+    def predict_from_array(view: Float32, **options: Any) -> Float32:
+        calls.append({"shape": view.shape, **options})
+        red = view[0]
+        thick, thin = red > 0.7, (red > 0.3) & (red <= 0.7)
+        shadow = red < 0.01
+        clear = ~(thick | thin | shadow)
+        return np.stack([clear, thick, thin, shadow][:classes]).astype(np.float32)
+
+    module = ModuleType("omnicloudmask")
+    module.predict_from_array = predict_from_array  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "omnicloudmask", module)
+    return calls
+
+
+def test_omnicloudmask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = fake(monkeypatch)
+    pixels = np.full((4, 256, 256), 20, "uint8")
+    pixels[2, :64] = 120  # red: thin
+    pixels[2, 64:96] = 250  # thick
+    place = Affine(10.0, 0, 500_000, 0, -10.0, 4_000_000)
+    scene = write_scene(tmp_path / "s.tif", pixels, transform=place)
+    got = found(scene, detector="omnicloudmask", device="cpu")
+    assert got.coverage == Coverage(96 * 256, 256 * 256, 64 * 256)
+    assert got.facts["detector"] == "omnicloudmask"
+    (call,) = calls
+    assert call["shape"] == (3, 256, 256)
+    assert (call["patch_size"], call["inference_device"]) == (256, "cpu")
+    assert call["export_confidence"]
+    assert not call["apply_no_data_mask"]
+
+
+def test_omnicloudmask_of_another_kind_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake(monkeypatch, classes=2)
+    scene = write_scene(tmp_path / "s.tif", cloudy_pixels(256, 256))
+    with pytest.raises(ConfigError, match=r"omnicloudmask answered \(2, "):
+        found(scene, detector="omnicloudmask", device="cpu")
+
+
+def test_omnicloudmask_absent_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "omnicloudmask", None)
+    with pytest.raises(ConfigError, match=r"pip install 'decr\[omnicloudmask\]'"):
+        detector_of(DetectorChoice("omnicloudmask", "cpu"))
+
+
+# A user's mask
+
+
+def test_file_and_cloud_mask_are_one_thing_for_declouds(tmp_path: Path) -> None:
+    scene = write_scene(tmp_path / "s.tif", cloudy_pixels(300, 400))
+    mask = np.zeros((1, 300, 400), "uint8")
+    mask[0, 50:90, 100:160] = 7
+    path = write_scene(tmp_path / "m.tif", mask, names=None)
+    outs = []
+    for number, options in enumerate(({"cloud_mask": path}, {"detector": f"file:{path}"})):
+        out = tmp_path / f"{number}.tif"
+        declouds(scene, out, DecloudConfig(**options), restorer=same())  # type: ignore[arg-type]
+        outs.append(out.read_bytes())
+    assert outs[0] == outs[1]
+
+
+def test_two_masks_are_one_too_many() -> None:
+    with pytest.raises(ConfigError, match="two cloud masks"):
+        DecloudConfig(detector="file:a.tif", cloud_mask=Path("b.tif"))
+    assert DecloudConfig(detector="file:a.tif") == DecloudConfig(cloud_mask=Path("a.tif"))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"detector": "file:"}, "names no mask"),
+        ({"cloudy": (1,)}, "of a mask only"),
+        ({"detector": "file:m.tif", "fast": True}, "overviews cannot be used"),
+        ({"threshold": 0.0}, "threshold"),
+        ({"min_object_m2": -1.0}, "min_object_m2"),
+        ({"margin_m": float("inf")}, "margin_m"),
+        ({"tile_px": 0}, "tiles"),
+        ({"gsd_m": 0.0}, "GSD"),
+    ],
+)
+def test_options_that_cannot_be(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        CcpConfig(**options)
+
+
+@pytest.mark.parametrize("thin", [(0,), (3,)])
+def test_thin_cloud_must_be_cloud(tmp_path: Path, thin: tuple[int, ...]) -> None:
+    scene = write_scene(tmp_path / "s.tif", cloudy_pixels(40, 50))
+    with pytest.raises(ConfigError, match="must be cloudy, too"):
+        found(scene, detector=f"file:{scene}", cloudy=(1, 2), thin=thin)
+
+
+@pytest.mark.parametrize("keep", [0.0, 0.3, 0.9])
+def test_a_damaged_mask_is_named(tmp_path: Path, keep: float) -> None:
+    scene = write_scene(tmp_path / "s.tif", cloudy_pixels(300, 400))
+    mask = write_scene(tmp_path / "m.tif", cloudy_pixels(300, 400)[:1], names=None)
+    data = mask.read_bytes()
+    mask.write_bytes(data[: int(len(data) * keep)])
+    with pytest.raises(decr.DecrError, match=r"m\.tif"):
+        found(scene, detector=f"file:{mask}")
