@@ -196,7 +196,8 @@ def quicklook(source: SceneReader, side: int, overlay: Bytes) -> Bytes:
     Parameters
     ----------
     overlay
-        (h, w), 1 where cloudy, 3 where thin: other pixels, if there are any, say what is black and white.
+        (h, w), 1 where cloudy, 3 where thin: other pixels, if there are any, say what is black
+        and white.
     """
     shown = shown_bands(source.scene.bands)
     read = sorted({*shown})

@@ -22,6 +22,7 @@ from decr.cloud.coverage import Coverage
 from decr.config import CcpConfig, DecloudConfig
 from decr.errors import ConfigError, DecrWarning, SceneError
 from decr.geo.grid import Window
+from decr.geo.quicklook import NO_DATA_GREY
 from decr.pipeline import ccp as pipeline_ccp
 from decr.pipeline.ccp import SceneCcp, looking, scene_ccp
 from decr.pipeline.ccp_sources import Source
