@@ -148,6 +148,9 @@ def import_weights(file: Path, out: Path, **card: Any) -> None:
     metavar="NAME",
     help="Average only this part, such as reference; may be repeated.",
 )
+@click.option(
+    "--share", type=float, default=0.5, show_default=True, help="Of SECOND in the mean, 0 to 1."
+)
 @click.option("--name", help="Name on the card; that of the file if absent.")
 @click.option("--overwrite", is_flag=True, help="Replace an existing bundle.")
 def average(
@@ -155,6 +158,7 @@ def average(
     second: Path,
     out: Path,
     parts: tuple[str, ...],
+    share: float,
     name: str | None,
     overwrite: bool,
 ) -> None:
@@ -171,5 +175,5 @@ def average(
     from decr.zoo.bundle import load_bundle
     from decr.zoo.describe import described
 
-    average_bundles(first, second, out, parts, name, overwrite)
+    average_bundles(first, second, out, parts, name, overwrite, share)
     click.echo(described(load_bundle(out)))

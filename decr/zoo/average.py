@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from decr.errors import BundleError, OutputError
+from decr.errors import BundleError, ConfigError, OutputError
 from decr.zoo.bundle import Bundle, Card, load_bundle, save_bundle
 
 
@@ -20,6 +20,7 @@ def average_bundles(
     parts: tuple[str, ...] = (),
     name: str | None = None,
     overwrite: bool = False,
+    share: float = 0.5,
 ) -> Card:
     """Average parts that two bundles share; all other parts stay those of the first.
 
@@ -36,6 +37,8 @@ def average_bundles(
         Which; all that both have if empty.
     name
         On its card; that of ``out`` if absent.
+    share
+        Of the second, 0..1.
 
     Returns
     -------
@@ -44,11 +47,15 @@ def average_bundles(
 
     Raises
     ------
+    ConfigError
+        If the share is not above 0 and below 1.
     BundleError
         If they share no part or not the ones named, or differ in bands or networks.
     OutputError
         If ``out`` exists already or its folder does not.
     """
+    if not 0.0 < share < 1.0:
+        raise ConfigError(f"the second's share must lie between 0 and 1, not {share}")
     if out.exists() and not overwrite:
         raise OutputError(f"{out}: exists already; pass --overwrite to replace it")
     if not out.parent.is_dir():
@@ -58,14 +65,15 @@ def average_bundles(
     networks: Mapping[str, nn.Module] = ours.networks
     for part in shared:
         networks[part].load_state_dict(
-            _mean(networks[part].state_dict(), theirs.networks[part].state_dict())
+            _mean(networks[part].state_dict(), theirs.networks[part].state_dict(), share)
         )
     card = replace(
         ours.card,
         name=name or out.stem,
         provenance={
             **ours.card.provenance,
-            "averaged": f"{', '.join(shared)} with {theirs.card.name} ({theirs.sha256[:12]})",
+            "averaged": f"{', '.join(shared)} with {theirs.card.name} ({theirs.sha256[:12]}), "
+            f"whose share is {share:g}",
             **{f"{theirs.card.name} {k}": v for k, v in theirs.card.provenance.items()},
         },
     )
@@ -95,9 +103,9 @@ def _shared(
     return shared
 
 
-def _mean(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _mean(a: Mapping[str, Tensor], b: Mapping[str, Tensor], share: float) -> dict[str, Tensor]:
     """The mean of floating-point tensors; counters are the first's."""
     return {
-        key: torch.lerp(value, b[key], 0.5) if value.is_floating_point() else value
+        key: torch.lerp(value, b[key], share) if value.is_floating_point() else value
         for key, value in a.items()
     }

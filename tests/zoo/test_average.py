@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from decr.errors import BundleError, OutputError
+from decr.errors import BundleError, ConfigError, OutputError
 from decr.models.registry import create
 from decr.zoo.average import average_bundles
 from decr.zoo.bundle import load_bundle, save_bundle
@@ -33,8 +33,22 @@ def test_shared_parts_are_the_mean_and_others_stay(tmp_path: Path) -> None:
     for key, value in mean.networks["cnp"].state_dict().items():
         assert torch.equal(value, a.networks["cnp"].state_dict()[key])
     assert mean.card.name == "mean"
-    assert mean.card.provenance["averaged"] == f"reference with other ({b.sha256[:12]})"
+    assert mean.card.provenance["averaged"] == (
+        f"reference with other ({b.sha256[:12]}), whose share is 0.5"
+    )
     assert mean.card.provenance["other trained"] == "never"
+
+
+def test_the_share_of_the_second_can_be_chosen(tmp_path: Path) -> None:
+    first, second = tiny_bundle(tmp_path, 3), other(tmp_path / "b.safetensors")
+    out = tmp_path / "mean.safetensors"
+    average_bundles(first, second, out, share=0.25)
+    a, b, mean = (load_bundle(p).networks["reference"].state_dict() for p in (first, second, out))
+    for key, value in mean.items():
+        torch.testing.assert_close(value, 0.75 * a[key] + 0.25 * b[key], atol=1e-3, rtol=1e-3)
+    for share in (0.0, 1.0, -1.0, float("nan")):
+        with pytest.raises(ConfigError, match="share must lie between"):
+            average_bundles(first, second, out, overwrite=True, share=share)
 
 
 def test_the_mean_of_one_with_itself_is_itself(tmp_path: Path) -> None:
