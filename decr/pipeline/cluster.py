@@ -100,7 +100,7 @@ def _connected(address: str) -> Iterator[Engine]:
             f"scheduler`, or check the address"
         ) from error
     with client:
-        threads = client.nthreads()
+        threads = _threads(client)
         if not threads:
             raise ClusterError(
                 f"{address}: this Dask scheduler has no workers; start some with `dask worker "
@@ -110,6 +110,12 @@ def _connected(address: str) -> Iterator[Engine]:
         yield _engine(client, len(threads), lanes, f"{len(threads)} Dask workers of {address}")
 
 
+def _threads(client: Any) -> dict[str, int]:
+    """Threads by worker; a scheduler that is gone may never answer."""
+    found: dict[str, int] = client.nthreads(callback_timeout=_PATIENCE_S)
+    return found
+
+
 def _engine(client: Any, workers: int, lanes: int, name: str) -> Engine:
     under_way: list[tuple[str, Any]] = []
 
@@ -117,7 +123,7 @@ def _engine(client: Any, workers: int, lanes: int, name: str) -> Engine:
         """The worker with the fewest of our tasks: Dask fills all threads of one first."""
         under_way[:] = [(worker, future) for worker, future in under_way if not future.done()]
         busy = Counter(worker for worker, _ in under_way)
-        return sorted(client.nthreads(), key=lambda worker: busy[worker])[:1]
+        return sorted(_threads(client), key=lambda worker: busy[worker])[:1]
 
     def submit(function: Callable[[Any, Tell], Any], task: Any, tell: Tell) -> _Remote:
         with _explained(name):
