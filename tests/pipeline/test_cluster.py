@@ -106,8 +106,9 @@ def test_a_killed_worker_loses_nothing(
 
 @pytest.mark.filterwarnings("ignore:resource_tracker")  # killed with the workers
 def test_a_lost_scheduler_is_one_error_and_another_engine_goes_on(
-    scene: Path, whole: bytes, tmp_path: Path
+    scene: Path, whole: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(cluster, "_PATIENCE_S", 5)  # it may never answer
     out = tmp_path / "out.tif"
     with (
         dask.config.set({"distributed.comm.timeouts.connect": "2s"}),
