@@ -5,7 +5,12 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import hypothesis
 import pytest
+
+# How long a draw takes says more of what else the machine does: no test here is about time.
+hypothesis.settings.register_profile("decr", deadline=None)
+hypothesis.settings.load_profile("decr")
 
 # Networks this small gain nothing from threads, and threads that wait for each other on a busy
 # machine make them ten to seventy times slower. Read when torch is first imported.
