@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -17,19 +18,10 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-import numpy as np  # noqa: E402
 from PIL import Image  # noqa: E402
 
-from decr.cloud.change import INVALID, cloudy_cells  # noqa: E402
-from decr.config import DecloudConfig  # noqa: E402
-from decr.geo.gdal import gdal_environment  # noqa: E402
-from decr.geo.quicklook import quicklook, quicklook_px, shown_bands, stretched  # noqa: E402
-from decr.pipeline.declouds import declouds, survey_and_plan  # noqa: E402
-from decr.pipeline.engine import local_engine  # noqa: E402
-from decr.pipeline.prepare import prepare  # noqa: E402
-from decr.report.page import ccp_page  # noqa: E402
+from decr.pipeline.declouds import declouds  # noqa: E402
 from decr.report.restoration import restoration_page  # noqa: E402
-from decr.report.values import CcpReport, SceneReport, TileCcp  # noqa: E402
 from tests.report.browser import NAMES, Tab, chromium, find_chromium  # noqa: E402
 
 SCENE = ROOT / "sample_scenes" / "meadowbrook_cloudy.tif"
@@ -37,44 +29,11 @@ TILE_PX = 128
 WIDTH_PX = 1000
 
 
-def ccp_of_sample() -> str:
-    """The page of the sample scene's cloud coverage, by decr's own detector."""
-    with gdal_environment(), local_engine() as engine:
-        prepared = prepare(str(SCENE), DecloudConfig())
-        change, _ = survey_and_plan(prepared, engine)
-        scene, survey = prepared.scene, change.survey
-        px = quicklook_px(scene.grid)
-        look = quicklook(scene, px, shown_bands(scene.bands))
-    cells = np.asarray(survey.stored)
-    # The scene is a whole number of cells, and all of it is valid.
-    cloudy = np.kron(cloudy_cells(cells, prepared.config.threshold), np.ones((survey.k,) * 2, bool))
-    assert cloudy.shape == (scene.grid.height, scene.grid.width)
-    assert not (cells == INVALID).any()
-    mask = cloudy[px // 2 :: px, px // 2 :: px]
-    tiles = [
-        TileCcp(
-            r, c, TILE_PX, TILE_PX, int(cloudy[r : r + TILE_PX, c : c + TILE_PX].sum()), TILE_PX**2
-        )
-        for r in range(0, scene.grid.height, TILE_PX)
-        for c in range(0, scene.grid.width, TILE_PX)
-    ]
-    shown = SceneReport(
-        SCENE.name,
-        scene.grid.height,
-        scene.grid.width,
-        survey.cloudy_px,
-        survey.valid_px,
-        tiles=tiles,
-        quicklook=stretched(look, cloudy=mask)[0],
-        overlay=mask.astype(np.uint8),
-        facts={"CRS": "EPSG:32650", "GSD": "0.5 m"},
-    )
-    facts = {
-        "Detector": prepared.detector.name,
-        "Threshold": f"{prepared.config.threshold:g}",
-        "Detector GSD": f"{prepared.detector.gsd_m:g} m",
-    }
-    return ccp_page(CcpReport(SCENE.name, [shown], facts))
+def ccp_of_sample(folder: Path) -> str:
+    """The page that `decr ccp` writes of the sample scene."""
+    command = [sys.executable, "-m", "cli", "ccp", str(SCENE), "-o", str(folder), "-q"]
+    subprocess.run([*command, "--tile", str(TILE_PX)], check=True, cwd=ROOT)
+    return (folder / "report.html").read_text(encoding="utf-8")
 
 
 def restoration_of_sample(folder: Path) -> str:
@@ -111,7 +70,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch, chromium(executable) as tab:
         folder = options.pages or Path(scratch)
         folder.mkdir(parents=True, exist_ok=True)
-        pages = {"report_ccp": (ccp_of_sample(), 920)}
+        pages = {"report_ccp": (ccp_of_sample(Path(scratch) / "ccp"), 920)}
         pages["report_restoration"] = (restoration_of_sample(Path(scratch)), 1180)
         for name, (page, height) in pages.items():
             (folder / f"{name}.html").write_text(page, encoding="utf-8")
