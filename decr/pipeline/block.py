@@ -15,6 +15,7 @@ from decr.geo.lattice import Blocks
 from decr.geo.scene import Scene, reader
 from decr.pipeline.allocation import Allocation, add, cells_under, empty
 from decr.pipeline.engine import Tell
+from decr.pipeline.memory import give_back
 from decr.pipeline.networks import Named, the_restorer
 from decr.pipeline.plan import BlockPlan
 from decr.pipeline.seams import Overlaps, Squares
@@ -97,6 +98,12 @@ class BlockResult:
 
 def restored_block(task: BlockTask, tell: Tell) -> BlockResult:
     """Read and restore a block; ``tell`` hears of every batch how many tiles it was."""
+    result = _made(task, tell)
+    give_back()
+    return result
+
+
+def _made(task: BlockTask, tell: Tell) -> BlockResult:
     with gdal_environment():
         dn, valid = _read(task)
     restorer = the_restorer(task.networks)

@@ -28,6 +28,7 @@ from decr.pipeline.block import BlockResult
 from decr.pipeline.compose import change_at_full_resolution
 from decr.pipeline.job import Restoration
 from decr.pipeline.journal import explained
+from decr.pipeline.memory import give_back
 from decr.pipeline.plan import BlockPlan
 from decr.pipeline.seams import Squares, gradients, noted
 from decr.pipeline.tiles import Float32, Int32, Spills, add_spills, neighbours_before
@@ -119,6 +120,7 @@ class Settling:
         kind = "patch" if self._job.plan.factor == 1 else "change"
         with gdal_environment():
             self._settle(index)
+        give_back()
         for near in self._near(index):
             if all(self._has(kind, n) for n in self._near(near)):
                 self._job.work.drop("block", *near)
