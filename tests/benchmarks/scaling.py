@@ -47,7 +47,7 @@ def sizes(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         row = {"size": size, "planned_mb": planned_mb(scene)}
         row |= declouds(scene, out, "--steps", "1")
         row["above_model_mb"] = row["peak_mb"] - model
-        rows.append({k: v for k, v in row.items() if k not in ("out", "seams")})
+        rows.append({k: v for k, v in row.items() if k not in ("out", "seams", "tags")})
         print(rows[-1], flush=True)
         scene.unlink()
         out.unlink()
@@ -64,7 +64,7 @@ def workers(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     for count in (1, 2):
         out = folder / f"{count}.tif"
         row = {"workers": count, **declouds(scene, out, "--workers", str(count))}
-        rows.append({k: v for k, v in row.items() if k not in ("out", "seams")})
+        rows.append({k: v for k, v in row.items() if k not in ("out", "seams", "tags")})
         hashes.add(hashlib.sha256(out.read_bytes()).hexdigest())
         print(rows[-1], flush=True)
     return {
