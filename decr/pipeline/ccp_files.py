@@ -29,9 +29,7 @@ QUICKLOOKS = 24
 """Most scenes that a page shows pictures of."""
 
 
-def write_report(
-    folder: Path, scenes: Sequence[SceneCcp], title: str = "Cloud coverage"
-) -> list[Path]:
+def write_report(folder: Path, scenes: Sequence[SceneCcp]) -> list[Path]:
     """Write ccp.json, ccp.csv, features.csv (if there are features), tiles.parquet and pages.
 
     Parameters
@@ -62,6 +60,7 @@ def write_report(
         files["features.csv"] = _csv(
             ("scene", "feature", "name", *_COUNTS), _feature_rows(scenes), scenes[0].facts
         )
+    title = scenes[0].name if len(scenes) == 1 else "Cloud coverage"
     files |= _pages(scenes, title)
     written = []
     for name, content in files.items():
