@@ -204,9 +204,9 @@ def _step(fixed: Float, seen: Float, slopes: list[Float]) -> tuple[float, float,
     """One step of fixed = gain * (seen + slopes * step) + offset, without what moved."""
     design = np.stack([seen, *slopes, np.ones_like(seen)], axis=1)
     keep: Bool = np.ones(len(fixed), dtype=bool)
-    solution = np.zeros(4)
+    solution: Float = np.zeros(4)
     for _ in range(4):
-        solution = np.linalg.lstsq(design[keep], fixed[keep], rcond=None)[0]
+        solution = np.asarray(np.linalg.lstsq(design[keep], fixed[keep], rcond=None)[0], float)
         away = np.abs(fixed - design @ solution)
         limit = _TRIM * 1.4826 * float(np.median(away))
         now = away <= max(limit, 1e-9)

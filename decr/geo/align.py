@@ -96,7 +96,7 @@ def aligned(
                 resampling=Resampling.cubic if smooth else Resampling.nearest,
                 src_nodata=nodata,
                 nodata=nodata,
-                tolerance=0.0,
+                tolerance=1e-6,  # rasterio cannot do without one
             )
         except REFUSALS as error:
             raise SceneError(f"{path} cannot be warped: {first_line(error)}") from error
