@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -267,6 +268,117 @@ def build(
         progress.close()
     click.echo(f"{out}: {len(built.entries)} pairs")
     click.echo(summary(built))
+
+
+_layout_option = click.option(
+    "--layout",
+    metavar="NAME",
+    help="manifest, folders, cuhk, rice1, rice2, tcloud or whu; recognised if absent.",
+)
+_set_argument = click.argument("folder", metavar="SET", type=click.Path(path_type=Path))
+
+
+@command.command("verify")
+@_set_argument
+@_layout_option
+def verify(folder: Path, layout: str | None) -> None:
+    """Check that a SET is whole: checksums if it has them, and that each pair reads and fits.
+
+    \b
+    Examples:
+      decr dataset verify set
+      decr dataset verify CUHK-CR1 --layout cuhk
+    """
+    from decr.pipeline.dataset_tools import verify_set
+
+    checked = verify_set(folder, layout)
+    for problem in checked.problems:
+        click.echo(f"decr: {problem}", err=True)
+    sums = "checksums match" if checked.sums else "no checksums"
+    if checked.problems:
+        click.echo(f"decr: {folder}: {len(checked.problems)} problems, see above", err=True)
+        sys.exit(1)
+    click.echo(f"{folder}: {checked.pairs} pairs are whole ({sums})")
+
+
+@command.command("dedupe")
+@_set_argument
+@_layout_option
+@click.option(
+    "--near-bits",
+    type=click.IntRange(0, 143),
+    default=28,
+    show_default=True,
+    help="Images are near copies if so many of 143 bits of their hashes differ at most.",
+)
+@click.option(
+    "--side",
+    type=click.Choice(["clear", "cloudy"]),
+    default="clear",
+    show_default=True,
+    help="Images that are compared.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+def dedupe(folder: Path, layout: str | None, near_bits: int, side: str, as_json: bool) -> None:
+    """List images of a SET that are there twice, exactly or nearly, within and across splits.
+
+    Nothing is deleted.
+
+    \b
+    Examples:
+      decr dataset dedupe set
+      decr dataset dedupe CUHK-CR1 --layout cuhk --json
+    """
+    from decr.pipeline.dataset_tools import copies_of
+
+    found = copies_of(folder, layout, side, near_bits)
+    if as_json:
+        click.echo(json.dumps(found.values()))
+        return
+    for copy in found.copies:
+        kind = "exact" if copy.exact else f"near ({copy.bits} bits)"
+        click.echo(f"{kind}\t{copy.where}\t{copy.first}\t{copy.second}")
+    across = sum(copy.across for copy in found.copies)
+    click.echo(
+        f"{folder}: {len(found.copies)} copies among {found.images} {side} images, "
+        f"{across} of them across splits"
+    )
+
+
+@command.command("stats")
+@_set_argument
+@_layout_option
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+def stats(folder: Path, layout: str | None, as_json: bool) -> None:
+    """Tell what a SET holds: pairs by split, sizes, bands, types, GSD, CCP.
+
+    \b
+    Examples:
+      decr dataset stats set
+    """
+    from decr.pipeline.dataset_tools import described, stats_of
+
+    found = stats_of(folder, layout)
+    click.echo(json.dumps(found) if as_json else described(found))
+
+
+@command.command("view")
+@_set_argument
+@click.option(
+    "-o", "--out", required=True, type=click.Path(path_type=Path), help="HTML file to write."
+)
+@_layout_option
+def view(folder: Path, out: Path, layout: str | None) -> None:
+    """Write a contact sheet of a SET: one HTML file that needs no network.
+
+    \b
+    Examples:
+      decr dataset view set -o sheet.html
+    """
+    from decr.pipeline.dataset_tools import write_sheet
+
+    write_sheet(folder, out, layout)
+    click.echo(out)
 
 
 class _Bar:

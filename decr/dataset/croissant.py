@@ -64,6 +64,7 @@ def croissant(entries: Sequence[Mapping[str, Any]]) -> str:
         "@type": "sc:Dataset",
         "conformsTo": "http://mlcommons.org/croissant/1.0",
         "name": "cloudy-and-clear-pairs",
+        "version": "1.0.0",
         "description": f"{len(entries)} pairs of a cloudy and a clear image of the same ground.",
         "distribution": [
             {
@@ -89,7 +90,7 @@ def croissant(entries: Sequence[Mapping[str, Any]]) -> str:
                         "dataType": kind,
                         "source": {
                             "fileObject": {"@id": manifest},
-                            "extract": {"jsonPath": f"$.{name}"},
+                            "extract": {"column": name},
                         },
                     }
                     for name, kind, words in fields

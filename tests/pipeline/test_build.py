@@ -213,6 +213,17 @@ def test_a_loader_that_knows_only_the_published_layout_reads_the_export(out: Pat
             np.testing.assert_array_equal(cloud[:, :, 0], np.rint(red * (255 / 2047)))
 
 
+def test_croissant_reads_the_pairs(out: Path) -> None:
+    mlcroissant = pytest.importorskip("mlcroissant")
+    dataset = mlcroissant.Dataset(str(out / "croissant.json"))
+    records = [json.loads(line) for line in (out / "pairs.jsonl").read_text().splitlines()]
+    found = list(dataset.records("chips"))
+    assert len(found) == len(records)
+    for record, line in zip(found, records, strict=True):
+        assert record["chips/cloudy"].decode() == line["cloudy"]
+        assert record["chips/ccp"] == pytest.approx(line["ccp"])
+
+
 def test_every_file_is_in_the_checksums_and_nothing_is_left_behind(out: Path) -> None:
     listed = {line[66:] for line in (out / "SHA256SUMS").read_text().splitlines()}
     assert listed == {*contents(out)} - {"SHA256SUMS"}
