@@ -1,4 +1,4 @@
-"""Files that describe a built set: tables, card, histogram, contact sheet, Croissant."""
+"""Files that describe a built set: tables, card, histogram, sheet, Croissant, STAC."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from decr.dataset.croissant import croissant
 from decr.dataset.layouts import MANIFEST, PairFile
 from decr.dataset.measure import PairFacts
 from decr.dataset.set_folder import Record
+from decr.dataset.stac import stac_files
 from decr.errors import ConfigError, DecrWarning
 from decr.geo.geoparquet import in_one_crs, require_pyarrow, write_geoparquet
 from decr.pipeline.ccp import Looking
@@ -68,6 +69,7 @@ def describing_files(
         CARD: _card(told, entries, thresholds, options).encode(),
         "index.html": _sheet(work, entries, told, thresholds).encode(),
         "croissant.json": croissant(entries).encode(),
+        **stac_files(entries),
     }
     parquet = _parquet(chips, decided, pairs, entries, options)
     return files if parquet is None else {**files, PARQUET: parquet}
@@ -227,6 +229,7 @@ def _card(
         "- `{train,test}/{cloudy,clear,mask}/NAME.tif`: GeoTIFF with grid; mask 1 cloudy, 0 clear.",
         f"- `{MANIFEST}`: one pair a line. `{PARQUET}`: the same with footprints.",
         "- `chips.csv`: every chip looked at, and why it was left out.",
+        "- `croissant.json`, `stac/`: descriptions for catalogues. `index.html`: contact sheet.",
         f"{exports}- `SHA256SUMS`: of all files but itself (`sha256sum -c SHA256SUMS`).",
         "",
     ]

@@ -19,7 +19,7 @@ import rasterio
 import shapely
 from affine import Affine
 from PIL import Image
-from rasterio.warp import Resampling, reproject
+from rasterio.warp import Resampling, reproject, transform_bounds
 
 from decr.config import CcpConfig
 from decr.dataset.acquisitions import PairRow, read_rows
@@ -222,6 +222,22 @@ def test_croissant_reads_the_pairs(out: Path) -> None:
     for record, line in zip(found, records, strict=True):
         assert record["chips/cloudy"].decode() == line["cloudy"]
         assert record["chips/ccp"] == pytest.approx(line["ccp"])
+
+
+def test_stac_is_valid_and_leads_to_the_images(out: Path) -> None:
+    pystac = pytest.importorskip("pystac")
+    pytest.importorskip("jsonschema")
+    collection = pystac.Collection.from_file(str(out / "stac" / "collection.json"))
+    collection.validate()
+    items = list(collection.get_items())
+    records = [json.loads(line) for line in (out / "pairs.jsonl").read_text().splitlines()]
+    assert [item.id for item in items] == [line["about"]["name"] for line in records]
+    for item, line in zip(items, records, strict=True):
+        item.validate()
+        assert Path(item.assets["clear"].get_absolute_href()).resolve() == out / line["clear"]
+        with rasterio.open(out / line["clear"]) as file:
+            bounds = transform_bounds(file.crs, "OGC:CRS84", *file.bounds)
+        assert item.bbox == pytest.approx(bounds, abs=1e-6)
 
 
 def test_every_file_is_in_the_checksums_and_nothing_is_left_behind(out: Path) -> None:
