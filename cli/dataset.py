@@ -250,6 +250,8 @@ def build(
 
     if (table is None) != (len(images) == 2):
         raise click.UsageError("give CLOUDY and CLEAR, or --pairs FILE")
+    if table is not None and (cloudy_date or clear_date or site):
+        raise click.UsageError("with --pairs, dates and sites are columns of the table")
     clouds = ("detector", "bands", "dn_range", "threshold", "device")
     try:
         ccp = CcpConfig(**{key: options.pop(key) for key in clouds})
