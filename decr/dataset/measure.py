@@ -125,6 +125,8 @@ class Both:
             mask[0],
             np.where(missing, np.uint8(NO_DATA), clear_mask)[inside],
             mask[1] == 1 if len(mask) > 1 else None,
+            tuple(i for i, band in enumerate(self.pair.bands) if band != "nir")
+            or tuple(range(len(self.pair.bands))),
         )
 
 
@@ -140,6 +142,8 @@ class Looked:
         (H, W) uint8: 0 clear, 1 cloudy, 255 no data.
     thin
         (H, W) bool, or None where the detector does not tell.
+    visible
+        0-based bands in which ground changes least from date to date.
     """
 
     cloudy: NDArray[Any]
@@ -147,6 +151,7 @@ class Looked:
     cloudy_mask: NDArray[np.uint8]
     clear_mask: NDArray[np.uint8]
     thin: Bool | None
+    visible: tuple[int, ...]
 
     @property
     def clear_in_both(self) -> Bool:
@@ -155,8 +160,9 @@ class Looked:
 
     @property
     def view(self) -> View:
-        """For measuring a shift: means of bands."""
-        means = [image.mean(axis=0, dtype=np.float32) for image in (self.cloudy, self.clear)]
+        """For measuring a shift: means of visible bands."""
+        bands = list(self.visible)
+        means = [image[bands].mean(axis=0, dtype=np.float32) for image in (self.cloudy, self.clear)]
         return View(means[0], means[1], self.cloudy_mask == 0, self.clear_mask == 0)
 
 
@@ -287,7 +293,7 @@ def _spread(pair: Acquisitions, shift: tuple[float, float]) -> list[Window]:
 
 
 def _starts(length: int, side: int) -> Sequence[int]:
-    count = min(int(_MOST_VIEWS**0.5), max(1, length // side))
+    count = min(int(_MOST_VIEWS**0.5), -(-length // side))
     return [int(v) for v in np.linspace(0, length - side, count)]
 
 

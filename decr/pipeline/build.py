@@ -28,7 +28,7 @@ from decr.dataset.build_set import (
     white_of,
     window_of,
 )
-from decr.dataset.chip_rules import GAP, ChipFacts, rejection, subset
+from decr.dataset.chip_rules import BAD_SHIFT, GAP, ChipFacts, rejection, subset
 from decr.dataset.duplicates import fingerprint
 from decr.dataset.layouts import MANIFEST
 from decr.dataset.match import LinearMatch
@@ -282,6 +282,8 @@ def _why_not(pair: Acquisitions, facts: PairFacts) -> str:
         said += f" ({pair.gap_days:.1f} days; raise --max-gap-days if that will do)"
     elif facts.shift is not None:
         said += f" ({facts.shift.px:.1f} px)"
+    elif facts.reason == BAD_SHIFT:
+        said += " (none can be told: too little is clear in both, or they look too different)"
     return said
 
 
