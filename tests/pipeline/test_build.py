@@ -18,16 +18,18 @@ import pytest
 import rasterio
 import shapely
 from affine import Affine
+from click.testing import CliRunner
 from PIL import Image
 from rasterio.warp import Resampling, reproject, transform_bounds
 
+from cli.main import main
 from decr.config import CcpConfig
 from decr.dataset.acquisitions import PairRow, read_rows
 from decr.dataset.build_set import BuildOptions
 from decr.dataset.chip_rules import Limits
 from decr.dataset.layouts import list_pairs, sniff_layout
 from decr.dataset.pairs import PairFolder, read_pairs
-from decr.errors import ConfigError, DatasetError, GridMismatchError, OutputError
+from decr.errors import ConfigError, DatasetError, DecrError, GridMismatchError, OutputError
 from decr.pipeline.build import Built, build_set, summary
 from tests.dataset.two_dates import (
     BANDS,
@@ -46,6 +48,8 @@ ROOT = Path(__file__).parents[2]
 OPTIONS = BuildOptions(
     size_px=SIZE, block_m=100.0, buffer_m=30.0, match=True, exports=("cuhk-cr", "rice")
 )
+
+QUICK = replace(OPTIONS, exports=())
 
 
 def ccp(dates: TwoDates) -> CcpConfig:
@@ -306,9 +310,9 @@ def test_after_kill_9_the_same_command_makes_the_same_bytes(
 
 def test_too_many_days_and_too_large_a_shift_leave_nothing(dates: TwoDates, tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="too many days apart"):
-        build(dates, tmp_path / "a", clear_date="2024-07-01")
+        build(dates, tmp_path / "a", QUICK, clear_date="2024-07-01")
     with pytest.raises(DatasetError, match=r"bad shift \(2\.7 px\)"):
-        build(dates, tmp_path / "b", replace(OPTIONS, limits=Limits(max_shift_px=2)))
+        build(dates, tmp_path / "b", replace(QUICK, limits=Limits(max_shift_px=2)))
     assert not (tmp_path / "a").exists()
     assert not (tmp_path / "b").exists()
 
@@ -324,7 +328,7 @@ def test_a_chip_that_lies_elsewhere_is_a_bad_shift(dates: TwoDates, tmp_path: Pa
     folder.mkdir()
     path = write(folder / "clear.tif", moved, TIFFTAG_DATETIME="2024:05:14 03:05:00")
     out = tmp_path / "set"
-    build(replace(dates, clear=path), out)
+    build(replace(dates, clear=path), out, QUICK)
     bad = {c for c, line in table(out).items() if line["reason"] == "bad shift"}
     assert bad == {f"cloudy_r{row:05}_c{col:05}" for row in (385, 513) for col in (133, 261)}
 
@@ -342,7 +346,7 @@ def test_a_narrow_clear_image_overlaps_too_little(dates: TwoDates, tmp_path: Pat
     write(masks / "clear.tif", mask, ("-",), None)
     (masks / "cloudy.tif").write_bytes((dates.masks / "cloudy.tif").read_bytes())
     out = tmp_path / "set"
-    build(TwoDates(dates.cloudy, path, masks), out, replace(OPTIONS, split="random"))
+    build(TwoDates(dates.cloudy, path, masks), out, replace(QUICK, split="random"))
     for line in table(out).values():
         assert (line["reason"] == "low overlap") == (int(line["col"]) + SIZE > 420)
 
@@ -365,7 +369,7 @@ def test_planted_duplicates_are_found_across_pairs(dates: TwoDates, tmp_path: Pa
     try:
         rows = read_rows(folder / "pairs.csv")
         out = tmp_path / "set"
-        built = build_set(rows, out, replace(OPTIONS, split="random"), ccp(dates))
+        built = build_set(rows, out, replace(QUICK, split="random"), ccp(dates))
     finally:
         (dates.masks / "brighter.tif").unlink()
     lines = table(out)
@@ -410,7 +414,7 @@ def test_another_grid_is_refused_unless_resampling_is_asked_for(
     there = TwoDates(dates.cloudy, folder / "clear.tif", folder / "masks")
     with pytest.raises(GridMismatchError, match="--resample"):
         build(there, tmp_path / "set")
-    options = replace(OPTIONS, resample=True, split="random")
+    options = replace(QUICK, resample=True, split="random")
     built = build(there, tmp_path / "set", options)
     (told,) = built.acquisitions
     assert told["shift"]["rows"] == pytest.approx(SHIFT[0], abs=0.15)
@@ -429,5 +433,53 @@ def test_an_image_without_a_date_needs_one(dates: TwoDates, tmp_path: Path) -> N
         path = write(tmp_path / "clear.tif", file.read())
     with pytest.raises(DatasetError, match="--clear-date"):
         build(replace(dates, clear=path), tmp_path / "set")
-    built = build(replace(dates, clear=path), tmp_path / "set", clear_date="2024-05-14")
+    built = build(replace(dates, clear=path), tmp_path / "set", QUICK, clear_date="2024-05-14")
     assert built.acquisitions[0]["dates_from"] == ["tag TIFFTAG_DATETIME", "given"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["one.tif"], "give CLOUDY and CLEAR"),
+        (["a.tif", "b.tif", "--pairs", "p.csv"], "give CLOUDY and CLEAR"),
+        (["--pairs", "p.csv", "--cloudy-date", "2024-01-01"], "columns of the table"),
+        (["a.tif", "b.tif", "--max-nodata", "3"], "share of pixels"),
+        (["a.tif", "b.tif", "--size", "8"], "32"),
+    ],
+)
+def test_impossible_calls_are_usage_errors(arguments: list[str], said: str, tmp_path: Path) -> None:
+    out = str(tmp_path / "set")
+    done = CliRunner().invoke(main, ["dataset", "build", *arguments, "-o", out])
+    assert done.exit_code == 2
+    assert said in done.output
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "wanted are cloudy and clear"),
+        ("cloudy,clear,colour\na,b,c\n", "colour"),
+        ("cloudy,clear\n", "holds no pair"),
+        ("cloudy,clear\na.tif,\n", "line 2"),
+        ("cloudy,clear\nno.tif,no.tif\n", "no.tif cannot be opened"),
+        ("\x00\xff", "p.csv"),
+    ],
+)
+def test_a_wrong_table_is_one_error(text: str, said: str, tmp_path: Path) -> None:
+    (tmp_path / "p.csv").write_text(text, encoding="latin-1")
+    arguments = ["dataset", "build", "--pairs", str(tmp_path / "p.csv")]
+    done = CliRunner().invoke(main, [*arguments, "-o", str(tmp_path / "set")])
+    assert done.exit_code == 1
+    assert done.output.startswith("decr: ")
+    assert said in done.output
+    assert not (tmp_path / "set").exists()
+
+
+def test_a_truncated_image_is_one_error_and_leaves_no_set(dates: TwoDates, tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    path = folder / "clear.tif"
+    path.write_bytes(dates.clear.read_bytes()[:300000])
+    with pytest.raises(DecrError, match=r"clear\.tif"):
+        build(replace(dates, clear=path), tmp_path / "set", QUICK, clear_date="2024-05-14")
+    assert not (tmp_path / "set").exists()
