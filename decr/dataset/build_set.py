@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -20,7 +21,7 @@ from decr.dataset.layouts import TEST_SHARE
 from decr.dataset.measure import Looked, PairFacts, full_scale
 from decr.dataset.set_folder import Record, write_whole
 from decr.dataset.splits import block_split, random_split
-from decr.errors import ConfigError, DatasetError
+from decr.errors import ConfigError, DatasetError, DecrWarning
 from decr.geo.align import corners_lonlat
 from decr.geo.encode import png_bytes, tiff_bytes
 from decr.geo.grid import PixelGrid, Window
@@ -153,6 +154,11 @@ def decide(
     ------
     DatasetError
         If no chip is left, or a split leaves nothing to train on.
+
+    Warns
+    -----
+    DecrWarning
+        If nothing is left to test on.
     """
     reasons = {chip.name: chip.reason for chip in chips if chip.reason is not None}
     fit = [chip for chip in chips if chip.reason is None]
@@ -184,6 +190,13 @@ def decide(
             f"no chip is left to train on: all {len(fit)} are for testing or within "
             f"{options.buffer_m:g} m of those; give a smaller --buffer or --block, or --split "
             "random"
+        )
+    if options.test_share > 0 and "test" not in side.values():
+        warnings.warn(
+            f"all {len(fit)} pairs are for training: they lie in one block of {options.block_m:g} "
+            "m or are too few; give a smaller --block for pairs to test on",
+            DecrWarning,
+            stacklevel=4,
         )
     return Decided({name: side[name] for name in names if name in side}, reasons)
 

@@ -29,7 +29,14 @@ from decr.dataset.build_set import BuildOptions
 from decr.dataset.chip_rules import Limits
 from decr.dataset.layouts import list_pairs, sniff_layout
 from decr.dataset.pairs import PairFolder, read_pairs
-from decr.errors import ConfigError, DatasetError, DecrError, GridMismatchError, OutputError
+from decr.errors import (
+    ConfigError,
+    DatasetError,
+    DecrError,
+    DecrWarning,
+    GridMismatchError,
+    OutputError,
+)
 from decr.pipeline.build import Built, build_set, summary
 from tests.dataset.two_dates import (
     BANDS,
@@ -420,6 +427,18 @@ def test_another_grid_is_refused_unless_resampling_is_asked_for(
     assert told["shift"]["rows"] == pytest.approx(SHIFT[0], abs=0.15)
     assert told["shift"]["cols"] == pytest.approx(SHIFT[1], abs=0.15)
     assert len(built.entries) >= 15
+
+
+def test_a_place_of_one_block_is_for_training_with_a_warning(
+    dates: TwoDates, tmp_path: Path
+) -> None:
+    wide = replace(QUICK, block_m=1e6)
+    with pytest.warns(DecrWarning, match="smaller --block"):
+        built = build(dates, tmp_path / "set", wide)
+    assert {entry["split"] for entry in built.entries} == {"train"}
+    with pytest.raises(DatasetError, match="left to train on"):
+        build(dates, tmp_path / "b", replace(QUICK, buffer_m=1e4))
+    assert not (tmp_path / "b").exists()
 
 
 def test_one_mask_cannot_serve_two_images(dates: TwoDates, tmp_path: Path) -> None:
