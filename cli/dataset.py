@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from typing import Any
 
 import click
 
+from . import options as shared
+
 
 @click.group()
 def command() -> None:
-    """Make sets of training and test pairs."""
+    """Make sets of training and test pairs, and look after them."""
 
 
 @command.command("simulate")
@@ -105,6 +108,279 @@ def simulate(
     finally:
         progress.close()
     click.echo(f"{out}: {summary(entries)}")
+
+
+@command.command("build")
+@click.argument("images", metavar="CLOUDY CLEAR", nargs=-1, type=click.Path(path_type=Path))
+@click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="Folder to make.")
+@click.option(
+    "--pairs",
+    "table",
+    type=click.Path(path_type=Path),
+    help="A CSV file of many pairs instead: columns cloudy, clear and, if wanted, site, "
+    "cloudy_date, clear_date.",
+)
+@click.option("--cloudy-date", metavar="DATE", help="When CLOUDY was taken, if it does not say.")
+@click.option("--clear-date", metavar="DATE", help="When CLEAR was taken, if it does not say.")
+@click.option("--site", default="", help="What the place is called.")
+@click.option(
+    "--size",
+    "size_px",
+    type=click.IntRange(32),
+    default=512,
+    show_default=True,
+    help="Side of a chip, px.",
+)
+@click.option("--max-gap-days", type=float, default=17.0, show_default=True, help="Between both.")
+@click.option(
+    "--max-shift",
+    "max_shift_px",
+    type=float,
+    default=20.0,
+    show_default=True,
+    help="Largest shift of CLEAR that is corrected, px.",
+)
+@click.option(
+    "--max-residual",
+    "max_residual_px",
+    type=float,
+    default=1.0,
+    show_default=True,
+    help="Shift that may be left in a chip, px.",
+)
+@click.option(
+    "--max-nodata", type=float, default=0.0, show_default=True, help="Share of a chip without data."
+)
+@click.option(
+    "--max-clear-ccp", type=float, default=0.02, show_default=True, help="CCP of the clear chip."
+)
+@click.option(
+    "--max-occluded",
+    type=float,
+    default=0.95,
+    show_default=True,
+    help="Share of a chip under opaque cloud.",
+)
+@click.option(
+    "--opaque-tau",
+    type=float,
+    default=2.0,
+    show_default=True,
+    help="Optical thickness from which cloud is opaque.",
+)
+@click.option(
+    "--thin-tau",
+    type=float,
+    default=1.0,
+    show_default=True,
+    help="Chips whose cloud has a median optical thickness below this are thin.",
+)
+@click.option("--match", is_flag=True, help="Match the clear chips' radiometry to the cloudy ones.")
+@click.option(
+    "--resample", is_flag=True, help="Warp CLEAR to the grid of CLOUDY if CRS or pixels differ."
+)
+@click.option(
+    "--split",
+    type=click.Choice(["block", "random"]),
+    default="block",
+    show_default=True,
+    help="block: by ground, with a buffer. random: as published sets do, which leaks.",
+)
+@click.option(
+    "--test-share",
+    type=click.FloatRange(0, 1),
+    default=0.2,
+    show_default=True,
+    help="Share of pairs for testing.",
+)
+@click.option(
+    "--block", "block_m", type=float, default=1000.0, show_default=True, help="Side of a block, m."
+)
+@click.option(
+    "--buffer",
+    "buffer_m",
+    type=float,
+    default=250.0,
+    show_default=True,
+    help="No training chip is nearer to a test chip, m.",
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the split.")
+@click.option(
+    "--export",
+    "exports",
+    multiple=True,
+    type=click.Choice(["cuhk-cr", "rice"]),
+    help="Store 8-bit PNG copies in this layout, too.",
+)
+@click.option("--white", type=float, help="DN that becomes 255 there; full scale if absent.")
+@click.option("--opaque-dn", type=float, help="DN of opaque cloud; measured if absent.")
+@shared.detector_option
+@shared.bands_option
+@shared.range_option
+@shared.threshold_option
+@shared.device_option
+@click.option("-q", "--quiet", is_flag=True, help="No progress bar.")
+def build(
+    images: tuple[Path, ...],
+    out: Path,
+    table: Path | None,
+    cloudy_date: str | None,
+    clear_date: str | None,
+    site: str,
+    quiet: bool,
+    **options: Any,
+) -> None:
+    """Build a set of pairs from CLOUDY and CLEAR, two acquisitions of one place.
+
+    CLEAR is brought to the grid of CLOUDY, its shift is measured and corrected, and chips that make
+    no pair are left out, with the reason. Run again to go on after an interruption.
+
+    \b
+    Examples:
+      decr dataset build cloudy.tif clear.tif -o set
+      decr dataset build cloudy.tif clear.tif -o set --match --export cuhk-cr --split random
+      decr dataset build --pairs pairs.csv -o set --buffer 500
+    """
+    from decr.config import CcpConfig
+    from decr.dataset.acquisitions import PairRow, read_rows
+    from decr.dataset.build_set import BuildOptions
+    from decr.dataset.chip_rules import Limits
+    from decr.errors import ConfigError
+    from decr.pipeline.build import build_set, summary
+
+    if (table is None) != (len(images) == 2):
+        raise click.UsageError("give CLOUDY and CLEAR, or --pairs FILE")
+    if table is not None and (cloudy_date or clear_date or site):
+        raise click.UsageError("with --pairs, dates and sites are columns of the table")
+    clouds = ("detector", "bands", "dn_range", "threshold", "device")
+    try:
+        ccp = CcpConfig(**{key: options.pop(key) for key in clouds})
+        limits = Limits(**{key: options.pop(key) for key in Limits.__match_args__})
+        wanted = BuildOptions(limits=limits, **options)
+    except ConfigError as error:
+        raise click.UsageError(str(error)) from error
+    if table is None:
+        rows = [PairRow(images[0], images[1], site, cloudy_date, clear_date)]
+    else:
+        rows = read_rows(table)
+    progress = shared.Progress(quiet)
+    try:
+        built = build_set(rows, out, wanted, ccp, progress)
+    finally:
+        progress.close()
+    click.echo(f"{out}: {len(built.entries)} pairs")
+    click.echo(summary(built))
+
+
+_layout_option = click.option(
+    "--layout",
+    metavar="NAME",
+    help="manifest, folders, cuhk, rice1, rice2, tcloud or whu; recognised if absent.",
+)
+_set_argument = click.argument("folder", metavar="SET", type=click.Path(path_type=Path))
+
+
+@command.command("verify")
+@_set_argument
+@_layout_option
+def verify(folder: Path, layout: str | None) -> None:
+    """Check that a SET is whole: checksums if it has them, and that each pair reads and fits.
+
+    \b
+    Examples:
+      decr dataset verify set
+      decr dataset verify CUHK-CR1 --layout cuhk
+    """
+    from decr.pipeline.dataset_tools import verify_set
+
+    checked = verify_set(folder, layout)
+    for problem in checked.problems:
+        click.echo(f"decr: {problem}", err=True)
+    sums = "checksums match" if checked.sums else "no checksums"
+    if checked.problems:
+        click.echo(f"decr: {folder}: {len(checked.problems)} problems, see above", err=True)
+        sys.exit(1)
+    click.echo(f"{folder}: {checked.pairs} pairs are whole ({sums})")
+
+
+@command.command("dedupe")
+@_set_argument
+@_layout_option
+@click.option(
+    "--near-bits",
+    type=click.IntRange(0, 143),
+    default=28,
+    show_default=True,
+    help="Images are near copies if so many of 143 bits of their hashes differ at most.",
+)
+@click.option(
+    "--side",
+    type=click.Choice(["clear", "cloudy"]),
+    default="clear",
+    show_default=True,
+    help="Images that are compared.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+def dedupe(folder: Path, layout: str | None, near_bits: int, side: str, as_json: bool) -> None:
+    """List images of a SET that are there twice, exactly or nearly, within and across splits.
+
+    Nothing is deleted.
+
+    \b
+    Examples:
+      decr dataset dedupe set
+      decr dataset dedupe CUHK-CR1 --layout cuhk --json
+    """
+    from decr.pipeline.dataset_tools import copies_of
+
+    found = copies_of(folder, layout, side, near_bits)
+    if as_json:
+        click.echo(json.dumps(found.values()))
+        return
+    for copy in found.copies:
+        kind = "exact" if copy.exact else f"near ({copy.bits} bits)"
+        click.echo(f"{kind}\t{copy.where}\t{copy.first}\t{copy.second}")
+    across = sum(copy.across for copy in found.copies)
+    click.echo(
+        f"{folder}: {len(found.copies)} copies among {found.images} {side} images, "
+        f"{across} of them across splits"
+    )
+
+
+@command.command("stats")
+@_set_argument
+@_layout_option
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+def stats(folder: Path, layout: str | None, as_json: bool) -> None:
+    """Tell what a SET holds: pairs by split, sizes, bands, types, GSD, CCP.
+
+    \b
+    Examples:
+      decr dataset stats set
+    """
+    from decr.pipeline.dataset_tools import described, stats_of
+
+    found = stats_of(folder, layout)
+    click.echo(json.dumps(found) if as_json else described(found))
+
+
+@command.command("view")
+@_set_argument
+@click.option(
+    "-o", "--out", required=True, type=click.Path(path_type=Path), help="HTML file to write."
+)
+@_layout_option
+def view(folder: Path, out: Path, layout: str | None) -> None:
+    """Write a contact sheet of a SET: one HTML file that needs no network.
+
+    \b
+    Examples:
+      decr dataset view set -o sheet.html
+    """
+    from decr.pipeline.dataset_tools import write_sheet
+
+    write_sheet(folder, out, layout)
+    click.echo(out)
 
 
 class _Bar:

@@ -14,6 +14,7 @@ _COMMANDS = {
     "dataset": ("dataset", "Make sets of training and test pairs."),
     "declouds": ("declouds", "Remove the clouds of a scene."),
     "models": ("models", "List, inspect and import models, and count what networks cost."),
+    "pansharpen": ("pansharpen", "Fuse a panchromatic and a multispectral image."),
     "plan": ("plan", "Show what `declouds` would do, and how long it would take."),
     "train": ("train", "Train models on your own images, clear or in pairs."),
 }

@@ -171,6 +171,9 @@ class Progress:
     _LABELS: ClassVar = {
         "survey": ("finding clouds", "block"),
         "count": ("counting", "block"),
+        "clouds": ("finding clouds", "block"),
+        "chips": ("measuring", "chip"),
+        "writing": ("writing", "chip"),
         "images": ("finding clouds", "image"),
         "restore": ("restoring", "tile"),
         "write": ("writing", "file"),

@@ -106,6 +106,30 @@ def perceptual_hash(image: NDArray[np.generic]) -> NDArray[np.bool_] | None:
     return bits
 
 
+@dataclass(frozen=True, slots=True)
+class Fingerprint:
+    """What is kept of an image to find its copies.
+
+    Attributes
+    ----------
+    digest
+        SHA-256 of shape, type and pixels, hexadecimal.
+    bits
+        `perceptual_hash` packed to bytes, hexadecimal; None for an image without structure.
+    """
+
+    digest: str
+    bits: str | None
+
+
+def fingerprint(image: NDArray[np.generic]) -> Fingerprint:
+    """The fingerprint of a (C, H, W) image."""
+    bits = perceptual_hash(image)
+    return Fingerprint(
+        _digest(image).hex(), None if bits is None else np.packbits(bits).tobytes().hex()
+    )
+
+
 def find_duplicates(
     named_images: Iterable[tuple[str, NDArray[np.generic]]], near_bits: int = NEAR_BITS
 ) -> list[Duplicate]:
@@ -127,20 +151,26 @@ def find_duplicates(
         Of exact copies, each with the first of its kind; of near copies, every two that are alike,
         by order of appearance. A copy of a copy is compared through the first.
     """
-    first_of: dict[bytes, str] = {}
+    return find_copies(((name, fingerprint(image)) for name, image in named_images), near_bits)
+
+
+def find_copies(
+    named: Iterable[tuple[str, Fingerprint]], near_bits: int = NEAR_BITS
+) -> list[Duplicate]:
+    """As `find_duplicates`, of fingerprints that were taken before."""
+    first_of: dict[str, str] = {}
     names: list[str] = []
     signs: list[NDArray[np.int8]] = []
     found: list[Duplicate] = []
-    for name, image in named_images:
-        digest = _digest(image)
-        if digest in first_of:
-            found.append(Duplicate(first_of[digest], name, exact=True))
+    for name, mark in named:
+        if mark.digest in first_of:
+            found.append(Duplicate(first_of[mark.digest], name, exact=True))
             continue
-        first_of[digest] = name
-        bits = perceptual_hash(image)
-        if bits is not None:
+        first_of[mark.digest] = name
+        if mark.bits is not None:
             names.append(name)
-            signs.append(np.where(bits, 1, -1).astype(np.int8))
+            bits = np.unpackbits(np.frombuffer(bytes.fromhex(mark.bits), np.uint8))[:HASH_BITS]
+            signs.append(np.where(bits > 0, 1, -1).astype(np.int8))
     return found + _near(names, signs, near_bits)
 
 

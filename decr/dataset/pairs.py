@@ -135,7 +135,7 @@ def read_pairs(folder: PairFolder, bands: tuple[str, ...]) -> list[PairImage]:
         clear = _open(file.clear, file.clear_nir, said, bands)
         if cloudy is None or clear is None:
             continue
-        _check_fit(cloudy.scene, clear.scene)
+        check_fit(cloudy.scene, clear.scene)
         opened.append((file, cloudy, clear))
         total += 2 * len(bands) * _bytes_per_band(clear.scene)
     if total > MOST_BYTES:
@@ -243,7 +243,7 @@ def _bytes_per_band(scene: Scene) -> int:
     return scene.grid.height * scene.grid.width * np.dtype(scene.dtype).itemsize
 
 
-def _check_fit(cloudy: Scene, clear: Scene) -> None:
+def check_fit(cloudy: Scene, clear: Scene) -> None:
     """Refuse two images that cannot lie on one another."""
     one, two = cloudy.grid, clear.grid
     if one.window.shape != two.window.shape:

@@ -6,9 +6,10 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from decr.errors import OutputError
@@ -16,6 +17,7 @@ from decr.errors import OutputError
 SUMS = "SHA256SUMS"
 JOB = "simulation.json"
 _JOURNAL = "journal.jsonl"
+_ENDS_BYTES = 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,20 +33,48 @@ def is_empty_folder(path: Path) -> bool:
     return path.is_dir() and not any(path.iterdir())
 
 
-def check_finished(out: Path, job: str) -> None:
+def check_finished(out: Path, job: str, job_file: str = JOB) -> None:
     """Refuse a folder that is not the same job's, or in which a file is not as it was made."""
-    if not (out / JOB).is_file() or (out / JOB).read_text() != job:
+    if not (out / job_file).is_file() or (out / job_file).read_text() != job:
         raise OutputError(
             f"{out} is there already and was not made from these images with these options; "
             "choose another folder, or delete it"
         )
-    for line in (out / SUMS).read_text().splitlines():
-        digest, name = line.split("  ", 1)
-        file = out / name
-        if not file.is_file() or hashlib.sha256(file.read_bytes()).hexdigest() != digest:
-            raise OutputError(
-                f"{file} is missing or differs from {SUMS}; delete {out} and run again"
-            )
+    wrong = damaged(out)
+    if wrong:
+        raise OutputError(
+            f"{out / wrong[0]} is missing or differs from {SUMS}; delete {out} and run again"
+        )
+
+
+def damaged(out: Path) -> list[str]:
+    """Names in a set's SHA256SUMS whose file is missing or another.
+
+    Raises
+    ------
+    OutputError
+        If there are no checksums, or they are not such a list.
+    """
+    try:
+        lines = (out / SUMS).read_text().splitlines()
+        listed = [(line[:64], line[66:]) for line in lines]
+    except (OSError, UnicodeDecodeError) as error:
+        raise OutputError(
+            f"{out / SUMS} cannot be read ({error}); give a folder with it"
+        ) from error
+    root = out.resolve()
+    wrong = []
+    for (digest, name), line in zip(listed, lines, strict=True):
+        if line[64:66] != "  " or not (out / name).resolve().is_relative_to(root):
+            raise OutputError(f"{out / SUMS}: {line[:80]!r} is not a checksum of a file in {out}")
+        if not (out / name).is_file() or _sha256(out / name) != digest:
+            wrong.append(name)
+    return wrong
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def entries(manifest: Path) -> list[dict[str, Any]]:
@@ -52,26 +82,28 @@ def entries(manifest: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in manifest.read_text().splitlines()]
 
 
-def begin(work: Path, job: str) -> dict[str, Record]:
+def begin(work: Path, job: str, job_file: str = JOB) -> dict[str, Record]:
     """Make the work folder, or continue it: the chips that are finished there."""
-    if not (work / JOB).is_file() or (work / JOB).read_text() != job:
+    if not (work / job_file).is_file() or (work / job_file).read_text() != job:
         if work.exists():
             shutil.rmtree(work)
         work.mkdir(parents=True)
-        write_whole(work / JOB, job.encode())
+        write_whole(work / job_file, job.encode())
     done: dict[str, Record] = {}
-    journal = work / _JOURNAL
+    for chip in noted(work / _JOURNAL):
+        done[chip["name"]] = Record(chip["entry"], chip["sums"])
+    return done
+
+
+def noted(journal: Path) -> list[dict[str, Any]]:
+    """Lines of a journal, which may not be there yet; a line torn by a kill is cut off."""
     if not journal.exists():
-        return done
+        return []
     data = journal.read_bytes()
-    # A line torn by a kill has no end.
     whole = data[: data.rfind(b"\n") + 1]
     if len(whole) < len(data):
         os.truncate(journal, len(whole))
-    for line in whole.decode().splitlines():
-        chip = json.loads(line)
-        done[chip["name"]] = Record(chip["entry"], chip["sums"])
-    return done
+    return [json.loads(line) for line in whole.decode().splitlines()]
 
 
 def note(work: Path, name: str, record: Record) -> None:
@@ -80,13 +112,23 @@ def note(work: Path, name: str, record: Record) -> None:
         journal.write(json.dumps({"name": name, **asdict(record)}) + "\n")
 
 
-def finish(work: Path, out: Path, records: Sequence[Record], manifest: str) -> None:
-    """Write manifest and checksums, and give the folder its name."""
+def finish(
+    work: Path,
+    out: Path,
+    records: Sequence[Record],
+    manifest: str,
+    job_file: str = JOB,
+    more: Mapping[str, bytes] = MappingProxyType({}),
+) -> None:
+    """Write manifest, further files by name, and checksums, and give the folder its name."""
     lines = "".join(json.dumps(record.entry) + "\n" for record in records).encode()
     write_whole(work / manifest, lines)
     sums = {name: digest for record in records for name, digest in record.sums.items()}
     sums[manifest] = hashlib.sha256(lines).hexdigest()
-    sums[JOB] = hashlib.sha256((work / JOB).read_bytes()).hexdigest()
+    sums[job_file] = hashlib.sha256((work / job_file).read_bytes()).hexdigest()
+    for name, data in more.items():
+        write_whole(work / name, data)
+        sums[name] = hashlib.sha256(data).hexdigest()
     text = "".join(f"{digest}  {name}\n" for name, digest in sorted(sums.items()))
     write_whole(work / SUMS, text.encode())
     (work / _JOURNAL).unlink()
@@ -104,3 +146,12 @@ def write_whole(path: Path, data: bytes) -> None:
     with part.open("wb") as file:
         file.write(data)
     part.replace(path)
+
+
+def file_mark(path: Path) -> str:
+    """SHA-256 of a file's size and both its ends: very large scenes are not read for it."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        head = file.read(_ENDS_BYTES)
+        file.seek(max(0, size - _ENDS_BYTES))
+        return hashlib.sha256(b"%d" % size + head + file.read()).hexdigest()

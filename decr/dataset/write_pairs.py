@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rasterio.io import MemoryFile
 
 from decr import __version__
 from decr.dataset.chips import Chip, chip_grid, choose_chips, open_sources
@@ -22,6 +21,7 @@ from decr.dataset.set_folder import (
     begin,
     check_finished,
     entries,
+    file_mark,
     finish,
     is_empty_folder,
     note,
@@ -30,7 +30,7 @@ from decr.dataset.set_folder import (
 from decr.dataset.simulate import Simulated, simulate_clouds
 from decr.dataset.sky import PRESETS, CloudParams, SkyMix, draw_params
 from decr.errors import BandError, ConfigError, OutputError, SceneError
-from decr.geo.grid import PixelGrid
+from decr.geo.encode import png_bytes, tiff_bytes
 
 CUHK_MANIFEST = "chips.jsonl"
 """Manifest of the ``cuhk-cr`` layout: under `MANIFEST`'s name the near infrared, which that format
@@ -38,7 +38,6 @@ cannot express, would be passed over."""
 
 Progress = Callable[[int, int], None]
 
-_ENDS_BYTES = 2**20
 _SIDES = MappingProxyType({"folders": ("cloudy", "clear"), "cuhk-cr": ("cloud", "label")})
 
 
@@ -252,20 +251,20 @@ def _files(
         top = min(max(chip.source.white, float(dn.max())), float(np.iinfo(dn.dtype).max))
         cloudy = _quantised(seen.cloudy, chip.source.white, top).astype(dn.dtype)
         for use, pixels in (("cloudy", cloudy), ("clear", dn)):
-            yield f"{split}/{pair[use]}/{chip.name}.tif", (use, _tiff(pixels, grid, roles))
+            yield f"{split}/{pair[use]}/{chip.name}.tif", (use, tiff_bytes(pixels, grid, roles))
     else:
         colours = [roles.index(band) for band in ("red", "green", "blue")]
         infrared = [roles.index("nir")] * 3 if "nir" in roles else []
         for use, image in (("cloudy", seen.cloudy), ("clear", clear)):
             dn8 = _quantised(image, 255.0, 255.0).astype(np.uint8)
-            yield f"{split}/{pair[use]}/{chip.name}.png", (use, _png(dn8[colours]))
+            yield f"{split}/{pair[use]}/{chip.name}.png", (use, png_bytes(dn8[colours]))
             if infrared:
                 name = f"{split}/nir/{pair[use]}/{chip.name}.png"
-                yield name, (f"{use}_nir", _png(dn8[infrared]))
+                yield name, (f"{use}_nir", png_bytes(dn8[infrared]))
     if options.truth:
         mask = seen.cloud_mask[None].astype(np.uint8)
-        yield f"{split}/mask/{chip.name}.tif", ("mask", _tiff(mask, grid, ("cloudy",)))
-        depth = _tiff(seen.thickness[None], grid, ("optical thickness",))
+        yield f"{split}/mask/{chip.name}.tif", ("mask", tiff_bytes(mask, grid, ("cloudy",)))
+        depth = tiff_bytes(seen.thickness[None], grid, ("optical thickness",))
         yield f"{split}/thickness/{chip.name}.tif", ("thickness", depth)
 
 
@@ -274,55 +273,13 @@ def _quantised(image: NDArray[np.float32], white: float, top: float) -> NDArray[
     return np.rint(np.clip(image.astype(np.float64) * white, 0.0, top))
 
 
-def _tiff(pixels: NDArray[Any], grid: PixelGrid, names: Sequence[str]) -> bytes:
-    """A GeoTIFF with band descriptions, as bytes."""
-    placed = {"transform": grid.transform} if grid.has_transform else {}
-    in_colour = tuple(names[:3]) == ("red", "green", "blue")
-    with MemoryFile() as memory:
-        with memory.open(
-            driver="GTiff",
-            count=len(pixels),
-            height=grid.height,
-            width=grid.width,
-            dtype=pixels.dtype,
-            crs=grid.crs,
-            photometric="rgb" if in_colour else "minisblack",
-            # A fourth band beside them is near infrared.
-            alpha="unspecified",
-            compress="deflate",
-            predictor=3 if pixels.dtype.kind == "f" else 2,
-            **placed,
-        ) as file:
-            file.write(pixels)
-            file.descriptions = tuple(names)
-        return bytes(memory.getbuffer())
-
-
-def _png(pixels: NDArray[np.uint8]) -> bytes:
-    """A PNG of three channels, as bytes."""
-    _, height, width = pixels.shape
-    with MemoryFile() as memory:
-        with memory.open(driver="PNG", count=3, height=height, width=width, dtype="uint8") as file:
-            file.write(pixels)
-        return bytes(memory.getbuffer())
-
-
 def _job_text(chips: Sequence[Chip], options: PairOptions) -> str:
     """Everything that decides the bytes of the set, as JSON."""
     images = {}
     for source in {chip.source.key: chip.source for chip in chips}.values():
         images[source.key] = {
             "bands": ",".join(source.scene.bands.roles),
-            "file": _fingerprint(Path(source.scene.path)),
+            "file": file_mark(Path(source.scene.path)),
         }
     job = {"decr": __version__, "options": asdict(options), "images": images}
     return json.dumps(job, indent=1, sort_keys=True)
-
-
-def _fingerprint(path: Path) -> str:
-    """SHA-256 of a file's size and both its ends: very large scenes are not read for it."""
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        head = file.read(_ENDS_BYTES)
-        file.seek(max(0, size - _ENDS_BYTES))
-        return hashlib.sha256(b"%d" % size + head + file.read()).hexdigest()

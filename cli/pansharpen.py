@@ -1,0 +1,69 @@
+"""`decr pansharpen`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+class Weights(click.ParamType):  # type: ignore[type-arg,unused-ignore]
+    """Numbers with commas between: 0.2,0.3,0.3,0.2."""
+
+    name = "numbers"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[float, ...]:
+        if isinstance(value, tuple):
+            return value
+        try:
+            return tuple(float(part) for part in str(value).split(","))
+        except ValueError:
+            self.fail(f"{value!r} is not a list of numbers like 0.2,0.3,0.3,0.2", param, ctx)
+
+
+@click.command()
+@click.argument("pan", type=click.Path(path_type=Path))
+@click.argument("ms", type=click.Path(path_type=Path))
+@click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="COG to write.")
+@click.option(
+    "--bands", metavar="LIST", help="Roles of the bands of MS in file order, such as b,g,r,n."
+)
+@click.option(
+    "--weights", type=Weights(), help="Share of each band of MS in PAN; all alike if absent."
+)
+@click.option(
+    "--resampling",
+    type=click.Choice(["Cubic", "Nearest", "Bilinear", "CubicSpline", "Lanczos", "Average"]),
+    default="Cubic",
+    show_default=True,
+    help="Of MS.",
+)
+def command(
+    pan: Path,
+    ms: Path,
+    out: Path,
+    bands: str | None,
+    weights: tuple[float, ...] | None,
+    resampling: str,
+) -> None:
+    """Put the colours of MS on PAN, both of one acquisition, by GDAL's weighted Brovey transform.
+
+    CRS, transform and RPCs are those of PAN, also if an .rpb file beside it holds them.
+
+    \b
+    Examples:
+      decr pansharpen pan.tif ms.tif -o fused.tif
+      decr pansharpen pan.tif ms.tif -o fused.tif --bands b,g,r,n --weights 0.1,0.3,0.3,0.3
+    """
+    from decr.errors import ConfigError
+    from decr.geo.pansharpen import PansharpenOptions, pansharpen
+
+    try:
+        options = PansharpenOptions(bands, weights, resampling)
+    except ConfigError as error:
+        raise click.UsageError(str(error)) from error
+    scene = pansharpen(pan, ms, out, options)
+    size = f"{scene.grid.height} x {scene.grid.width} px"
+    click.echo(f"{out}: {size}, {', '.join(scene.bands.data_roles)}")

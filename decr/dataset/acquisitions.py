@@ -1,0 +1,184 @@
+"""Pairs of acquisitions: who belongs to whom, when they were taken, whether one grid holds both."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from decr.errors import BandError, ConfigError, DatasetError
+from decr.geo.acquisition import Acquired, acquired, given_date
+from decr.geo.align import check_alike
+from decr.geo.scene import Scene, open_scene
+
+_COLUMNS = ("cloudy", "clear", "site", "cloudy_date", "clear_date")
+
+
+@dataclass(frozen=True, slots=True)
+class PairRow:
+    """Two images of one place, as the user names them.
+
+    Attributes
+    ----------
+    cloudy, clear
+        Rasters.
+    site
+        What the place is called; empty if nobody says.
+    cloudy_date, clear_date
+        As text; None reads them from the files.
+    """
+
+    cloudy: Path
+    clear: Path
+    site: str = ""
+    cloudy_date: str | None = None
+    clear_date: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Acquisitions:
+    """Two scenes of one place that can be brought together.
+
+    Attributes
+    ----------
+    name
+        Unique among the pairs, safe as a file name.
+    bands
+        Roles that both have, in the cloudy scene's order.
+    cloudy_date, clear_date
+        When, and who says so.
+    """
+
+    name: str
+    site: str
+    cloudy: Scene
+    clear: Scene
+    bands: tuple[str, ...]
+    cloudy_date: Acquired
+    clear_date: Acquired
+
+    @property
+    def gap_days(self) -> float:
+        """Days between the two, never negative."""
+        return abs((self.cloudy_date.when - self.clear_date.when).total_seconds()) / 86400
+
+    def indices(self, scene: Scene) -> list[int]:
+        """0-based bands of one of the two files that hold `bands`."""
+        return [scene.bands.roles.index(band) for band in self.bands]
+
+
+def read_rows(path: Path) -> list[PairRow]:
+    """Read a table of pairs: columns cloudy, clear and, if wanted, site, cloudy_date, clear_date.
+
+    Paths are relative to the table's folder.
+
+    Raises
+    ------
+    DatasetError
+        If it cannot be read, or a column or a name is missing.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            table = csv.DictReader(file)
+            columns = tuple(table.fieldnames or ())
+            lines = list(table)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DatasetError(f"{path}: cannot read the table of pairs ({error})") from error
+    unknown = [name for name in columns if name not in _COLUMNS]
+    if unknown or not {"cloudy", "clear"} <= {*columns}:
+        raise DatasetError(
+            f"{path}: the columns are {', '.join(columns) or 'none'}; wanted are cloudy and clear, "
+            f"and there may be site, cloudy_date and clear_date"
+        )
+    rows = []
+    for number, line in enumerate(lines, 2):
+        if not (line["cloudy"] and line["clear"]):
+            raise DatasetError(f"{path}, line {number}: names no cloudy or no clear image")
+        rows.append(
+            PairRow(
+                path.parent / line["cloudy"],
+                path.parent / line["clear"],
+                line.get("site") or "",
+                line.get("cloudy_date") or None,
+                line.get("clear_date") or None,
+            )
+        )
+    if not rows:
+        raise DatasetError(f"{path}: holds no pair; write one a line below the heading")
+    return rows
+
+
+def open_pairs(
+    rows: Sequence[PairRow], bands: str | None = None, resample: bool = False
+) -> list[Acquisitions]:
+    """Look at all images of all pairs; no pixel is read.
+
+    Parameters
+    ----------
+    bands
+        Roles in file order, for all files; None reads them from each.
+    resample
+        Allow a clear image of another CRS or pixel size.
+
+    Raises
+    ------
+    SceneError, BandError
+        If a file cannot be read, or the two have no band in common.
+    DatasetError
+        If a date is not known, or the two hold other kinds of numbers.
+    GridMismatchError
+        If the grids differ in more than where they begin, and ``resample`` is not set.
+    """
+    names = _names([row.cloudy.stem for row in rows])
+    return [_opened(name, row, bands, resample) for name, row in zip(names, rows, strict=True)]
+
+
+def _opened(name: str, row: PairRow, bands: str | None, resample: bool) -> Acquisitions:
+    cloudy, clear = open_scene(row.cloudy, bands), open_scene(row.clear, bands)
+    shared = tuple(r for r in cloudy.bands.data_roles if r in clear.bands.data_roles)
+    if not shared:
+        raise BandError(
+            f"{row.cloudy} ({', '.join(cloudy.bands.data_roles)}) and {row.clear} "
+            f"({', '.join(clear.bands.data_roles)}) share no band; name them with --bands"
+        )
+    if cloudy.dtype != clear.dtype:
+        raise DatasetError(
+            f"{row.cloudy} holds {cloudy.dtype} but {row.clear} {clear.dtype} numbers; store both "
+            "in one type and scale"
+        )
+    for scene in (cloudy, clear):
+        if not scene.grid.has_transform or scene.grid.crs is None:
+            raise DatasetError(f"{scene.path} has no map coordinates; warp it with gdalwarp first")
+    if not resample:
+        check_alike(str(row.clear), clear.grid, str(row.cloudy), cloudy.grid)
+    dates = [
+        _date(path, said, option)
+        for path, said, option in (
+            (row.cloudy, row.cloudy_date, "--cloudy-date"),
+            (row.clear, row.clear_date, "--clear-date"),
+        )
+    ]
+    return Acquisitions(name, row.site or name, cloudy, clear, shared, *dates)
+
+
+def _date(path: Path, said: str | None, option: str) -> Acquired:
+    if said is not None:
+        return given_date(said)
+    found = acquired(str(path))
+    if found is None:
+        raise DatasetError(
+            f"{path} does not say when it was taken, and no XML file beside it does; give {option}"
+        )
+    return found
+
+
+def _names(stems: Sequence[str]) -> list[str]:
+    """Safe and unique names."""
+    safe = [re.sub(r"[^A-Za-z0-9.-]+", "_", stem).strip("._") or "pair" for stem in stems]
+    if len(safe) > 10**6:
+        raise ConfigError(f"{len(safe)} pairs are too many")
+    count = Counter(name.lower() for name in safe)
+    return [f"{s}_{i}" if count[s.lower()] > 1 else s for i, s in enumerate(safe, 1)]

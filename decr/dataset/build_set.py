@@ -1,0 +1,304 @@
+"""What a set built of acquisitions consists of: chips considered, pairs accepted, their files."""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from decr.dataset.acquisitions import Acquisitions
+from decr.dataset.chip_rules import BUFFER, EXACT, NEAR, ChipFacts, Limits
+from decr.dataset.duplicates import Fingerprint, find_copies
+from decr.dataset.layouts import TEST_SHARE
+from decr.dataset.measure import Looked, PairFacts, full_scale
+from decr.dataset.set_folder import Record, write_whole
+from decr.dataset.splits import block_split, random_split
+from decr.errors import ConfigError, DatasetError, DecrWarning
+from decr.geo.align import corners_lonlat
+from decr.geo.encode import png_bytes, tiff_bytes
+from decr.geo.grid import PixelGrid, Window
+
+EXPORTS: Mapping[str, tuple[str, str]] = MappingProxyType(
+    {"cuhk-cr": ("cloud", "label"), "rice": ("cloudy_image", "ground_truth")}
+)
+"""Layouts that chips are also stored in, and the names of their two sides."""
+
+
+@dataclass(frozen=True, slots=True)
+class BuildOptions:
+    """How a set is built.
+
+    Attributes
+    ----------
+    size_px
+        Side of a chip.
+    limits
+        What a pair must be like.
+    match
+        Store the clear chips in the cloudy ones' radiometry; it is measured in any case.
+    resample
+        Allow clear images of another CRS or pixel size.
+    split
+        "block" or "random".
+    test_share
+        Of pairs.
+    block_m, buffer_m
+        Of the block split, metres.
+    seed
+        Of the split.
+    exports
+        Of `EXPORTS`: 8-bit PNG copies in a folder of that name.
+    white
+        DN that becomes 255 in exports and 1 in training; None takes the full scale of the bits
+        that a pair's chips use.
+    opaque_dn
+        See `decr.dataset.measure.measure_pair`.
+
+    Raises
+    ------
+    ConfigError
+        If a number or a name is impossible.
+    """
+
+    size_px: int = 512
+    limits: Limits = field(default_factory=Limits)
+    match: bool = False
+    resample: bool = False
+    split: str = "block"
+    test_share: float = TEST_SHARE
+    block_m: float = 1000.0
+    buffer_m: float = 250.0
+    seed: int = 0
+    exports: tuple[str, ...] = ()
+    white: float | None = None
+    opaque_dn: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.split not in ("block", "random"):
+            raise ConfigError(f"no split is called {self.split!r}; use block or random")
+        unknown = [name for name in self.exports if name not in EXPORTS]
+        if unknown:
+            raise ConfigError(f"no export is called {unknown[0]!r}; use {', '.join(EXPORTS)}")
+        if self.size_px < 32:
+            raise ConfigError(f"chips must have at least 32 px, not {self.size_px}")
+        if any(v is not None and not v > 0 for v in (self.white, self.opaque_dn)):
+            raise ConfigError(f"white {self.white} and opaque {self.opaque_dn} must be above 0")
+
+
+@dataclass(frozen=True, slots=True)
+class Considered:
+    """A chip that was looked at.
+
+    Attributes
+    ----------
+    name, pair
+        Its own and its acquisitions'.
+    row, col
+        Of its first pixel in the cloudy scene.
+    facts
+        What was measured.
+    reason
+        Why it is rejected, or None.
+    thin_share
+        Of cloudy pixels, as the detector tells; None if it does not.
+    top
+        Largest DN.
+    digest, bits
+        `Fingerprint` of the clear chip.
+    """
+
+    name: str
+    pair: str
+    row: int
+    col: int
+    facts: ChipFacts
+    reason: str | None
+    thin_share: float | None = None
+    top: float = 0.0
+    digest: str = ""
+    bits: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """What becomes of all chips.
+
+    Attributes
+    ----------
+    side
+        "train" or "test" of accepted chips, by name in order.
+    reasons
+        Of the others.
+    """
+
+    side: Mapping[str, str]
+    reasons: Mapping[str, str]
+
+
+def decide(
+    chips: Sequence[Considered], pairs: Mapping[str, Acquisitions], options: BuildOptions
+) -> Decided:
+    """Leave out copies, then split: a pure function of what was measured.
+
+    A chip is a copy if its clear image is (nearly) that of one that came before it.
+
+    Raises
+    ------
+    DatasetError
+        If no chip is left, or a split leaves nothing to train on.
+
+    Warns
+    -----
+    DecrWarning
+        If nothing is left to test on.
+    """
+    reasons = {chip.name: chip.reason for chip in chips if chip.reason is not None}
+    fit = [chip for chip in chips if chip.reason is None]
+    copies = find_copies((chip.name, Fingerprint(chip.digest, chip.bits)) for chip in fit)
+    # Those of one that is itself left out are left out as well: they show the same.
+    for copy in copies:
+        reasons.setdefault(copy.second, EXACT if copy.exact else NEAR)
+    fit = [chip for chip in fit if chip.name not in reasons]
+    if not fit:
+        counted = ", ".join(f"{why}: {n}" for why, n in Counter(reasons.values()).most_common())
+        raise DatasetError(
+            f"none of {len(chips)} chips makes a pair ({counted or 'no chip fits'}); look at the "
+            f"acquisitions, or change the limits"
+        )
+    names = [chip.name for chip in fit]
+    if options.split == "random":
+        side: Mapping[str, str] = random_split(names, options.test_share, options.seed)
+    else:
+        outlines = {
+            c.name: corners_lonlat(pairs[c.pair].cloudy.grid, window_of(c, options)) for c in fit
+        }
+        found = block_split(
+            outlines, options.test_share, options.block_m, options.buffer_m, options.seed
+        )
+        side = found.side
+        reasons |= dict.fromkeys(sorted(found.dropped), BUFFER)
+    if options.test_share < 1 and "train" not in side.values():
+        raise DatasetError(
+            f"no chip is left to train on: all {len(fit)} are for testing or within "
+            f"{options.buffer_m:g} m of those; give a smaller --buffer or --block, or --split "
+            "random"
+        )
+    if options.test_share > 0 and "test" not in side.values():
+        warnings.warn(
+            f"all {len(fit)} pairs are for training: they lie in one block of {options.block_m:g} "
+            "m or are too few; give a smaller --block for pairs to test on",
+            DecrWarning,
+            stacklevel=4,
+        )
+    return Decided({name: side[name] for name in names if name in side}, reasons)
+
+
+def window_of(chip: Considered, options: BuildOptions) -> Window:
+    """Its place in the cloudy scene."""
+    return Window(chip.row, chip.col, options.size_px, options.size_px)
+
+
+def white_of(pair: Acquisitions, chips: Sequence[Considered], options: BuildOptions) -> float:
+    """DN of white of a pair's chips."""
+    top = max(chip.top for chip in chips if chip.pair == pair.name)
+    return options.white or full_scale(pair.cloudy.dtype, top)
+
+
+def chip_record(
+    chip: Considered,
+    pair: Acquisitions,
+    facts: PairFacts,
+    seen: Looked,
+    side: str,
+    subset: str,
+    white: float,
+    options: BuildOptions,
+    work: Path,
+) -> Record:
+    """Write a chip's files, and say what they are."""
+    window = window_of(chip, options)
+    grid = pair.cloudy.grid
+    placed = PixelGrid(*window.shape, grid.window_transform(window), grid.crs)
+    matched = options.match and facts.match is not None
+    truth = facts.match.apply(seen.clear) if matched and facts.match is not None else seen.clear
+    sums = {}
+    for name, data in _files(chip.name, side, pair, seen, truth, placed, white, options):
+        write_whole(work / name, data)
+        sums[name] = hashlib.sha256(data).hexdigest()
+    entry = {
+        "cloudy": f"{side}/cloudy/{chip.name}.tif",
+        "clear": f"{side}/clear/{chip.name}.tif",
+        "split": side,
+        "bands": ",".join(role[0] for role in pair.bands),
+        "gsd_m": grid.gsd_m,
+        "white": white,
+        "ccp": _rounded(chip.facts.ccp),
+        "about": {
+            "name": chip.name,
+            "subset": subset,
+            "pair": pair.name,
+            "site": pair.site,
+            "mask": f"{side}/mask/{chip.name}.tif",
+            "window": [window.row, window.col, *window.shape],
+            "corners_lonlat": np.round(corners_lonlat(grid, window), 8).tolist(),
+            "cloudy_date": pair.cloudy_date.when.isoformat(),
+            "clear_date": pair.clear_date.when.isoformat(),
+            "matched": matched,
+            **{k: _rounded(v) for k, v in asdict(chip.facts).items() if k != "ccp"},
+        },
+    }
+    return Record(entry, sums)
+
+
+def _files(
+    name: str,
+    side: str,
+    pair: Acquisitions,
+    seen: Looked,
+    truth: NDArray[Any],
+    grid: PixelGrid,
+    white: float,
+    options: BuildOptions,
+) -> Iterator[tuple[str, bytes]]:
+    """Name and bytes of each file of a chip."""
+    for folder, pixels in (("cloudy", seen.cloudy), ("clear", truth)):
+        yield f"{side}/{folder}/{name}.tif", tiff_bytes(pixels, grid, pair.bands)
+    mask = np.where(seen.clear_mask == 255, np.uint8(255), seen.cloudy_mask)[None]
+    yield f"{side}/mask/{name}.tif", tiff_bytes(mask, grid, ("cloudy",), 255)
+    for export in options.exports:
+        for folder, pixels in zip(EXPORTS[export], (seen.cloudy, truth), strict=True):
+            scaled = np.rint(np.clip(pixels * (255.0 / white), 0, 255)).astype(np.uint8)
+            colours = [pair.bands.index(band) for band in ("red", "green", "blue")]
+            yield f"{export}/{side}/{folder}/{name}.png", png_bytes(scaled[colours])
+            if export == "cuhk-cr" and "nir" in pair.bands:
+                infrared = [pair.bands.index("nir")] * 3
+                yield f"{export}/{side}/nir/{folder}/{name}.png", png_bytes(scaled[infrared])
+
+
+def check_exports(pairs: Sequence[Acquisitions], options: BuildOptions) -> None:
+    """Refuse exports that need other bands.
+
+    Raises
+    ------
+    ConfigError
+        If a pair lacks a colour.
+    """
+    for pair in pairs:
+        lacking = {"red", "green", "blue"} - set(pair.bands)
+        if options.exports and lacking:
+            raise ConfigError(
+                f"{pair.name} lacks {', '.join(sorted(lacking))}, which --export "
+                f"{options.exports[0]} needs; leave the export out"
+            )
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 6)

@@ -1,0 +1,325 @@
+"""What two acquisitions and their masks say: shift, radiometry, and the facts of each chip."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+from scipy import ndimage
+from shapely.geometry import Polygon
+
+from decr.dataset.acquisitions import Acquisitions
+from decr.dataset.chip_rules import (
+    BAD_SHIFT,
+    LOW_OVERLAP,
+    ChipFacts,
+    Limits,
+    optical_thickness,
+    rejection,
+)
+from decr.dataset.match import LinearMatch, cell_means, fit_match
+from decr.dataset.register import Shift, View, measure_shift
+from decr.geo.align import (
+    KERNEL_PX,
+    LEAST_SHIFT_PX,
+    Aligned,
+    aligned,
+    covered,
+    on_whole_pixels,
+)
+from decr.geo.grid import Window
+from decr.geo.scene import SceneReader, reader
+
+Bool = NDArray[np.bool_]
+
+NO_DATA = 255
+"""In cloud masks: 0 is clear, 1 is cloudy."""
+
+_VIEW_PX = 512
+_MOST_VIEWS = 36
+_BEST_VIEWS = 12
+_CHIP_REACH_PX = 8
+_SURE = 0.5
+_WHITE_QUANTILE = 0.99
+_LEAST_WHITE = 0.6
+
+
+@dataclass(frozen=True, slots=True)
+class Masks:
+    """Cloud masks of both scenes, each on its own grid: 0 clear, 1 cloudy, 255 no data.
+
+    Attributes
+    ----------
+    tells_thin
+        Whether the cloudy scene's has a second band, for thin cloud.
+    """
+
+    cloudy: Path
+    clear: Path
+    tells_thin: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PairFacts:
+    """What was measured of a pair.
+
+    Attributes
+    ----------
+    shift
+        Of the clear image; None if it could not be told.
+    match
+        Radiometry; None if too little is clear in both.
+    opaque_dn
+        DN of opaque cloud, mean of bands.
+    reason
+        Why the pair is rejected as a whole, or None.
+    """
+
+    shift: Shift | None
+    match: LinearMatch | None
+    opaque_dn: float
+    reason: str | None
+
+    @property
+    def corrected(self) -> tuple[float, float]:
+        """Rows and columns by which the clear image is moved back."""
+        if self.shift is None or self.shift.px < LEAST_SHIFT_PX:
+            return 0.0, 0.0
+        return self.shift.rows, self.shift.cols
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Both:
+    """Two open acquisitions on the cloudy one's grid. Made by `both`."""
+
+    pair: Acquisitions
+    cloudy: SceneReader
+    clear: Aligned
+    cloudy_mask: Aligned
+    clear_mask: Aligned
+    area: Polygon
+    smooth: bool
+
+    def read(self, window: Window) -> Looked:
+        """Pixels and masks of a window."""
+        grid = self.pair.cloudy.grid
+        dn, _ = self.cloudy.read(window, self.pair.indices(self.pair.cloudy))
+        mask = self.cloudy_mask.read(window, range(self.cloudy_mask.dataset.count))
+        truth = self.clear.read(window, self.pair.indices(self.pair.clear))
+        wide = window.expand(KERNEL_PX, grid.window)
+        clear_mask = self.clear_mask.read(wide, [0])[0]
+        missing = clear_mask == NO_DATA
+        if self.smooth:
+            # What was resampled from a pixel without data is no data either.
+            missing = ndimage.binary_dilation(missing, np.ones((3, 3)), iterations=KERNEL_PX)
+        inside = window.slices(wide)
+        return Looked(
+            dn,
+            truth,
+            mask[0],
+            np.where(missing, np.uint8(NO_DATA), clear_mask)[inside],
+            mask[1] == 1 if len(mask) > 1 else None,
+            tuple(i for i, band in enumerate(self.pair.bands) if band != "nir")
+            or tuple(range(len(self.pair.bands))),
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Looked:
+    """A window of both images.
+
+    Attributes
+    ----------
+    cloudy, clear
+        (C, H, W) DN of the shared bands.
+    cloudy_mask, clear_mask
+        (H, W) uint8: 0 clear, 1 cloudy, 255 no data.
+    thin
+        (H, W) bool, or None where the detector does not tell.
+    visible
+        0-based bands in which ground changes least from date to date.
+    """
+
+    cloudy: NDArray[Any]
+    clear: NDArray[Any]
+    cloudy_mask: NDArray[np.uint8]
+    clear_mask: NDArray[np.uint8]
+    thin: Bool | None
+    visible: tuple[int, ...]
+
+    @property
+    def clear_in_both(self) -> Bool:
+        """(H, W) True where both show the ground."""
+        return np.asarray((self.cloudy_mask == 0) & (self.clear_mask == 0))
+
+    @property
+    def view(self) -> View:
+        """For measuring a shift: means of visible bands."""
+        bands = list(self.visible)
+        means = [image[bands].mean(axis=0, dtype=np.float32) for image in (self.cloudy, self.clear)]
+        return View(means[0], means[1], self.cloudy_mask == 0, self.clear_mask == 0)
+
+
+@contextmanager
+def both(pair: Acquisitions, masks: Masks, shift: tuple[float, float]) -> Iterator[Both]:
+    """Open a pair; the clear image is moved by ``shift`` (rows, cols) onto the cloudy one's grid.
+
+    Raises
+    ------
+    SceneError
+        If a file cannot be read.
+    """
+    grid = pair.cloudy.grid
+    smooth = shift != (0.0, 0.0) or not on_whole_pixels(pair.clear.grid, grid)
+    nodata = pair.clear.nodata[pair.indices(pair.clear)[0]]
+    with (
+        reader(pair.cloudy) as cloudy,
+        aligned(pair.clear.path, grid, shift, smooth, nodata) as clear,
+        aligned(str(masks.cloudy), grid, (0.0, 0.0), False, NO_DATA) as cloudy_mask,
+        aligned(str(masks.clear), grid, shift, False, NO_DATA) as clear_mask,
+    ):
+        area = covered(pair.clear.grid, grid, shift)
+        yield Both(pair, cloudy, clear, cloudy_mask, clear_mask, area, smooth)
+
+
+def measure_pair(
+    pair: Acquisitions, masks: Masks, limits: Limits, opaque_dn: float | None
+) -> PairFacts:
+    """Measure shift and radiometry of a pair on up to 36 windows spread over what both cover.
+
+    Parameters
+    ----------
+    opaque_dn
+        DN of opaque cloud; None takes the brightest cloudy pixels but one in a hundred, and at
+        least 0.6 of the full scale of the bits in use, since all clouds may be thin.
+    """
+    windows = _spread(pair, (0.0, 0.0))
+    if not windows:
+        return PairFacts(None, None, 1.0, LOW_OVERLAP)
+    with both(pair, masks, (0.0, 0.0)) as opened:
+        clear = [float(opened.read(window).clear_in_both.mean()) for window in windows]
+        ranked = sorted(range(len(windows)), key=lambda i: (-clear[i], i))[:_BEST_VIEWS]
+        views = [opened.read(windows[i]).view for i in sorted(ranked) if clear[i] > 0]
+        white = _opaque(opened, windows) if opaque_dn is None else opaque_dn
+    reach = int(np.ceil(limits.max_shift_px)) + 2
+    shift = measure_shift(views, reach)
+    if shift is None or shift.px > limits.max_shift_px:
+        return PairFacts(shift, None, white, BAD_SHIFT)
+    facts = PairFacts(shift, None, white, None)
+    means: list[tuple[NDArray[np.float64], NDArray[np.float64]]] = []
+    with both(pair, masks, facts.corrected) as opened:
+        for window in _spread(pair, facts.corrected):
+            seen = opened.read(window)
+            ok = seen.clear_in_both
+            means.append((cell_means(seen.clear, ok), cell_means(seen.cloudy, ok)))
+    match = fit_match(*(np.concatenate([m[i] for m in means], axis=1) for i in (0, 1)))
+    return PairFacts(shift, match, white, None)
+
+
+def chip_windows(pair: Acquisitions, shift: tuple[float, float], size_px: int) -> list[Window]:
+    """Chips of the cloudy scene, on a lattice through the first pixel that both images cover."""
+    grid = pair.cloudy.grid
+    area = covered(pair.clear.grid, grid, shift)
+    left, top = (max(0, int(np.ceil(v))) for v in area.bounds[:2])
+    return [
+        Window(row, col, size_px, size_px)
+        for row in range(top % size_px, grid.height - size_px + 1, size_px)
+        for col in range(left % size_px, grid.width - size_px + 1, size_px)
+    ]
+
+
+def measure_chip(
+    opened: Both, window: Window, facts: PairFacts, limits: Limits
+) -> tuple[ChipFacts, Looked | None]:
+    """Measure a chip, until a limit rejects it.
+
+    Returns
+    -------
+    tuple of ChipFacts and Looked or None
+        Pixels, unless they were not read.
+    """
+    box = shapely.box(window.col, window.row, window.col_stop, window.row_stop)
+    found = ChipFacts(float(shapely.intersection(opened.area, box).area / box.area))
+    if rejection(found, limits) is not None:
+        return found, None
+    seen = opened.read(window)
+    valid = (seen.cloudy_mask != NO_DATA) & (seen.clear_mask != NO_DATA)
+    share = float(1.0 - valid.mean())
+    found = ChipFacts(found.overlap, share)
+    if rejection(found, limits) is not None or not valid.any():
+        return found, seen
+    cloudy = (seen.cloudy_mask == 1) & valid
+    clear_ccp = float(((seen.clear_mask == 1) & valid).sum() / valid.sum())
+    truth = seen.clear if facts.match is None else facts.match.apply(seen.clear)
+    tau = optical_thickness(seen.cloudy, truth, facts.opaque_dn)
+    found = ChipFacts(
+        found.overlap,
+        share,
+        clear_ccp,
+        float(cloudy.sum() / valid.sum()),
+        float((cloudy & (tau >= limits.opaque_tau)).sum() / valid.sum()),
+        float(np.median(tau[cloudy])) if cloudy.any() else None,
+    )
+    if rejection(found, limits) is not None:
+        return found, seen
+    left = measure_shift([seen.view], min(_CHIP_REACH_PX, window.height // 4))
+    residual = None if left is None or left.correlation < _SURE else left.px
+    return replace(found, residual_px=residual), seen
+
+
+def _spread(pair: Acquisitions, shift: tuple[float, float]) -> list[Window]:
+    """Up to `_MOST_VIEWS` windows, evenly over what both images cover."""
+    grid = pair.cloudy.grid
+    area = covered(pair.clear.grid, grid, shift)
+    if area.is_empty:
+        return []
+    left, top = (max(0, int(np.ceil(v))) for v in area.bounds[:2])
+    right, bottom = int(area.bounds[2]), int(area.bounds[3])
+    height, width = min(bottom, grid.height) - top, min(right, grid.width) - left
+    side = min(_VIEW_PX, height, width)
+    if side < 64:
+        return []
+    rows, cols = _starts(height, side), _starts(width, side)
+    windows = [Window(top + row, left + col, side, side) for row in rows for col in cols]
+    return [
+        w for w in windows if area.intersects(shapely.box(w.col, w.row, w.col_stop, w.row_stop))
+    ]
+
+
+def _starts(length: int, side: int) -> Sequence[int]:
+    count = min(int(_MOST_VIEWS**0.5), -(-length // side))
+    return [int(v) for v in np.linspace(0, length - side, count)]
+
+
+def _opaque(opened: Both, windows: Sequence[Window]) -> float:
+    """DN of opaque cloud, by the brightest cloudy pixels of the windows."""
+    bright, top = [], 0.0
+    for window in windows:
+        seen = opened.read(window)
+        top = max(top, float(seen.cloudy[:, seen.cloudy_mask != NO_DATA].max(initial=0)))
+        bright.append(seen.cloudy.mean(axis=0)[seen.cloudy_mask == 1][::7])
+    cloudy = np.concatenate(bright)
+    scale = full_scale(str(opened.pair.cloudy.dtype), top)
+    found = float(np.quantile(cloudy, _WHITE_QUANTILE)) if cloudy.size else 0.0
+    return max(found, _LEAST_WHITE * scale)
+
+
+def full_scale(dtype: str, top: float) -> float:
+    """The largest number of the fewest bits, from 10 on, that hold ``top``; 255 for uint8.
+
+    Examples
+    --------
+    >>> full_scale("uint8", 12.0), full_scale("uint16", 1500.0)
+    (255.0, 2047.0)
+    """
+    if dtype == "uint8":
+        return 255.0
+    if dtype.startswith("float"):
+        return max(top, 1e-30)
+    return float(2 ** max(10, int(top).bit_length()) - 1)

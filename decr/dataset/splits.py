@@ -1,0 +1,182 @@
+"""Which pairs are for testing: by blocks of ground with a buffer, or at random."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+from decr.errors import ConfigError
+
+Float = NDArray[np.float64]
+
+_EQUATOR_M, _FLATTENING = 6378137.0, 1 / 298.257223563
+_SLACK = 1.001
+"""Metres of a map projection and of the ground differ by up to 0.04 % in UTM."""
+
+
+@dataclass(frozen=True, slots=True)
+class BlockSplit:
+    """A split by ground.
+
+    Attributes
+    ----------
+    side
+        "train" or "test" by name.
+    dropped
+        Names that are in neither: they lie within the buffer of a test chip.
+    """
+
+    side: Mapping[str, str]
+    dropped: frozenset[str]
+
+
+def random_split(names: Sequence[str], test_share: float, seed: int) -> dict[str, str]:
+    """Put exactly the rounded share of names in "test", by a hash of the seed and the name.
+
+    Examples
+    --------
+    >>> sorted(random_split(list("abcde"), 0.2, 0).values())
+    ['test', 'train', 'train', 'train', 'train']
+    """
+    _check(test_share)
+    ranked = sorted(names, key=lambda name: _rank(seed, name))
+    tested = frozenset(ranked[: round(test_share * len(names))])
+    return {name: "test" if name in tested else "train" for name in names}
+
+
+def block_split(
+    outlines: Mapping[str, Float], test_share: float, block_m: float, buffer_m: float, seed: int
+) -> BlockSplit:
+    """Give whole blocks of ground to "test", and drop what lies too near to them.
+
+    Blocks are squares in longitude and latitude, about ``block_m`` wide, on one net over the
+    earth; a chip belongs to the block of its centre. Blocks go to "test" in an order by hash, as
+    long as that brings the share nearer to what is wanted. So that both sides have chips, the
+    smallest block is for testing if no other fits.
+
+    Parameters
+    ----------
+    outlines
+        (K, 2) longitude and latitude of a chip's corners, by name.
+    test_share
+        Of chips, before any is dropped.
+    block_m
+        Side of a block, metres.
+    buffer_m
+        No chip of "train" is nearer than this to one of "test", metres.
+
+    Raises
+    ------
+    ConfigError
+        For a share out of 0..1 or distances that are not positive.
+    """
+    _check(test_share)
+    if not (block_m > 0 and buffer_m >= 0):
+        raise ConfigError(f"a block of {block_m} m and a buffer of {buffer_m} m cannot be")
+    names = sorted(outlines)
+    blocks = {name: _block(outlines[name].mean(axis=0), block_m) for name in names}
+    tested = _tested(Counter(blocks.values()), test_share, seed)
+    side = {name: "test" if blocks[name] in tested else "train" for name in names}
+    train = [name for name in names if side[name] == "train"]
+    test = [name for name in names if side[name] == "test"]
+    dropped = frozenset(
+        train[i]
+        for i in near([outlines[n] for n in train], [outlines[n] for n in test], buffer_m * _SLACK)
+    )
+    return BlockSplit({n: s for n, s in side.items() if n not in dropped}, dropped)
+
+
+def near(ones: Sequence[Float], others: Sequence[Float], distance_m: float) -> list[int]:
+    """Which outlines lie nearer than a distance to any of the others, metres; touching is near.
+
+    Parameters
+    ----------
+    ones, others
+        (K, 2) longitude and latitude each.
+    """
+    if not ones or not others or distance_m <= 0:
+        return []
+    centres, radii = _balls(ones)
+    other_centres, other_radii = _balls(others)
+    reach = distance_m + float(radii.max() + other_radii.max())
+    found = cKDTree(centres).query_ball_tree(cKDTree(other_centres), reach)
+    return [
+        i
+        for i, candidates in enumerate(found)
+        if any(_distance_m(ones[i], others[j]) < distance_m for j in candidates)
+    ]
+
+
+def _tested(sizes: Counter[tuple[int, int]], share: float, seed: int) -> set[tuple[int, int]]:
+    """The blocks for testing."""
+    wanted, count = share * sizes.total(), 0
+    chosen: set[tuple[int, int]] = set()
+    for block in sorted(sizes, key=lambda block: _rank(seed, f"{block[0]}/{block[1]}")):
+        if abs(count + sizes[block] - wanted) < abs(count - wanted):
+            chosen.add(block)
+            count += sizes[block]
+    if not chosen and share > 0 and len(sizes) > 1:
+        chosen = {min(sizes, key=lambda block: (sizes[block], block))}
+    return chosen
+
+
+def _block(place: Float, block_m: float) -> tuple[int, int]:
+    """Row and column of a place's block; blocks of one row are equally wide."""
+    lon, lat = float(place[0]), float(place[1])
+    east, north = _metres_per_degree(0.0)
+    row = math.floor(lat * north / block_m)
+    middle = min(89.9, max(-89.9, (row + 0.5) * block_m / north))
+    return row, math.floor(lon * east * math.cos(math.radians(middle)) / block_m)
+
+
+def _balls(outlines: Sequence[Float]) -> tuple[Float, Float]:
+    """Centres on the ellipsoid, metres, and how far corners are from them."""
+    corners = [_on_earth(outline) for outline in outlines]
+    centres = np.stack([c.mean(axis=0) for c in corners])
+    radii = np.array(
+        [np.linalg.norm(c - m, axis=1).max() for c, m in zip(corners, centres, strict=True)]
+    )
+    return centres, radii
+
+
+def _on_earth(outline: Float) -> Float:
+    lon, lat = np.radians(outline[:, 0]), np.radians(outline[:, 1])
+    e2 = _FLATTENING * (2 - _FLATTENING)
+    normal = _EQUATOR_M / np.sqrt(1 - e2 * np.sin(lat) ** 2)
+    flat = normal * np.cos(lat)
+    return np.stack([flat * np.cos(lon), flat * np.sin(lon), normal * (1 - e2) * np.sin(lat)], 1)
+
+
+def _distance_m(one: Float, other: Float) -> float:
+    """Between two outlines, on the plane that touches the earth there."""
+    middle = float(np.concatenate([one, other])[:, 1].mean())
+    scale = np.array(_metres_per_degree(middle))
+    # The date line must not part neighbours.
+    turn = round(float(one[:, 0].mean() - other[:, 0].mean()) / 360.0) * 360.0
+    shapes = [shapely.Polygon((c - one[0]) * scale) for c in (one, other + np.array((turn, 0.0)))]
+    return float(shapely.distance(*shapes))
+
+
+def _metres_per_degree(latitude: float) -> tuple[float, float]:
+    e2 = _FLATTENING * (2 - _FLATTENING)
+    phi = math.radians(latitude)
+    w = math.sqrt(1 - e2 * math.sin(phi) ** 2)
+    degree = math.radians(1.0)
+    return _EQUATOR_M / w * math.cos(phi) * degree, _EQUATOR_M * (1 - e2) / w**3 * degree
+
+
+def _rank(seed: int, name: str) -> bytes:
+    return hashlib.sha256(f"{seed}/{name}".encode()).digest()
+
+
+def _check(test_share: float) -> None:
+    if not 0.0 <= test_share <= 1.0:
+        raise ConfigError(f"the share for testing must lie in 0..1, not {test_share}")

@@ -1,0 +1,174 @@
+"""One image on another's grid, moved by a part of a pixel: read window by window."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from affine import Affine
+from numpy.typing import NDArray
+from rasterio.enums import Resampling
+from rasterio.vrt import WarpedVRT
+from rasterio.warp import transform_geom
+from shapely import affinity
+from shapely.geometry import Polygon, mapping, shape
+
+from decr.errors import GridMismatchError, SceneError
+from decr.geo.grid import PixelGrid, Window
+from decr.geo.opening import REFUSALS, first_line, opened
+
+LEAST_SHIFT_PX = 0.1
+"""Smaller shifts are left: resampling would cost more than it mends."""
+
+KERNEL_PX = 3
+"""Cubic resampling looks no farther."""
+
+_LONLAT = "OGC:CRS84"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Aligned:
+    """An open image on another grid. Made by `aligned`."""
+
+    path: str
+    dataset: Any
+
+    def read(self, window: Window, bands: Sequence[int]) -> NDArray[Any]:
+        """(C, H, W) numbers of 0-based bands under a window of the grid; 0 outside the image.
+
+        Raises
+        ------
+        SceneError
+            If the file is damaged there.
+        """
+        try:
+            found: NDArray[Any] = self.dataset.read(
+                [band + 1 for band in bands], window=window.to_rasterio()
+            )
+        except REFUSALS as error:
+            raise SceneError(
+                f"{self.path} cannot be read: {first_line(error)}; copy it again from its source"
+            ) from error
+        return found
+
+
+@contextmanager
+def aligned(
+    path: str,
+    grid: PixelGrid,
+    shift: tuple[float, float],
+    smooth: bool,
+    nodata: float | None = None,
+) -> Iterator[Aligned]:
+    """Open an image as if it had been stored on a grid.
+
+    Parameters
+    ----------
+    shift
+        (rows, cols): what belongs to pixel (r, c) of the grid is read from (r + rows, c + cols).
+    smooth
+        Cubic convolution; else the nearest pixel.
+    nodata
+        What means "nothing" in the file, and is read where the file ends.
+
+    Raises
+    ------
+    SceneError
+        If it cannot be opened or warped.
+    """
+    t = grid.transform
+    moved = Affine(
+        t.a, t.b, t.c + shift[1] * t.a + shift[0] * t.b,
+        t.d, t.e, t.f + shift[1] * t.d + shift[0] * t.e,
+    )  # fmt: skip
+    with opened(path) as dataset:
+        try:
+            warped = WarpedVRT(
+                dataset,
+                crs=grid.crs,
+                transform=moved,
+                width=grid.width,
+                height=grid.height,
+                resampling=Resampling.cubic if smooth else Resampling.nearest,
+                src_nodata=nodata,
+                nodata=nodata,
+                tolerance=1e-6,  # rasterio cannot do without one
+            )
+        except REFUSALS as error:
+            raise SceneError(f"{path} cannot be warped: {first_line(error)}") from error
+        with warped:
+            yield Aligned(path, warped)
+
+
+def check_alike(path: str, grid: PixelGrid, other: str, like: PixelGrid) -> None:
+    """Refuse grids that differ in more than where they begin.
+
+    Raises
+    ------
+    GridMismatchError
+        If CRS, pixel size or rotation differ, or one has no map coordinates.
+    """
+    for name, one in ((path, grid), (other, like)):
+        if not one.has_transform or one.crs is None:
+            raise GridMismatchError(
+                f"{name} has no map coordinates; give it a CRS and a transform with gdalwarp first"
+            )
+    if grid.crs != like.crs:
+        raise GridMismatchError(
+            f"{path} is in {_short(grid.crs)} and {other} in {_short(like.crs)}; pass --resample "
+            f"to warp the clear image to the cloudy one's grid"
+        )
+    ours, theirs = (np.array([g.transform[i] for i in (0, 1, 3, 4)]) for g in (grid, like))
+    size = max(abs(theirs))
+    if np.abs(ours - theirs).max() * max(like.height, like.width) > 0.1 * size:
+        raise GridMismatchError(
+            f"{path} has pixels of {_size(grid):g} and {other} of {_size(like):g} units, or they "
+            f"are turned; pass --resample to warp the clear image to the cloudy one's grid"
+        )
+
+
+def on_whole_pixels(grid: PixelGrid, like: PixelGrid) -> bool:
+    """Whether the pixels of two grids that are alike lie on one another."""
+    if grid.crs != like.crs:
+        return False
+    ours, theirs = grid.transform, like.transform
+    if max(abs(ours[i] - theirs[i]) for i in (0, 1, 3, 4)) > 1e-9 * _size(like):
+        return False
+    col, row = ~theirs @ (ours.c, ours.f)
+    return bool(abs(col - round(col)) < 0.01 and abs(row - round(row)) < 0.01)
+
+
+def covered(grid: PixelGrid, like: PixelGrid, shift: tuple[float, float]) -> Polygon:
+    """Where a grid has pixels once it is aligned, in (col, row) of the other; empty if nowhere.
+
+    It is less the border that resampling needs.
+    """
+    outline = grid.footprint()
+    assert outline is not None
+    if grid.crs != like.crs:
+        outline = shape(transform_geom(grid.crs, like.crs, mapping(outline.segmentize(
+            max(outline.length / 400, 1e-12)))))  # fmt: skip
+    t = ~like.transform
+    pixels = affinity.affine_transform(outline, (t.a, t.b, t.d, t.e, t.c, t.f))
+    moved = affinity.translate(pixels, -shift[1], -shift[0])
+    return moved.buffer(-KERNEL_PX, join_style="mitre")
+
+
+def corners_lonlat(grid: PixelGrid, window: Window) -> NDArray[np.float64]:
+    """(4, 2) longitude and latitude of a window's corners."""
+    outline = grid.footprint(window)
+    assert outline is not None
+    there = shape(transform_geom(grid.crs, _LONLAT, mapping(outline)))
+    return np.asarray(there.exterior.coords)[:4, :2]
+
+
+def _short(crs: Any) -> str:
+    return str(crs.to_string())[:60]
+
+
+def _size(grid: PixelGrid) -> float:
+    return math.hypot(grid.transform.a, grid.transform.d)

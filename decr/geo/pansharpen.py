@@ -1,0 +1,248 @@
+"""Pansharpening by GDAL: a virtual raster of panchromatic and multispectral images, then a COG."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+from decr.errors import BandError, ConfigError, GridMismatchError, OutputError, SceneError
+from decr.geo.acquisition import acquired
+from decr.geo.gdal import gdal_environment
+from decr.geo.opening import opened
+from decr.geo.output import write_cog
+from decr.geo.scene import Scene, open_scene
+
+RESAMPLING = ("Cubic", "Nearest", "Bilinear", "CubicSpline", "Lanczos", "Average")
+_TYPES = {"uint8": "Byte", "uint16": "UInt16", "int16": "Int16", "float32": "Float32",
+          "float64": "Float64"}  # fmt: skip
+_BLOCK_PX = 512
+
+
+@dataclass(frozen=True, slots=True)
+class PansharpenOptions:
+    """How colours are put on the panchromatic image.
+
+    Attributes
+    ----------
+    bands
+        Roles of the multispectral file's bands in file order; None reads them from it.
+    weights
+        Share of each data band in the panchromatic one; None takes all alike.
+    resampling
+        Of the multispectral image; one of `RESAMPLING`.
+
+    Raises
+    ------
+    ConfigError
+        For weights that are not positive numbers, or another resampling.
+    """
+
+    bands: str | None = None
+    weights: tuple[float, ...] | None = None
+    resampling: str = "Cubic"
+
+    def __post_init__(self) -> None:
+        if self.resampling not in RESAMPLING:
+            raise ConfigError(f"resampling is one of {', '.join(RESAMPLING)}")
+        given = self.weights
+        if given is not None and not (all(0 <= w < math.inf for w in given) and sum(given) > 0):
+            raise ConfigError(f"weights {given} must not be negative, and not all 0")
+
+
+def pansharpen(pan: Path, ms: Path, out: Path, options: PansharpenOptions | None = None) -> Scene:
+    """Fuse two images of one acquisition by GDAL's weighted Brovey transform, block by block.
+
+    Bands keep their names; CRS, transform and RPCs are those of the panchromatic image; the time
+    of acquisition is kept as a tag, also if only an XML file beside the image says it.
+
+    Parameters
+    ----------
+    pan
+        One panchromatic band.
+    ms
+        Bands of larger pixels over the same ground.
+    out
+        COG; appears whole or not at all.
+
+    Returns
+    -------
+    Scene
+        What was written.
+
+    Raises
+    ------
+    SceneError, BandError
+        If an image cannot be read, or the bands are others.
+    GridMismatchError
+        If the two do not lie over one another.
+    OutputError
+        If ``out`` is there already or cannot be written.
+    """
+    options = options or PansharpenOptions()
+    if out.exists():
+        raise OutputError(f"{out} exists already; delete it or give another name")
+    with gdal_environment():
+        one, many = open_scene(pan, "p"), open_scene(ms, options.bands)
+        _check(one, many, options)
+        try:
+            out.parent.mkdir(parents=True, exist_ok=True)
+            work = tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent)
+        except OSError as error:
+            raise OutputError(f"{out}: cannot be written: {error.strerror}") from error
+        with work as folder:
+            fused, source = Path(folder) / "fused.vrt", Path(folder) / "described.vrt"
+            fused.write_bytes(fused_xml(one, many, options))
+            source.write_bytes(_described_xml(one, fused))
+            tags = {"PAN": pan.name, "MS": ms.name, "METHOD": "GDAL weighted Brovey"}
+            tags["WEIGHTS"] = ",".join(f"{w:.6g}" for w in _weights(many, options))
+            tags["RESAMPLING"] = options.resampling
+            write_cog(str(source), [], out, tags, Path(folder))
+        return open_scene(out)
+
+
+def fused_xml(pan: Scene, ms: Scene, options: PansharpenOptions) -> bytes:
+    """GDAL's virtual pansharpened raster.
+
+    GDAL 3.10 lays images without map coordinates pixel on pixel, however large those are, so such
+    ones are given coordinates for the time being.
+    """
+    root = ET.Element("VRTDataset", subClass="VRTPansharpenedDataset")
+    for number, role in enumerate(ms.bands.data_roles, 1):
+        band = ET.SubElement(
+            root,
+            "VRTRasterBand",
+            dataType=_TYPES[ms.dtype],
+            band=str(number),
+            subClass="VRTPansharpenedRasterBand",
+        )
+        ET.SubElement(band, "Description").text = role
+        ET.SubElement(band, "ColorInterp").text = _colour(role)
+    ET.SubElement(root, "BlockXSize").text = str(_BLOCK_PX)
+    ET.SubElement(root, "BlockYSize").text = str(_BLOCK_PX)
+    how = ET.SubElement(root, "PansharpeningOptions")
+    ET.SubElement(how, "Algorithm").text = "WeightedBrovey"
+    weights = ET.SubElement(ET.SubElement(how, "AlgorithmOptions"), "Weights")
+    weights.text = ",".join(repr(w) for w in _weights(ms, options))
+    ET.SubElement(how, "Resampling").text = options.resampling
+    ET.SubElement(how, "NumThreads").text = "ALL_CPUS"
+    ET.SubElement(how, "SpatialExtentAdjustment").text = "Intersection"
+    cover = None if pan.grid.has_transform else (pan.grid.height, pan.grid.width)
+    _source(ET.SubElement(how, "PanchroBand"), pan.path, pan.bands.data_indices[0], cover)
+    for number, index in enumerate(ms.bands.data_indices, 1):
+        _source(ET.SubElement(how, "SpectralBand", dstBand=str(number)), ms.path, index, cover)
+    return ET.tostring(root)
+
+
+def _described_xml(pan: Scene, fused: Path) -> bytes:
+    """The fused raster with what the panchromatic image says, without made-up coordinates."""
+    shift = (0, 0)
+    with opened(str(fused)) as dataset:
+        root = ET.Element(
+            "VRTDataset", rasterXSize=str(dataset.width), rasterYSize=str(dataset.height)
+        )
+        if pan.grid.has_transform:
+            t = dataset.transform
+            ET.SubElement(root, "SRS").text = "" if pan.grid.crs is None else pan.grid.crs.to_wkt()
+            ET.SubElement(root, "GeoTransform").text = ",".join(repr(v) for v in t.to_gdal())
+            col, row = ~pan.grid.transform @ (t.c, t.f)
+            shift = round(row), round(col)
+        for number, role in enumerate(dataset.descriptions, 1):
+            band = ET.SubElement(
+                root,
+                "VRTRasterBand",
+                dataType=_TYPES[dataset.dtypes[number - 1]],
+                band=str(number),
+                blockXSize=str(_BLOCK_PX),
+                blockYSize=str(_BLOCK_PX),
+            )
+            ET.SubElement(band, "Description").text = role
+            if dataset.nodatavals[number - 1] is not None:
+                ET.SubElement(band, "NoDataValue").text = repr(dataset.nodatavals[number - 1])
+            ET.SubElement(band, "ColorInterp").text = _colour(role)
+            source = ET.SubElement(band, "SimpleSource")
+            ET.SubElement(source, "SourceFilename", relativeToVRT="1").text = fused.name
+            ET.SubElement(source, "SourceBand").text = str(number)
+    _describe(root, pan, shift)
+    return ET.tostring(root)
+
+
+def _colour(role: str) -> str:
+    return role.capitalize() if role in ("red", "green", "blue") else "Undefined"
+
+
+def _describe(root: ET.Element, pan: Scene, cut: tuple[int, int]) -> None:
+    """Tags and RPCs; those of an image that is cut by rows and columns are moved along."""
+    with opened(pan.path) as dataset:
+        tags, rpc = dataset.tags(), dataset.tags(ns="RPC")
+    tags = {key: text for key, text in tags.items() if key != "AREA_OR_POINT"}
+    when = acquired(pan.path)
+    if when is not None:
+        tags["ACQUISITIONDATETIME"] = when.when.isoformat()
+    if any(cut):
+        for key, px in zip(("LINE_OFF", "SAMP_OFF"), cut, strict=True):
+            if key in rpc:
+                rpc[key] = repr(float(rpc[key]) - px)
+    for domain, values in (("", tags), ("RPC", rpc)):
+        if values:
+            metadata = ET.SubElement(root, "Metadata", {"domain": domain} if domain else {})
+            for key, text in values.items():
+                ET.SubElement(metadata, "MDI", key=key).text = text
+
+
+def _source(
+    parent: ET.Element, path: str, index: int, cover: tuple[int, int] | None = None
+) -> None:
+    """Name a band; with ``cover``, as if it lay over so many rows and columns."""
+    name = path if "://" in path or path.startswith("/vsi") else str(Path(path).resolve())
+    if cover is not None:
+        if "?" in name or "&" in name:
+            raise SceneError(f"{path}: has no map coordinates, and ? or & in its name; rename it")
+        name = f"vrt://{name}?a_ullr=0,0,{cover[1]},-{cover[0]}"
+    ET.SubElement(parent, "SourceFilename", relativeToVRT="0").text = name
+    ET.SubElement(parent, "SourceBand").text = str(index + 1)
+
+
+def _weights(ms: Scene, options: PansharpenOptions) -> Sequence[float]:
+    count = len(ms.bands.data_indices)
+    if options.weights is None:
+        return [1 / count] * count
+    total = sum(options.weights)
+    return [w / total for w in options.weights]
+
+
+def _check(pan: Scene, ms: Scene, options: PansharpenOptions) -> None:
+    """Refuse what cannot be fused."""
+    count = len(ms.bands.data_indices)
+    if options.weights is not None and len(options.weights) != count:
+        raise ConfigError(f"{len(options.weights)} weights for {count} bands of {ms.path}")
+    if "pan" in ms.bands.data_roles:
+        raise BandError(f"{ms.path} is panchromatic; the multispectral image comes second")
+    if pan.dtype != ms.dtype:
+        raise BandError(
+            f"{pan.path} holds {pan.dtype} but {ms.path} {ms.dtype} numbers; store both in one type"
+        )
+    if pan.grid.has_transform != ms.grid.has_transform or pan.grid.crs != ms.grid.crs:
+        raise GridMismatchError(
+            f"{pan.path} and {ms.path} are not in one CRS; warp one with gdalwarp first"
+        )
+    if not pan.grid.has_transform:
+        ratios = (pan.grid.height / ms.grid.height, pan.grid.width / ms.grid.width)
+        if max(ratios) / min(ratios) > 1.01:
+            raise GridMismatchError(
+                f"{pan.path} and {ms.path} have no map coordinates and other proportions: they do "
+                "not cover the same ground"
+            )
+        return
+    one, other = pan.grid.footprint(), ms.grid.footprint()
+    assert one is not None
+    assert other is not None
+    if not one.intersection(other).area > 0:
+        raise GridMismatchError(f"{pan.path} and {ms.path} do not overlap; check their names")
+    if math.hypot(ms.grid.transform.a, ms.grid.transform.d) < math.hypot(
+        pan.grid.transform.a, pan.grid.transform.d
+    ):
+        raise GridMismatchError(f"{ms.path} has smaller pixels than {pan.path}; swap the two")

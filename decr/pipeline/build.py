@@ -1,0 +1,380 @@
+"""`decr dataset build`: acquisitions to pairs of chips; measured, decided, then written.
+
+Everything happens in ``OUT.decr-work``, which becomes OUT by one rename. What was measured is kept
+there line by line, so that an interrupted run goes on, and the decisions are a pure function of it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import decr
+from decr.config import CcpConfig, mask_named
+from decr.dataset.acquisitions import Acquisitions, PairRow, open_pairs
+from decr.dataset.build_set import (
+    BuildOptions,
+    Considered,
+    Decided,
+    check_exports,
+    chip_record,
+    decide,
+    white_of,
+    window_of,
+)
+from decr.dataset.chip_rules import BAD_SHIFT, GAP, ChipFacts, rejection, subset
+from decr.dataset.duplicates import fingerprint
+from decr.dataset.layouts import MANIFEST
+from decr.dataset.match import LinearMatch
+from decr.dataset.measure import (
+    Both,
+    Masks,
+    PairFacts,
+    both,
+    chip_windows,
+    measure_chip,
+    measure_pair,
+)
+from decr.dataset.register import Shift
+from decr.dataset.set_folder import (
+    Record,
+    begin,
+    check_finished,
+    entries,
+    file_mark,
+    finish,
+    is_empty_folder,
+    note,
+    noted,
+)
+from decr.errors import ConfigError, DatasetError, OutputError, SceneError
+from decr.geo.gdal import gdal_environment
+from decr.geo.grid import Window
+from decr.pipeline.build_files import BUILD_JOB, describing_files
+from decr.pipeline.ccp import Looking, looking, scene_ccp
+from decr.pipeline.ccp_sources import Source
+from decr.pipeline.engine import local_engine
+
+OnProgress = Callable[[str, int, int], None]
+_SCRATCH = "scratch"
+_LINES = "considered.jsonl"
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """A finished set.
+
+    Attributes
+    ----------
+    entries
+        Lines of the manifest.
+    acquisitions
+        What ``acquisitions.json`` says of each pair of acquisitions.
+    rejected
+        How many chips were left out, by reason.
+    """
+
+    entries: Sequence[Mapping[str, Any]]
+    acquisitions: Sequence[Mapping[str, Any]]
+    rejected: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Run:
+    """One call: what it is given, and where it works."""
+
+    pairs: Mapping[str, Acquisitions]
+    options: BuildOptions
+    look: Looking
+    work: Path
+    on_progress: OnProgress
+
+    @property
+    def scratch(self) -> Path:
+        return self.work / _SCRATCH
+
+    def keep(self, line: Mapping[str, Any]) -> None:
+        """Note what was measured."""
+        with (self.scratch / _LINES).open("a") as file:
+            file.write(json.dumps(line) + "\n")
+
+
+def build_set(
+    rows: Sequence[PairRow],
+    out: Path,
+    options: BuildOptions | None = None,
+    ccp: CcpConfig | None = None,
+    on_progress: OnProgress | None = None,
+) -> Built:
+    """Build a set of cloudy and clear chips from pairs of acquisitions.
+
+    Parameters
+    ----------
+    rows
+        Pairs of images.
+    out
+        Folder to make. One that this very call has made before is checked and left.
+    ccp
+        How clouds are found; with "file:FOLDER" each image has its mask there under its own name.
+    on_progress
+        Called with ("clouds" or "chips" or "writing", done, total).
+
+    Raises
+    ------
+    DecrError
+        For anything the user can mend: `DatasetError` if no pair comes of it.
+    """
+    options, ccp = options or BuildOptions(), ccp or CcpConfig()
+    masks = mask_named(ccp.detector)
+    if masks is not None and not masks.is_dir():
+        raise ConfigError(
+            f"the detector file:{masks} is one mask, but both images need one; name a folder that "
+            "holds a mask for each, under the image's name"
+        )
+    with gdal_environment(), local_engine() as engine:
+        pairs = open_pairs(rows, ccp.bands, options.resample)
+        check_exports(pairs, options)
+        look = looking(ccp, engine)
+        tells = bool(ccp.thin) if look.detector is None else look.detector.tells_thin
+        job = _job_text(pairs, options, ccp, look)
+        if out.exists() and not is_empty_folder(out):
+            check_finished(out, job, BUILD_JOB)
+            return _told(out)
+        work = Path(f"{out}.decr-work")
+        run = _Run({p.name: p for p in pairs}, options, look, work, on_progress or _silent)
+        try:
+            done = begin(work, job, BUILD_JOB)
+            run.scratch.mkdir(exist_ok=True)
+            facts, chips = _measured(run, tells)
+            decided = _decided(run, facts, chips)
+            records = _written(run, facts, chips, decided, done, tells)
+            more = describing_files(work, run.pairs, facts, chips, decided, records, options, look)
+            shutil.rmtree(run.scratch)
+            finish(work, out, records, MANIFEST, BUILD_JOB, more)
+        except SceneError:
+            raise
+        except OSError as error:
+            raise OutputError(
+                f"{out}: cannot write there ({error.strerror or error}); free some space or choose "
+                "another folder, and run the same command again: what is done is kept"
+            ) from error
+    return _told(out)
+
+
+def _silent(stage: str, done: int, total: int) -> None:
+    """Tell nobody."""
+
+
+def _told(out: Path) -> Built:
+    """What a finished set says of itself."""
+    told = json.loads((out / "acquisitions.json").read_text())
+    return Built(entries(out / MANIFEST), told["acquisitions"], told["rejected"])
+
+
+def _measured(run: _Run, tells: bool) -> tuple[dict[str, PairFacts], list[Considered]]:
+    """Measure pairs and chips, but for those that an earlier run has measured."""
+    facts: dict[str, PairFacts] = {}
+    known: dict[str, Considered] = {}
+    for line in noted(run.scratch / _LINES):
+        if "facts_of" in line:
+            facts[line["facts_of"]] = _pair_facts(line)
+        else:
+            known[line["name"]] = Considered(**{**line, "facts": ChipFacts(**line["facts"])})
+    chips: list[Considered] = []
+    for pair in run.pairs.values():
+        if pair.name not in facts:
+            facts[pair.name] = _facts_of(run, pair, tells)
+            run.keep({"facts_of": pair.name, **asdict(facts[pair.name])})
+        found = facts[pair.name]
+        if found.reason is not None:
+            continue
+        windows = chip_windows(pair, found.corrected, run.options.size_px)
+        names = [f"{pair.name}_r{w.row:05}_c{w.col:05}" for w in windows]
+        if any(name not in known for name in names):
+            masks = _masks(run, pair, tells)
+            with both(pair, masks, found.corrected) as opened:
+                for number, (name, window) in enumerate(zip(names, windows, strict=True)):
+                    run.on_progress("chips", number, len(names))
+                    if name not in known:
+                        known[name] = _considered(run, opened, name, window, found)
+                        run.keep(asdict(known[name]))
+        chips += [known[name] for name in names]
+    return facts, chips
+
+
+def _facts_of(run: _Run, pair: Acquisitions, tells: bool) -> PairFacts:
+    """Measure a pair, unless its dates rule it out."""
+    limits = run.options.limits
+    if pair.gap_days > limits.max_gap_days:
+        return PairFacts(None, None, 1.0, GAP)
+    return measure_pair(pair, _masks(run, pair, tells), limits, run.options.opaque_dn)
+
+
+def _pair_facts(line: Mapping[str, Any]) -> PairFacts:
+    """From a line of the notes."""
+    shift, match = line["shift"], line["match"]
+    lists: dict[str, Any] = {
+        k: tuple(v) if isinstance(v, list) else v for k, v in (match or {}).items()
+    }
+    return PairFacts(
+        None if shift is None else Shift(**shift),
+        None if match is None else LinearMatch(**lists),
+        line["opaque_dn"],
+        line["reason"],
+    )
+
+
+def _considered(run: _Run, opened: Both, name: str, window: Window, facts: PairFacts) -> Considered:
+    """Measure one chip."""
+    found, seen = measure_chip(opened, window, facts, run.options.limits)
+    chip = Considered(
+        name, opened.pair.name, window.row, window.col, found, rejection(found, run.options.limits)
+    )
+    if chip.reason is not None or seen is None:
+        return chip
+    cloudy = seen.cloudy_mask == 1
+    thin = None
+    if seen.thin is not None and cloudy.any():
+        thin = float((seen.thin & cloudy).sum() / cloudy.sum())
+    mark = fingerprint(seen.clear)
+    top = float(max(seen.cloudy.max(), seen.clear.max()))
+    place = (chip.name, chip.pair, chip.row, chip.col, found, None)
+    return Considered(*place, thin, top, mark.digest, mark.bits)
+
+
+def _masks(run: _Run, pair: Acquisitions, tells: bool) -> Masks:
+    """Cloud masks of both scenes, made unless they are there."""
+    return Masks(_mask(run, pair.cloudy.path), _mask(run, pair.clear.path), tells)
+
+
+def _mask(run: _Run, path: str) -> Path:
+    folder = run.scratch / hashlib.sha256(path.encode()).hexdigest()[:16]
+    name = Path(path).stem
+    mask = folder / f"{name}_mask.tif"
+    if not mask.is_file():
+        scene_ccp(
+            Source(name, path),
+            run.look,
+            folder,
+            on_progress=lambda stage, done, total: run.on_progress("clouds", done, total),
+        )
+        (folder / f"{name}_probability.tif").unlink(missing_ok=True)
+    return mask
+
+
+def _decided(run: _Run, facts: Mapping[str, PairFacts], chips: Sequence[Considered]) -> Decided:
+    """Which chips are in, and on which side."""
+    if not chips:
+        why = "; ".join(_why_not(run.pairs[name], f) for name, f in facts.items())
+        raise DatasetError(f"no pair of acquisitions can be used: {why}")
+    return decide(chips, run.pairs, run.options)
+
+
+def _why_not(pair: Acquisitions, facts: PairFacts) -> str:
+    said = f"{pair.name}: {facts.reason or 'no room for a chip'}"
+    if facts.reason == GAP:
+        said += f" ({pair.gap_days:.1f} days; raise --max-gap-days if that will do)"
+    elif facts.shift is not None:
+        said += f" ({facts.shift.px:.1f} px)"
+    elif facts.reason == BAD_SHIFT:
+        said += " (none can be told: too little is clear in both, or they look too different)"
+    return said
+
+
+def _written(
+    run: _Run,
+    facts: Mapping[str, PairFacts],
+    chips: Sequence[Considered],
+    decided: Decided,
+    done: dict[str, Record],
+    tells: bool,
+) -> list[Record]:
+    """Write the accepted chips, but for those that are there."""
+    accepted = [chip for chip in chips if chip.name in decided.side]
+    number = 0
+    for pair in run.pairs.values():
+        own = [chip for chip in accepted if chip.pair == pair.name]
+        if all(chip.name in done for chip in own):
+            number += len(own)
+            continue
+        white, found = white_of(pair, own, run.options), facts[pair.name]
+        with both(pair, _masks(run, pair, tells), found.corrected) as opened:
+            for chip in own:
+                run.on_progress("writing", number, len(accepted))
+                number += 1
+                if chip.name not in done:
+                    kind = subset(
+                        chip.facts.ccp or 0.0, chip.facts.tau, chip.thin_share, run.options.limits
+                    )
+                    seen = opened.read(window_of(chip, run.options))
+                    side = decided.side[chip.name]
+                    record = chip_record(
+                        chip, pair, found, seen, side, kind, white, run.options, run.work
+                    )
+                    done[chip.name] = record
+                    note(run.work, chip.name, record)
+    return [done[chip.name] for chip in accepted]
+
+
+def _job_text(
+    pairs: Sequence[Acquisitions], options: BuildOptions, ccp: CcpConfig, look: Looking
+) -> str:
+    """Everything that decides the bytes of the set, as JSON; no folders, so that it can move."""
+    detector = look.detector
+    masks = mask_named(ccp.detector)
+    chosen = {
+        key: getattr(ccp, key)
+        for key in ("bands", "dn_range", "threshold", "min_object_m2", "margin_m", "cloudy", "thin")
+    }
+    job = {
+        "decr": decr.__version__,
+        "options": asdict(options),
+        "detector": [detector.name, detector.version] if detector is not None else "file",
+        "clouds": chosen,
+        "masks": {} if masks is None else _marks(masks),
+        "pairs": [
+            {
+                "name": pair.name,
+                "site": pair.site,
+                "bands": pair.bands,
+                "cloudy": file_mark(Path(pair.cloudy.path)),
+                "clear": file_mark(Path(pair.clear.path)),
+                "cloudy_date": pair.cloudy_date.when.isoformat(),
+                "clear_date": pair.clear_date.when.isoformat(),
+            }
+            for pair in pairs
+        ],
+    }
+    return json.dumps(job, indent=1, sort_keys=True)
+
+
+def _marks(folder: Path) -> dict[str, str]:
+    """What the masks of a folder are."""
+    return {f.name: file_mark(f) for f in sorted(folder.iterdir()) if f.is_file()}
+
+
+def summary(built: Built) -> str:
+    """A few lines on a set: shifts, pairs by split and subset, rejections by reason."""
+    lines = []
+    for one in built.acquisitions:
+        if one["reason"] is not None:
+            lines.append(f"{one['name']}: left out: {one['reason']}")
+        else:
+            shift = one["shift"]
+            lines.append(
+                f"{one['name']}: {one['gap_days']:.1f} days apart, clear image off by "
+                f"{shift['rows']:+.2f} rows, {shift['cols']:+.2f} cols"
+            )
+    for key in ("split", "subset"):
+        of = Counter(e["split"] if key == "split" else e["about"]["subset"] for e in built.entries)
+        lines.append(f"{key}: " + ", ".join(f"{n} {name}" for name, n in sorted(of.items())))
+    total = sum(built.rejected.values())
+    said = ", ".join(f"{n} {why}" for why, n in built.rejected.items())
+    lines.append(f"rejected: {total} chips" + (f" ({said})" if said else ""))
+    return "\n".join(lines)

@@ -1,0 +1,308 @@
+"""Files that describe a built set: tables, card, histogram, sheet, Croissant, STAC."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import tempfile
+import warnings
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import decr
+from decr.cloud.coverage import definition
+from decr.dataset.acquisitions import Acquisitions
+from decr.dataset.build_set import BuildOptions, Considered, Decided, window_of
+from decr.dataset.chip_rules import REASONS
+from decr.dataset.croissant import croissant
+from decr.dataset.layouts import MANIFEST, PairFile
+from decr.dataset.measure import PairFacts
+from decr.dataset.set_folder import Record
+from decr.dataset.stac import stac_files
+from decr.errors import ConfigError, DecrWarning
+from decr.geo.geoparquet import in_one_crs, require_pyarrow, write_geoparquet
+from decr.pipeline.ccp import Looking
+from decr.pipeline.contact import sheet_of
+from decr.report.histogram import histogram_png, histogram_svg
+
+BUILD_JOB = "build.json"
+CARD = "README.md"
+PARQUET = "chips.parquet"
+
+_TITLE = "Cloudy and clear pairs"
+
+
+def describing_files(
+    work: Path,
+    pairs: Mapping[str, Acquisitions],
+    facts: Mapping[str, PairFacts],
+    chips: Sequence[Considered],
+    decided: Decided,
+    records: Sequence[Record],
+    options: BuildOptions,
+    look: Looking,
+) -> dict[str, bytes]:
+    """Bytes of each file by name; the same for the same set, on any day and in any folder.
+
+    Warns
+    -----
+    DecrWarning
+        If chips.parquet is left out, since pyarrow is not installed.
+    """
+    entries = [record.entry for record in records]
+    told = _acquisitions(pairs, facts, chips, decided)
+    by_split = {
+        side: [e["ccp"] for e in entries if e["split"] == side]
+        for side in ("train", "test")
+        if any(e["split"] == side for e in entries)
+    }
+    thresholds = _thresholds(options, look)
+    files = {
+        "acquisitions.json": json.dumps(told, indent=1).encode(),
+        "chips.csv": _table(chips, decided).encode(),
+        "histogram.svg": histogram_svg(by_split, "CCP of cloudy chips", "chips").encode(),
+        "histogram.png": histogram_png(by_split, "CCP of cloudy chips", "chips"),
+        CARD: _card(told, entries, thresholds, options).encode(),
+        "index.html": _sheet(work, entries, told, thresholds).encode(),
+        "croissant.json": croissant(entries).encode(),
+        **stac_files(entries),
+    }
+    parquet = _parquet(chips, decided, pairs, entries, options)
+    return files if parquet is None else {**files, PARQUET: parquet}
+
+
+def _acquisitions(
+    pairs: Mapping[str, Acquisitions],
+    facts: Mapping[str, PairFacts],
+    chips: Sequence[Considered],
+    decided: Decided,
+) -> dict[str, Any]:
+    """What was measured of each pair, and how many chips were left out for which reason."""
+    found = []
+    for name, pair in pairs.items():
+        grid = pair.cloudy.grid
+        found.append(
+            {
+                "name": name,
+                "site": pair.site,
+                "cloudy": Path(pair.cloudy.path).name,
+                "clear": Path(pair.clear.path).name,
+                "cloudy_date": pair.cloudy_date.when.isoformat(),
+                "clear_date": pair.clear_date.when.isoformat(),
+                "dates_from": [pair.cloudy_date.source, pair.clear_date.source],
+                "gap_days": round(pair.gap_days, 4),
+                "gsd_m": grid.gsd_m,
+                "crs": "" if grid.crs is None else grid.crs.to_string(),
+                "bands": list(pair.bands),
+                "corrected_px": list(facts[name].corrected),
+                "chips": sum(c.pair == name and c.name in decided.side for c in chips),
+                **asdict(facts[name]),
+            }
+        )
+    counted = Counter(decided.reasons.values())
+    rejected = {why: counted[why] for why in REASONS if counted[why]}
+    return {"acquisitions": found, "considered": len(chips), "rejected": rejected}
+
+
+def _table(chips: Sequence[Considered], decided: Decided) -> str:
+    """chips.csv: every chip that was looked at, with the reason if it was left out."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    measured = ("overlap", "nodata", "clear_ccp", "ccp", "occluded", "tau", "residual_px")
+    writer.writerow(["chip", "pair", "row", "col", "split", "reason", *measured])
+    for chip in chips:
+        values = [getattr(chip.facts, name) for name in measured]
+        writer.writerow(
+            [
+                chip.name,
+                chip.pair,
+                chip.row,
+                chip.col,
+                decided.side.get(chip.name, ""),
+                decided.reasons.get(chip.name, ""),
+                *("" if value is None else f"{value:.6g}" for value in values),
+            ]
+        )
+    return text.getvalue()
+
+
+def _thresholds(options: BuildOptions, look: Looking) -> dict[str, str]:
+    """Everything that decided, for people."""
+    limits, config = options.limits, look.config
+    detector = look.detector
+    split = f"{options.split}, {options.test_share:.0%} for testing, seed {options.seed}"
+    if options.split == "block":
+        split += f"; blocks of {options.block_m:g} m, buffer of {options.buffer_m:g} m"
+    name = "the user's masks" if detector is None else f"{detector.name} {detector.version[:12]}"
+    return {
+        "CCP": definition(config.threshold, config.min_object_m2, config.margin_m),
+        "Detector": name,
+        "Days between the acquisitions": f"at most {limits.max_gap_days:g}",
+        "Shift of the clear image": f"corrected up to {limits.max_shift_px:g} px",
+        "Shift left in a chip": f"at most {limits.max_residual_px:g} px",
+        "Pixels without data": f"at most {limits.max_nodata:.1%} of a chip",
+        "CCP of the clear chip": f"at most {limits.max_clear_ccp:g}",
+        "Opaque cloud": f"optical thickness {limits.opaque_tau:g} or more; at most "
+        f"{limits.max_occluded:.0%} of a chip",
+        "Thin and thick": "more than half of the cloudy pixels thin by the detector"
+        if detector is not None and detector.tells_thin
+        else f"median optical thickness of cloudy pixels below {limits.thin_tau:g}, or not",
+        "Radiometry": "clear chips matched to the cloudy image, band by band"
+        if options.match
+        else "as delivered; acquisitions.json has gain and offset",
+        "Split": split,
+        "decr": decr.__version__,
+    }
+
+
+def _card(
+    told: Mapping[str, Any],
+    entries: Sequence[Mapping[str, Any]],
+    thresholds: Mapping[str, str],
+    options: BuildOptions,
+) -> str:
+    """The dataset card, in Markdown."""
+    sides, subsets = (
+        Counter(e["split"] for e in entries), Counter(e["about"]["subset"] for e in entries),
+    )  # fmt: skip
+    lines = [
+        f"# {_TITLE}",
+        "",
+        f"{len(entries)} pairs ({sides['train']} train, {sides['test']} test) of {options.size_px} "
+        f"x {options.size_px} px, made by `decr dataset build`. "
+        + ", ".join(f"{n} {name}" for name, n in sorted(subsets.items()))
+        + ".",
+        "",
+        "| site | cloudy | clear | time gap | pairs | size | resolution | bands | km2 |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for one in told["acquisitions"]:
+        gsd = one["gsd_m"] or float("nan")
+        km2 = one["chips"] * (options.size_px * gsd / 1000) ** 2
+        cells = [
+            _cell(one["site"]),
+            f"{_cell(one['cloudy'])}, {one['cloudy_date'][:10]}",
+            f"{_cell(one['clear'])}, {one['clear_date'][:10]}",
+            f"{one['gap_days']:.1f} days",
+            one["reason"] or str(one["chips"]),
+            f"{options.size_px} x {options.size_px} px",
+            f"{gsd:.3g} m",
+            ", ".join(one["bands"]),
+            f"{km2:.3f}",
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    lines += ["", "![CCP of cloudy chips](histogram.svg)", "", "## Registration and radiometry", ""]
+    lines += [
+        "| acquisitions | rows | cols | correlation | gain | offset |",
+        "|---|---|---|---|---|---|",
+    ]
+    for one in told["acquisitions"]:
+        if one["reason"] is None:
+            shift, match = one["shift"], one["match"]
+            gain, offset = (
+                "not known" if match is None else ", ".join(f"{v:.4g}" for v in match[key])
+                for key in ("gain", "offset")
+            )
+            lines.append(
+                f"| {_cell(one['name'])} | {shift['rows']:+.3f} px | {shift['cols']:+.3f} px "
+                f"| {shift['correlation']:.3f} | {gain} | {offset} |"
+            )
+    lines += [
+        "",
+        f"## Left out of {told['considered']} chips",
+        "",
+        "| reason | chips |",
+        "|---|---|",
+    ]
+    lines += [f"| {why} | {n} |" for why, n in told["rejected"].items()] or ["| none | 0 |"]
+    lines += ["", "## How it was made", "", "| | |", "|---|---|"]
+    lines += [f"| {key} | {_cell(value)} |" for key, value in thresholds.items()]
+    exports = "".join(f"- `{name}/`: 8-bit PNG in that layout.\n" for name in options.exports)
+    lines += [
+        "",
+        "## Files",
+        "",
+        "- `{train,test}/{cloudy,clear,mask}/NAME.tif`: GeoTIFF with grid; mask 1 cloudy, 0 clear.",
+        f"- `{MANIFEST}`: one pair a line. `{PARQUET}`: the same with footprints.",
+        "- `chips.csv`: every chip looked at, and why it was left out.",
+        "- `croissant.json`, `stac/`: descriptions for catalogues. `index.html`: contact sheet.",
+        f"{exports}- `SHA256SUMS`: of all files but itself (`sha256sum -c SHA256SUMS`).",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _cell(value: object) -> str:
+    """Text that stays in a cell of a table."""
+    return str(value).replace("|", "\\|").replace("\n", " ").replace("<", "&lt;")
+
+
+def pair_files(
+    work: Path, entries: Sequence[Mapping[str, Any]]
+) -> tuple[list[PairFile], dict[str, str]]:
+    """Pairs of a manifest as the readers have them, and words on each by its name."""
+    found, said = [], {}
+    for entry in entries:
+        about = entry["about"]
+        found.append(
+            PairFile(
+                about["name"],
+                work / entry["cloudy"],
+                work / entry["clear"],
+                entry["split"],
+                bands=entry["bands"],
+                ccp=entry["ccp"],
+            )
+        )
+        said[about["name"]] = f"{entry['split']}, {about['subset']}"
+    return found, said
+
+
+def _sheet(
+    work: Path,
+    entries: Sequence[Mapping[str, Any]],
+    told: Mapping[str, Any],
+    thresholds: Mapping[str, str],
+) -> str:
+    """The contact sheet."""
+    pairs, said = pair_files(work, entries)
+    sides = Counter(e["split"] for e in entries)
+    mean = sum(e["ccp"] for e in entries) / len(entries)
+    figures = [
+        ("Pairs", f"{len(entries):,}", f"{sides['train']:,} train, {sides['test']:,} test"),
+        ("Mean CCP", f"{mean:.3f}", "of the cloudy chips"),
+        ("Left out", f"{sum(told['rejected'].values()):,}", f"of {told['considered']:,} chips"),
+    ]
+    rejected = ", ".join(f"{n} {why}" for why, n in told["rejected"].items()) or "none"
+    return sheet_of(_TITLE, pairs, figures, {"Left out": rejected, **thresholds}, said)
+
+
+def _parquet(
+    chips: Sequence[Considered],
+    decided: Decided,
+    pairs: Mapping[str, Acquisitions],
+    entries: Sequence[Mapping[str, Any]],
+    options: BuildOptions,
+) -> bytes | None:
+    """The accepted chips with footprints, or None without pyarrow."""
+    try:
+        require_pyarrow()
+    except ConfigError as error:
+        warnings.warn(f"{PARQUET} is left out: {error}", DecrWarning, stacklevel=4)
+        return None
+    accepted = [chip for chip in chips if chip.name in decided.side]
+    plain = ("cloudy", "clear", "split", "ccp", "white", "gsd_m")
+    told = ("name", "subset", "site", "cloudy_date", "clear_date", "tau", "clear_ccp")
+    columns: dict[str, list[Any]] = {key: [e["about"][key] for e in entries] for key in told}
+    columns |= {key: [e[key] for e in entries] for key in plain}
+    grids = [pairs[chip.pair].cloudy.grid for chip in accepted]
+    outlines = [g.footprint(window_of(c, options)) for g, c in zip(grids, accepted, strict=True)]
+    placed, crs = in_one_crs(outlines, [grid.crs for grid in grids])
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / PARQUET
+        write_geoparquet(out, columns, placed, crs, {"decr": decr.__version__})
+        return out.read_bytes()

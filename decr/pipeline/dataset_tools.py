@@ -1,0 +1,245 @@
+"""Looking after sets of pairs on disk: are they whole, what is there twice, what do they hold."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from decr.cloud.coverage import BINS
+from decr.dataset.duplicates import NEAR_BITS, find_duplicates
+from decr.dataset.layouts import LAYOUTS, PairFile, list_pairs, sniff_layout
+from decr.dataset.pairs import check_fit
+from decr.dataset.set_folder import SUMS, damaged
+from decr.errors import DatasetError, DecrError
+from decr.geo.gdal import gdal_environment
+from decr.geo.scene import open_scene, reader
+from decr.pipeline.contact import sheet_of
+from decr.pipeline.files import writable_folder, write_whole
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What became of a check.
+
+    Attributes
+    ----------
+    pairs
+        How many there are.
+    sums
+        Whether there are checksums.
+    problems
+        One sentence each; none if the set is whole.
+    """
+
+    pairs: int
+    sums: bool
+    problems: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """Two images that show the same.
+
+    Attributes
+    ----------
+    first, second
+        Names of their pairs.
+    exact
+        Whether every pixel is equal.
+    bits
+        By which their hashes differ.
+    where
+        "train" or another split if both are in it, "train/test" if they are in two.
+    """
+
+    first: str
+    second: str
+    exact: bool
+    bits: int
+    where: str
+
+    @property
+    def across(self) -> bool:
+        """Whether they are in two splits."""
+        return "/" in self.where
+
+
+@dataclass(frozen=True, slots=True)
+class Copies:
+    """All copies in a set, and how many images were compared."""
+
+    images: int
+    copies: Sequence[Copy]
+
+    def values(self) -> dict[str, Any]:
+        """As plain values, for JSON."""
+        return {"images": self.images, "copies": [asdict(copy) for copy in self.copies]}
+
+
+def verify_set(folder: Path, layout: str | None = None) -> Checked:
+    """Check a set: files against SHA256SUMS, if it has them, then every pair by reading it.
+
+    Raises
+    ------
+    DatasetError
+        If it is no set at all.
+    """
+    problems = []
+    has_sums = (folder / SUMS).is_file()
+    if has_sums:
+        problems += [f"{folder / name}: missing or not as made" for name in damaged(folder)]
+    try:
+        pairs = _pairs(folder, layout)
+    except DatasetError as error:
+        if not problems:
+            raise
+        return Checked(0, has_sums, [*problems, _line(error)])
+    with gdal_environment():
+        for pair in pairs:
+            try:
+                _check(pair)
+            except DecrError as error:
+                problems.append(_line(error))
+    return Checked(len(pairs), has_sums, problems)
+
+
+def copies_of(
+    folder: Path,
+    layout: str | None = None,
+    side: str = "clear",
+    near_bits: int = NEAR_BITS,
+) -> Copies:
+    """Find images that are in a set twice, exactly or nearly.
+
+    Parameters
+    ----------
+    side
+        "clear" or "cloudy": which images are compared.
+
+    Raises
+    ------
+    DatasetError, SceneError
+        If the set cannot be read.
+    """
+    pairs = _pairs(folder, layout)
+    split = {pair.name: pair.split for pair in pairs}
+    with gdal_environment():
+        found = find_duplicates(_images(pairs, side), near_bits)
+    return Copies(
+        len(pairs),
+        [
+            Copy(d.first, d.second, d.exact, d.bits, _where(split[d.first], split[d.second]))
+            for d in found
+        ],
+    )
+
+
+def stats_of(folder: Path, layout: str | None = None) -> dict[str, Any]:
+    """What a set holds, as plain values; no pixel is read.
+
+    Raises
+    ------
+    DatasetError, SceneError
+        If the set cannot be read.
+    """
+    name = layout or sniff_layout(folder)
+    pairs = list_pairs(folder, name)
+    kinds: dict[str, Counter[str]] = {key: Counter() for key in ("size", "bands", "dtype", "gsd")}
+    with gdal_environment():
+        for pair in pairs:
+            scene = open_scene(pair.clear, pair.bands)
+            gsd_m = pair.gsd_m or scene.grid.gsd_m or LAYOUTS[name].gsd_m
+            roles = [*scene.bands.data_roles, *(["nir"] if pair.clear_nir is not None else [])]
+            kinds["size"][f"{scene.grid.height} x {scene.grid.width} px"] += 1
+            kinds["bands"][", ".join(roles)] += 1
+            kinds["dtype"][scene.dtype] += 1
+            kinds["gsd"]["unknown" if gsd_m is None else f"{gsd_m:.3g} m"] += 1
+    known = [pair.ccp for pair in pairs if pair.ccp is not None]
+    bins, _ = np.histogram(known, np.linspace(0.0, 1.0, BINS + 1))
+    return {
+        "set": str(folder),
+        "layout": name,
+        "pairs": len(pairs),
+        "splits": dict(sorted(Counter(pair.split for pair in pairs).items())),
+        **{key: dict(sorted(counts.items())) for key, counts in kinds.items()},
+        "ccp": {
+            "known": len(known),
+            "mean": float(np.mean(known)) if known else None,
+            "histogram": [int(n) for n in bins],
+        },
+    }
+
+
+def described(found: Mapping[str, Any]) -> str:
+    """The same for people, one line a fact."""
+    lines = [f"{found['set']}: {found['pairs']} pairs, layout {found['layout']}"]
+    for key in ("splits", "size", "bands", "dtype", "gsd"):
+        said = "; ".join(f"{name}: {n}" for name, n in found[key].items())
+        lines.append(f"{key}: {said}")
+    ccp = found["ccp"]
+    if ccp["known"]:
+        bins = " ".join(map(str, ccp["histogram"]))
+        mean = f"mean {ccp['mean']:.3f}, by tenths {bins}"
+        lines.append(f"CCP of {ccp['known']} cloudy images: {mean}")
+    else:
+        lines.append("CCP: the set does not say; decr ccp measures it")
+    return "\n".join(lines)
+
+
+def write_sheet(folder: Path, out: Path, layout: str | None = None) -> None:
+    """Write the contact sheet of a set.
+
+    Raises
+    ------
+    DatasetError, SceneError
+        If the set cannot be read.
+    OutputError
+        If the page cannot be written.
+    """
+    name = layout or sniff_layout(folder)
+    pairs = list_pairs(folder, name)
+    splits = Counter(pair.split for pair in pairs)
+    said = ", ".join(f"{n:,} {split}" for split, n in sorted(splits.items()))
+    with gdal_environment():
+        page = sheet_of(
+            folder.resolve().name, pairs, [("Pairs", f"{len(pairs):,}", said)], {"Layout": name}
+        )
+    writable_folder(out.parent)
+    write_whole(out, page)
+
+
+def _pairs(folder: Path, layout: str | None) -> list[PairFile]:
+    return list_pairs(folder, layout or sniff_layout(folder))
+
+
+def _images(pairs: Sequence[PairFile], side: str) -> Iterator[tuple[str, NDArray[np.generic]]]:
+    for pair in pairs:
+        scene = open_scene(pair.clear if side == "clear" else pair.cloudy, pair.bands)
+        with reader(scene) as file:
+            yield pair.name, file.read(scene.grid.window)[0]
+
+
+def _check(pair: PairFile) -> None:
+    """Read every pixel of a pair, and see that its images lie on one another."""
+    cloudy, clear = (open_scene(path, pair.bands) for path in (pair.cloudy, pair.clear))
+    check_fit(cloudy, clear)
+    extra = [open_scene(path) for path in (pair.cloudy_nir, pair.clear_nir) if path is not None]
+    for scene in (cloudy, clear, *extra):
+        if scene.grid.window.shape != clear.grid.window.shape:
+            raise DatasetError(f"{scene.path} differs in size from {clear.path}; make them alike")
+        with reader(scene) as file:
+            file.read(scene.grid.window)
+
+
+def _where(one: str, other: str) -> str:
+    return one if one == other else "/".join(sorted((one, other), reverse=True))
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())

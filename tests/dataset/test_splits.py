@@ -1,0 +1,118 @@
+"""Splits: no test chip within the buffer of a training chip, shares as asked for."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import shapely
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rasterio.warp import transform
+
+from decr.dataset.splits import block_split, near, random_split
+from decr.errors import ConfigError
+
+Places = dict[str, tuple[str, float, float]]
+
+
+def outlines(places: Places, side_m: float) -> tuple[dict[str, np.ndarray], dict[str, object]]:
+    """Longitudes and latitudes of squares, and the squares on their map."""
+    found, squares = {}, {}
+    for name, (crs, x, y) in places.items():
+        square = shapely.box(x, y, x + side_m, y + side_m)
+        xs, ys = np.asarray(square.exterior.coords)[:4].T
+        lon, lat = transform(crs, "OGC:CRS84", xs, ys)
+        found[name], squares[name] = np.stack([lon, lat], axis=1), square
+    return found, squares
+
+
+lattices = st.builds(
+    lambda crs, north, cells: {
+        f"c{row}_{col}": (crs, 400000.0 + 256 * col, north + 256.0 * row) for row, col in cells
+    },
+    st.sampled_from(["EPSG:32650", "EPSG:32633", "EPSG:3031"]),
+    st.sampled_from([500000.0, 4400000.0, 6900000.0]),
+    st.sets(st.tuples(st.integers(0, 14), st.integers(0, 14)), min_size=2, max_size=80),
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    lattices,
+    st.floats(0.05, 0.6),
+    st.sampled_from([300.0, 800.0, 2000.0]),
+    st.sampled_from([1.0, 100.0, 250.0, 700.0]),
+    st.integers(0, 5),
+)
+def test_no_test_chip_lies_within_the_buffer_of_a_training_chip(
+    places: Places, share: float, block_m: float, buffer_m: float, seed: int
+) -> None:
+    if next(iter(places.values()))[0] == "EPSG:3031":
+        # Antarctic metres are the ground's near 71 degrees south only.
+        places = {n: (crs, x + 1.5e6, 2.0e5 + y % 10000) for n, (crs, x, y) in places.items()}
+        slack = 0.97
+    else:
+        slack = 1.0
+    found, squares = outlines(places, 256.0)
+    split = block_split(found, share, block_m, buffer_m, seed)
+    sides = {s: [squares[n] for n, v in split.side.items() if v == s] for s in ("train", "test")}
+    for one in sides["test"]:
+        assert all(shapely.distance(one, other) >= buffer_m * slack for other in sides["train"])
+    assert {*split.side} | split.dropped == {*places}
+    assert not {*split.side} & split.dropped
+
+
+@settings(max_examples=30, deadline=None)
+@given(lattices, st.integers(0, 5))
+def test_a_split_depends_on_nothing_but_its_arguments(places: Places, seed: int) -> None:
+    found, _ = outlines(places, 256.0)
+    one = block_split(found, 0.2, 800.0, 100.0, seed)
+    other = block_split(dict(reversed(found.items())), 0.2, 800.0, 100.0, seed)
+    assert one == other
+
+
+def test_a_wide_scene_is_split_eight_to_two() -> None:
+    places = {
+        f"{r}_{c}": ("EPSG:32650", 400000.0 + 256 * c, 4400000.0 + 256 * r)
+        for r in range(40)
+        for c in range(40)
+    }
+    found, _ = outlines(places, 256.0)
+    split = block_split(found, 0.2, 1000.0, 250.0, 0)
+    test = sum(side == "test" for side in split.side.values())
+    assert test / 1600 == pytest.approx(0.2, abs=0.01)
+    assert 0 < len(split.dropped) < 1600 - test
+    # Chips one apart are 256 m away, which is enough: only direct neighbours were dropped.
+    kept = [found[n] for n, side in split.side.items() if side == "train"]
+    tested = [found[n] for n, side in split.side.items() if side == "test"]
+    assert near(kept, tested, 257.0 * 1.01)
+
+
+def test_places_in_other_zones_and_across_the_date_line_are_neighbours() -> None:
+    one = np.array([[179.999, 0], [179.9995, 0], [179.9995, 0.001], [179.999, 0.001]])
+    other = np.array([[-179.9995, 0], [-179.999, 0], [-179.999, 0.001], [-179.9995, 0.001]])
+    assert near([one], [other], 120.0) == [0]
+    assert near([one], [other], 100.0) == []
+
+
+@given(st.integers(1, 400), st.floats(0, 1), st.integers(0, 3))
+def test_a_random_split_has_exactly_the_share(count: int, share: float, seed: int) -> None:
+    names = [f"n{i}" for i in range(count)]
+    split = random_split(names, share, seed)
+    assert sum(side == "test" for side in split.values()) == round(share * count)
+    assert split == random_split(names[::-1], share, seed)
+
+
+def test_the_published_counts_come_out() -> None:
+    for total, wanted in ((668, (534, 134)), (559, (447, 112))):
+        split = random_split([str(i) for i in range(total)], 0.2, 0)
+        test = sum(side == "test" for side in split.values())
+        print(f"{total} pairs: {total - test} train, {test} test")
+        assert (total - test, test) == wanted
+
+
+def test_impossible_numbers_are_refused() -> None:
+    with pytest.raises(ConfigError, match=r"0\.\.1"):
+        random_split(["a"], 1.5, 0)
+    with pytest.raises(ConfigError, match="buffer"):
+        block_split({}, 0.2, 0.0, 10.0, 0)

@@ -1,0 +1,161 @@
+"""Pansharpening: GDAL's own pixels, streamed, with the names and places of the sources."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+from affine import Affine
+from click.testing import CliRunner
+from rasterio.rpc import RPC
+from rasterio.windows import Window
+from scipy import ndimage
+
+from cli.main import main
+from decr.errors import BandError, DecrError, GridMismatchError, OutputError
+from decr.geo.pansharpen import PansharpenOptions, pansharpen
+from tests.geo.scene_files import BGRN, NORTH_UP, UTM, write
+
+MS_GRID = NORTH_UP @ Affine.scale(4)
+REFERENCE = """<VRTDataset subClass="VRTPansharpenedDataset"><PansharpeningOptions>
+<AlgorithmOptions><Weights>{weights}</Weights></AlgorithmOptions><Resampling>Cubic</Resampling>
+<PanchroBand><SourceFilename>{pan}</SourceFilename><SourceBand>1</SourceBand></PanchroBand>
+{bands}</PansharpeningOptions></VRTDataset>"""
+BAND = """<SpectralBand dstBand="{n}"><SourceFilename>{ms}</SourceFilename>
+<SourceBand>{n}</SourceBand></SpectralBand>"""
+
+
+def images(folder: Path, height: int = 700, width: int = 1100, **options: object) -> list[Path]:
+    """A panchromatic and a multispectral image of the same ground, uint16."""
+    rng = np.random.default_rng(0)
+    fine = ndimage.gaussian_filter(rng.standard_normal((5, height, width)), (0, 1.5, 1.5))
+    dn = np.clip(600 + 900 * fine, 1, 2047)
+    ms = dn[:4].reshape(4, height // 4, 4, width // 4, 4).mean(axis=(2, 4)).astype(np.uint16)
+    pan = dn.mean(axis=0, keepdims=True).astype(np.uint16)
+    placed = {"crs": UTM, "transform": NORTH_UP, **options}
+    coarse = dict(placed)
+    if "transform" not in options:
+        coarse["transform"] = MS_GRID
+    return [
+        write(folder / "pan.tif", pan, descriptions=None, tiled=True, **placed),
+        write(folder / "ms.tif", ms, descriptions=BGRN, **coarse),
+    ]
+
+
+def reference(pan: Path, ms: Path, weights: str) -> np.ndarray:
+    """What GDAL makes of a virtual raster written by its documentation, read in one piece."""
+    bands = "".join(BAND.format(n=n, ms=ms) for n in range(1, 5))
+    with rasterio.open(REFERENCE.format(weights=weights, pan=pan, bands=bands)) as file:
+        return np.asarray(file.read())
+
+
+@pytest.mark.parametrize("weights", [None, (0.1, 0.3, 0.4, 0.2)])
+def test_pixels_are_those_of_gdal(tmp_path: Path, weights: tuple[float, ...] | None) -> None:
+    pan, ms = images(tmp_path)
+    pansharpen(pan, ms, tmp_path / "out.tif", PansharpenOptions(weights=weights))
+    said = ",".join(map(str, weights or (0.25,) * 4))
+    with rasterio.open(tmp_path / "out.tif") as file:
+        fused = file.read()
+        assert file.descriptions == BGRN
+        assert (file.crs, file.transform) == (UTM, NORTH_UP)
+        assert file.dtypes == ("uint16",) * 4
+        assert file.tags(ns="DECR")["PAN"] == "pan.tif"
+    np.testing.assert_array_equal(fused, reference(pan, ms, said))
+    # Brovey: the weighted mean of the fused bands is the panchromatic image, but for rounding.
+    with rasterio.open(pan) as file:
+        mean = np.tensordot(weights or (0.25,) * 4, fused.astype(float), axes=1)
+        assert np.abs(mean - file.read(1)).max() <= 1
+
+
+def test_rpcs_beside_the_image_and_its_date_are_kept(tmp_path: Path) -> None:
+    """A delivery as it comes: no map coordinates, .rpb and .xml files."""
+    pan, ms = images(tmp_path, crs=None, transform=Affine.identity())
+    coefficients = ",\n".join(f"{0.001 * n:+.3E}" for n in range(1, 21))
+    (tmp_path / "pan.RPB").write_text(
+        'satId = "JL1";\nbandId = "P";\nSpecId = "RPC00B";\nBEGIN_GROUP = IMAGE\n'
+        "errBias = 1.0;\nerrRand = 0.0;\nlineOffset = 350;\nsampOffset = 550;\nlatOffset = 39.7;\n"
+        "longOffset = 117.0;\nheightOffset = 50;\nlineScale = 350;\nsampScale = 550;\n"
+        "latScale = 0.01;\nlongScale = 0.01;\nheightScale = 500;\n"
+        + "".join(
+            f"{name} = (\n{coefficients});\n"
+            for name in ("lineNumCoef", "lineDenCoef", "sampNumCoef", "sampDenCoef")
+        )
+        + "END_GROUP = IMAGE\nEND;\n"
+    )
+    (tmp_path / "pan.xml").write_text("<a><CenterTime>2024-05-03 03:10:00</CenterTime></a>")
+    with rasterio.open(pan) as file:
+        before = file.rpcs
+    assert isinstance(before, RPC)
+    pansharpen(pan, ms, tmp_path / "out.tif")
+    with rasterio.open(tmp_path / "out.tif") as file:
+        assert file.rpcs.to_dict() == before.to_dict()
+        assert file.tags()["ACQUISITIONDATETIME"] == "2024-05-03T03:10:00+00:00"
+        assert file.shape == (700, 1100)
+        assert file.descriptions == BGRN
+        assert (file.crs, file.transform) == (None, Affine.identity())
+        fused = file.read()
+    (tmp_path / "placed").mkdir()
+    placed = images(tmp_path / "placed")
+    np.testing.assert_array_equal(fused, reference(*placed, "0.25,0.25,0.25,0.25"))
+
+
+def test_only_what_both_cover_is_written_and_rpcs_move_along(tmp_path: Path) -> None:
+    pan, ms = images(tmp_path, 400, 400)
+    with rasterio.open(ms, "r+") as file:
+        file.transform = MS_GRID @ Affine.translation(10, 5)
+    lists = ("line_num_coeff", "line_den_coeff", "samp_num_coeff", "samp_den_coeff")
+    scales = {f"{name}_scale": 200.0 for name in ("height", "lat", "line", "long", "samp")}
+    offsets = {"height_off": 50.0, "lat_off": 39.7, "long_off": 117.0}
+    rpc = RPC(line_off=200.0, samp_off=210.0, **offsets, **scales, **{n: [1.0] * 20 for n in lists})
+    with rasterio.open(pan, "r+") as file:
+        file.rpcs = rpc
+    pansharpen(pan, ms, tmp_path / "out.tif")
+    with rasterio.open(tmp_path / "out.tif") as file:
+        assert file.shape == (380, 360)
+        assert file.transform.almost_equals(NORTH_UP @ Affine.translation(40, 20))
+        assert (file.rpcs.line_off, file.rpcs.samp_off) == (180.0, 170.0)
+        fused = file.read()
+    # Away from the edges, GDAL's pixels of both where they lie on one another.
+    with rasterio.open(pan) as one, rasterio.open(ms) as many:
+        window = Window(40, 20, 360, 380)
+        cut = write(tmp_path / "cut.tif", one.read(window=window), descriptions=None)
+        low = write(tmp_path / "low.tif", many.read()[:, :95, :90], transform=MS_GRID)
+    expected = reference(cut, low, "0.25,0.25,0.25,0.25")
+    np.testing.assert_array_equal(fused[:, :-16, :-16], expected[:, :-16, :-16])
+
+
+def test_what_cannot_be_fused_is_one_error_and_leaves_nothing(tmp_path: Path) -> None:
+    pan, ms = images(tmp_path, 400, 400)
+    out = tmp_path / "out.tif"
+    with pytest.raises(DecrError):
+        pansharpen(ms, pan, out)
+    eight = write(tmp_path / "eight.tif", np.ones((4, 100, 100), np.uint8), transform=MS_GRID)
+    with pytest.raises(BandError, match="one type"):
+        pansharpen(pan, eight, out)
+    with rasterio.open(ms) as file:
+        dn = file.read()
+    far = write(tmp_path / "far.tif", dn, transform=MS_GRID @ Affine.translation(500, 0))
+    with pytest.raises(GridMismatchError, match="overlap"):
+        pansharpen(pan, far, out)
+    pan.write_bytes(pan.read_bytes()[:40000])
+    done = CliRunner().invoke(main, ["pansharpen", str(pan), str(ms), "-o", str(out)])
+    assert done.exit_code == 1
+    assert done.output.startswith("decr: ")
+    names = {"pan.tif", "ms.tif", "eight.tif", "far.tif"}
+    assert {p.name for p in tmp_path.iterdir()} == names
+    out.write_bytes(b"mine")
+    with pytest.raises(OutputError, match="exists already"):
+        pansharpen(pan, ms, out)
+
+
+def test_the_command_says_what_it_wrote_and_refuses_wrong_weights(tmp_path: Path) -> None:
+    pan, ms = images(tmp_path, 400, 400)
+    run = CliRunner().invoke
+    done = run(main, ["pansharpen", str(pan), str(ms), "-o", str(tmp_path / "a" / "out.tif")])
+    assert done.output == f"{tmp_path / 'a' / 'out.tif'}: 400 x 400 px, blue, green, red, nir\n"
+    for weights, code in (("0.5,0.5", 1), ("a,b", 2), ("0,0,0,0", 2)):
+        out = str(tmp_path / "out.tif")
+        done = run(main, ["pansharpen", str(pan), str(ms), "-o", out, "--weights", weights])
+        assert done.exit_code == code

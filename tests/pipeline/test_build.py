@@ -1,0 +1,504 @@
+"""A set built of two simulated acquisitions of which everything is known."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+import shapely
+from affine import Affine
+from click.testing import CliRunner
+from PIL import Image
+from rasterio.warp import Resampling, reproject, transform_bounds
+
+from cli.main import main
+from decr.config import CcpConfig
+from decr.dataset.acquisitions import PairRow, read_rows
+from decr.dataset.build_set import BuildOptions
+from decr.dataset.chip_rules import Limits
+from decr.dataset.layouts import list_pairs, sniff_layout
+from decr.dataset.pairs import PairFolder, read_pairs
+from decr.errors import (
+    ConfigError,
+    DatasetError,
+    DecrError,
+    DecrWarning,
+    GridMismatchError,
+    OutputError,
+)
+from decr.pipeline.build import Built, build_set, summary
+from tests.dataset.two_dates import (
+    BANDS,
+    GAIN,
+    GRID,
+    OFFSET,
+    SHIFT,
+    SIZE,
+    UTM,
+    TwoDates,
+    two_dates,
+    write,
+)
+
+ROOT = Path(__file__).parents[2]
+OPTIONS = BuildOptions(
+    size_px=SIZE, block_m=100.0, buffer_m=30.0, match=True, exports=("cuhk-cr", "rice")
+)
+
+QUICK = replace(OPTIONS, exports=())
+
+
+def ccp(dates: TwoDates) -> CcpConfig:
+    return CcpConfig(detector=f"file:{dates.masks}")
+
+
+def build(dates: TwoDates, out: Path, options: BuildOptions = OPTIONS, **row: str) -> Built:
+    return build_set([PairRow(dates.cloudy, dates.clear, **row)], out, options, ccp(dates))
+
+
+def contents(folder: Path) -> dict[str, str]:
+    return {
+        f.relative_to(folder).as_posix(): hashlib.sha256(f.read_bytes()).hexdigest()
+        for f in sorted(folder.rglob("*"))
+        if f.is_file()
+    }
+
+
+def table(out: Path) -> dict[str, dict[str, str]]:
+    with (out / "chips.csv").open(newline="") as file:
+        return {line["chip"]: line for line in csv.DictReader(file)}
+
+
+@pytest.fixture(scope="module")
+def dates(tmp_path_factory: pytest.TempPathFactory) -> TwoDates:
+    return two_dates(tmp_path_factory.mktemp("dates"))
+
+
+@pytest.fixture(scope="module")
+def out(dates: TwoDates, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("built") / "set"
+    build(dates, folder)
+    return folder
+
+
+def test_shift_gains_and_offsets_are_recovered(out: Path) -> None:
+    (told,) = json.loads((out / "acquisitions.json").read_text())["acquisitions"]
+    assert told["shift"]["rows"] == pytest.approx(SHIFT[0], abs=0.1)
+    assert told["shift"]["cols"] == pytest.approx(SHIFT[1], abs=0.1)
+    assert told["match"]["gain"] == pytest.approx(GAIN, rel=0.01)
+    assert told["match"]["offset"] == pytest.approx(OFFSET, abs=3)
+    assert told["gap_days"] == pytest.approx(11, abs=0.01)
+
+
+def test_chips_are_rejected_for_the_right_reasons(out: Path) -> None:
+    # The lattice begins where both images have pixels: row 1, column 5.
+    reasons = {
+        (int(c["row"]) // SIZE, int(c["col"]) // SIZE): c["reason"] for c in table(out).values()
+    }
+    assert len(reasons) == 30
+    expected = {(row, 5): "nodata" for row in range(5)}
+    expected |= {(2, 0): "ground fully occluded", (2, 2): "clear image not clear"}
+    buffered = "within the buffer of a test chip"
+    found = {place: why for place, why in reasons.items() if why not in ("", buffered)}
+    assert found == expected
+    told = json.loads((out / "acquisitions.json").read_text())
+    assert told["considered"] == 30
+    counts = {why: list(reasons.values()).count(why) for why in {*reasons.values()} - {""}}
+    assert told["rejected"] == counts
+    assert counts[buffered] > 0
+
+
+def test_subsets_and_ccp_are_those_of_the_simulated_sky(out: Path) -> None:
+    entries = [json.loads(line) for line in (out / "pairs.jsonl").read_text().splitlines()]
+    for entry in entries:
+        about, row = entry["about"], entry["about"]["window"][0] // SIZE
+        with rasterio.open(out / about["mask"]) as file:
+            mask = file.read(1)
+        assert entry["ccp"] == pytest.approx((mask == 1).mean(), abs=1e-6)
+        if row == 0:
+            assert about["subset"] == "thin"
+            assert about["tau"] == pytest.approx(0.5, abs=0.05)
+        if row == 1:
+            assert about["subset"] == "thick"
+            assert about["tau"] == pytest.approx(1.8, abs=0.1)
+        if row == 4:
+            assert (about["subset"], entry["ccp"]) == ("cloudless", 0)
+    assert {entry["about"]["subset"] for entry in entries} == {"thin", "thick", "cloudless"}
+
+
+def test_clear_chips_lie_on_the_cloudy_ones_and_look_like_them(out: Path) -> None:
+    entries = [json.loads(line) for line in (out / "pairs.jsonl").read_text().splitlines()]
+    for entry in entries:
+        with (
+            rasterio.open(out / entry["cloudy"]) as one,
+            rasterio.open(out / entry["clear"]) as two,
+        ):
+            assert one.transform == two.transform
+            row, col, *_ = entry["about"]["window"]
+            assert one.transform == GRID @ Affine.translation(col, row)
+            assert one.crs == two.crs == UTM
+            assert one.descriptions == two.descriptions == BANDS
+            cloudy, clear = one.read().astype(float), two.read().astype(float)
+        if entry["about"]["subset"] == "cloudless" and row // SIZE == 4:
+            # Noise of 3 DN in each, smoothed in one of them.
+            assert np.median(np.abs(cloudy - clear)) < 4
+            assert abs(np.mean(cloudy - clear)) < 1
+
+
+def test_unmatched_clear_chips_keep_their_own_numbers(dates: TwoDates, tmp_path: Path) -> None:
+    built = build(dates, tmp_path / "set", replace(OPTIONS, match=False, exports=()))
+    with rasterio.open(dates.clear) as file:
+        clear = file.read()
+    for entry in built.entries:
+        assert not entry["about"]["matched"]
+        row, col, height, width = entry["about"]["window"]
+        with rasterio.open(tmp_path / "set" / entry["clear"]) as file:
+            chip = file.read()
+        # Away by 2.3 rows and -1.4 columns, so the means nearly agree.
+        nearby = clear[:, row + 2 : row + height + 2, col - 1 : col + width - 1]
+        assert chip.mean() == pytest.approx(nearby.mean(), rel=0.01)
+
+
+def test_no_test_footprint_lies_within_the_buffer(out: Path) -> None:
+    squares: dict[str, list[shapely.Geometry]] = {"train": [], "test": []}
+    for line in (out / "pairs.jsonl").read_text().splitlines():
+        entry = json.loads(line)
+        with rasterio.open(out / entry["cloudy"]) as file:
+            squares[entry["split"]].append(shapely.box(*file.bounds))
+    assert squares["train"]
+    assert squares["test"]
+    for test in squares["test"]:
+        assert min(shapely.distance(test, train) for train in squares["train"]) >= 30
+
+
+def test_the_manifest_and_both_exports_are_read_back(out: Path) -> None:
+    assert sniff_layout(out) == "manifest"
+    stored = read_pairs(PairFolder(out, "manifest", split="all"), BANDS)
+    exported = read_pairs(PairFolder(out / "cuhk-cr", "cuhk", split="all"), BANDS)
+    rice = list_pairs(out / "rice", "rice1")
+    assert len(stored) == len(exported) == len(rice) > 5
+    for one, other in zip(stored, exported, strict=True):
+        assert Path(one.name).name == Path(other.name).name
+        for dn, dn8 in ((one.cloudy, other.cloudy), (one.clear, other.clear)):
+            np.testing.assert_array_equal(np.rint(dn * (255 / 2047)), dn8)
+
+
+def plain_loader(root: Path, split: str) -> list[tuple[str, np.ndarray, np.ndarray]]:
+    """Written from the description of the published layout alone, without decr."""
+    found = []
+    folder = root / split
+    for name in sorted(p.name for p in (folder / "cloud").iterdir()):
+        sides = []
+        for side in ("cloud", "label"):
+            rgb = np.asarray(Image.open(folder / side / name))
+            nir = np.asarray(Image.open(folder / "nir" / side / name))
+            assert rgb.shape == nir.shape == (SIZE, SIZE, 3)
+            assert rgb.dtype == np.uint8
+            sides.append(np.concatenate([rgb, nir[:, :, :1]], axis=2))
+        found.append((name, *sides))
+    return found
+
+
+def test_a_loader_that_knows_only_the_published_layout_reads_the_export(out: Path) -> None:
+    counts = {s: len(plain_loader(out / "cuhk-cr", s)) for s in ("train", "test")}
+    print(f"{counts['train']}/{counts['test']}")
+    entries = [json.loads(line) for line in (out / "pairs.jsonl").read_text().splitlines()]
+    for split, count in counts.items():
+        own = [e for e in entries if e["split"] == split]
+        assert count == len(own) > 0
+        for entry, (name, cloud, _) in zip(own, plain_loader(out / "cuhk-cr", split), strict=True):
+            assert Path(entry["cloudy"]).stem == Path(name).stem
+            with rasterio.open(out / entry["cloudy"]) as file:
+                red = file.read(3)
+            np.testing.assert_array_equal(cloud[:, :, 0], np.rint(red * (255 / 2047)))
+
+
+def test_croissant_reads_the_pairs(out: Path) -> None:
+    mlcroissant = pytest.importorskip("mlcroissant")
+    dataset = mlcroissant.Dataset(str(out / "croissant.json"))
+    records = [json.loads(line) for line in (out / "pairs.jsonl").read_text().splitlines()]
+    found = list(dataset.records("chips"))
+    assert len(found) == len(records)
+    for record, line in zip(found, records, strict=True):
+        assert record["chips/cloudy"].decode() == line["cloudy"]
+        assert record["chips/ccp"] == pytest.approx(line["ccp"])
+
+
+def test_stac_is_valid_and_leads_to_the_images(out: Path) -> None:
+    pystac = pytest.importorskip("pystac")
+    pytest.importorskip("jsonschema")
+    collection = pystac.Collection.from_file(str(out / "stac" / "collection.json"))
+    collection.validate()
+    items = list(collection.get_items())
+    records = [json.loads(line) for line in (out / "pairs.jsonl").read_text().splitlines()]
+    assert [item.id for item in items] == [line["about"]["name"] for line in records]
+    for item, line in zip(items, records, strict=True):
+        item.validate()
+        assert Path(item.assets["clear"].get_absolute_href()).resolve() == out / line["clear"]
+        with rasterio.open(out / line["clear"]) as file:
+            bounds = transform_bounds(file.crs, "OGC:CRS84", *file.bounds)
+        assert item.bbox == pytest.approx(bounds, abs=1e-6)
+
+
+def test_every_file_is_in_the_checksums_and_nothing_is_left_behind(out: Path) -> None:
+    listed = {line[66:] for line in (out / "SHA256SUMS").read_text().splitlines()}
+    assert listed == {*contents(out)} - {"SHA256SUMS"}
+    assert {p.name for p in out.parent.iterdir()} == {"set"}
+    names = {"README.md", "index.html", "histogram.svg", "chips.parquet", "croissant.json"}
+    assert names <= listed
+
+
+def test_a_rerun_leaves_a_whole_set_and_refuses_a_damaged_one(
+    dates: TwoDates, out: Path, tmp_path: Path
+) -> None:
+    before = contents(out)
+    assert len(build(dates, out).entries) > 5
+    assert contents(out) == before
+    # In another folder, from copies of the images elsewhere: the same bytes.
+    build(dates, tmp_path / "again")
+    assert contents(tmp_path / "again") == before
+    with pytest.raises(OutputError, match="not made from these images"):
+        build(dates, out, replace(OPTIONS, seed=5))
+    victim = tmp_path / "again" / "pairs.jsonl"
+    victim.write_text(victim.read_text() + "\n")
+    with pytest.raises(OutputError, match=r"pairs\.jsonl is missing or differs"):
+        build(dates, tmp_path / "again")
+
+
+def command(dates: TwoDates, out: Path) -> list[str]:
+    return [
+        sys.executable, "-m", "cli", "dataset", "build", str(dates.cloudy), str(dates.clear), "-o",
+        str(out), "--size", str(SIZE), "--block", "100", "--buffer", "30", "--match", "--export",
+        "cuhk-cr", "--export", "rice", "--detector", f"file:{dates.masks}", "-q",
+    ]  # fmt: skip
+
+
+def kill_when(command: list[str], watched: Path, lines: int) -> None:
+    """Start a build and kill it once a journal has so many lines; leave it torn."""
+    process = subprocess.Popen(command, cwd=ROOT)
+    until = time.monotonic() + 120
+    while not (watched.exists() and watched.read_bytes().count(b"\n") >= lines):
+        assert process.poll() is None, "it ended before it could be killed"
+        assert time.monotonic() < until
+        time.sleep(0.001)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    with watched.open("ab") as torn:
+        torn.write(b'{"name": "torn')
+
+
+def test_after_kill_9_the_same_command_makes_the_same_bytes(
+    dates: TwoDates, out: Path, tmp_path: Path
+) -> None:
+    """Killed while measuring, and again while writing."""
+    folder, work = tmp_path / "set", tmp_path / "set.decr-work"
+    kill_when(command(dates, folder), work / "scratch" / "considered.jsonl", 6)
+    assert not (work / "journal.jsonl").exists()
+    kill_when(command(dates, folder), work / "journal.jsonl", 4)
+    assert not folder.exists()
+    done = subprocess.run(
+        command(dates, folder), cwd=ROOT, check=True, capture_output=True, text=True
+    )
+    assert "clear image off by +2.30 rows, -1.40 cols" in done.stdout
+    assert contents(folder) == contents(out)
+    assert not work.exists()
+
+
+def test_too_many_days_and_too_large_a_shift_leave_nothing(dates: TwoDates, tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="too many days apart"):
+        build(dates, tmp_path / "a", QUICK, clear_date="2024-07-01")
+    with pytest.raises(DatasetError, match=r"bad shift \(2\.7 px\)"):
+        build(dates, tmp_path / "b", replace(QUICK, limits=Limits(max_shift_px=2)))
+    assert not (tmp_path / "a").exists()
+    assert not (tmp_path / "b").exists()
+
+
+def test_a_chip_that_lies_elsewhere_is_a_bad_shift(dates: TwoDates, tmp_path: Path) -> None:
+    """Terrain moves one place by 3 px more than the rest."""
+    with rasterio.open(dates.clear) as file:
+        clear = file.read()
+    part = np.s_[:, 3 * SIZE + 40 : 5 * SIZE, 100 : 3 * SIZE]
+    moved = clear.copy()
+    moved[part] = np.roll(clear, 3, axis=1)[part]
+    folder = tmp_path / "in"
+    folder.mkdir()
+    path = write(folder / "clear.tif", moved, TIFFTAG_DATETIME="2024:05:14 03:05:00")
+    out = tmp_path / "set"
+    build(replace(dates, clear=path), out, QUICK)
+    bad = {c for c, line in table(out).items() if line["reason"] == "bad shift"}
+    assert bad == {f"cloudy_r{row:05}_c{col:05}" for row in (385, 513) for col in (133, 261)}
+
+
+def test_a_narrow_clear_image_overlaps_too_little(dates: TwoDates, tmp_path: Path) -> None:
+    with rasterio.open(dates.clear) as file:
+        clear = file.read()
+    folder = tmp_path / "in"
+    folder.mkdir()
+    path = write(folder / "clear.tif", clear[:, :, :420], TIFFTAG_DATETIME="2024:05:14 03:05:00")
+    with rasterio.open(dates.masks / "clear.tif") as file:
+        mask = file.read()[:, :, :420]
+    masks = tmp_path / "masks"
+    masks.mkdir()
+    write(masks / "clear.tif", mask, ("-",), None)
+    (masks / "cloudy.tif").write_bytes((dates.masks / "cloudy.tif").read_bytes())
+    out = tmp_path / "set"
+    build(TwoDates(dates.cloudy, path, masks), out, replace(QUICK, split="random"))
+    for line in table(out).values():
+        assert (line["reason"] == "low overlap") == (int(line["col"]) + SIZE > 420)
+
+
+def test_planted_duplicates_are_found_across_pairs(dates: TwoDates, tmp_path: Path) -> None:
+    """A second pair shows the same ground again, once exactly and once a little brighter."""
+    with rasterio.open(dates.clear) as file:
+        clear = file.read()
+    folder = tmp_path / "in"
+    folder.mkdir()
+    brighter = np.clip(clear * 1.1, 1, 2047).astype(np.uint16)
+    write(folder / "brighter.tif", brighter, TIFFTAG_DATETIME="2024:05:14 03:05:00")
+    (folder / "pairs.csv").write_text(
+        "cloudy,clear,site,clear_date\n"
+        f"{dates.cloudy},{dates.clear},meadow,\n"
+        f"{dates.cloudy},{dates.clear},meadow,2024-05-13\n"
+        f"{dates.cloudy},brighter.tif,meadow,\n"
+    )
+    (dates.masks / "brighter.tif").write_bytes((dates.masks / "clear.tif").read_bytes())
+    try:
+        rows = read_rows(folder / "pairs.csv")
+        out = tmp_path / "set"
+        built = build_set(rows, out, replace(QUICK, split="random"), ccp(dates))
+    finally:
+        (dates.masks / "brighter.tif").unlink()
+    lines = table(out)
+    first = {n.split("_r")[1] for n, c in lines.items() if c["pair"] == "cloudy_1" and c["split"]}
+    assert len(first) == 23
+    for pair, why in (("cloudy_2", "exact duplicate"), ("cloudy_3", "near duplicate")):
+        own = {n.split("_r")[1]: c["reason"] for n, c in lines.items() if c["pair"] == pair}
+        assert {place for place, reason in own.items() if reason == why} == first
+    assert built.rejected["exact duplicate"] == built.rejected["near duplicate"] == 23
+    assert {entry["about"]["pair"] for entry in built.entries} == {"cloudy_1"}
+    assert "rejected: 67 chips" in summary(built)
+
+
+def test_another_grid_is_refused_unless_resampling_is_asked_for(
+    dates: TwoDates, tmp_path: Path
+) -> None:
+    """The clear image in longitude and latitude, at about its own resolution."""
+    folder = tmp_path / "in"
+    (folder / "masks").mkdir(parents=True)
+    for source, target, how in (
+        (dates.clear, folder / "clear.tif", Resampling.cubic),
+        (dates.masks / "clear.tif", folder / "masks" / "clear.tif", Resampling.nearest),
+    ):
+        with rasterio.open(source) as file:
+            pixels, profile = file.read(), file.profile
+        there = Affine(5.8e-6, 0, 116.99996, 0, -4.5e-6, 39.7500)
+        shape = (len(pixels), 780, 840)
+        warped = np.zeros(shape, pixels.dtype)
+        reproject(
+            pixels, warped, src_transform=profile["transform"], src_crs=UTM, dst_transform=there,
+            dst_crs="EPSG:4326", resampling=how,
+        )  # fmt: skip
+        profile |= {
+            "crs": "EPSG:4326", "transform": there, "height": shape[1], "width": shape[2],
+        }  # fmt: skip
+        with rasterio.open(target, "w", **profile) as file:
+            file.write(warped)
+            file.update_tags(TIFFTAG_DATETIME="2024:05:14 03:05:00")
+            if len(pixels) == 4:
+                file.descriptions = BANDS
+    (folder / "masks" / "cloudy.tif").write_bytes((dates.masks / "cloudy.tif").read_bytes())
+    there = TwoDates(dates.cloudy, folder / "clear.tif", folder / "masks")
+    with pytest.raises(GridMismatchError, match="--resample"):
+        build(there, tmp_path / "set")
+    options = replace(QUICK, resample=True, split="random")
+    built = build(there, tmp_path / "set", options)
+    (told,) = built.acquisitions
+    assert told["shift"]["rows"] == pytest.approx(SHIFT[0], abs=0.15)
+    assert told["shift"]["cols"] == pytest.approx(SHIFT[1], abs=0.15)
+    assert len(built.entries) >= 15
+
+
+def test_a_place_of_one_block_is_for_training_with_a_warning(
+    dates: TwoDates, tmp_path: Path
+) -> None:
+    wide = replace(QUICK, block_m=1e6)
+    with pytest.warns(DecrWarning, match="smaller --block"):
+        built = build(dates, tmp_path / "set", wide)
+    assert {entry["split"] for entry in built.entries} == {"train"}
+    with pytest.raises(DatasetError, match="left to train on"):
+        build(dates, tmp_path / "b", replace(QUICK, buffer_m=1e4))
+    assert not (tmp_path / "b").exists()
+
+
+def test_one_mask_cannot_serve_two_images(dates: TwoDates, tmp_path: Path) -> None:
+    config = CcpConfig(detector=f"file:{dates.masks / 'cloudy.tif'}")
+    with pytest.raises(ConfigError, match="folder"):
+        build_set([PairRow(dates.cloudy, dates.clear)], tmp_path / "set", OPTIONS, config)
+
+
+def test_an_image_without_a_date_needs_one(dates: TwoDates, tmp_path: Path) -> None:
+    with rasterio.open(dates.clear) as file:
+        path = write(tmp_path / "clear.tif", file.read())
+    with pytest.raises(DatasetError, match="--clear-date"):
+        build(replace(dates, clear=path), tmp_path / "set")
+    built = build(replace(dates, clear=path), tmp_path / "set", QUICK, clear_date="2024-05-14")
+    assert built.acquisitions[0]["dates_from"] == ["tag TIFFTAG_DATETIME", "given"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["one.tif"], "give CLOUDY and CLEAR"),
+        (["a.tif", "b.tif", "--pairs", "p.csv"], "give CLOUDY and CLEAR"),
+        (["--pairs", "p.csv", "--cloudy-date", "2024-01-01"], "columns of the table"),
+        (["a.tif", "b.tif", "--max-nodata", "3"], "share of pixels"),
+        (["a.tif", "b.tif", "--size", "8"], "32"),
+    ],
+)
+def test_impossible_calls_are_usage_errors(arguments: list[str], said: str, tmp_path: Path) -> None:
+    out = str(tmp_path / "set")
+    done = CliRunner().invoke(main, ["dataset", "build", *arguments, "-o", out])
+    assert done.exit_code == 2
+    assert said in done.output
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "wanted are cloudy and clear"),
+        ("cloudy,clear,colour\na,b,c\n", "colour"),
+        ("cloudy,clear\n", "holds no pair"),
+        ("cloudy,clear\na.tif,\n", "line 2"),
+        ("cloudy,clear\nno.tif,no.tif\n", "no.tif cannot be opened"),
+        ("\x00\xff", "p.csv"),
+    ],
+)
+def test_a_wrong_table_is_one_error(text: str, said: str, tmp_path: Path) -> None:
+    (tmp_path / "p.csv").write_text(text, encoding="latin-1")
+    arguments = ["dataset", "build", "--pairs", str(tmp_path / "p.csv")]
+    done = CliRunner().invoke(main, [*arguments, "-o", str(tmp_path / "set")])
+    assert done.exit_code == 1
+    assert done.output.startswith("decr: ")
+    assert said in done.output
+    assert not (tmp_path / "set").exists()
+
+
+def test_a_truncated_image_is_one_error_and_leaves_no_set(dates: TwoDates, tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    path = folder / "clear.tif"
+    path.write_bytes(dates.clear.read_bytes()[:300000])
+    with pytest.raises(DecrError, match=r"clear\.tif"):
+        build(replace(dates, clear=path), tmp_path / "set", QUICK, clear_date="2024-05-14")
+    assert not (tmp_path / "set").exists()

@@ -1,0 +1,147 @@
+"""Sets on disk: damage is found, copies are listed, sheets are written."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+from scipy import ndimage
+
+from cli.main import main
+from decr.dataset.duplicates import find_duplicates
+from decr.pipeline.dataset_tools import copies_of, stats_of, verify_set
+from tests.dataset.two_dates import BANDS, write
+
+
+def picture(seed: int, side: int = 64) -> np.ndarray:
+    """(4, side, side) uint16 of some ground."""
+    rng = np.random.default_rng(seed)
+    look = ndimage.gaussian_filter(rng.standard_normal((side, side)), 3)
+    own = rng.standard_normal((4, side, side))
+    return np.clip(500 + 150 * look / look.std() + 10 * own, 1, 2047).astype(np.uint16)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Six training and three test pairs; one of each kind of copy is planted."""
+    ground = {f"train/{i}": picture(i) for i in range(6)} | {f"test/{i}": picture(i + 50) for i in
+                                                            range(3)}  # fmt: skip
+    ground["train/5"] = ground["train/1"].copy()
+    ground["test/0"] = ground["train/2"].copy()
+    ground["test/1"] = np.clip(ground["train/3"] * 1.2 + 7, 1, 2047).astype(np.uint16)
+    root = tmp_path / "set"
+    for name, clear in ground.items():
+        split, stem = name.split("/")
+        for side in ("cloudy", "clear"):
+            (root / split / side).mkdir(parents=True, exist_ok=True)
+        write(root / split / "clear" / f"{stem}.tif", clear)
+        cloudy = clear.copy()
+        cloudy[:, :20] = 1900
+        write(root / split / "cloudy" / f"{stem}.tif", cloudy)
+    return root
+
+
+def test_planted_copies_are_listed_within_and_across_splits(folder: Path) -> None:
+    found = copies_of(folder)
+    assert found.images == 9
+    named = {frozenset((c.first, c.second)): (c.exact, c.where) for c in found.copies}
+    assert named == {
+        frozenset(("train/1", "train/5")): (True, "train"),
+        frozenset(("train/2", "test/0")): (True, "train/test"),
+        frozenset(("train/3", "test/1")): (False, "train/test"),
+    }
+    done = CliRunner().invoke(main, ["dataset", "dedupe", str(folder)])
+    assert done.exit_code == 0
+    assert "3 copies among 9 clear images, 2 of them across splits" in done.output
+    told = json.loads(CliRunner().invoke(main, ["dataset", "dedupe", str(folder), "--json"]).output)
+    assert len(told["copies"]) == 3
+
+
+def test_none_of_500_distinct_chips_is_taken_for_a_copy_and_all_planted_ones_are() -> None:
+    chips = [(f"c{i}", picture(i, 48)) for i in range(500)]
+    rng = np.random.default_rng(0)
+    exact = [(f"e{i}", chips[i][1].copy()) for i in range(20)]
+    near = [
+        (f"n{i}", (chips[i][1] * rng.uniform(0.7, 1.4) + rng.normal(0, 4, (4, 48, 48))))
+        for i in range(100, 120)
+    ]
+    found = find_duplicates([*chips, *exact, *near])
+    pairs = {(d.first, d.second): d.exact for d in found}
+    assert pairs == {(f"c{i}", f"e{i}"): True for i in range(20)} | {
+        (f"c{i}", f"n{i}"): False for i in range(100, 120)
+    }
+
+
+def test_a_whole_set_is_whole_and_damage_is_named(folder: Path) -> None:
+    assert verify_set(folder).problems == []
+    done = CliRunner().invoke(main, ["dataset", "verify", str(folder)])
+    assert (done.exit_code, done.output) == (0, f"{folder}: 9 pairs are whole (no checksums)\n")
+    damaged = folder / "train" / "cloudy" / "3.tif"
+    damaged.write_bytes(damaged.read_bytes()[:2000])
+    write(folder / "test" / "clear" / "2.tif", picture(3, 80))
+    done = CliRunner().invoke(main, ["dataset", "verify", str(folder)])
+    assert done.exit_code == 1
+    assert "cloudy/3.tif" in done.output
+    assert "64 x 64 pixels" in done.output
+    assert "2 problems" in done.output
+
+
+def test_checksums_are_checked_and_lead_nowhere_else(folder: Path) -> None:
+    names = sorted(f.relative_to(folder).as_posix() for f in folder.rglob("*.tif"))
+    sums = [f"{hashlib.sha256((folder / n).read_bytes()).hexdigest()}  {n}" for n in names]
+    (folder / "SHA256SUMS").write_text("\n".join(sums) + "\n")
+    assert verify_set(folder).sums
+    assert verify_set(folder).problems == []
+    write(folder / "train" / "clear" / "0.tif", picture(99))
+    (problem,) = verify_set(folder).problems
+    assert "train/clear/0.tif" in problem
+    (folder / "SHA256SUMS").write_text(f"{'0' * 64}  ../../secret\n")
+    done = CliRunner().invoke(main, ["dataset", "verify", str(folder)])
+    assert done.exit_code == 1
+    assert "is not a checksum of a file in" in done.output
+
+
+def test_stats_tell_what_is_there(folder: Path) -> None:
+    found = stats_of(folder)
+    assert found["splits"] == {"test": 3, "train": 6}
+    assert found["size"] == {"64 x 64 px": 9}
+    assert found["bands"] == {", ".join(BANDS): 9}
+    assert found["gsd"] == {"0.5 m": 9}
+    done = CliRunner().invoke(main, ["dataset", "stats", str(folder)])
+    assert "the set does not say; decr ccp measures it" in done.output
+
+
+def test_a_sheet_shows_every_pair(folder: Path, tmp_path: Path) -> None:
+    sheet = tmp_path / "sheets" / "sheet.html"
+    done = CliRunner().invoke(main, ["dataset", "view", str(folder), "-o", str(sheet)])
+    assert done.exit_code == 0, done.output
+    page = sheet.read_text()
+    assert page.count("<figure") == 9
+    assert "http" not in page.replace("http://www.w3.org/2000/svg", "").replace("http-equiv", "")
+
+
+def test_the_published_layout_is_known(tmp_path: Path) -> None:
+    for split, count in (("train", 3), ("test", 1)):
+        for side in ("cloud", "label", "nir/cloud", "nir/label"):
+            there = tmp_path / "CUHK-CR1" / split / side
+            there.mkdir(parents=True)
+            for number in range(count):
+                dn = (picture(number + 10 * count)[:3] // 8).astype(np.uint8)
+                Image.fromarray(np.moveaxis(dn, 0, -1)).save(there / f"{number}.png")
+    found = stats_of(tmp_path / "CUHK-CR1")
+    assert (found["layout"], found["splits"]) == ("cuhk", {"test": 1, "train": 3})
+    assert found["gsd"] == {"0.5 m": 4}
+    assert found["bands"] == {"red, green, blue, nir": 4}
+    assert verify_set(tmp_path / "CUHK-CR1").problems == []
+
+
+def test_a_folder_that_is_no_set_is_one_error(tmp_path: Path) -> None:
+    for verb in ("verify", "dedupe", "stats"):
+        done = CliRunner().invoke(main, ["dataset", verb, str(tmp_path)])
+        assert done.exit_code == 1
+        assert "no set of pairs" in done.output
