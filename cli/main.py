@@ -13,6 +13,7 @@ _COMMANDS = {
     "ccp": ("ccp", "Tell how cloudy scenes are, and where."),
     "dataset": ("dataset", "Make sets of training and test pairs."),
     "declouds": ("declouds", "Remove the clouds of a scene."),
+    "evaluate": ("evaluate", "Measure models on real pairs of a cloudy and a clear image."),
     "models": ("models", "List, inspect and import models, and count what networks cost."),
     "plan": ("plan", "Show what `declouds` would do, and how long it would take."),
     "train": ("train", "Train models on your own images, clear or in pairs."),

@@ -172,6 +172,8 @@ class Progress:
         "survey": ("finding clouds", "block"),
         "count": ("counting", "block"),
         "images": ("finding clouds", "image"),
+        "duplicates": ("looking for copies", "image"),
+        "evaluate": ("evaluating", "image"),
         "restore": ("restoring", "tile"),
         "write": ("writing", "file"),
         "report": ("looking at the result", "block"),
