@@ -306,20 +306,10 @@ def _facts(
     duplicates: Sequence[Duplicate],
 ) -> dict[str, Any]:
     """What every file says."""
-    if config.lpips:
-        said: dict[str, Any] = {
-            "version": "0.1",
-            "backbone": "AlexNet (ImageNet)",
-            "file": find_backbone(config.backbone).name,
-            "backbone_sha256": BACKBONE_SHA256,
-            "linear_layers_sha256": HEADS_SHA256,
-        }
-    else:
-        said = {"left_out": "by --no-lpips"}
     return {
         "protocol": protocol.name,
         "protocol_says": protocol.says,
-        "lpips": said,
+        "lpips": lpips_facts(config.lpips, config.backbone),
         "units": dict(UNITS),
         "mask": MASK,
         "data": config.data.resolve().name,
@@ -340,4 +330,17 @@ def _facts(
         ],
         "left_out": list(dropped),
         "versions": versions(),
+    }
+
+
+def lpips_facts(measured: bool, backbone: Path | None) -> dict[str, str]:
+    """What files say of LPIPS."""
+    if not measured:
+        return {"left_out": "by --no-lpips"}
+    return {
+        "version": "0.1",
+        "backbone": "AlexNet (ImageNet)",
+        "file": find_backbone(backbone).name,
+        "backbone_sha256": BACKBONE_SHA256,
+        "linear_layers_sha256": HEADS_SHA256,
     }
