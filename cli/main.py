@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 _COMMANDS = {
+    "analyse": ("analyse", "Repeat the paper's experiments on a model and real pairs."),
     "ccp": ("ccp", "Tell how cloudy scenes are, and where."),
     "dataset": ("dataset", "Make sets of training and test pairs."),
     "declouds": ("declouds", "Remove the clouds of a scene."),

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
-from decr.errors import ConfigError
-from decr.evaluation.analysis import Analyser, Analysis, Setting, write_analysis
+from decr.evaluation.analysis import Analysis, Setting, write_analysis
 from decr.evaluation.cost_analysis import costs
 from decr.evaluation.fusion_analyses import trajectory, weights
 from decr.evaluation.sweeps import ablation, floor, gsd, steps
 
-__all__ = ["ANALYSES", "Analysis", "Setting", "ablation", "analyse", "write_analysis"]
+__all__ = ["ANALYSES", "Analysis", "Setting", "write_analysis"]
 
-ANALYSES: Mapping[str, Analyser] = MappingProxyType(
+ANALYSES: Mapping[str, Callable[..., Analysis]] = MappingProxyType(
     {
         "weights": weights,
         "trajectory": trajectory,
@@ -24,16 +23,4 @@ ANALYSES: Mapping[str, Analyser] = MappingProxyType(
         "ablation": ablation,
     }
 )
-
-
-def analyse(name: str, setting: Setting) -> Analysis:
-    """Run one analysis.
-
-    Raises
-    ------
-    ConfigError
-        For an unknown name.
-    """
-    if name not in ANALYSES:
-        raise ConfigError(f"no analysis is called {name!r}; there are {', '.join(ANALYSES)}")
-    return ANALYSES[name](setting)
+"""Each takes a `Setting`; ablation also trained variants by name."""

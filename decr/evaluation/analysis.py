@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -193,6 +193,3 @@ def write_analysis(folder: Path, analysis: Analysis) -> list[Path]:
     write_whole(written[0], json.dumps(analysis.values, indent=1, allow_nan=False) + "\n")
     write_whole(written[1], analysis.figure)
     return written
-
-
-Analyser = Callable[[Setting], Analysis]

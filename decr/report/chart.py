@@ -58,7 +58,8 @@ def chart(panels: Sequence[Panel]) -> Image.Image:
     names = list(dict.fromkeys(n for p in panels for n in (*p.lines, *p.levels)))
     colours = {name: COLOURS[i % len(COLOURS)] for i, name in enumerate(names)}
     dashed = {name for panel in panels for name in panel.levels}
-    image = _sheet(_PANEL_W * len(panels), _PANEL_H + 26)
+    legend = _LEFT + sum(44 + _wide(name) for name in names)
+    image = _sheet(max(_PANEL_W * len(panels), legend), _PANEL_H + 26)
     draw = ImageDraw.Draw(image)
     x = float(_LEFT)
     for name in names:
@@ -88,7 +89,7 @@ def bars(title: str, values: Mapping[str, Mapping[str, float]], unit: str) -> Im
     if not numbers:
         raise ValueError(f"{title}: no positive number to draw")
     low, high = math.floor(math.log10(min(numbers))), math.ceil(math.log10(max(numbers)) + 1e-9)
-    left, right = 130, 90
+    left, right = 24 + max(_wide(name) for name in values), 90
     height = 16 * len(kinds) + 10
     image = _sheet(720, 60 + height * len(values) + 34)
     draw = ImageDraw.Draw(image)
@@ -157,7 +158,7 @@ def png(*images: Image.Image) -> bytes:
         sheet.paste(image, (0, top))
         top += image.height
     buffer = io.BytesIO()
-    sheet.save(buffer, "PNG", optimize=True)
+    sheet.save(buffer, "PNG")
     return buffer.getvalue()
 
 
