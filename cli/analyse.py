@@ -137,6 +137,25 @@ def ablation(variants: tuple[str, ...], **options: Any) -> None:
     _run("ablation", options, bundles=named)
 
 
+@command.command("uncertainty")
+@_analysis_options
+@click.option(
+    "--samples",
+    type=int,
+    default=8,
+    show_default=True,
+    help="Samples per tile; they differ in noise.",
+)
+def uncertainty(samples: int, **options: Any) -> None:
+    """Spread of several samples against their error, per pixel.
+
+    \b
+    Example:
+      decr analyse uncertainty --data my_set --samples 8
+    """
+    _run("uncertainty", options, samples=samples)
+
+
 for _name, _summary in (
     ("weights", "W of the weight allocator: a map, and its mean at each step (Figs. 8 and 9)."),
     ("trajectory", "Estimates over the steps, with and without the prior (Fig. 4)."),

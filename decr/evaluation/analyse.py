@@ -9,6 +9,7 @@ from decr.evaluation.analysis import Analysis, Setting, write_analysis
 from decr.evaluation.cost_analysis import costs
 from decr.evaluation.fusion_analyses import trajectory, weights
 from decr.evaluation.sweeps import ablation, floor, gsd, steps
+from decr.evaluation.uncertainty import uncertainty
 
 __all__ = ["ANALYSES", "Analysis", "Setting", "write_analysis"]
 
@@ -21,6 +22,7 @@ ANALYSES: Mapping[str, Callable[..., Analysis]] = MappingProxyType(
         "cost": costs,
         "gsd": gsd,
         "ablation": ablation,
+        "uncertainty": uncertainty,
     }
 )
-"""Each takes a `Setting`; ablation also trained variants by name."""
+"""Each takes a `Setting`; ablation also trained variants by name, uncertainty also samples."""

@@ -21,6 +21,7 @@ from decr.evaluation.metrics import psnr
 from decr.evaluation.sampling import load_networks, sampled
 from decr.evaluation.sweeps import ablation, gsd, steps
 from decr.evaluation.tiles import PairSource, cut_tiles, shown
+from decr.evaluation.uncertainty import calibration, uncertainty
 from decr.predictor import load_restorer
 from tests.evaluation.test_evaluate import pair_set
 from tests.tiny import PARTS, tiny_bundle
@@ -41,7 +42,7 @@ def setting(tmp_path: Path) -> Setting:
     )
 
 
-FEW = {"steps": ((1, 2),), "floor": ((0.0, 1.0),), "gsd": ((1, 2),)}
+FEW = {"steps": ((1, 2),), "floor": ((0.0, 1.0),), "gsd": ((1, 2),), "uncertainty": (2,)}
 """Values to sweep over, so that tests are quick."""
 
 
@@ -158,6 +159,33 @@ def test_ablation_says_what_it_cannot_show_and_takes_bundles(
     alone = tiny_bundle(tmp_path, 3, {"reference": PARTS["reference"]})
     with pytest.raises(BundleError, match="needs a model with reference, cnp and wa"):
         load_networks(alone, "cpu")
+
+
+def test_calibrated_samples_lie_on_the_line() -> None:
+    rng = np.random.default_rng(0)
+    spread = rng.uniform(0.01, 0.1, (60, 60))
+    rows = calibration(spread, rng.normal(0.0, spread))
+    assert [row["pixels"] for row in rows] == [360] * 10
+    for row in rows:
+        assert row["error"] == pytest.approx(row["spread"], rel=0.15)
+    tripled = calibration(spread, 3 * spread)
+    assert all(row["error"] == pytest.approx(3 * row["spread"]) for row in tripled)
+
+
+def test_spread_is_that_of_the_samples(setting: Setting) -> None:
+    values = uncertainty(replace(setting, count=1), samples=3).values
+    bench = bench_of(replace(setting, count=1))
+    several = np.stack(
+        [sampled(bench.networks, bench.tiles[0].cloudy, 0, steps=4, seed=n) for n in range(3)]
+    )
+    total = sum(row["spread"] ** 2 * row["pixels"] for row in values["rows"])
+    wanted = (several.astype(float).var(axis=0, ddof=1) / 4).mean()
+    assert total / sum(row["pixels"] for row in values["rows"]) == pytest.approx(wanted, rel=1e-6)
+    # All weight on the reference leaves no spread.
+    sure = uncertainty(replace(setting, count=1, floor=1.0), samples=2).values
+    assert sure["rows"][-1]["spread"] < 1e-6
+    with pytest.raises(ConfigError, match="no spread"):
+        uncertainty(setting, samples=1)
 
 
 def test_the_command_runs_an_analysis(setting: Setting, tmp_path: Path) -> None:

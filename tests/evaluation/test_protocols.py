@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from decr.errors import ConfigError
 from decr.evaluation.imresize import imresize
 from decr.evaluation.metrics import paper_psnr, paper_ssim, truncated_unit
-from decr.evaluation.perceptual import Lpips
+from decr.evaluation.perceptual import Lpips, load_lpips
 from decr.evaluation.protocols import (
     PROTOCOLS,
     better_is_higher,
@@ -133,3 +133,17 @@ def test_published_sets_are_known_by_layout_and_name() -> None:
     for word in ("no column", "134 images", "36 of the 134", "split all", "4 bands"):
         assert word in said
     assert differences(PUBLISHED["cuhk-cr2"], "de-paper", 111, 4, "test") == []
+
+
+@pytest.mark.parametrize("bands", [3, 4])
+def test_de_paper_matches_the_metric_vectors(shared: Path, bands: int) -> None:
+    vectors = shared / "reference" / "golden" / f"metrics_{bands}b.npz"
+    backbone = shared / "data" / "weights" / "lpips_alexnet.npz"
+    if not vectors.is_file() or not backbone.is_file():
+        pytest.skip(f"metric vectors or LPIPS' backbone absent: {vectors}, {backbone}")
+    with np.load(vectors) as file:
+        found = scored(file["pred_u8"], file["gt_u8"], None, PAPER, load_lpips(backbone))
+        assert found["psnr"] == pytest.approx(float(file["psnr"]), abs=1e-6)
+        assert found["ssim"] == pytest.approx(float(file["ssim"]), abs=1e-6)
+        assert found["lpips"] == pytest.approx(float(file["lpips_paper"]), abs=1e-4)
+        assert found["lpips_standard"] == pytest.approx(float(file["lpips_standard"]), abs=1e-4)
