@@ -168,6 +168,7 @@ for _name, _summary in (
 
 
 def _run(name: str, options: dict[str, Any], **more: Any) -> None:
+    from decr.errors import ConfigError
     from decr.evaluation.analyse import ANALYSES, Setting, write_analysis
     from decr.evaluation.tiles import PairSource
     from decr.files import writable_folder
@@ -177,7 +178,11 @@ def _run(name: str, options: dict[str, Any], **more: Any) -> None:
     source = PairSource(**{field: options.pop(field) for field in fields})
     if out is not None:
         writable_folder(out)
-    found = ANALYSES[name](Setting(source, **options), **more)
+    try:
+        setting = Setting(source, **options)
+    except ConfigError as error:
+        raise click.UsageError(str(error)) from error
+    found = ANALYSES[name](setting, **more)
     click.echo(json.dumps(found.values) if as_json else found.text)
     for path in [] if out is None else write_analysis(out, found):
         click.echo(path, err=as_json)

@@ -14,6 +14,7 @@ from decr.evaluation.perceptual import Lpips, load_lpips
 from decr.evaluation.protocols import PROTOCOLS, Scores, finite, of_unit, scored
 from decr.evaluation.sampling import Float32, Networks, load_networks, sampled
 from decr.evaluation.statistics import Mean, mean_of
+from decr.evaluation.subjects import check_floor
 from decr.evaluation.tiles import PairSource, Tile, cut_tiles
 from decr.evaluation.versions import versions
 from decr.files import writable_folder, write_whole
@@ -56,6 +57,9 @@ class Setting:
     device: str = "auto"
     lpips: bool = True
     backbone: Path | None = None
+
+    def __post_init__(self) -> None:
+        check_floor(self.floor)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

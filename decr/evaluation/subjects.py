@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,6 +69,19 @@ class Sampling:
                 f"tiles of {self.tile_px} px: give a multiple of {_MULTIPLE}, 256 as a rule"
             )
         Lattice(1, 1, self.tile_px, self.overlap_px)
+        check_floor(self.prior_floor)
+
+
+def check_floor(floor: float | None) -> None:
+    """Refuse a least W that is no share.
+
+    Raises
+    ------
+    ConfigError
+        If it lies outside 0..1.
+    """
+    if floor is not None and not 0.0 <= floor <= 1.0:
+        raise ConfigError(f"the floor of W is {floor:g}; it must lie in 0..1")
 
 
 def subjects_of(models: Sequence[str], nir: bool, sampling: Sampling) -> list[Subject]:
@@ -86,15 +99,15 @@ def subjects_of(models: Sequence[str], nir: bool, sampling: Sampling) -> list[Su
     BundleError
         If one cannot be loaded.
     ConfigError
-        If none is named, one twice, or two take different bands.
+        If none is named, the same one twice, or two take different bands.
     """
     if not models:
         raise ConfigError("no model to evaluate; name some with --model, or none")
-    found = [_subject(model, nir, sampling) for model in models]
+    found = _told_apart([_subject(model, nir, sampling) for model in models])
     names = [subject.name for subject in found]
     for index, name in enumerate(names):
         if name in names[:index]:
-            raise ConfigError(f"two models are called {name!r}; evaluate them apart")
+            raise ConfigError(f"the model {name!r} is named twice; name each once")
     if len({frozenset(s.bands) for s in found if s.bands}) > 1:
         told = "; ".join(f"{s.name}: {','.join(s.bands)}" for s in found if s.bands)
         raise ConfigError(
@@ -116,6 +129,15 @@ def in_order(subject: Subject, image: Float32, bands: tuple[str, ...]) -> Float3
     there = [bands.index(band) for band in subject.bands]
     back = [subject.bands.index(band) for band in bands]
     return subject.restore(np.ascontiguousarray(image[there]))[back]
+
+
+def _told_apart(found: list[Subject]) -> list[Subject]:
+    """Models of one name, as of two trainings by one recipe, get the start of their hash, too."""
+    names = [subject.name for subject in found]
+    return [
+        replace(s, name=f"{s.name} {s.version[:8]}") if s.version and names.count(s.name) > 1 else s
+        for s in found
+    ]
 
 
 def _subject(model: str, nir: bool, sampling: Sampling) -> Subject:

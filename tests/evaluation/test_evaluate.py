@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -175,7 +176,7 @@ def test_what_cannot_be_evaluated_is_said_at_the_start(data: Path, tmp_path: Pat
         evaluate(replace(bare, protocol="mine"))
     with pytest.raises(DatasetError, match="split 'val'"):
         evaluate(replace(bare, split="val"))
-    with pytest.raises(ConfigError, match="two models are called"):
+    with pytest.raises(ConfigError, match="named twice"):
         evaluate(replace(bare, models=("none", "none")))
     three, four = tiny_bundle(tmp_path, 3), tiny_bundle(tmp_path, 4)
     other = four.with_name("four.safetensors")
@@ -214,6 +215,34 @@ def test_bands_are_handed_over_in_the_models_order(data: Path, tmp_path: Path) -
     turned = evaluate(replace(config(folder, str(swapped)), lpips=False))
     for a, b in zip(found.rows[:3], turned.rows, strict=True):
         assert b.scores["psnr"] == pytest.approx(a.scores["psnr"], abs=1e-6)
+
+
+def test_two_trainings_of_one_name_are_told_apart(data: Path, tmp_path: Path) -> None:
+    first = tiny_bundle(tmp_path, 3)
+    second = tmp_path / "again.safetensors"
+    networks = tiny_networks(PARTS, 3)
+    with torch.no_grad():
+        next(networks["reference"].parameters()).add_(0.1)
+    save_bundle(second, tiny_card(PARTS, 3), networks)
+    found = evaluate(replace(config(data, str(first), str(second)), lpips=False))
+    assert [name.split()[0] for name in found.models] == ["tiny", "tiny"]
+    assert len(set(found.models)) == 2
+    assert len(comparisons(found)) == 1
+    with pytest.raises(ConfigError, match="floor"):
+        Sampling(prior_floor=1.5)
+
+
+@pytest.mark.parametrize("damage", [lambda png: png[:200], lambda png: png[:-8], lambda png: b"no"])
+def test_a_damaged_image_is_one_line(data: Path, damage: Callable[[bytes], bytes]) -> None:
+    path = data / "cloudy" / "1.png"
+    path.write_bytes(damage(path.read_bytes()))
+    given = ["evaluate", "--data", str(data), "--model", "none", "--split", "all", "-q"]
+    done = CliRunner().invoke(main, [*given, "--no-lpips"])
+    assert done.exit_code == 1
+    assert "1.png" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    done = CliRunner().invoke(main, ["evaluate", "--data", "nowhere", "--model", "none", "-q"])
+    assert done.exit_code == 1
 
 
 def test_tiles_are_blended_and_odd_sizes_come_back() -> None:
