@@ -33,6 +33,7 @@ from decr.evaluation.protocols import (
     protocol_named,
     resized,
     scored,
+    size_at,
     unit_of,
 )
 from decr.evaluation.statistics import DRAWS, LEVEL
@@ -257,9 +258,7 @@ def _check_sizes(
         )
     least = MIN_SIDE_PX if config.lpips else SSIM_WINDOW_PX
     for pair in kept:
-        _, height, width = pair.clear.shape
-        if protocol.width_px is not None and layout not in ("tcloud", "whu"):
-            height, width = height * protocol.width_px // width, protocol.width_px
+        height, width = size_at(pair.clear.shape[1], pair.clear.shape[2], protocol, layout)
         if min(height, width) < least:
             remedy = ", or leave LPIPS out with --no-lpips" if config.lpips else ""
             raise DatasetError(

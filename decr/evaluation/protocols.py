@@ -157,9 +157,21 @@ def resized(levels: Float32, protocol: Protocol, layout: str) -> Float32:
     ndarray
         (C, H', W') float32; beyond 0..255 where the published rule overshoots.
     """
-    if protocol.width_px is None or layout in _NATIVE or levels.shape[2] == protocol.width_px:
-        return levels
-    return imresize(levels, protocol.width_px / levels.shape[2])
+    scale = _scale(levels.shape[2], protocol, layout)
+    return levels if scale == 1.0 else imresize(levels, scale)
+
+
+def size_at(height: int, width: int, protocol: Protocol, layout: str) -> tuple[int, int]:
+    """Height and width of an image once it is `resized`."""
+    scale = _scale(width, protocol, layout)
+    return math.ceil(height * scale), math.ceil(width * scale)
+
+
+def _scale(width: int, protocol: Protocol, layout: str) -> float:
+    """New side over old side."""
+    if protocol.width_px is None or layout in _NATIVE:
+        return 1.0
+    return protocol.width_px / width
 
 
 def unit_of(levels: Float32, protocol: Protocol) -> Float32:

@@ -21,6 +21,7 @@ from decr.evaluation.protocols import (
     protocol_named,
     resized,
     scored,
+    size_at,
     unit_of,
 )
 from decr.evaluation.published import PUBLISHED, differences, published_set
@@ -68,6 +69,10 @@ def test_size_is_the_protocols_and_the_sets() -> None:
     larger = resized(image, PAPER, "rice2")
     np.testing.assert_array_equal(larger, imresize(image, 4.0))
     assert larger.shape == (3, 256, 256)
+    for height, width in ((100, 300), (257, 511), (64, 64)):
+        odd = resized(np.zeros((1, height, width), np.float32), PAPER, "rice2")
+        assert odd.shape[1:] == size_at(height, width, PAPER, "rice2")
+        assert size_at(height, width, PAPER, "whu") == (height, width)
 
 
 def test_standard_scores_equal_scikit_image() -> None:
