@@ -57,8 +57,9 @@ SAID = {
     "floor": "The paper finds the best PSNR at 0.1 and the best SSIM at 0.3.",
     "cost": "See `decr models cost` for what the columns mean.",
     "gsd": "One model meets several pixel sizes; all are scored on the coarsest grid. The paper trains a model for each size.",
-    "ablation": "The paper's order, in which the learnt fusion is above all others, is kept where the line says so, and not "
-    "where it does not.",
+    "ablation": "The paper puts the learnt fusion above all others. Each line says whether these tiles agree. Where learnt W and "
+    "W = 0.5 cannot be told apart, a likely reason is that the allocator meets pixel sizes and colours that it was not trained "
+    "for; that was not tested.",
     "uncertainty": "Eight samples per tile. The reference has no noise, so where W is near 1 samples cannot differ: they are "
     "far too sure, and their spread must not be read as a confidence.",
 }
