@@ -299,3 +299,33 @@ def test_real_pairs_give_the_same_scores_as_ever(shared: Path) -> None:
     for row in found.rows:
         # The published way is 1.8 to 8.5 times smaller.
         assert 1.5 < row.scores["lpips_standard"] / row.scores["lpips"] < 9
+
+
+@pytest.mark.usefixtures("fake_lpips")
+def test_four_bands_of_eleven_bits_in_file_order(tmp_path: Path) -> None:
+    import rasterio
+
+    clear = np.stack([texture(n)[:, :, 0] * 6 for n in range(4)]).astype(np.uint16)
+    cloudy = clear.copy()
+    cloudy[:, 10:40, 10:40] = 2000
+    for side, image in (("cloudy", cloudy), ("clear", clear)):
+        (tmp_path / "set" / side).mkdir(parents=True)
+        with rasterio.open(
+            tmp_path / "set" / side / "a.tif", "w", driver="GTiff", width=64, height=64, count=4,
+            dtype="uint16",
+        ) as file:  # fmt: skip
+            file.write(image)
+    bundle = tiny_bundle(tmp_path, 4)
+    one = replace(config(tmp_path / "set", str(bundle), "none"), bands="b,g,r,n")
+    found = evaluate(one)
+    assert found.bands == ("red", "green", "blue", "nir")
+    assert found.facts["white"] == [2047.0]
+    wanted = psnr(cloudy, clear, 2047.0)
+    assert found.rows[1].scores["psnr"] == pytest.approx(wanted, abs=1e-4)
+    paper = evaluate(replace(one, protocol="de-paper"))
+    assert 0 < paper.rows[1].scores["ssim"] < 1
+    # One number for white changes what the model sees.
+    brighter = evaluate(replace(one, white=4095.0))
+    assert brighter.rows[1].scores["mae"] == pytest.approx(
+        found.rows[1].scores["mae"] * 2047 / 4095, rel=1e-4
+    )
