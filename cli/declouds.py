@@ -87,9 +87,9 @@ def command(
       decr declouds delivery.zip -o clear/
       decr declouds scene.tif -o clear.tif --scheduler tcp://node1:8786
     """
+    from decr.files import writable_folder
     from decr.pipeline.cluster import open_engine
     from decr.pipeline.declouds import declouds, plan_scene
-    from decr.pipeline.files import writable_folder
     from decr.pipeline.many import declouds_many, targets
     from decr.pipeline.plan import describe
     from decr.pipeline.report_files import write_report

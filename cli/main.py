@@ -10,9 +10,11 @@ from typing import Any
 import click
 
 _COMMANDS = {
+    "analyse": ("analyse", "Repeat the paper's experiments on a model and real pairs."),
     "ccp": ("ccp", "Tell how cloudy scenes are, and where."),
     "dataset": ("dataset", "Make sets of training and test pairs."),
     "declouds": ("declouds", "Remove the clouds of a scene."),
+    "evaluate": ("evaluate", "Measure models on real pairs of a cloudy and a clear image."),
     "models": ("models", "List, inspect and import models, and count what networks cost."),
     "pansharpen": ("pansharpen", "Fuse a panchromatic and a multispectral image."),
     "plan": ("plan", "Show what `declouds` would do, and how long it would take."),

@@ -175,6 +175,8 @@ class Progress:
         "chips": ("measuring", "chip"),
         "writing": ("writing", "chip"),
         "images": ("finding clouds", "image"),
+        "duplicates": ("looking for copies", "image"),
+        "evaluate": ("evaluating", "image"),
         "restore": ("restoring", "tile"),
         "write": ("writing", "file"),
         "report": ("looking at the result", "block"),

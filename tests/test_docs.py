@@ -44,7 +44,7 @@ def weights_are_there() -> bool:
 def shell_commands(path: Path) -> list[list[str]]:
     """Every command of the page's shell blocks, cut into words."""
     lines = "\n".join(blocks(path, "bash", "console", "sh")).replace("\\\n", " ").splitlines()
-    steps = [step for line in lines for step in line.removeprefix("$ ").split("&&")]
+    steps = [s for line in lines for s in re.split(r"&&|\|\|", line.removeprefix("$ "))]
     return [words for step in steps if (words := shlex.split(step, comments=True))]
 
 

@@ -26,6 +26,7 @@ def fresh(code: str) -> str:
 
 CHEAP = (
     "decr", "cli.main", "decr.radiometry", "decr.config", "decr.errors", "cli.declouds", "cli.ccp",
+    "cli.evaluate", "cli.analyse",
 )  # fmt: skip
 
 

@@ -176,7 +176,8 @@ def find_backbone(explicit: Path | None = None) -> Path:
     if not cached.is_file():
         raise BundleError(
             f"LPIPS lacks AlexNet's weights and downloads nothing: put torchvision's "
-            f"{TORCHVISION_NAME} at {cached}, or set {BACKBONE_VARIABLE} to where it is"
+            f"{TORCHVISION_NAME} at {cached}, or name it by {BACKBONE_VARIABLE} or "
+            f"--lpips-backbone, or leave LPIPS out by --no-lpips"
         )
     return cached
 

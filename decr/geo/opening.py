@@ -21,6 +21,11 @@ DTYPES = ("uint8", "uint16", "int16", "float32", "float64")
 # GDAL's own errors pass through rasterio unwrapped in places.
 REFUSALS = (CPLE_BaseError, RasterioError, OSError)
 
+_PNG_END = b"IEND\xaeB`\x82"
+"""Last chunk of a PNG with its checksum."""
+_PNG_TAIL = 1 << 16
+"""Bytes at the end in which it is looked for: some programs write more behind it."""
+
 # The filters of the warnings module belong to the process: opening in several threads at once
 # could restore them in the wrong order and leave ours behind.
 _opening = threading.Lock()
@@ -48,7 +53,20 @@ def opened(path: str, overview: int | None = None) -> Iterator[Any]:
     except REFUSALS as error:
         raise SceneError(_why_not_open(path, error)) from error
     with dataset:
+        if dataset.driver == "PNG":
+            _check_whole_png(path)
         yield dataset
+
+
+def _check_whole_png(path: str) -> None:
+    """Refuse a PNG that was cut off: GDAL reads zeros for what is missing, and only warns."""
+    file = Path(path)
+    if not file.is_file():  # inside an archive, say
+        return
+    with file.open("rb") as stream:
+        stream.seek(max(0, file.stat().st_size - _PNG_TAIL))
+        if _PNG_END not in stream.read():
+            raise SceneError(f"{path} is cut off; copy it again from where it came")
 
 
 def _why_not_open(path: str, error: Exception) -> str:

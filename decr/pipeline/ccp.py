@@ -21,6 +21,7 @@ from decr.cloud.coverage import DENOMINATOR, POLARITY, Coverage, definition
 from decr.cloud.detector import Detector
 from decr.config import CcpConfig, mask_named
 from decr.errors import DecrWarning, SceneError
+from decr.files import writable_folder
 from decr.geo.features import read_features
 from decr.geo.gdal import gdal_environment
 from decr.geo.grid import PixelGrid, Window
@@ -31,7 +32,6 @@ from decr.pipeline.ccp_count import FULL_BYTE, Count, Tiles, quicklook
 from decr.pipeline.ccp_sources import Source, mask_of
 from decr.pipeline.cells import CloudCells, cloud_cells
 from decr.pipeline.engine import Engine
-from decr.pipeline.files import writable_folder
 from decr.pipeline.networks import DetectorChoice, detector_of
 from decr.pipeline.range import ALL_NODATA, radiometry_of
 from decr.pipeline.survey import MaskSource, survey_factor, survey_scene

@@ -16,9 +16,9 @@ from typing import Any
 import decr
 from decr.cloud.coverage import BINS, Coverage, Statistics, statistics
 from decr.errors import ConfigError, DecrWarning
+from decr.files import writable_folder, write_whole
 from decr.geo.geoparquet import in_one_crs, require_pyarrow, write_geoparquet
 from decr.pipeline.ccp import SceneCcp
-from decr.pipeline.files import writable_folder, write_whole
 from decr.report.histogram import histogram_png, histogram_svg
 from decr.report.page import ccp_page
 from decr.report.values import CcpReport, SceneReport, TileCcp

@@ -9,13 +9,13 @@ from typing import Any
 
 from decr.config import CcpConfig
 from decr.errors import ConfigError, DecrError
+from decr.files import writable_folder
 from decr.geo.gdal import gdal_environment
 from decr.pipeline.ccp import OnProgress, SceneCcp, looking, scene_ccp
 from decr.pipeline.ccp_files import QUICKLOOKS, as_json, write_report
 from decr.pipeline.ccp_sources import Source, find_sources
 from decr.pipeline.ccp_text import described
 from decr.pipeline.engine import local_engine
-from decr.pipeline.files import writable_folder
 
 QUICKLOOK_PX = 1024
 

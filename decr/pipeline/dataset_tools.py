@@ -17,10 +17,10 @@ from decr.dataset.layouts import LAYOUTS, PairFile, list_pairs, sniff_layout
 from decr.dataset.pairs import check_fit
 from decr.dataset.set_folder import SUMS, damaged
 from decr.errors import DatasetError, DecrError
+from decr.files import writable_folder, write_whole
 from decr.geo.gdal import gdal_environment
 from decr.geo.scene import open_scene, reader
 from decr.pipeline.contact import sheet_of
-from decr.pipeline.files import writable_folder, write_whole
 
 
 @dataclass(frozen=True, slots=True)

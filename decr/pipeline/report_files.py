@@ -9,8 +9,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from decr.files import write_whole
 from decr.pipeline.declouds import DecloudResult
-from decr.pipeline.files import write_whole
 from decr.pipeline.many import Outcome
 from decr.report.index import Entry, index_page
 from decr.report.restoration import restoration_page

@@ -15,9 +15,9 @@ from rasterio.warp import transform_geom
 
 from decr.config import DecloudConfig
 from decr.errors import OutputError
+from decr.files import writable_folder
 from decr.geo.scene import open_scene
 from decr.pipeline.declouds import DecloudResult, declouds
-from decr.pipeline.files import writable_folder
 from decr.pipeline.many import Outcome, declouds_many
 from decr.pipeline.report_files import (
     INDEX,

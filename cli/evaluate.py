@@ -1,0 +1,147 @@
+"""`decr evaluate`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from . import options as shared
+
+
+class Names(click.ParamType):  # type: ignore[type-arg,unused-ignore]
+    """Names with commas between."""
+
+    name = "names"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, ...]:
+        if isinstance(value, tuple):
+            return value
+        names = tuple(part.strip() for part in str(value).split(","))
+        if not all(names):
+            self.fail(f"{value!r} is not a list of names like embedded,none", param, ctx)
+        return names
+
+
+@click.command()
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    required=True,
+    metavar="DIR",
+    help="Folder with a set of pairs; see docs/howto/own_pairs.md.",
+)
+@click.option(
+    "--model",
+    "models",
+    type=Names(),
+    required=True,
+    metavar="NAME|FILE[,...]",
+    help="Embedded models, bundle files, models of packages, or none for the untouched image.",
+)
+@click.option(
+    "--protocol",
+    type=click.Choice(["standard", "de-paper", "geocr-98"]),
+    default="standard",
+    show_default=True,
+    help="How it is measured; stated in every output.",
+)
+@click.option(
+    "-o",
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="FOLDER",
+    help="Write evaluation.json, .csv, .txt and .parquet there; only print if absent.",
+)
+@click.option("--layout", metavar="NAME", help="How the folder is arranged; recognised if absent.")
+@click.option(
+    "--split",
+    type=click.Choice(["train", "val", "test", "all"]),
+    default="test",
+    show_default=True,
+    help="Which pairs of the set.",
+)
+@shared.bands_option
+@click.option("--gsd", "gsd_m", type=float, help="Metres per pixel, for files that do not say.")
+@click.option("--white", type=float, help="DN as bright as cloud; 255 for 8-bit images.")
+@click.option(
+    "--lpips/--no-lpips", default=True, show_default=True, help="Whether LPIPS is measured."
+)
+@click.option(
+    "--lpips-backbone",
+    "backbone",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="AlexNet's weights (torchvision .pth, or .npz); else DECR_LPIPS_BACKBONE, else torch's "
+    "cache. Nothing is downloaded.",
+)
+@click.option("--steps", type=int, help="DDIM steps; each model's own number if absent.")
+@click.option(
+    "--prior-floor", type=float, help="Least weight of the reference (the paper's eta), 0..1."
+)
+@click.option(
+    "--tile",
+    "tile_px",
+    type=int,
+    default=256,
+    show_default=True,
+    help="Larger images are restored in blended tiles of this side, px.",
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Of noise and bootstrap.")
+@shared.device_option
+@click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
+@click.option("-q", "--quiet", is_flag=True, help="No progress bar.")
+def command(
+    data: Path,
+    models: tuple[str, ...],
+    out: Path | None,
+    steps: int | None,
+    prior_floor: float | None,
+    tile_px: int,
+    seed: int,
+    device: str,
+    as_json: bool,
+    quiet: bool,
+    **options: Any,
+) -> None:
+    """Measure models on real pairs of a cloudy and a clear image.
+
+    Prints PSNR, SSIM, LPIPS, mean absolute error and spectral angle with bootstrap intervals, over
+    all, cloudy and clear pixels, and compares every two models image by image.
+
+    \b
+    Examples:
+      decr evaluate --data my_set --model embedded,none
+      decr evaluate --data CUHK-CR1/ --model de.safetensors --protocol de-paper -o scores/
+      decr evaluate --data RICE2/ --model spagan.safetensors,none --split all --no-lpips
+    """
+    from decr.errors import ConfigError
+    from decr.evaluation.evaluate import EvaluationConfig, evaluate
+    from decr.evaluation.files import as_json as plain
+    from decr.evaluation.files import write_evaluation
+    from decr.evaluation.subjects import Sampling
+    from decr.evaluation.summary import described
+    from decr.files import writable_folder
+
+    try:
+        sampling = Sampling(
+            steps, prior_floor, seed, device, tile_px=tile_px, overlap_px=tile_px // 4
+        )
+    except ConfigError as error:
+        raise click.UsageError(str(error)) from error
+    if out is not None:
+        writable_folder(out)
+    progress = shared.Progress(quiet)
+    try:
+        found = evaluate(
+            EvaluationConfig(data, models, sampling=sampling, seed=seed, **options), progress
+        )
+    finally:
+        progress.close()
+    click.echo(json.dumps(plain(found)) if as_json else described(found))
+    for path in [] if out is None else write_evaluation(out, found):
+        click.echo(path, err=as_json)

@@ -1,0 +1,345 @@
+"""`decr evaluate`: models over a set of real pairs, one row of scores per model and image."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from decr.dataset.duplicates import Duplicate, find_duplicates
+from decr.dataset.layouts import PairFile, list_pairs, sniff_layout
+from decr.dataset.pairs import CHANGED, PairFolder, PairImage, changed, read_pairs
+from decr.errors import BandError, DatasetError
+from decr.evaluation.metrics import SSIM_WINDOW_PX
+from decr.evaluation.perceptual import (
+    BACKBONE_SHA256,
+    HEADS_SHA256,
+    MIN_SIDE_PX,
+    Lpips,
+    find_backbone,
+    load_lpips,
+)
+from decr.evaluation.protocols import (
+    UNITS,
+    Protocol,
+    Scores,
+    of_levels,
+    of_unit,
+    protocol_named,
+    resized,
+    scored,
+    size_at,
+    unit_of,
+)
+from decr.evaluation.statistics import DRAWS, LEVEL
+from decr.evaluation.subjects import Sampling, Subject, common_bands, in_order, subjects_of
+from decr.evaluation.versions import versions
+from decr.geo.scene import open_scene, reader
+
+Float32 = NDArray[np.float32]
+Progress = Callable[[str, int, int], None]
+
+MASK = (
+    f"cloudy: |cloudy - clear|, mean over bands and 3 x 3 pixels, is at least {CHANGED:g} of white "
+    "in the pair itself, at the size that is measured; clear: all others"
+)
+"""What cloudy and clear pixels are, in every output."""
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationConfig:
+    """What is evaluated on what, and how.
+
+    Attributes
+    ----------
+    data
+        Folder with a set of pairs.
+    models
+        Embedded names, bundle files, names of installed packages, or "none".
+    protocol
+        One of `decr.evaluation.protocols.PROTOCOLS`.
+    layout
+        One of `decr.dataset.layouts.LAYOUTS`; None recognises it.
+    split
+        "train", "val", "test" or "all".
+    bands, gsd_m, white
+        As for `decr.dataset.pairs.PairFolder`.
+    lpips
+        False leaves LPIPS out.
+    backbone
+        File with AlexNet's weights; None looks for it, see `find_backbone`.
+    sampling
+        How models are run.
+    seed
+        Of the bootstrap.
+    """
+
+    data: Path
+    models: tuple[str, ...]
+    protocol: str = "standard"
+    layout: str | None = None
+    split: str = "test"
+    bands: str | None = None
+    gsd_m: float | None = None
+    white: float | None = None
+    lpips: bool = True
+    backbone: Path | None = None
+    sampling: Sampling = field(default_factory=Sampling)
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """Scores of one model on one image.
+
+    Attributes
+    ----------
+    changed_share
+        Share of pixels that count as cloudy, 0..1.
+    seconds
+        Wall time of the restoration; 0 for no change.
+    scores
+        By column; None where a score does not exist.
+    """
+
+    model: str
+    image: str
+    changed_share: float
+    seconds: float
+    scores: Scores
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """All rows, and everything needed to know what they mean.
+
+    Attributes
+    ----------
+    facts
+        Plain values for files: protocol, LPIPS, versions, data, models.
+    models, images
+        Names in order; there is a row for each two of them.
+    duplicates
+        Copies found among the clear images, named; those that were left out are in the facts.
+    """
+
+    config: EvaluationConfig
+    protocol: Protocol
+    layout: str
+    bands: tuple[str, ...]
+    facts: Mapping[str, Any]
+    models: tuple[str, ...]
+    images: tuple[str, ...]
+    rows: tuple[Row, ...]
+    duplicates: tuple[Duplicate, ...]
+
+    def column(self, model: str, name: str) -> list[float | None]:
+        """Scores of a model in the order of the images."""
+        return [row.scores.get(name) for row in self.rows if row.model == model]
+
+
+def evaluate(config: EvaluationConfig, on_progress: Progress | None = None) -> Evaluation:
+    """Restore every image of a set with every model, and compare with the truth.
+
+    Everything that can fail is tried before the first image is restored: LPIPS' backbone, models,
+    pairs and their sizes.
+
+    Parameters
+    ----------
+    on_progress
+        Called with ("duplicates" or "evaluate", done, total).
+
+    Raises
+    ------
+    BundleError
+        If a model or LPIPS' backbone is missing or damaged.
+    DatasetError
+        If the set does not fit, lacks the bands, or holds images that cannot be scored.
+    ConfigError
+        For an unknown protocol or models that cannot be compared.
+    SceneError
+        If an image cannot be read.
+    """
+    told: Progress = on_progress or (lambda stage, done, total: None)
+    protocol = protocol_named(config.protocol)
+    lpips = load_lpips(config.backbone, config.sampling.device) if config.lpips else None
+    layout = config.layout or sniff_layout(config.data)
+    listed = list_pairs(config.data, layout)
+    have = _roles(listed[0], config.bands)
+    subjects = subjects_of(config.models, "nir" in have, config.sampling)
+    bands = common_bands(subjects) or have
+    pairs = read_pairs(
+        PairFolder(
+            config.data, layout, config.bands, config.gsd_m, config.white, split=config.split
+        ),
+        bands,
+    )
+    duplicates = _duplicates(listed, {p.name for p in pairs}, config, told)
+    dropped = _dropped(duplicates) if protocol.drop_duplicates else set()
+    kept = [pair for pair in pairs if pair.name not in dropped]
+    _check_sizes(config, kept, len(pairs), protocol, layout)
+    rows = []
+    for done, pair in enumerate(kept):
+        told("evaluate", done, len(kept))
+        rows.append(_rows(pair, subjects, bands, protocol, layout, lpips))
+    told("evaluate", len(kept), len(kept))
+    facts = _facts(config, protocol, layout, bands, subjects, kept, sorted(dropped), duplicates)
+    names = tuple(subject.name for subject in subjects)
+    return Evaluation(
+        config,
+        protocol,
+        layout,
+        bands,
+        facts,
+        names,
+        tuple(pair.name for pair in kept),
+        # By model, then image.
+        tuple(of_pair[i] for i in range(len(names)) for of_pair in rows),
+        tuple(duplicates),
+    )
+
+
+def _rows(
+    pair: PairImage,
+    subjects: Sequence[Subject],
+    bands: tuple[str, ...],
+    protocol: Protocol,
+    layout: str,
+    lpips: Lpips | None,
+) -> list[Row]:
+    """One row per model."""
+    scale = np.float32(255.0 / pair.white)
+    cloudy, clear = (
+        resized(side.astype(np.float32) * scale, protocol, layout)
+        for side in (pair.cloudy, pair.clear)
+    )
+    mask = changed(cloudy / np.float32(255.0), clear / np.float32(255.0))
+    unit, rows = unit_of(cloudy, protocol), []
+    for subject in subjects:
+        started = time.perf_counter()
+        if subject.restore is None:
+            output = of_levels(cloudy, protocol, from_share=True)
+        else:
+            restored = in_order(subject, unit, bands)
+            output = of_unit(restored, protocol, from_share=subject.reference_alone)
+        seconds = 0.0 if subject.restore is None else time.perf_counter() - started
+        truth = of_levels(clear, protocol, from_share=subject.reference_alone)
+        scores = scored(output, truth, mask, protocol, lpips)
+        rows.append(Row(subject.name, pair.name, float(mask.mean()), seconds, scores))
+    return rows
+
+
+def _roles(first: PairFile, said: str | None) -> tuple[str, ...]:
+    """Bands of a set by its first pair: red, green, blue and, where there is one, near infrared."""
+    try:
+        roles = open_scene(first.cloudy, said or first.bands).bands.data_roles
+    except BandError as error:
+        raise DatasetError(
+            f"{first.cloudy}: its bands are unclear; state them in file order, such as r,g,b,n "
+            f"({error})"
+        ) from error
+    have = (*roles, *(("nir",) if first.cloudy_nir is not None else ()))
+    colours = tuple(role for role in ("red", "green", "blue", "nir") if role in have)
+    return colours or have
+
+
+def _check_sizes(
+    config: EvaluationConfig, kept: list[PairImage], read: int, protocol: Protocol, layout: str
+) -> None:
+    if not kept:
+        raise DatasetError(
+            f"{config.data}: all {read} images are copies of others, so {protocol.name} has none "
+            f"to measure; use --protocol standard"
+        )
+    least = MIN_SIDE_PX if config.lpips else SSIM_WINDOW_PX
+    for pair in kept:
+        height, width = size_at(pair.clear.shape[1], pair.clear.shape[2], protocol, layout)
+        if min(height, width) < least:
+            remedy = ", or leave LPIPS out with --no-lpips" if config.lpips else ""
+            raise DatasetError(
+                f"{config.data}: {pair.name} would be measured at {height} x {width} pixels, fewer "
+                f"than the {least} that the scores need; leave it out of the set{remedy}"
+            )
+
+
+def _duplicates(
+    listed: Sequence[PairFile], chosen: set[str], config: EvaluationConfig, told: Progress
+) -> list[Duplicate]:
+    """Copies among the evaluated clear images, and of images of other splits among them."""
+    others = [p for p in listed if p.name not in chosen] if config.split != "all" else []
+    # A copy is told as the second of two: training images come first.
+    files = [*others, *(p for p in listed if p.name in chosen)]
+
+    def images() -> Iterator[tuple[str, NDArray[np.generic]]]:
+        seen = set()
+        for done, pair in enumerate(files):
+            told("duplicates", done, len(files))
+            # Several cloudy images may share a clear one; that is no copy within a split.
+            if (pair.clear, pair.name in chosen) not in seen:
+                seen.add((pair.clear, pair.name in chosen))
+                scene = open_scene(pair.clear, config.bands or pair.bands)
+                with reader(scene) as source:
+                    yield pair.name, source.read(scene.grid.window, scene.bands.data_indices)[0]
+        told("duplicates", len(files), len(files))
+
+    return [d for d in find_duplicates(images()) if d.second in chosen]
+
+
+def _dropped(duplicates: Sequence[Duplicate]) -> set[str]:
+    return {duplicate.second for duplicate in duplicates}
+
+
+def _facts(
+    config: EvaluationConfig,
+    protocol: Protocol,
+    layout: str,
+    bands: tuple[str, ...],
+    subjects: Sequence[Subject],
+    kept: Sequence[PairImage],
+    dropped: Sequence[str],
+    duplicates: Sequence[Duplicate],
+) -> dict[str, Any]:
+    """What every file says."""
+    return {
+        "protocol": protocol.name,
+        "protocol_says": protocol.says,
+        "lpips": lpips_facts(config.lpips, config.backbone),
+        "units": dict(UNITS),
+        "mask": MASK,
+        "data": config.data.resolve().name,
+        "layout": layout,
+        "split": config.split,
+        "images": len(kept),
+        "bands": list(bands),
+        "white": sorted({pair.white for pair in kept}),
+        "models": {
+            s.name: {"sha256": s.version, "bands": list(s.bands), **s.settings} for s in subjects
+        },
+        "tile_px": config.sampling.tile_px,
+        "overlap_px": config.sampling.overlap_px,
+        "bootstrap": {"draws": DRAWS, "level": LEVEL, "seed": config.seed},
+        "duplicates": [
+            {"first": d.first, "second": d.second, "exact": d.exact, "bits": d.bits}
+            for d in duplicates
+        ],
+        "left_out": list(dropped),
+        "versions": versions(),
+    }
+
+
+def lpips_facts(measured: bool, backbone: Path | None) -> dict[str, str]:
+    """What files say of LPIPS."""
+    if not measured:
+        return {"left_out": "by --no-lpips"}
+    return {
+        "version": "0.1",
+        "backbone": "AlexNet (ImageNet)",
+        "file": find_backbone(backbone).name,
+        "backbone_sha256": BACKBONE_SHA256,
+        "linear_layers_sha256": HEADS_SHA256,
+    }

@@ -1,0 +1,171 @@
+"""How prior and diffusion meet: W over space and steps, and estimates on their way."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from decr.diffusion.samplers import Step
+from decr.evaluation.analysis import Analysis, Setting, bench_of, facts
+from decr.evaluation.metrics import psnr
+from decr.evaluation.sampling import sampled
+from decr.evaluation.tiles import shown
+from decr.report.chart import Panel, chart, png, strip
+from decr.report.pictures import ramp
+
+Float64 = NDArray[np.float64]
+_PICTURES = 5
+"""Steps that are shown as pictures."""
+
+
+def weights(setting: Setting) -> Analysis:
+    """W of the weight allocator: a map for the first tile, and its mean at each step.
+
+    The paper's Figs. 8 and 9. W is told as the network gives it and clipped to [floor, 1], as it
+    counts; over cloudy and clear pixels apart.
+    """
+    bench = bench_of(setting)
+    maps: list[dict[int, Float64]] = []
+    for number, tile in enumerate(bench.tiles):
+        seen: dict[int, Float64] = {}
+
+        def keep(t: int, eps: Tensor, weight: Tensor, seen: dict[int, Float64] = seen) -> None:
+            seen[t] = weight[0].double().mean(dim=0).cpu().numpy()
+
+        sampled(
+            bench.networks,
+            tile.cloudy,
+            number,
+            steps=setting.steps,
+            floor=setting.floor,
+            seed=setting.seed,
+            on_weights=keep,
+        )
+        maps.append(seen)
+    said = facts(bench)
+    floor = float(said["floor"])
+    masks = [tile.mask for tile in bench.tiles]
+    steps = list(maps[0])
+    rows = [_mean_weights(t, [seen[t] for seen in maps], masks, floor) for t in steps]
+    picked = _spread(steps)
+    tile = bench.tiles[0]
+    colours = ramp()
+    pictures = [("cloudy", shown(tile, tile.cloudy, bench.networks.bands))]
+    pictures += [
+        (f"t = {t}", colours[np.rint(255 * np.clip(maps[0][t], 0, 1)).astype(np.uint8)])
+        for t in picked
+    ]
+    lines = {
+        name: [(float(row["t"]), row[key]) for row in rows if row[key] is not None]
+        for name, key in (("all", "raw"), ("cloudy", "raw_cloudy"), ("clear", "raw_clear"))
+    }
+    lines = {name: points for name, points in lines.items() if points}
+    clipped = {"all": [(float(row["t"]), row["clipped"]) for row in rows]}
+    figure = png(
+        strip([("W, 0 dark to 1 bright", pictures)]),
+        chart(
+            [
+                Panel("mean W as given", "timestep t (sampling goes to 0)", lines),
+                Panel(f"mean W, clipped to [{floor:g}, 1]", "timestep t", clipped),
+            ]
+        ),
+    )
+    text = "\n".join(
+        [
+            f"{'t':>5}  {'mean W':>9}  {'cloudy':>9}  {'clear':>9}  {'clipped':>9}",
+            *(
+                f"{row['t']:5}  {_number(row['raw'])}  {_number(row['raw_cloudy'])}  "
+                f"{_number(row['raw_clear'])}  {_number(row['clipped'])}"
+                for row in rows
+            ),
+        ]
+    )
+    return Analysis("weights", {**said, "rows": rows}, text, figure)
+
+
+def trajectory(setting: Setting) -> Analysis:
+    """Estimates of the clear image at each step, with the prior and without it (Fig. 4)."""
+    bench = bench_of(setting)
+    names = {"with prior": "learnt", "without prior": "diffusion"}
+    scores: dict[str, dict[int, list[float]]] = {name: {} for name in names}
+    first: dict[str, dict[int, Any]] = {name: {} for name in names}
+    for number, tile in enumerate(bench.tiles):
+        for name, fusion in names.items():
+
+            def keep(step: Step, name: str = name, number: int = number) -> None:
+                x0 = step.x0[0].clamp(-1, 1).cpu().numpy()
+                value = psnr(x0, bench.tiles[number].clear, 2.0)
+                scores[name].setdefault(step.t, []).append(value)
+                if number == 0:
+                    first[name][step.t] = x0
+
+            sampled(
+                bench.networks,
+                tile.cloudy,
+                number,
+                steps=setting.steps,
+                floor=setting.floor,
+                fusion=fusion,  # type: ignore[arg-type]
+                seed=setting.seed,
+                on_step=keep,
+            )
+    steps = list(scores["with prior"])
+    rows = [{"t": t, **{n: float(np.mean(scores[n][t])) for n in names}} for t in steps]
+    untouched = float(np.mean([psnr(t.cloudy, t.clear, 2.0) for t in bench.tiles]))
+    tile, bands = bench.tiles[0], bench.networks.bands
+    pictured = [
+        (name, [(f"t = {t}", shown(tile, first[name][t], bands)) for t in _spread(steps)])
+        for name in names
+    ]
+    ends = [("cloudy", shown(tile, tile.cloudy, bands)), ("clear", shown(tile, tile.clear, bands))]
+    lines = {name: [(float(t), float(np.mean(scores[name][t]))) for t in steps] for name in names}
+    figure = png(
+        strip([*pictured, ("the pair", ends)]),
+        chart(
+            [
+                Panel(
+                    "PSNR of the estimate, dB",
+                    "timestep t (sampling goes to 0)",
+                    lines,
+                    {"no change": untouched},
+                )
+            ]
+        ),
+    )
+    text = "\n".join(
+        [
+            f"{'t':>5}  {'with prior':>11}  {'without':>11}   PSNR of x0, dB",
+            *(f"{r['t']:5}  {r['with prior']:11.2f}  {r['without prior']:11.2f}" for r in rows),
+            f"no change: {untouched:.2f}",
+        ]
+    )
+    values = {**facts(bench), "rows": rows, "no_change_psnr": untouched}
+    return Analysis("trajectory", values, text, figure)
+
+
+def _mean_weights(
+    t: int, raw: list[Float64], masks: list[NDArray[np.bool_]], floor: float
+) -> dict[str, Any]:
+    """Means over all tiles' pixels; None for a part without a pixel."""
+    values, mask = np.stack(raw), np.stack(masks)
+    return {
+        "t": t,
+        "raw": float(values.mean()),
+        "raw_cloudy": float(values[mask].mean()) if mask.any() else None,
+        "raw_clear": float(values[~mask].mean()) if not mask.all() else None,
+        "clipped": float(values.clip(floor, 1.0).mean()),
+    }
+
+
+def _number(value: float | None) -> str:
+    return f"{value:9.4f}" if value is not None and math.isfinite(value) else f"{'-':>9}"
+
+
+def _spread(steps: list[int]) -> list[int]:
+    """Some steps from the first to the last."""
+    at = np.linspace(0, len(steps) - 1, min(_PICTURES, len(steps))).round().astype(int)
+    return [steps[i] for i in dict.fromkeys(at.tolist())]

@@ -1,0 +1,114 @@
+"""Sampling with a bundle's networks one tile at a time, under whatever fusion, and watched."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from decr.device import pick_device
+from decr.diffusion.fusion import FusedDenoiser, WeightAllocator
+from decr.diffusion.noise import noise_window
+from decr.diffusion.samplers import Step, ddim
+from decr.errors import BundleError
+from decr.zoo.bundle import Bundle, load_bundle
+
+Float32 = NDArray[np.float32]
+Fusion = Literal["learnt", "half", "diffusion", "reference"]
+"""W of the weight allocator; W = 0.5; W = 0 (no prior at all); W = 1 (no diffusion)."""
+
+_PLACE_PX = 1000
+"""Tiles lie so far apart in the noise field that none shares noise with another."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Networks:
+    """A DE bundle on a device."""
+
+    bundle: Bundle
+    device: torch.device
+
+    @property
+    def bands(self) -> tuple[str, ...]:
+        """Roles it takes."""
+        return self.bundle.card.bands
+
+
+def load_networks(path: Path, device: str = "auto") -> Networks:
+    """Load a bundle that holds a reference, a noise predictor and a weight allocator.
+
+    Raises
+    ------
+    BundleError
+        For any other bundle.
+    """
+    bundle = load_bundle(path)
+    if set(bundle.card.parts) != {"reference", "cnp", "wa"}:
+        raise BundleError(
+            f"{path}: holds {', '.join(sorted(bundle.card.parts))}; this analysis needs a model "
+            f"with reference, cnp and wa"
+        )
+    target = pick_device(device)
+    for network in bundle.networks.values():
+        network.to(target)
+    return Networks(bundle, target)
+
+
+@torch.inference_mode()
+def sampled(
+    networks: Networks,
+    cloudy: Float32,
+    number: int,
+    *,
+    steps: int | None = None,
+    floor: float | None = None,
+    fusion: Fusion = "learnt",
+    seed: int = 0,
+    on_weights: Callable[[int, Tensor, Tensor], None] | None = None,
+    on_step: Callable[[Step], None] | None = None,
+) -> Float32:
+    """Restore one tile in float32.
+
+    Parameters
+    ----------
+    cloudy
+        (C, S, S) float32 unit.
+    number
+        Of the tile; with ``seed`` it decides the noise.
+    steps, floor
+        None takes the card's.
+    on_weights, on_step
+        As for `FusedDenoiser` and `ddim`.
+
+    Returns
+    -------
+    ndarray
+        (C, S, S) float32 unit.
+    """
+    card, parts = networks.bundle.card, networks.bundle.networks
+    y = torch.from_numpy(cloudy)[None].to(networks.device)
+    prior: Tensor = 2.0 * parts["reference"]((y + 1.0) / 2.0).float() - 1.0
+    if fusion == "reference":
+        return _out(prior)
+    start = torch.from_numpy(noise_window(seed, 0, _PLACE_PX * number, *cloudy.shape))[None]
+    allocators: dict[str, WeightAllocator] = {"learnt": parts["wa"], "half": _half}
+    wa = allocators.get(fusion)
+    kept = (card.prior_floor if floor is None else floor) if fusion == "learnt" else 0.0
+    denoise = FusedDenoiser(parts["cnp"], wa, card.schedule, y, prior, kept, on_weights)
+    short = card.schedule.respaced(steps or card.steps)
+    return _out(ddim(denoise, start.to(networks.device), short, on_step=on_step))
+
+
+def _half(x_t: Tensor, t: Tensor, cloudy: Tensor, prior: Tensor) -> Tensor:
+    return torch.full_like(x_t, 0.5)
+
+
+def _out(image: Tensor) -> Float32:
+    found: Float32 = image.clamp(-1.0, 1.0)[0].cpu().numpy()
+    return found

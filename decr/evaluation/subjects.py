@@ -1,0 +1,213 @@
+"""What is evaluated: models of bundles or of packages, and doing nothing; images of any size."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from decr.errors import ConfigError
+from decr.geo.lattice import FEATHER_SUM, Lattice
+from decr.plugins import made, model_plugin
+from decr.predictor import Restorer, load_restorer
+from decr.zoo.bundle import read_card
+from decr.zoo.embedded import find_bundle
+
+Float32 = NDArray[np.float32]
+
+NONE = "none"
+_ORDER = ("red", "green", "blue", "nir")
+_MULTIPLE = 16
+"""Sides that every network of decr can take."""
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """Something that turns cloudy images into clear ones.
+
+    Attributes
+    ----------
+    name
+        Unique among those of a run.
+    version
+        SHA-256 of the weights; "" for none.
+    bands
+        Roles it takes, in the order in which it takes them; empty if it takes any.
+    settings
+        What else decides its result.
+    reference_alone
+        Whether there is no diffusion in it.
+    restore
+        (C, H, W) float32 unit, bands in the model's order, to the same; None leaves it as it is.
+    """
+
+    name: str
+    version: str
+    bands: tuple[str, ...]
+    settings: dict[str, str]
+    reference_alone: bool
+    restore: Callable[[Float32], Float32] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How models are run; None takes the card's."""
+
+    steps: int | None = None
+    prior_floor: float | None = None
+    seed: int = 0
+    device: str = "auto"
+    precision: str = "float32"
+    tile_px: int = 256
+    overlap_px: int = 64
+
+    def __post_init__(self) -> None:
+        if self.tile_px < _MULTIPLE or self.tile_px % _MULTIPLE:
+            raise ConfigError(
+                f"tiles of {self.tile_px} px: give a multiple of {_MULTIPLE}, 256 as a rule"
+            )
+        Lattice(1, 1, self.tile_px, self.overlap_px)
+        check_floor(self.prior_floor)
+
+
+def check_floor(floor: float | None) -> None:
+    """Refuse a least W that is no share.
+
+    Raises
+    ------
+    ConfigError
+        If it lies outside 0..1.
+    """
+    if floor is not None and not 0.0 <= floor <= 1.0:
+        raise ConfigError(f"the floor of W is {floor:g}; it must lie in 0..1")
+
+
+def subjects_of(models: Sequence[str], nir: bool, sampling: Sampling) -> list[Subject]:
+    """Load models by name; ``none`` is the image as it is.
+
+    Parameters
+    ----------
+    models
+        Embedded names, bundle files, names that installed packages offer, or `NONE`.
+    nir
+        Whether the images have near infrared, for the name "embedded".
+
+    Raises
+    ------
+    BundleError
+        If one cannot be loaded.
+    ConfigError
+        If none is named, the same one twice, or two take different bands.
+    """
+    if not models:
+        raise ConfigError("no model to evaluate; name some with --model, or none")
+    found = _told_apart([_subject(model, nir, sampling) for model in models])
+    names = [subject.name for subject in found]
+    for index, name in enumerate(names):
+        if name in names[:index]:
+            raise ConfigError(f"the model {name!r} is named twice; name each once")
+    if len({frozenset(s.bands) for s in found if s.bands}) > 1:
+        told = "; ".join(f"{s.name}: {','.join(s.bands)}" for s in found if s.bands)
+        raise ConfigError(
+            f"models of different bands cannot be compared ({told}); evaluate them apart"
+        )
+    return found
+
+
+def common_bands(subjects: Sequence[Subject]) -> tuple[str, ...] | None:
+    """Bands that all models take, red, green and blue first; None if none of them says."""
+    bands = next((s.bands for s in subjects if s.bands), None)
+    return None if bands is None else tuple(sorted(bands, key=(*_ORDER, *bands).index))
+
+
+def in_order(subject: Subject, image: Float32, bands: tuple[str, ...]) -> Float32:
+    """Restore an image (C, H, W) whose bands are in another order than the model's."""
+    if subject.restore is None:
+        return image
+    there = [bands.index(band) for band in subject.bands]
+    back = [subject.bands.index(band) for band in bands]
+    return subject.restore(np.ascontiguousarray(image[there]))[back]
+
+
+def _told_apart(found: list[Subject]) -> list[Subject]:
+    """Models of one name, as of two trainings by one recipe, get the start of their hash, too."""
+    names = [subject.name for subject in found]
+    return [
+        replace(s, name=f"{s.name} {s.version[:8]}") if s.version and names.count(s.name) > 1 else s
+        for s in found
+    ]
+
+
+def _subject(model: str, nir: bool, sampling: Sampling) -> Subject:
+    if model == NONE:
+        return Subject("no change", "", (), {}, True, None)
+    alone = False
+    plugin = model_plugin(model)
+    if plugin is None:
+        path = find_bundle(model, nir)
+        alone = set(read_card(path).parts) == {"reference"}
+        restorer = load_restorer(
+            path,
+            steps=sampling.steps,
+            prior_floor=sampling.prior_floor,
+            seed=sampling.seed,
+            device=sampling.device,
+            precision=sampling.precision,
+        )
+    else:
+        restorer = made(plugin, seed=sampling.seed, device=sampling.device)
+        if not isinstance(restorer, Restorer):
+            raise ConfigError(f"the model {model!r} of {plugin.value} made no Restorer")
+    settings = dict(restorer.settings)
+    if alone:
+        settings = {k: v for k, v in settings.items() if k not in ("steps", "prior_floor", "seed")}
+    return Subject(
+        restorer.name,
+        restorer.version,
+        restorer.bands,
+        settings,
+        alone,
+        lambda image: restored(restorer, image, sampling.tile_px, sampling.overlap_px),
+    )
+
+
+def restored(restorer: Restorer, image: Float32, tile_px: int, overlap_px: int) -> Float32:
+    """Restore every pixel of an image, in tiles that are blended where they overlap.
+
+    An image that fits in a tile is one, extended by its mirror at the right and bottom to sides
+    that networks can take.
+
+    Parameters
+    ----------
+    image
+        (C, H, W) float32 unit.
+
+    Returns
+    -------
+    ndarray
+        (C, H, W) float32 unit.
+    """
+    _, height, width = image.shape
+    extended = _extended(image)
+    lattice = Lattice(extended.shape[1], extended.shape[2], tile_px, overlap_px)
+    windows = [lattice.tile(i, j) for i, j in lattice]
+    tiles = np.stack([extended[:, *w.slices()] for w in windows])
+    clear = restorer.restore(np.ascontiguousarray(tiles), [(w.row, w.col) for w in windows])
+    total = np.zeros(extended.shape, np.float64)
+    for (i, j), window, tile in zip(lattice, windows, clear, strict=True):
+        rows, cols = window.slices()
+        total[:, rows, cols] += tile * lattice.tile_weights(i, j)
+    blended: Float32 = (total / FEATHER_SUM**2).astype(np.float32)
+    return blended[:, :height, :width]
+
+
+def _extended(image: Float32) -> Float32:
+    """With sides that are multiples of `_MULTIPLE`."""
+    down, right = -image.shape[1] % _MULTIPLE, -image.shape[2] % _MULTIPLE
+    margins = ((0, 0), (0, down), (0, right))
+    # A mirror cannot show more pixels than there are.
+    if down < image.shape[1] and right < image.shape[2]:
+        return np.pad(image, margins, mode="reflect")
+    return np.pad(image, margins, mode="edge")

@@ -1,0 +1,104 @@
+"""Small tiles of real pairs for analyses: the same ones for the same set, half under cloud."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from decr.dataset.layouts import sniff_layout
+from decr.dataset.pairs import PairFolder, PairImage, changed, read_pairs
+from decr.errors import ConfigError, DatasetError
+
+Float32 = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class PairSource:
+    """Where pairs come from; fields as for `decr.evaluation.evaluate.EvaluationConfig`."""
+
+    data: Path
+    layout: str | None = None
+    split: str = "test"
+    bands: str | None = None
+    gsd_m: float | None = None
+    white: float | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Tile:
+    """A square of a real pair.
+
+    Attributes
+    ----------
+    name
+        Of the pair, and the tile's top left pixel.
+    cloudy, clear
+        (C, S, S) float32 unit.
+    mask
+        (S, S) bool, True = changed by clouds.
+    gsd_m
+        Metres per pixel, or None if nobody says.
+    """
+
+    name: str
+    cloudy: Float32
+    clear: Float32
+    mask: NDArray[np.bool_]
+    gsd_m: float | None
+
+
+def cut_tiles(
+    source: PairSource, bands: tuple[str, ...], side_px: int, count: int, multiple: int = 16
+) -> list[Tile]:
+    """Tiles of pairs in turn, those first whose share of cloudy pixels is nearest to one half.
+
+    Raises
+    ------
+    ConfigError
+        If the side does not suit networks.
+    DatasetError
+        If the pairs cannot be read or hold no tile of that size.
+    """
+    if side_px < multiple or side_px % multiple or count < 1:
+        raise ConfigError(
+            f"{count} tiles of {side_px} px: give at least one, with sides a multiple of {multiple}"
+        )
+    layout = source.layout or sniff_layout(source.data)
+    folder = PairFolder(
+        source.data, layout, source.bands, source.gsd_m, source.white, split=source.split
+    )
+    queues = [_ranked(pair, side_px) for pair in read_pairs(folder, bands)]
+    if not any(queues):
+        raise DatasetError(f"{source.data}: no pair holds a tile of {side_px} px; choose a smaller")
+    ordered = [queue[n] for n in range(max(map(len, queues))) for queue in queues if n < len(queue)]
+    return ordered[:count]
+
+
+def _ranked(pair: PairImage, side_px: int) -> list[Tile]:
+    """All tiles of a pair on a grid, best first."""
+    tiles = []
+    for row in range(0, pair.clear.shape[1] - side_px + 1, side_px):
+        for col in range(0, pair.clear.shape[2] - side_px + 1, side_px):
+            window = np.s_[:, row : row + side_px, col : col + side_px]
+            cloudy, clear = (
+                (side[window].astype(np.float32) / np.float32(pair.white)).clip(0, 1)
+                for side in (pair.cloudy, pair.clear)
+            )
+            mask = changed(cloudy, clear)
+            name = f"{pair.name} at row {row}, column {col}"
+            tiles.append(Tile(name, 2 * cloudy - 1, 2 * clear - 1, mask, pair.gsd_m))
+    return sorted(tiles, key=lambda tile: abs(float(tile.mask.mean()) - 0.5))
+
+
+def shown(tile: Tile, unit: Float32, bands: tuple[str, ...]) -> NDArray[np.uint8]:
+    """An image of a tile for the eye, stretched as its truth: (S, S, 3) uint8."""
+    rgb = [bands.index(b) if b in bands else 0 for b in ("red", "green", "blue")]
+    low, high = np.percentile(tile.clear[rgb], (1, 99))
+    # Clouds should show as white, not as all there is.
+    high = high + 0.25 * (high - low) + 1e-3
+    share = np.clip((unit[rgb] - low) / (high - low), 0.0, 1.0)
+    picture: NDArray[np.uint8] = np.rint(255 * share.transpose(1, 2, 0)).astype(np.uint8)
+    return picture

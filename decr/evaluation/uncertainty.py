@@ -1,0 +1,149 @@
+"""How far samples of different noise lie apart, and whether that tells where the model is wrong."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from decr.errors import ConfigError
+from decr.evaluation.analysis import Analysis, Setting, bench_of, facts
+from decr.evaluation.sampling import sampled
+from decr.evaluation.tiles import shown
+from decr.report.chart import Panel, chart, png, strip
+from decr.report.pictures import ramp
+
+Float64 = NDArray[np.float64]
+
+SAMPLES = 8
+BINS = 10
+
+
+def calibration(spread: Float64, error: Float64, bins: int = BINS) -> list[dict[str, float]]:
+    """Error against predicted spread, in bins of equally many pixels from low to high spread.
+
+    Parameters
+    ----------
+    spread, error
+        Of each pixel, in the same units; error may have either sign.
+
+    Returns
+    -------
+    list of dict
+        ``spread`` and ``error``, both root mean squares of a bin, and its ``pixels``. Calibrated
+        samples give equal numbers. Fewer bins where there are fewer pixels.
+
+    Examples
+    --------
+    >>> calibration(np.array([1.0, 2.0]), np.array([-1.0, 3.0]), bins=2)[1]
+    {'spread': 2.0, 'error': 3.0, 'pixels': 1}
+    """
+    order = np.argsort(spread.ravel(), kind="stable")
+    found = []
+    for part in np.array_split(order, bins):
+        if part.size:
+            found.append(
+                {
+                    "spread": float(np.sqrt(np.mean(spread.ravel()[part] ** 2))),
+                    "error": float(np.sqrt(np.mean(error.ravel()[part] ** 2))),
+                    "pixels": int(part.size),
+                }
+            )
+    return found
+
+
+def uncertainty(setting: Setting, samples: int = SAMPLES) -> Analysis:
+    """Spread of samples that differ in noise, against the error of their mean, per pixel.
+
+    All in shares of white. The reference has no noise, so whatever share W gives it has no spread:
+    samples can only be too sure.
+
+    Parameters
+    ----------
+    samples
+        Per tile, at least 2.
+
+    Raises
+    ------
+    ConfigError
+        For fewer samples.
+    """
+    if samples < 2:
+        raise ConfigError(f"{samples} samples have no spread; take at least 2")
+    bench = bench_of(setting)
+    spreads, errors = [], []
+    for number, tile in enumerate(bench.tiles):
+        several = np.stack(
+            [
+                sampled(
+                    bench.networks,
+                    tile.cloudy,
+                    number,
+                    steps=setting.steps,
+                    floor=setting.floor,
+                    seed=setting.seed + n,
+                )
+                for n in range(samples)
+            ]
+        ).astype(np.float64)
+        # Half of unit is a share of white; over bands as a root mean square.
+        spreads.append(np.sqrt((several.var(axis=0, ddof=1) / 4).mean(axis=0)))
+        gap = (several.mean(axis=0) - tile.clear) / 2
+        errors.append(np.sqrt((gap**2).mean(axis=0)))
+    spread, error = np.stack(spreads), np.stack(errors)
+    rows = calibration(spread, error)
+    ratio = float(np.sqrt((error**2).mean() / max((spread**2).mean(), 1e-30)))
+    correlation = _rank_correlation(spread, error)
+    tile, bands, colours = bench.tiles[0], bench.networks.bands, ramp()
+    pictures = [
+        ("cloudy", shown(tile, tile.cloudy, bands)),
+        ("clear", shown(tile, tile.clear, bands)),
+        *(
+            (
+                f"{name}, bright {top:.3f}",
+                colours[np.rint(255 * np.clip(v / top, 0, 1)).astype(int)],
+            )
+            for name, v, top in (
+                ("spread", spreads[0], max(float(spreads[0].max()), 1e-9)),
+                ("error", errors[0], max(float(errors[0].max()), 1e-9)),
+            )
+        ),
+    ]
+    points = [(row["spread"], row["error"]) for row in rows]
+    line = [(x, x) for x, _ in points]
+    figure = png(
+        strip([("first tile", pictures)], side_px=160),
+        chart(
+            [
+                Panel(
+                    "error of the mean",
+                    "predicted spread, share of white",
+                    {"measured": points, "calibrated": line},
+                )
+            ]
+        ),
+    )
+    verdict = (
+        f"errors are {ratio:.1f} times the spread on the whole; rank correlation over pixels "
+        f"{correlation:.2f}"
+    )
+    text = "\n".join(
+        [
+            f"{'spread':>9}  {'error':>9}   root mean squares by tenths of pixels, share of white",
+            *(f"{row['spread']:9.4f}  {row['error']:9.4f}" for row in rows),
+            verdict,
+        ]
+    )
+    values: dict[str, Any] = facts(
+        bench, samples=samples, rows=rows, error_over_spread=ratio, rank_correlation=correlation
+    )
+    return Analysis("uncertainty", values, text, figure)
+
+
+def _rank_correlation(a: Float64, b: Float64) -> float:
+    """Spearman's, 0 where one of the two does not vary."""
+    ranks = [np.argsort(np.argsort(x.ravel(), kind="stable"), kind="stable") for x in (a, b)]
+    if np.ptp(a) == 0 or np.ptp(b) == 0:
+        return 0.0
+    return float(np.corrcoef(ranks[0], ranks[1])[0, 1])

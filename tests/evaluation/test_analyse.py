@@ -1,0 +1,200 @@
+"""Tests of `decr analyse`: each analysis on tiny networks, against sums made by hand."""
+
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+from cli.main import main
+from decr.errors import BundleError, ConfigError, DatasetError
+from decr.evaluation import cost_analysis
+from decr.evaluation.analyse import ANALYSES, Analysis, Setting, write_analysis
+from decr.evaluation.analysis import bench_of, measured
+from decr.evaluation.metrics import psnr
+from decr.evaluation.sampling import load_networks, sampled
+from decr.evaluation.sweeps import ablation, gsd, steps
+from decr.evaluation.tiles import PairSource, cut_tiles, shown
+from decr.evaluation.uncertainty import calibration, uncertainty
+from decr.predictor import load_restorer
+from tests.evaluation.test_evaluate import pair_set
+from tests.tiny import PARTS, tiny_bundle
+
+BANDS = ("red", "green", "blue")
+
+
+@pytest.fixture
+def setting(tmp_path: Path) -> Setting:
+    return Setting(
+        PairSource(pair_set(tmp_path / "set"), split="all", gsd_m=0.5),
+        str(tiny_bundle(tmp_path, 3)),
+        side_px=32,
+        count=2,
+        steps=4,
+        device="cpu",
+        lpips=False,
+    )
+
+
+FEW = {"steps": ((1, 2),), "floor": ((0.0, 1.0),), "gsd": ((1, 2),), "uncertainty": (2,)}
+"""Values to sweep over, so that tests are quick."""
+
+
+@pytest.mark.parametrize("name", sorted(ANALYSES))
+def test_each_analysis_writes_numbers_and_a_figure(
+    name: str, setting: Setting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cost_analysis, "COUNTED", ("spagan",))
+    found: Analysis = ANALYSES[name](replace(setting, side_px=16), *FEW.get(name, ()))
+    written = write_analysis(tmp_path / "out", found)
+    assert [p.name for p in written] == [f"{name}.json", f"{name}.png"]
+    values = json.loads(written[0].read_text())
+    assert len(values["model_sha256"]) == 64
+    assert values["versions"]["decr"]
+    if name != "cost":
+        assert values["protocol"] == "standard"
+        assert values["lpips"] == {"left_out": "by --no-lpips"}
+    assert len(found.text.splitlines()) >= 3
+    with Image.open(io.BytesIO(found.figure)) as figure:
+        assert len(np.unique(np.array(figure).reshape(-1, 3), axis=0)) > 20
+
+
+def test_sampling_is_the_predictors(setting: Setting) -> None:
+    bench = bench_of(setting)
+    restorer = load_restorer(
+        Path(setting.model), device="cpu", precision="float32", seed=5, steps=4
+    )
+    wanted = restorer.restore(bench.tiles[1].cloudy[None], [(0, 1000)])[0]
+    found = sampled(bench.networks, bench.tiles[1].cloudy, 1, seed=5, steps=4)
+    np.testing.assert_allclose(found, wanted, atol=1e-5)
+
+
+def test_fusions_are_what_they_say(setting: Setting) -> None:
+    bench = bench_of(setting)
+    cloudy = bench.tiles[0].cloudy
+
+    def run(**how: object) -> np.ndarray:
+        return sampled(bench.networks, cloudy, 0, steps=4, **how)  # type: ignore[arg-type]
+
+    reference = run(fusion="reference")
+    np.testing.assert_allclose(run(floor=1.0), reference, atol=1e-6)
+    assert not np.allclose(run(fusion="diffusion"), reference, atol=0.05)
+    assert not np.allclose(run(fusion="half"), run(floor=0.0), atol=1e-3)
+    assert not np.allclose(run(seed=1), run(seed=2), atol=1e-4)
+
+
+def test_tiles_half_under_cloud_come_first_and_are_the_pairs(setting: Setting) -> None:
+    tiles = cut_tiles(setting.source, BANDS, 16, 100)
+    assert len(tiles) == 3 * 16
+    off = [abs(t.mask.mean() - 0.5) for t in tiles]
+    # One of each pair in turn; each pair's own get worse.
+    for start in range(3):
+        assert off[start::3] == sorted(off[start::3])
+    tile = tiles[0]
+    name, _, place = tile.name.partition(" at row ")
+    row, col = (int(part) for part in place.split(", column "))
+    with Image.open(setting.source.data / "clear" / f"{name}.png") as image:
+        dn = np.array(image)[row : row + 16, col : col + 16].transpose(2, 0, 1)
+    np.testing.assert_allclose((tile.clear + 1) * 127.5, dn, atol=1e-3)
+    assert tile.gsd_m == 0.5
+    assert shown(tile, tile.clear, BANDS).shape == (16, 16, 3)
+    with pytest.raises(ConfigError, match="multiple of 16"):
+        cut_tiles(setting.source, BANDS, 20, 1)
+    with pytest.raises(DatasetError, match="no pair holds a tile"):
+        cut_tiles(setting.source, BANDS, 512, 1)
+
+
+def test_sweeps_tell_the_mean_of_what_was_measured(setting: Setting) -> None:
+    found = steps(setting, (1, 2)).values
+    scores, _ = measured(bench_of(setting), steps=2)
+    wanted = np.mean([s["psnr"] for s in scores])
+    assert found["rows"][1]["psnr"]["mean"] == pytest.approx(wanted)
+    assert [row["name"] for row in found["rows"]] == ["1", "2"]
+    assert "steps" not in found
+
+
+def test_weights_are_those_of_the_allocator(setting: Setting) -> None:
+    rows = ANALYSES["weights"](setting).values["rows"]
+    assert [row["t"] for row in rows] == [750, 500, 250, 0]
+    for row in rows:
+        low, high = sorted((row["raw_cloudy"], row["raw_clear"]))
+        assert low - 1e-9 <= row["raw"] <= high + 1e-9
+        assert 0.4 <= row["clipped"] <= 1.0
+
+
+def test_the_last_estimate_of_a_trajectory_is_the_output(setting: Setting) -> None:
+    values = ANALYSES["trajectory"](setting).values
+    bench = bench_of(setting)
+    outputs = [sampled(bench.networks, t.cloudy, n, steps=4) for n, t in enumerate(bench.tiles)]
+    wanted = np.mean([psnr(o, t.clear, 2.0) for o, t in zip(outputs, bench.tiles, strict=True)])
+    assert values["rows"][-1]["with prior"] == pytest.approx(wanted, abs=1e-4)
+
+
+def test_gsd_scores_all_sizes_on_the_same_pixels(setting: Setting) -> None:
+    found = gsd(replace(setting, side_px=16), (1, 2)).values
+    assert [row["name"] for row in found["rows"]] == ["0.5 m", "1 m"]
+    assert found["side_px"] == 32
+    assert "trained at 0.3 to 2 m" in found["note"]
+    with pytest.raises(ConfigError, match="cannot be shrunk"):
+        gsd(setting, (1, 3))
+
+
+def test_ablation_says_what_it_cannot_show_and_takes_bundles(
+    setting: Setting, tmp_path: Path
+) -> None:
+    found = ablation(setting, {"same again": Path(setting.model)})
+    by_name = {one["variant"]: one for one in found.values["order"]}
+    assert by_name["same again"]["tied"] == 2
+    assert "no difference" in by_name["same again"]["says"]
+    assert "need another training" in found.text
+    four = tiny_bundle(tmp_path, 4)
+    with pytest.raises(ConfigError, match="same bands"):
+        ablation(setting, {"four": four})
+    alone = tiny_bundle(tmp_path, 3, {"reference": PARTS["reference"]})
+    with pytest.raises(BundleError, match="needs a model with reference, cnp and wa"):
+        load_networks(alone, "cpu")
+
+
+def test_calibrated_samples_lie_on_the_line() -> None:
+    rng = np.random.default_rng(0)
+    spread = rng.uniform(0.01, 0.1, (60, 60))
+    rows = calibration(spread, rng.normal(0.0, spread))
+    assert [row["pixels"] for row in rows] == [360] * 10
+    for row in rows:
+        assert row["error"] == pytest.approx(row["spread"], rel=0.15)
+    tripled = calibration(spread, 3 * spread)
+    assert all(row["error"] == pytest.approx(3 * row["spread"]) for row in tripled)
+
+
+def test_spread_is_that_of_the_samples(setting: Setting) -> None:
+    values = uncertainty(replace(setting, count=1), samples=3).values
+    bench = bench_of(replace(setting, count=1))
+    several = np.stack(
+        [sampled(bench.networks, bench.tiles[0].cloudy, 0, steps=4, seed=n) for n in range(3)]
+    )
+    total = sum(row["spread"] ** 2 * row["pixels"] for row in values["rows"])
+    wanted = (several.astype(float).var(axis=0, ddof=1) / 4).mean()
+    assert total / sum(row["pixels"] for row in values["rows"]) == pytest.approx(wanted, rel=1e-6)
+    # All weight on the reference leaves no spread.
+    sure = uncertainty(replace(setting, count=1, floor=1.0), samples=2).values
+    assert sure["rows"][-1]["spread"] < 1e-6
+    with pytest.raises(ConfigError, match="no spread"):
+        uncertainty(setting, samples=1)
+
+
+def test_the_command_runs_an_analysis(setting: Setting, tmp_path: Path) -> None:
+    given = ["--data", str(setting.source.data), "--split", "all", "--model", setting.model]
+    given += ["--size", "32", "--count", "1", "--steps", "2", "--no-lpips", "--device", "cpu"]
+    done = CliRunner().invoke(main, ["analyse", "weights", *given, "-o", str(tmp_path / "a")])
+    assert done.exit_code == 0, done.output
+    assert (tmp_path / "a" / "weights.png").is_file()
+    done = CliRunner().invoke(main, ["analyse", "ablation", *given, "--json"])
+    assert "order" in json.loads(done.stdout)
+    wrong = CliRunner().invoke(main, ["analyse", "ablation", *given, "--variant", "nothing"])
+    assert wrong.exit_code == 2

@@ -1,0 +1,64 @@
+"""Tests of the script behind results.md: the page holds what was measured."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from PIL import Image
+
+from decr.evaluation.analyse import ANALYSES, Analysis
+from decr.evaluation.evaluate import EvaluationConfig, evaluate
+from decr.evaluation.subjects import Sampling
+from docs.make_results import HEAD, PAGE, PICTURES, PROTOCOLS, SAID, TITLES, Ran, page, sample_pair
+from tests.evaluation.test_evaluate import pair_set
+
+
+def test_the_page_is_filled() -> None:
+    text = PAGE.read_text()
+    for part in (*(f"## Protocol {name}" for name in PROTOCOLS), "| spagan_rice2 |", "no change"):
+        assert part in text
+    for name in ANALYSES:
+        assert f"decr analyse {name} " in text
+        assert (PICTURES / f"analysis_{name}.png").is_file()
+
+
+def test_a_page_shows_its_rows_and_texts(tmp_path: Path) -> None:
+    found = evaluate(
+        EvaluationConfig(
+            pair_set(tmp_path / "set"),
+            ("none",),
+            split="all",
+            lpips=False,
+            sampling=Sampling(device="cpu"),
+        )
+    )
+    text = page([found], [Ran(Analysis("steps", {}, "a table of steps", b""), 2.0)])
+    mean = sum(row.scores["psnr"] or 0.0 for row in found.rows) / 3
+    assert f"| no change | {mean:.2f} [" in text
+    assert "a table of steps" in text
+    assert "2 s together" in text
+
+
+def test_the_sample_pair_is_a_set(tmp_path: Path) -> None:
+    folder = sample_pair(tmp_path / "set")
+    with Image.open(folder / "cloudy" / "harbour.tif") as image:
+        assert image.size == (600, 500)
+
+
+def test_the_pages_words_are_the_scripts_and_true_of_its_numbers() -> None:
+    text = PAGE.read_text()
+    assert text.startswith(HEAD)
+    assert all(said in text for said in SAID.values())
+    weights = [float(line.split()[1]) for line in table_of(text, "weights")]
+    assert weights == sorted(weights, reverse=True)
+    last = table_of(text, "trajectory")[-1].split()
+    untouched = float(text.split("no change: ")[1].split()[0])
+    assert float(last[2]) < untouched < float(last[1])
+    errors = [line.split() for line in table_of(text, "uncertainty")]
+    assert all(float(error) > 3 * float(spread) for spread, error in errors)
+
+
+def table_of(text: str, name: str) -> list[str]:
+    """Lines of numbers of an analysis' table."""
+    body = text.split(f"### {TITLES[name]}\n")[1].split("```text\n")[1].split("```")[0]
+    return [line for line in body.splitlines() if line.strip()[:1].isdigit()]
