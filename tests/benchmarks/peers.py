@@ -53,7 +53,7 @@ def one(way: str, network: str, scene: Path) -> None:
 
     def predict(tiles: torch.Tensor) -> torch.Tensor:
         if restorer is None:
-            return run(tiles, torch.randn(tiles.shape))
+            return run(tiles, torch.randn(tiles.shape), False)
         return torch.from_numpy(restorer.restore(tiles.numpy(), [(0, 0)] * len(tiles)))
 
     if scene.name != "none":
