@@ -2,23 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Protocol
-
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from decr.models.unet import UNet, UNetSize
-
-
-class ReferenceModel(Protocol):
-    """What the predictor asks of a reference model (the paper's E).
-
-    A call takes (N, C, H, W) in [0, 1] and returns the same shape in [0, 1]; the network pads and
-    crops by itself where its architecture wants special sizes.
-    """
-
-    def __call__(self, cloudy01: Tensor) -> Tensor:
-        """Cloud-free estimate, (N, C, H, W) in [0, 1]."""
 
 
 def pad_to_multiple(x: Tensor, multiple: int) -> Tensor:

@@ -6,13 +6,11 @@ import shutil
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-import decr
 from decr.cloud.change import ChangeRule, rule_in_cells
 from decr.config import DecloudConfig
 from decr.errors import DecrError, OutputError, SceneError
@@ -22,6 +20,7 @@ from decr.geo.output import write_cog, write_memory_bytes
 from decr.geo.quicklook import quicklook_px
 from decr.pipeline.cluster import open_engine
 from decr.pipeline.engine import Engine
+from decr.pipeline.identity import job_of, tags_of
 from decr.pipeline.job import Restoration
 from decr.pipeline.journal import WorkDir, may_have_made, work_dir
 from decr.pipeline.plan import Plan, make_plan
@@ -242,7 +241,7 @@ def declouds(
         prepared = prepare(str(path), config, restorer, engine)
         if config.aoi is not None:
             read_aoi(config.aoi, prepared.scene.grid)
-        work = stack.enter_context(work_dir(target, _job(prepared)))
+        work = stack.enter_context(work_dir(target, job_of(prepared)))
         if target.exists() and not overwrite and not work.made(target):
             _discard(work.path)
             raise _exists(target)
@@ -269,7 +268,7 @@ def declouds(
         )
         patches = restore_blocks(job, engine, _of_stage(on_progress, "restore"))
         clock.ends("restore")
-        tags = _tags(prepared, plan)
+        tags = tags_of(prepared, plan)
         writing = _of_stage(on_progress, "write")
         writing(0, 1)
         if not work.made(target):
@@ -347,57 +346,3 @@ def _exists(out: Path) -> OutputError:
 
 def _discard(path: Path) -> None:
     shutil.rmtree(path, ignore_errors=True)
-
-
-def _job(prepared: Prepared) -> dict[str, Any]:
-    """Everything that decides the output's bytes; batch and device threads do not."""
-    scene, config = prepared.scene, prepared.config
-    options = {k: str(v) for k, v in asdict(config).items() if k not in ("batch", "device")}
-    stat = Path(scene.path).stat() if Path(scene.path).exists() else None
-    for name in ("aoi", "cloud_mask"):
-        extra = getattr(config, name)
-        if extra is not None and Path(extra).exists():
-            options[f"{name}_mtime"] = str(Path(extra).stat().st_mtime_ns)
-    return {
-        "decr": decr.__version__,
-        "scene": scene.path,
-        "scene_size": None if stat is None else stat.st_size,
-        "scene_mtime_ns": None if stat is None else stat.st_mtime_ns,
-        "blocks": prepared.blocks.strides,
-        "model": prepared.restorer.version,
-        "model_settings": dict(prepared.restorer.settings),
-        "detector": prepared.detector.version,
-        "detector_range": [
-            prepared.detector_radiometry.low[0],
-            prepared.detector_radiometry.high[0],
-        ],
-        "radiometry": [list(prepared.radiometry.low), list(prepared.radiometry.high)],
-        "options": options,
-    }
-
-
-def _tags(prepared: Prepared, plan: Plan) -> Mapping[str, str]:
-    """The output's DECR domain. No times or paths: the same job gives the same bytes."""
-    config, radiometry = prepared.config, prepared.radiometry
-    tags = {
-        "VERSION": decr.__version__,
-        "MODEL": prepared.restorer.name,
-        "MODEL_SHA256": prepared.restorer.version,
-        **{key.upper(): value for key, value in prepared.restorer.settings.items()},
-        "DETECTOR": "file" if config.cloud_mask else prepared.detector.name,
-        "DETECTOR_VERSION": prepared.detector.version,
-        "BANDS": ",".join(prepared.scene.bands.roles),
-        "TILE_PX": str(config.tile_px),
-        "OVERLAP_PX": str(config.overlap_px),
-        "WORK_FACTOR": str(prepared.factor),
-        "DN_RANGE": f"{radiometry.low[0]:g},{radiometry.high[0]:g}",
-        "DN_RANGE_SOURCE": radiometry.source,
-        "CHANGED": "all valid pixels" if config.full else "cloudy pixels",
-        "CLOUD_THRESHOLD": f"{config.threshold:g}",
-        "MARGIN_M": f"{config.margin_m:g}",
-        "FEATHER_M": f"{config.feather_m:g}",
-        "CCP_BEFORE": f"{plan.ccp:.6f}",
-        "CCP_DEFINITION": "valid pixels in cloudy cells / valid pixels",
-        "TILES_RESTORED": str(plan.restore),
-    }
-    return tags

@@ -1,0 +1,66 @@
+"""What decides an output's bytes: for the journal, to go on with the same only, and as tags."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import decr
+from decr.pipeline.plan import Plan
+from decr.pipeline.prepare import Prepared
+
+
+def job_of(prepared: Prepared) -> dict[str, Any]:
+    """Everything that decides the output's bytes; batch and device threads do not."""
+    scene, config = prepared.scene, prepared.config
+    options = {k: str(v) for k, v in asdict(config).items() if k not in ("batch", "device")}
+    stat = Path(scene.path).stat() if Path(scene.path).exists() else None
+    for name in ("aoi", "cloud_mask"):
+        extra = getattr(config, name)
+        if extra is not None and Path(extra).exists():
+            options[f"{name}_mtime"] = str(Path(extra).stat().st_mtime_ns)
+    return {
+        "decr": decr.__version__,
+        "scene": scene.path,
+        "scene_size": None if stat is None else stat.st_size,
+        "scene_mtime_ns": None if stat is None else stat.st_mtime_ns,
+        "blocks": prepared.blocks.strides,
+        "model": prepared.restorer.version,
+        "model_settings": dict(prepared.restorer.settings),
+        "detector": prepared.detector.version,
+        "detector_range": [
+            prepared.detector_radiometry.low[0],
+            prepared.detector_radiometry.high[0],
+        ],
+        "radiometry": [list(prepared.radiometry.low), list(prepared.radiometry.high)],
+        "options": options,
+    }
+
+
+def tags_of(prepared: Prepared, plan: Plan) -> Mapping[str, str]:
+    """The output's DECR domain. No times or paths: the same job gives the same bytes."""
+    config, radiometry = prepared.config, prepared.radiometry
+    tags = {
+        "VERSION": decr.__version__,
+        "MODEL": prepared.restorer.name,
+        "MODEL_SHA256": prepared.restorer.version,
+        **{key.upper(): value for key, value in prepared.restorer.settings.items()},
+        "DETECTOR": "file" if config.cloud_mask else prepared.detector.name,
+        "DETECTOR_VERSION": prepared.detector.version,
+        "BANDS": ",".join(prepared.scene.bands.roles),
+        "TILE_PX": str(config.tile_px),
+        "OVERLAP_PX": str(config.overlap_px),
+        "WORK_FACTOR": str(prepared.factor),
+        "DN_RANGE": f"{radiometry.low[0]:g},{radiometry.high[0]:g}",
+        "DN_RANGE_SOURCE": radiometry.source,
+        "CHANGED": "all valid pixels" if config.full else "cloudy pixels",
+        "CLOUD_THRESHOLD": f"{config.threshold:g}",
+        "MARGIN_M": f"{config.margin_m:g}",
+        "FEATHER_M": f"{config.feather_m:g}",
+        "CCP_BEFORE": f"{plan.ccp:.6f}",
+        "CCP_DEFINITION": "valid pixels in cloudy cells / valid pixels",
+        "TILES_RESTORED": str(plan.restore),
+    }
+    return tags

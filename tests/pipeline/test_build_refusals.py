@@ -1,0 +1,232 @@
+"""What `decr dataset build` refuses, leaves out or warns of."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+from affine import Affine
+from click.testing import CliRunner
+from rasterio.warp import Resampling, reproject
+
+from cli.main import main
+from decr.config import CcpConfig
+from decr.dataset.acquisitions import PairRow, read_rows
+from decr.dataset.chip_rules import Limits
+from decr.errors import (
+    ConfigError,
+    DatasetError,
+    DecrError,
+    DecrWarning,
+    GridMismatchError,
+)
+from decr.pipeline.build import build_set, summary
+from tests.dataset.two_dates import (
+    BANDS,
+    SHIFT,
+    SIZE,
+    UTM,
+    TwoDates,
+    two_dates,
+    write,
+)
+from tests.pipeline.built import OPTIONS, QUICK, build, ccp, table
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def dates(tmp_path_factory: pytest.TempPathFactory) -> TwoDates:
+    return two_dates(tmp_path_factory.mktemp("dates"))
+
+
+def test_too_many_days_and_too_large_a_shift_leave_nothing(dates: TwoDates, tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="too many days apart"):
+        build(dates, tmp_path / "a", QUICK, clear_date="2024-07-01")
+    with pytest.raises(DatasetError, match=r"bad shift \(2\.7 px\)"):
+        build(dates, tmp_path / "b", replace(QUICK, limits=Limits(max_shift_px=2)))
+    assert not (tmp_path / "a").exists()
+    assert not (tmp_path / "b").exists()
+
+
+def test_a_chip_that_lies_elsewhere_is_a_bad_shift(dates: TwoDates, tmp_path: Path) -> None:
+    """Terrain moves one place by 3 px more than the rest."""
+    with rasterio.open(dates.clear) as file:
+        clear = file.read()
+    part = np.s_[:, 3 * SIZE + 40 : 5 * SIZE, 100 : 3 * SIZE]
+    moved = clear.copy()
+    moved[part] = np.roll(clear, 3, axis=1)[part]
+    folder = tmp_path / "in"
+    folder.mkdir()
+    path = write(folder / "clear.tif", moved, TIFFTAG_DATETIME="2024:05:14 03:05:00")
+    out = tmp_path / "set"
+    build(replace(dates, clear=path), out, QUICK)
+    bad = {c for c, line in table(out).items() if line["reason"] == "bad shift"}
+    assert bad == {f"cloudy_r{row:05}_c{col:05}" for row in (385, 513) for col in (133, 261)}
+
+
+def test_a_narrow_clear_image_overlaps_too_little(dates: TwoDates, tmp_path: Path) -> None:
+    with rasterio.open(dates.clear) as file:
+        clear = file.read()
+    folder = tmp_path / "in"
+    folder.mkdir()
+    path = write(folder / "clear.tif", clear[:, :, :420], TIFFTAG_DATETIME="2024:05:14 03:05:00")
+    with rasterio.open(dates.masks / "clear.tif") as file:
+        mask = file.read()[:, :, :420]
+    masks = tmp_path / "masks"
+    masks.mkdir()
+    write(masks / "clear.tif", mask, ("-",), None)
+    (masks / "cloudy.tif").write_bytes((dates.masks / "cloudy.tif").read_bytes())
+    out = tmp_path / "set"
+    build(TwoDates(dates.cloudy, path, masks), out, replace(QUICK, split="random"))
+    for line in table(out).values():
+        assert (line["reason"] == "low overlap") == (int(line["col"]) + SIZE > 420)
+
+
+def test_planted_duplicates_are_found_across_pairs(dates: TwoDates, tmp_path: Path) -> None:
+    """A second pair shows the same ground again, once exactly and once a little brighter."""
+    with rasterio.open(dates.clear) as file:
+        clear = file.read()
+    folder = tmp_path / "in"
+    folder.mkdir()
+    brighter = np.clip(clear * 1.1, 1, 2047).astype(np.uint16)
+    write(folder / "brighter.tif", brighter, TIFFTAG_DATETIME="2024:05:14 03:05:00")
+    (folder / "pairs.csv").write_text(
+        "cloudy,clear,site,clear_date\n"
+        f"{dates.cloudy},{dates.clear},meadow,\n"
+        f"{dates.cloudy},{dates.clear},meadow,2024-05-13\n"
+        f"{dates.cloudy},brighter.tif,meadow,\n"
+    )
+    (dates.masks / "brighter.tif").write_bytes((dates.masks / "clear.tif").read_bytes())
+    try:
+        rows = read_rows(folder / "pairs.csv")
+        out = tmp_path / "set"
+        built = build_set(rows, out, replace(QUICK, split="random"), ccp(dates))
+    finally:
+        (dates.masks / "brighter.tif").unlink()
+    lines = table(out)
+    first = {n.split("_r")[1] for n, c in lines.items() if c["pair"] == "cloudy_1" and c["split"]}
+    assert len(first) == 23
+    for pair, why in (("cloudy_2", "exact duplicate"), ("cloudy_3", "near duplicate")):
+        own = {n.split("_r")[1]: c["reason"] for n, c in lines.items() if c["pair"] == pair}
+        assert {place for place, reason in own.items() if reason == why} == first
+    assert built.rejected["exact duplicate"] == built.rejected["near duplicate"] == 23
+    assert {entry["about"]["pair"] for entry in built.entries} == {"cloudy_1"}
+    assert "rejected: 67 chips" in summary(built)
+
+
+def test_another_grid_is_refused_unless_resampling_is_asked_for(
+    dates: TwoDates, tmp_path: Path
+) -> None:
+    """The clear image in longitude and latitude, at about its own resolution."""
+    folder = tmp_path / "in"
+    (folder / "masks").mkdir(parents=True)
+    for source, target, how in (
+        (dates.clear, folder / "clear.tif", Resampling.cubic),
+        (dates.masks / "clear.tif", folder / "masks" / "clear.tif", Resampling.nearest),
+    ):
+        with rasterio.open(source) as file:
+            pixels, profile = file.read(), file.profile
+        there = Affine(5.8e-6, 0, 116.99996, 0, -4.5e-6, 39.7500)
+        shape = (len(pixels), 780, 840)
+        warped = np.zeros(shape, pixels.dtype)
+        reproject(
+            pixels, warped, src_transform=profile["transform"], src_crs=UTM, dst_transform=there,
+            dst_crs="EPSG:4326", resampling=how,
+        )  # fmt: skip
+        profile |= {
+            "crs": "EPSG:4326", "transform": there, "height": shape[1], "width": shape[2],
+        }  # fmt: skip
+        with rasterio.open(target, "w", **profile) as file:
+            file.write(warped)
+            file.update_tags(TIFFTAG_DATETIME="2024:05:14 03:05:00")
+            if len(pixels) == 4:
+                file.descriptions = BANDS
+    (folder / "masks" / "cloudy.tif").write_bytes((dates.masks / "cloudy.tif").read_bytes())
+    there = TwoDates(dates.cloudy, folder / "clear.tif", folder / "masks")
+    with pytest.raises(GridMismatchError, match="--resample"):
+        build(there, tmp_path / "set")
+    options = replace(QUICK, resample=True, split="random")
+    built = build(there, tmp_path / "set", options)
+    (told,) = built.acquisitions
+    assert told["shift"]["rows"] == pytest.approx(SHIFT[0], abs=0.15)
+    assert told["shift"]["cols"] == pytest.approx(SHIFT[1], abs=0.15)
+    assert len(built.entries) >= 15
+
+
+def test_a_place_of_one_block_is_for_training_with_a_warning(
+    dates: TwoDates, tmp_path: Path
+) -> None:
+    wide = replace(QUICK, block_m=1e6)
+    with pytest.warns(DecrWarning, match="smaller --block"):
+        built = build(dates, tmp_path / "set", wide)
+    assert {entry["split"] for entry in built.entries} == {"train"}
+    with pytest.raises(DatasetError, match="left to train on"):
+        build(dates, tmp_path / "b", replace(QUICK, buffer_m=1e4))
+    assert not (tmp_path / "b").exists()
+
+
+def test_one_mask_cannot_serve_two_images(dates: TwoDates, tmp_path: Path) -> None:
+    config = CcpConfig(detector=f"file:{dates.masks / 'cloudy.tif'}")
+    with pytest.raises(ConfigError, match="folder"):
+        build_set([PairRow(dates.cloudy, dates.clear)], tmp_path / "set", OPTIONS, config)
+
+
+def test_an_image_without_a_date_needs_one(dates: TwoDates, tmp_path: Path) -> None:
+    with rasterio.open(dates.clear) as file:
+        path = write(tmp_path / "clear.tif", file.read())
+    with pytest.raises(DatasetError, match="--clear-date"):
+        build(replace(dates, clear=path), tmp_path / "set")
+    built = build(replace(dates, clear=path), tmp_path / "set", QUICK, clear_date="2024-05-14")
+    assert built.acquisitions[0]["dates_from"] == ["tag TIFFTAG_DATETIME", "given"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["one.tif"], "give CLOUDY and CLEAR"),
+        (["a.tif", "b.tif", "--pairs", "p.csv"], "give CLOUDY and CLEAR"),
+        (["--pairs", "p.csv", "--cloudy-date", "2024-01-01"], "columns of the table"),
+        (["a.tif", "b.tif", "--max-nodata", "3"], "share of pixels"),
+        (["a.tif", "b.tif", "--size", "8"], "32"),
+    ],
+)
+def test_impossible_calls_are_usage_errors(arguments: list[str], said: str, tmp_path: Path) -> None:
+    out = str(tmp_path / "set")
+    done = CliRunner().invoke(main, ["dataset", "build", *arguments, "-o", out])
+    assert done.exit_code == 2
+    assert said in done.output
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "wanted are cloudy and clear"),
+        ("cloudy,clear,colour\na,b,c\n", "colour"),
+        ("cloudy,clear\n", "holds no pair"),
+        ("cloudy,clear\na.tif,\n", "line 2"),
+        ("cloudy,clear\nno.tif,no.tif\n", "no.tif cannot be opened"),
+        ("\x00\xff", "p.csv"),
+    ],
+)
+def test_a_wrong_table_is_one_error(text: str, said: str, tmp_path: Path) -> None:
+    (tmp_path / "p.csv").write_text(text, encoding="latin-1")
+    arguments = ["dataset", "build", "--pairs", str(tmp_path / "p.csv")]
+    done = CliRunner().invoke(main, [*arguments, "-o", str(tmp_path / "set")])
+    assert done.exit_code == 1
+    assert done.output.startswith("decr: ")
+    assert said in done.output
+    assert not (tmp_path / "set").exists()
+
+
+def test_a_truncated_image_is_one_error_and_leaves_no_set(dates: TwoDates, tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    path = folder / "clear.tif"
+    path.write_bytes(dates.clear.read_bytes()[:300000])
+    with pytest.raises(DecrError, match=r"clear\.tif"):
+        build(replace(dates, clear=path), tmp_path / "set", QUICK, clear_date="2024-05-14")
+    assert not (tmp_path / "set").exists()
