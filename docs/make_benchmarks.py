@@ -152,15 +152,18 @@ def seams(m: dict[str, Any]) -> str:
             way,
             *[f"{of[s, way]['psnr_db']:.2f}" for s in scenes],
             *[f"{of[s, way]['overlap_rms']:.1f}" for s in scenes],
+            *[f"{of[s, way]['score']:.3f} ({of[s, way]['score_on_grid']:.3f})" for s in scenes],
         ]
         for way in ways
     ]
-    head = ["", *[f"PSNR, {s}" for s in scenes], *[f"disagreement, {s}" for s in scenes]]
+    kinds = ("PSNR", "disagreement", "seam score (on the grid)")
+    head = ["", *[f"{kind}, {s}" for kind in kinds for s in scenes]]
     return f"""## Tile borders
 
 `flat`: ground of one colour under a cloud deck without a gap; `wide`: the sample scene's ground under the same deck;
 `gaps`: the sample scene. PSNR in dB over cloudy pixels; disagreement of neighbouring tiles where they overlap, root mean
-square per pixel, in grey levels of 8 bits. Ways are explained in [ADR 10](adr/0010-tones-settled-between-neighbours.md) and the
+square per pixel, in grey levels of 8 bits; seam score, 1 where no line shows, and in brackets the same within the grid of
+16 px that the networks leave all over the scene and on which the lines lie. Ways are explained in [ADR 10](adr/0010-tones-settled-between-neighbours.md) and the
 benchmark; decr uses `agree 16 4`.
 
 {table(head, rows)}

@@ -8,7 +8,7 @@ detector holds out apart from those it was trained on, and two patches of UKIS (
 they are reflectance, so --range is 0,1; IoU, precision and recall of all pixels of a set together.
 Simulated: quilts of the recipe's
 held-out aerial images at 0.6 m under skies that the simulator draws for views of kilometres (those
-of the detector's training), 8 bits; the truth is the simulator's own mask, optical depth 0.1 and
+of the detector's training), 8 bits; the truth is the simulator's own mask, optical depth 0.12 and
 more. The error of CCP is found less true, in points of a hundred.
 """
 

@@ -80,9 +80,17 @@ def quilt(
     return canvas, gsd_m
 
 
-def _real_sample(
-    rng: np.random.Generator, image: LabelledImage, bands: tuple[str, ...], size_px: int
+def labelled_sample(
+    rng: np.random.Generator,
+    image: LabelledImage,
+    bands: tuple[str, ...],
+    size_px: int,
+    clouded_share: float = 0.3,
 ) -> Sample:
+    """A real view with its mask; a share of them under more, simulated clouds.
+
+    There are few labelled images and few kinds of ground in them: more clouds make more of them.
+    """
     order = [image.bands.index(band) for band in bands]
     row = int(rng.integers(image.reflectance.shape[1] - size_px + 1))
     col = int(rng.integers(image.reflectance.shape[2] - size_px + 1))
@@ -93,10 +101,22 @@ def _real_sample(
     stack = np.rot90(stack, int(rng.integers(4)), axes=(1, 2))
     if rng.random() < 0.5:
         stack = stack[:, :, ::-1]
-    scale = float(np.exp(rng.uniform(np.log(0.7), np.log(1.3))))
-    view = np.ascontiguousarray(stack[:-1] * scale, dtype=np.float32)
-    unit = unit_from(view, *draw_range(rng, view))
-    return Sample(unit, unit, stack[-1] > 0.5)
+    view = np.ascontiguousarray(stack[:-1], dtype=np.float32)
+    mask = stack[-1] > 0.5
+    if rng.random() < clouded_share:
+        simulated = simulate_clouds(view, bands, rng, gsd_m=5.0, params=wide_sky(rng, bands))
+        view, mask = simulated.cloudy, mask | simulated.cloud_mask
+    gain = float(np.exp(rng.uniform(np.log(0.7), np.log(1.3))))
+    per_band = np.exp(rng.normal(0.0, 0.06, (len(bands), 1, 1)))
+    gamma = float(np.exp(rng.uniform(np.log(0.8), np.log(1.25))))
+    view = (gain * per_band * np.power(np.maximum(view, 0.0), gamma)).astype(np.float32)
+    unit = unit_from(view, *_detector_range(rng, view))
+    return Sample(unit, unit, mask)
+
+
+def _detector_range(rng: np.random.Generator, view: Float32) -> tuple[float, float]:
+    """The range of a view, mostly that of its type, from zero: haze shows by what is never dark."""
+    return (0.0, 1.0) if rng.random() < 0.5 else draw_range(rng, view)
 
 
 def detection_sample(
@@ -112,7 +132,7 @@ def detection_sample(
     ``cloudy`` is the input and ``cloud_mask`` the truth; ``clear`` is unused.
     """
     if labelled and rng.random() < 0.35:
-        return _real_sample(rng, labelled[int(rng.integers(len(labelled)))], bands, size_px)
+        return labelled_sample(rng, labelled[int(rng.integers(len(labelled)))], bands, size_px)
     wide = [
         image
         for image in images
@@ -125,10 +145,10 @@ def detection_sample(
         view, gsd_m = quilt(rng, fine, bands, size_px, int(rng.choice([4, 6, 8])))
     view = vary_radiometry(rng, view)
     if rng.random() < clear_share:
-        unit = unit_from(view, *draw_range(rng, view))
+        unit = unit_from(view, *_detector_range(rng, view))
         return Sample(unit, unit, np.zeros(unit.shape[1:], bool))
     simulated = simulate_clouds(view, bands, rng, gsd_m=gsd_m, params=wide_sky(rng, bands))
-    unit = unit_from(simulated.cloudy, *draw_range(rng, simulated.cloudy))
+    unit = unit_from(simulated.cloudy, *_detector_range(rng, simulated.cloudy))
     return Sample(unit, unit, simulated.cloud_mask)
 
 

@@ -115,7 +115,8 @@ class Lattice:
         -----
         The weight of a pixel of tile (i, j) is the product of its row's and column's weight.
         Tiles form a full lattice, so these products sum to ``FEATHER_SUM ** 2`` exactly. Integer
-        sums do not depend on the order in which tiles are added.
+        sums do not depend on the order in which tiles are added. Tiles change places over the
+        middle half of their overlap: networks see least of what surrounds a pixel at their edge.
         """
         return _weights(self.width if axis else self.height, self.tile_px, self.overlap_px)
 
@@ -165,13 +166,16 @@ def _ramps(
     the flush one makes three.
     """
     x = np.arange(size)
+    edge = overlap // 4
+    top = overlap - 2 * edge + 1
     heights = np.zeros((3, size), dtype=np.int64)
     where = np.asarray(starts)
     for slot in range(3):
         index = np.minimum(first + slot, len(starts) - 1)
-        rise = np.where(index > 0, x - where[index] + 1, overlap + 1)
-        fall = np.where(index < len(starts) - 1, where[index] + length - x, overlap + 1)
-        height = np.minimum(np.minimum(rise, fall), overlap + 1)
+        rise = np.where(index > 0, x - where[index] + 1 - edge, top)
+        fall = np.where(index < len(starts) - 1, where[index] + length - x - edge, top)
+        # Next to nothing at the edges, but never nothing: elsewhere only edges may meet.
+        height = np.clip(FEATHER_SUM * np.minimum(rise, fall), 1, FEATHER_SUM * top)
         covers = (first + slot < len(starts)) & (x >= where[index]) & (x < where[index] + length)
         heights[slot] = np.where(covers, height, 0)
     return heights

@@ -17,6 +17,13 @@ Float32 = NDArray[np.float32]
 GREY_LEVELS = 127.5
 """Grey levels of 8 bits per unit: [-1, 1] spans 255 of them."""
 
+GRID_PX = 16
+"""Period of what U-Nets leave in their output by halving and doubling resolution four times.
+
+Lines of the lattice lie on this grid, and pixels there differ a little more than others do all over
+the scene. To see the borders of tiles alone, lines are compared with the rest of the grid.
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Squares:
@@ -69,13 +76,19 @@ class Overlaps:
 
 @dataclass(frozen=True, slots=True)
 class Gradients:
-    """Squared differences of neighbouring pixels: across lines of the lattice, and elsewhere."""
+    """Squared differences of neighbouring pixels, across lines of the lattice and elsewhere.
+
+    ``grid`` are those elsewhere that lie on the networks' grid of `GRID_PX`.
+    """
 
     lines: Squares = Squares()
     elsewhere: Squares = Squares()
+    grid: Squares = Squares()
 
     def __add__(self, other: Gradients) -> Gradients:
-        return Gradients(self.lines + other.lines, self.elsewhere + other.elsewhere)
+        return Gradients(
+            self.lines + other.lines, self.elsewhere + other.elsewhere, self.grid + other.grid
+        )
 
 
 def gradients(
@@ -101,7 +114,9 @@ def gradients(
     for axis in (0, 1):
         first = window.col if axis else window.row
         count = window.width if axis else window.height
-        on = np.isin(np.arange(first + 1, first + count), _lines(lattice, axis, factor))
+        at = np.arange(first + 1, first + count)
+        on = np.isin(at, _lines(lattice, axis, factor))
+        grid = ~on & (at % (GRID_PX * factor) == 0)
         both = np.delete(changed, 0, axis) & np.delete(changed, -1, axis)
         along, total = 1 - axis, np.zeros(len(on))
         for band in pixels:  # sums along the lines first: there are few of those
@@ -109,7 +124,7 @@ def gradients(
             energy = np.square(step, out=step)
             total += np.where(both, energy, 0).sum(axis=along, dtype=np.float64)
         count = both.sum(axis=along) * len(pixels)
-        found += Gradients(_on(on, count, total), _on(~on, count, total))
+        found += Gradients(*(_on(which, count, total) for which in (on, ~on, grid)))
     return found
 
 
@@ -133,6 +148,9 @@ class Seams:
         Mean squared difference of neighbouring pixels across lines of the lattice, over that
         elsewhere, where pixels are wholly restored; 1 means that lines do not show. None if no
         such pixels lie on both.
+    score_on_grid
+        The same over the differences on the networks' own grid alone (`GRID_PX`), on which lines
+        lie: the score of the borders of tiles without that of the networks' texture.
     overlap_rms
         Root mean square disagreement of neighbouring tiles where they overlap, before anything is
         done about it, in grey levels of 8 bits; within blocks. None if no tiles overlap.
@@ -142,6 +160,7 @@ class Seams:
     """
 
     score: float | None
+    score_on_grid: float | None
     overlap_rms: float | None
     tone_rms_before: float | None
     tone_rms: float | None
@@ -157,24 +176,32 @@ def noted(
     parts = {
         "overlap": [difference] if difference is not None else [],
         "tone": list(tone) if tone is not None else [],
-        "steps": [steps.lines, steps.elsewhere] if steps is not None else [],
+        "steps": [steps.lines, steps.elsewhere, steps.grid] if steps is not None else [],
     }
     return {name: [[s.count, s.total] for s in found] for name, found in parts.items() if found}
 
 
 def seams_of(entries: Iterable[Mapping[str, Any]]) -> Seams:
     """The seams of a scene from the journal entries of its blocks."""
-    sums = {"overlap": [Squares()], "tone": [Squares()] * 2, "steps": [Squares()] * 2}
+    sums = {"overlap": [Squares()], "tone": [Squares()] * 2, "steps": [Squares()] * 3}
     for entry in entries:
         for name, found in sums.items():
             if name in entry:
                 parts = [Squares(*pair) for pair in entry[name]]
                 sums[name] = [a + b for a, b in zip(found, parts, strict=True)]
-    lines, elsewhere = sums["steps"]
-    shown = lines.count and elsewhere.total
+    lines, elsewhere, grid = sums["steps"]
     (overlap,), (before, after) = sums["overlap"], sums["tone"]
-    score = lines.mean / elsewhere.mean if shown else None
-    return Seams(score, _grey(overlap), _grey(before), _grey(after))
+    return Seams(
+        _ratio(lines, elsewhere),
+        _ratio(lines, grid),
+        _grey(overlap),
+        _grey(before),
+        _grey(after),
+    )
+
+
+def _ratio(lines: Squares, others: Squares) -> float | None:
+    return lines.mean / others.mean if lines.count and others.total else None
 
 
 def _grey(difference: Squares) -> float | None:

@@ -41,6 +41,12 @@ _SEAMS = {
         "mean squared difference of neighbouring pixels across tile borders, over that elsewhere, "
         "where pixels are wholly restored; 1: no border shows",
     ),
+    "score_on_grid": (
+        "Seam score on the networks' grid",
+        "ratio",
+        "the same over differences on the grid of 16 px that the networks leave all over the "
+        "scene, on which the borders lie; 1: tiles add nothing to it",
+    ),
     "overlap_rms": (
         "Tiles apart in their overlaps",
         "grey levels of 8 bits",
@@ -208,7 +214,7 @@ def _seams(seams: Mapping[str, float]) -> str:
     rows = ""
     for which, value in seams.items():
         words, unit, said = _SEAMS.get(which, (which, "", ""))
-        digits = 3 if which == "score" else 2
+        digits = 3 if which.startswith("score") else 2
         rows += (
             f'<tr><th scope="row">{text(words)}</th>'
             f'<td class="n">{number(value, digits)}</td><td>{text(unit)}</td>'

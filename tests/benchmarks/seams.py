@@ -4,17 +4,20 @@
 
 Three scenes of 1600 px or more, simulated clouds, embedded four-band model: `flat`, ground of one
 colour under a deck without a gap; `wide`, the sample scene's ground under the same deck; `gaps`,
-the sample scene itself. For every way: PSNR over cloudy pixels, and the root mean square
-disagreement of neighbouring tiles where they overlap, per pixel, in grey levels of 8 bits.
+the sample scene itself. For every way: PSNR over cloudy pixels, the root mean square
+disagreement of neighbouring tiles where they overlap, per pixel, in grey levels of 8 bits, and both
+seam scores of `decr.pipeline.seams`.
 
 `anchor k` replaces what tiles say of the cells of a k-th of the resolution by a pass of the
 reference alone over the scene at that resolution, in tiles that overlap by half. `agree` is
-`decr.pipeline.tone` with these deviations, one round each; decr uses `agree 16 4`.
+`decr.pipeline.tone` with these deviations, one round each; decr uses `agree 16 4`. `long ramp` is
+the same, but tiles change places over all of their overlap instead of the middle half.
 """
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,8 +29,9 @@ from scipy import ndimage
 
 from decr.dataset.simulate import simulate_clouds
 from decr.dataset.sky import CloudParams
+from decr.geo.grid import Window
 from decr.geo.lattice import FEATHER_SUM, Lattice
-from decr.pipeline.seams import GREY_LEVELS, Overlaps
+from decr.pipeline.seams import GREY_LEVELS, Overlaps, gradients, noted, seams_of
 from decr.pipeline.tone import Index, at_full_size, cell_means, corrections
 from decr.predictor import Restorer, load_restorer
 from decr.zoo.embedded import embedded_path
@@ -36,6 +40,7 @@ from tests.benchmarks.memory import save
 
 Float32 = NDArray[np.float32]
 Tiles = dict[Index, Float32]
+Blend = Callable[[Lattice, Tiles], Float32]
 FULL_SCALE = 2047.0
 SIDE = 1600
 FEED = [2, 1, 0, 3]
@@ -167,15 +172,44 @@ def blended(lattice: Lattice, tiles: Tiles) -> Float32:
     return out
 
 
-def judged(case: Case, lattice: Lattice, tiles: Tiles) -> dict[str, float]:
+def blended_long(lattice: Lattice, tiles: Tiles) -> Float32:
+    """The scene from its tiles, which fade over all of their overlap."""
+    total = np.zeros((4, lattice.height, lattice.width), np.float32)
+    weights = np.zeros(total.shape[1:], np.float32)
+    for index, tile in tiles.items():
+        window, whole = lattice.tile(*index), lattice.overlap_px + 1.0
+        ramps = []
+        for size, first, scene in zip(
+            tile.shape[1:], (window.row, window.col), weights.shape, strict=True
+        ):
+            x = np.arange(size)
+            rise = np.where(first > 0, x + 1.0, whole)
+            fall = np.where(first + size < scene, size - x, whole)
+            ramps.append(np.minimum(np.minimum(rise, fall), whole))
+        hump = np.outer(*ramps).astype(np.float32)
+        rows, cols = window.slices()
+        total[:, rows, cols] += tile * hump
+        weights[rows, cols] += hump
+    return total / weights
+
+
+def judged(
+    case: Case, lattice: Lattice, tiles: Tiles, blend: Blend = blended
+) -> dict[str, float | None]:
     """PSNR and what is left of the tiles' disagreement."""
     overlaps = Overlaps(lattice)
     for index in lattice:
         overlaps.add(index, tiles[index])
-    error = (blended(lattice, tiles) - case.clear)[:, case.judged].astype(np.float64)
+    scene = blend(lattice, tiles)
+    error = (scene - case.clear)[:, case.judged].astype(np.float64)
+    whole = Window(0, 0, lattice.height, lattice.width)
+    steps = gradients(scene, case.judged, lattice, 1, whole)
+    seams = seams_of([noted(steps=steps)])
     return {
         "psnr_db": round(float(10 * np.log10(4 / np.mean(error**2))), 2),
         "overlap_rms": round(GREY_LEVELS * overlaps.difference.mean**0.5, 2),
+        "score": None if seams.score is None else round(seams.score, 3),
+        "score_on_grid": None if seams.score_on_grid is None else round(seams.score_on_grid, 3),
     }
 
 
@@ -207,6 +241,9 @@ def main() -> None:
         for way, result in ways.items():
             rows.append({"scene": case.name, "way": way, **judged(case, lattice, result)})
             print(rows[-1], flush=True)
+        long = judged(case, lattice, ways["agree 16 4"], blended_long)
+        rows.append({"scene": case.name, "way": "agree 16 4, long ramp", **long})
+        print(rows[-1], flush=True)
         if options.pictures and case.name != "gaps":
             from PIL import Image
 

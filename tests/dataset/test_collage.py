@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from decr.dataset.collage import LabelledImage, detection_sample, quilt
+from decr.dataset.collage import LabelledImage, detection_sample, labelled_sample, quilt
 from decr.dataset.samples import ClearImage
 
 RGB = ("red", "green", "blue")
@@ -60,16 +60,25 @@ def test_samples_are_whole_reproducible_and_of_all_sorts() -> None:
 
 def test_masks_turn_with_their_images() -> None:
     rng, seen = np.random.default_rng(0), 0
-    only = [labelled_image()]
-    for _ in range(60):
-        # Clear images are black, so that bright pixels can only be labelled cloud.
-        black = ClearImage("b", np.zeros((3, 200, 200), np.uint8), RGB, 0.5, 255.0)
-        sample = detection_sample(rng, [black], only, RGB, 64, clear_share=1.0)
+    for _ in range(20):
+        sample = labelled_sample(rng, labelled_image(), RGB, 64, clouded_share=0.0)
         if sample.cloud_mask.any() and not sample.cloud_mask.all():
             bright = sample.cloudy[0] > (sample.cloudy[0].min() + sample.cloudy[0].max()) / 2
             np.testing.assert_array_equal(bright, sample.cloud_mask)
             seen += 1
     assert seen >= 3
+
+
+def test_labelled_images_may_come_under_more_clouds_but_never_under_fewer() -> None:
+    more = 0
+    for seed in range(12):
+        own, clouded = (
+            labelled_sample(np.random.default_rng(seed), labelled_image(), RGB, 64, share)
+            for share in (0.0, 1.0)
+        )
+        assert (clouded.cloud_mask | ~own.cloud_mask).all()
+        more += int(clouded.cloud_mask.sum()) > int(own.cloud_mask.sum())
+    assert more >= 6
 
 
 def test_only_wide_or_only_small_wide_images_work() -> None:

@@ -86,15 +86,15 @@ def test_plane_weights(lattice: Lattice) -> None:
     np.testing.assert_array_equal(total, 2**14)
 
 
-def test_feather_is_a_ramp() -> None:
+def test_feather_is_a_ramp_over_the_middle_half_of_an_overlap() -> None:
     first, second, *_ = Lattice(1024, 256, 256, 64).weights(0)
     assert (first[:192] == FEATHER_SUM).all()
     ramp = second[:64].astype(int)
-    assert ramp[0] <= 3
-    assert ramp[-1] >= 125
-    steps = np.diff(ramp)
-    assert steps.min() >= 1
-    assert steps.max() <= 3
+    assert (ramp[:16] == 1).all()
+    assert (ramp[-16:] == FEATHER_SUM - 1).all()
+    steps = np.diff(ramp[15:49])
+    assert steps.min() >= 3
+    assert steps.max() <= 5
     np.testing.assert_array_equal(first[192:] + second[:64], FEATHER_SUM)
     assert not first.flags.writeable
 
@@ -107,7 +107,7 @@ def test_seams_vanish_where_three_tiles_overlap() -> None:
     for slot, (start, weight) in enumerate(zip(lattice.starts(0), lattice.weights(0), strict=True)):
         total[slot, start : start + 256] = weight
     # No tile appears or ends with a step that the eye could see.
-    assert np.abs(np.diff(total, axis=1)).max() <= 6
+    assert np.abs(np.diff(total, axis=1)).max() <= 8
 
 
 def test_flush_tile_is_never_doubled() -> None:

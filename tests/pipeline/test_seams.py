@@ -72,8 +72,24 @@ def test_only_pairs_of_wholly_restored_pixels_count() -> None:
     assert found == Gradients(Squares(1, 1.0), Squares())
 
 
+def test_the_networks_own_grid_is_no_border_of_tiles() -> None:
+    window = Window(0, 0, 112, 160)
+    everything = np.ones(window.shape, bool)
+    noise = np.random.default_rng(0).normal(0, 1, (1, *window.shape))
+    gridded = noise.copy()
+    gridded[:, ::16] += 2  # every 16 px, on lines and off them
+    gridded[:, :, ::16] += 2
+    found = gradients(gridded, everything, LATTICE, 1, window)
+    assert found.lines.mean / found.elsewhere.mean > 1.8
+    assert found.lines.mean / found.grid.mean == pytest.approx(1, abs=0.15)
+    seam = gridded.copy()
+    seam[:, :, 48:] += 10
+    found = gradients(seam, everything, LATTICE, 1, window)
+    assert found.lines.mean / found.grid.mean > 3
+
+
 def test_the_scene_is_the_sum_of_its_blocks_through_the_journal() -> None:
-    steps = Gradients(Squares(10, 30.0), Squares(100, 200.0))
+    steps = Gradients(Squares(10, 30.0), Squares(100, 200.0), Squares(10, 25.0))
     entries = [
         {"kind": "survey"},
         noted(difference=Squares(4, 1.0)),
@@ -83,6 +99,7 @@ def test_the_scene_is_the_sum_of_its_blocks_through_the_journal() -> None:
     ]  # fmt: skip
     seams = seams_of(json.loads(json.dumps(entries)))
     assert seams.score == (40 / 20) / (400 / 200)
+    assert seams.score_on_grid == (40 / 20) / (25 / 10)
     assert seams.overlap_rms == GREY_LEVELS * 0.5
     assert seams.tone_rms_before == GREY_LEVELS * 2
     assert seams.tone_rms == GREY_LEVELS
@@ -90,7 +107,8 @@ def test_the_scene_is_the_sum_of_its_blocks_through_the_journal() -> None:
 
 def test_nothing_restored_has_no_seams() -> None:
     seams = seams_of([])
-    assert (seams.score, seams.overlap_rms, seams.tone_rms) == (None, None, None)
+    assert (seams.score, seams.score_on_grid) == (None, None)
+    assert (seams.overlap_rms, seams.tone_rms) == (None, None)
 
 
 def test_squares() -> None:

@@ -74,7 +74,13 @@ def restoration(name: str = "clear.tif", **more: Any) -> RestorationReport:
         "allocation": np.where(weight > 0, 100 + codes * 20, 0).astype(np.uint8),
         "ccp_before": 0.25,
         "ccp_after": 0.0125,
-        "seams": {"score": 1.02, "overlap_rms": 7.5, "tone_rms_before": 7.0, "tone_rms": 3.5},
+        "seams": {
+            "score": 1.02,
+            "score_on_grid": 1.0,
+            "overlap_rms": 7.5,
+            "tone_rms_before": 7.0,
+            "tone_rms": 3.5,
+        },
         "stages_s": {"preparing": 0.5, "survey": 0.2, "restore": 93.0, "write": 1.2, "report": 0.6},
         "facts": {"Model": "embedded-rgbn", "Model weights, SHA-256": "ab" * 32},
     }
