@@ -25,11 +25,11 @@ from decr.dataset.set_folder import (
     finish,
     is_empty_folder,
     note,
-    write_whole,
 )
 from decr.dataset.simulate import Simulated, simulate_clouds
 from decr.dataset.sky import PRESETS, CloudParams, SkyMix, draw_params
 from decr.errors import BandError, ConfigError, OutputError, SceneError
+from decr.files import write_whole
 from decr.geo.encode import png_bytes, tiff_bytes
 
 CUHK_MANIFEST = "chips.jsonl"

@@ -17,7 +17,7 @@ from decr.dataset.layouts import LAYOUTS, PairFile, list_pairs, sniff_layout
 from decr.dataset.pairs import check_fit
 from decr.dataset.set_folder import SUMS, damaged
 from decr.errors import DatasetError, DecrError
-from decr.files import writable_folder, write_whole
+from decr.files import writable_folder, write_report_file
 from decr.geo.gdal import gdal_environment
 from decr.geo.scene import open_scene, reader
 from decr.pipeline.contact import sheet_of
@@ -211,7 +211,7 @@ def write_sheet(folder: Path, out: Path, layout: str | None = None) -> None:
             folder.resolve().name, pairs, [("Pairs", f"{len(pairs):,}", said)], {"Layout": name}
         )
     writable_folder(out.parent)
-    write_whole(out, page)
+    write_report_file(out, page)
 
 
 def _pairs(folder: Path, layout: str | None) -> list[PairFile]:
