@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from decr.dataset.acquisitions import Acquisitions
 from decr.dataset.chip_rules import BUFFER, EXACT, NEAR, ChipFacts, Limits
 from decr.dataset.duplicates import Fingerprint, find_copies
-from decr.dataset.layouts import TEST_SHARE
+from decr.dataset.manifest import TEST_SHARE
 from decr.dataset.measure import Looked, PairFacts, full_scale
 from decr.dataset.set_folder import Record
 from decr.dataset.splits import block_split, random_split

@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from decr.dataset.layouts import MANIFEST
+from decr.dataset.manifest import MANIFEST
 
 _CONTEXT: dict[str, Any] = {
     "@language": "en",

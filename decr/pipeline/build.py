@@ -30,7 +30,7 @@ from decr.dataset.build_set import (
 )
 from decr.dataset.chip_rules import BAD_SHIFT, GAP, ChipFacts, rejection, subset
 from decr.dataset.duplicates import fingerprint
-from decr.dataset.layouts import MANIFEST
+from decr.dataset.manifest import MANIFEST
 from decr.dataset.match import LinearMatch
 from decr.dataset.measure import (
     Both,

@@ -19,7 +19,7 @@ from decr.dataset.acquisitions import Acquisitions
 from decr.dataset.build_set import BuildOptions, Considered, Decided, window_of
 from decr.dataset.chip_rules import REASONS
 from decr.dataset.croissant import croissant
-from decr.dataset.layouts import MANIFEST, PairFile
+from decr.dataset.manifest import MANIFEST, PairFile
 from decr.dataset.measure import PairFacts
 from decr.dataset.set_folder import Record
 from decr.dataset.stac import stac_files

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from decr.dataset.layouts import PairFile
+from decr.dataset.manifest import PairFile
 from decr.geo.opening import opened
 from decr.geo.quicklook import shown_bands, stretched
 from decr.geo.scene import Scene, open_scene, reader

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from decr.cloud.coverage import BINS
 from decr.dataset.duplicates import NEAR_BITS, find_duplicates
-from decr.dataset.layouts import LAYOUTS, PairFile, list_pairs, sniff_layout
-from decr.dataset.pairs import check_fit
+from decr.dataset.layouts import LAYOUTS, layout_of, list_pairs
+from decr.dataset.manifest import PairFile
+from decr.dataset.read_pair import read_whole
 from decr.dataset.set_folder import SUMS, damaged
 from decr.errors import DatasetError, DecrError
 from decr.files import writable_folder, write_report_file
@@ -103,7 +104,7 @@ def verify_set(folder: Path, layout: str | None = None) -> Checked:
     with gdal_environment():
         for pair in pairs:
             try:
-                _check(pair)
+                read_whole(pair)
             except DecrError as error:
                 problems.append(_line(error))
     return Checked(len(pairs), has_sums, problems)
@@ -148,7 +149,7 @@ def stats_of(folder: Path, layout: str | None = None) -> dict[str, Any]:
     DatasetError, SceneError
         If the set cannot be read.
     """
-    name = layout or sniff_layout(folder)
+    name = layout_of(folder, layout)
     pairs = list_pairs(folder, name)
     kinds: dict[str, Counter[str]] = {key: Counter() for key in ("size", "bands", "dtype", "gsd")}
     with gdal_environment():
@@ -202,7 +203,7 @@ def write_sheet(folder: Path, out: Path, layout: str | None = None) -> None:
     OutputError
         If the page cannot be written.
     """
-    name = layout or sniff_layout(folder)
+    name = layout_of(folder, layout)
     pairs = list_pairs(folder, name)
     splits = Counter(pair.split for pair in pairs)
     said = ", ".join(f"{n:,} {split}" for split, n in sorted(splits.items()))
@@ -215,7 +216,7 @@ def write_sheet(folder: Path, out: Path, layout: str | None = None) -> None:
 
 
 def _pairs(folder: Path, layout: str | None) -> list[PairFile]:
-    return list_pairs(folder, layout or sniff_layout(folder))
+    return list_pairs(folder, layout_of(folder, layout))
 
 
 def _images(pairs: Sequence[PairFile], side: str) -> Iterator[tuple[str, NDArray[np.generic]]]:
@@ -223,18 +224,6 @@ def _images(pairs: Sequence[PairFile], side: str) -> Iterator[tuple[str, NDArray
         scene = open_scene(pair.clear if side == "clear" else pair.cloudy, pair.bands)
         with reader(scene) as file:
             yield pair.name, file.read(scene.grid.window)[0]
-
-
-def _check(pair: PairFile) -> None:
-    """Read every pixel of a pair, and see that its images lie on one another."""
-    cloudy, clear = (open_scene(path, pair.bands) for path in (pair.cloudy, pair.clear))
-    check_fit(cloudy, clear)
-    extra = [open_scene(path) for path in (pair.cloudy_nir, pair.clear_nir) if path is not None]
-    for scene in (cloudy, clear, *extra):
-        if scene.grid.window.shape != clear.grid.window.shape:
-            raise DatasetError(f"{scene.path} differs in size from {clear.path}; make them alike")
-        with reader(scene) as file:
-            file.read(scene.grid.window)
 
 
 def _where(one: str, other: str) -> str:

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from decr.dataset.layouts import LAYOUTS, SPLITS, _entry, list_pairs, sniff_layout
+from decr.dataset.layouts import LAYOUTS, list_pairs, sniff_layout
+from decr.dataset.manifest import SPLITS, _entry
 from decr.errors import DatasetError
 
 
