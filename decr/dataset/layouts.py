@@ -93,6 +93,7 @@ def sniff_layout(path: Path) -> str:
     DatasetError
         If the folder fits no layout, or several.
     """
+    _check_folder(path)
     if (path / MANIFEST).is_file():
         return "manifest"
     if any(_roots(path, LAYOUTS["folders"])):
@@ -191,6 +192,7 @@ def list_pairs(path: Path, layout: str, skip: tuple[str, ...] = ()) -> list[Pair
         raise DatasetError(
             f"{path}: no layout is called {layout!r}; there are {', '.join(LAYOUTS)}"
         )
+    _check_folder(path)
     if layout == "manifest":
         listed = read_manifest(path)
         return [p for p in listed if not (_skipped(p.cloudy, skip) or _skipped(p.clear, skip))]
@@ -203,6 +205,11 @@ def list_pairs(path: Path, layout: str, skip: tuple[str, ...] = ()) -> list[Pair
             f"({', '.join(_SUFFIXES)}); {found_in(path)}"
         )
     return sorted(pairs, key=lambda pair: pair.name)
+
+
+def _check_folder(path: Path) -> None:
+    if not path.is_dir():
+        raise DatasetError(f"{path}: there is no such folder; check the name")
 
 
 def _flat_name(path: Path) -> str:

@@ -73,8 +73,6 @@ def read_manifest(path: Path) -> list[PairFile]:
 
 def found_in(path: Path) -> str:
     """What a folder holds, for messages."""
-    if not path.is_dir():
-        return "there is no such folder; check the name"
     inside = sorted(p.name + "/" * p.is_dir() for p in path.iterdir())
     more = f" and {len(inside) - 8} more" if len(inside) > 8 else ""
     return f"found {', '.join(inside[:8]) or 'nothing'}{more}"

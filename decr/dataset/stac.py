@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
+from pathlib import PurePosixPath
 from typing import Any
 
 STAC_FOLDER = "stac"
 _VERSION = "1.0.0"
 _COLLECTION = "collection.json"
 _ID = "cloudy-and-clear-pairs"
+_TYPES = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg"}
 _TIFF = "image/tiff; application=geotiff"
 
 
@@ -20,7 +22,7 @@ def stac_files(entries: Sequence[Mapping[str, Any]]) -> dict[str, bytes]:
     Parameters
     ----------
     entries
-        Lines of the manifest of a built set; at least one.
+        Lines of the manifest of a set whose pairs have places and dates; at least one.
     """
     items = {entry["about"]["name"]: _item(entry) for entry in entries}
     boxes = [item["bbox"] for item in items.values()]
@@ -60,7 +62,7 @@ def _item(entry: Mapping[str, Any]) -> dict[str, Any]:
         for rel in ("root", "parent", "collection")
     ]
     assets = {
-        key: {"href": f"../../{name}", "type": _TIFF, "title": title, "roles": [role]}
+        key: {"href": f"../../{name}", "type": _type(name), "title": title, "roles": [role]}
         for key, name, title, role in (
             ("cloudy", entry["cloudy"], "Cloudy image", "data"),
             ("clear", entry["clear"], "Clear image", "data"),
@@ -78,13 +80,17 @@ def _item(entry: Mapping[str, Any]) -> dict[str, Any]:
             "datetime": _time(about["cloudy_date"]),
             "gsd": entry["gsd_m"],
             "decr:split": entry["split"],
-            "decr:subset": about["subset"],
+            **({"decr:subset": about["subset"]} if "subset" in about else {}),
             "decr:ccp": entry["ccp"],
             "decr:clear_datetime": _time(about["clear_date"]),
         },
         "links": links,
         "assets": assets,
     }
+
+
+def _type(name: str) -> str:
+    return _TYPES.get(PurePosixPath(name).suffix.lower(), _TIFF)
 
 
 def _around(boxes: Sequence[Sequence[float]]) -> list[float]:

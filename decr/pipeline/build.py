@@ -60,6 +60,7 @@ from decr.pipeline.build_files import BUILD_JOB, describing_files
 from decr.pipeline.ccp import Looking, looking, scene_ccp
 from decr.pipeline.ccp_sources import Source
 from decr.pipeline.engine import local_engine
+from decr.pipeline.set_files import clouds_job
 
 OnProgress = Callable[[str, int, int], None]
 _SCRATCH = "scratch"
@@ -142,7 +143,7 @@ def build_set(
         check_exports(pairs, options)
         look = looking(ccp, engine)
         tells = bool(ccp.thin) if look.detector is None else look.detector.tells_thin
-        job = _job_text(pairs, options, ccp, look)
+        job = _job_text(pairs, options, look)
         if out.exists() and not is_empty_folder(out):
             check_finished(out, job, BUILD_JOB)
             return _told(out)
@@ -322,22 +323,12 @@ def _written(
     return [done[chip.name] for chip in accepted]
 
 
-def _job_text(
-    pairs: Sequence[Acquisitions], options: BuildOptions, ccp: CcpConfig, look: Looking
-) -> str:
+def _job_text(pairs: Sequence[Acquisitions], options: BuildOptions, look: Looking) -> str:
     """Everything that decides the bytes of the set, as JSON; no folders, so that it can move."""
-    detector = look.detector
-    masks = mask_named(ccp.detector)
-    chosen = {
-        key: getattr(ccp, key)
-        for key in ("bands", "dn_range", "threshold", "min_object_m2", "margin_m", "cloudy", "thin")
-    }
     job = {
         "decr": decr.__version__,
         "options": asdict(options),
-        "detector": [detector.name, detector.version] if detector is not None else "file",
-        "clouds": chosen,
-        "masks": {} if masks is None else _marks(masks),
+        **clouds_job(look),
         "pairs": [
             {
                 "name": pair.name,
@@ -352,11 +343,6 @@ def _job_text(
         ],
     }
     return json.dumps(job, indent=1, sort_keys=True)
-
-
-def _marks(folder: Path) -> dict[str, str]:
-    """What the masks of a folder are."""
-    return {f.name: file_mark(f) for f in sorted(folder.iterdir()) if f.is_file()}
 
 
 def summary(built: Built) -> str:
