@@ -24,7 +24,7 @@ def stac_files(entries: Sequence[Mapping[str, Any]]) -> dict[str, bytes]:
     entries
         Lines of the manifest of a set whose pairs have places and dates; at least one.
     """
-    items = {entry["about"]["name"]: _item(entry) for entry in entries}
+    items = {_id(entry): _item(entry) for entry in entries}
     boxes = [item["bbox"] for item in items.values()]
     times = sorted(e["about"][key] for e in entries for key in ("cloudy_date", "clear_date"))
     collection = {
@@ -47,6 +47,11 @@ def stac_files(entries: Sequence[Mapping[str, Any]]) -> dict[str, bytes]:
     }
     files = {f"{STAC_FOLDER}/{_COLLECTION}": _bytes(collection)}
     return files | {f"{STAC_FOLDER}/items/{name}.json": _bytes(i) for name, i in items.items()}
+
+
+def _id(entry: Mapping[str, Any]) -> str:
+    """The pair's name, on one level: files are called after it."""
+    return str(entry["about"]["name"]).replace("/", "_")
 
 
 def _item(entry: Mapping[str, Any]) -> dict[str, Any]:
@@ -72,7 +77,7 @@ def _item(entry: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "type": "Feature",
         "stac_version": _VERSION,
-        "id": about["name"],
+        "id": _id(entry),
         "collection": _ID,
         "geometry": {"type": "Polygon", "coordinates": [ring]},
         "bbox": [min(xs), min(ys), max(xs), max(ys)],

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -35,9 +32,7 @@ from tests.dataset.two_dates import (
     TwoDates,
     two_dates,
 )
-from tests.pipeline.built import OPTIONS, build, contents, table
-
-ROOT = Path(__file__).parents[2]
+from tests.pipeline.built import OPTIONS, ROOT, build, contents, kill_when, table
 
 
 @pytest.fixture(scope="module")
@@ -242,20 +237,6 @@ def command(dates: TwoDates, out: Path) -> list[str]:
         str(out), "--size", str(SIZE), "--block", "100", "--buffer", "30", "--match", "--export",
         "cuhk-cr", "--export", "rice", "--detector", f"file:{dates.masks}", "-q",
     ]  # fmt: skip
-
-
-def kill_when(command: list[str], watched: Path, lines: int) -> None:
-    """Start a build and kill it once a journal has so many lines; leave it torn."""
-    process = subprocess.Popen(command, cwd=ROOT)
-    until = time.monotonic() + 120
-    while not (watched.exists() and watched.read_bytes().count(b"\n") >= lines):
-        assert process.poll() is None, "it ended before it could be killed"
-        assert time.monotonic() < until
-        time.sleep(0.001)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
-    with watched.open("ab") as torn:
-        torn.write(b'{"name": "torn')
 
 
 def test_after_kill_9_the_same_command_makes_the_same_bytes(
