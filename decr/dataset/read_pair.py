@@ -77,6 +77,12 @@ def read_whole(file: PairFile, said: str | None = None) -> WholePair:
     return WholePair(scene, dn, truth, ok & truth_ok, bands)
 
 
+def mask_file(pair: PairFile) -> Path | None:
+    """The cloud mask that sets made by decr hold beside a cloudy image; None if there is none."""
+    path = pair.cloudy.parent.parent / "mask" / f"{pair.cloudy.stem}.tif"
+    return path if path.is_file() else None
+
+
 def _scene(path: Path, said: str | None) -> Scene:
     try:
         return open_scene(path, said)
