@@ -60,7 +60,7 @@ from decr.pipeline.build_files import BUILD_JOB, describing_files
 from decr.pipeline.ccp import Looking, looking, scene_ccp
 from decr.pipeline.ccp_sources import Source
 from decr.pipeline.engine import local_engine
-from decr.pipeline.set_files import clouds_job
+from decr.pipeline.set_files import clouds_job, signed
 
 OnProgress = Callable[[str, int, int], None]
 _SCRATCH = "scratch"
@@ -333,6 +333,7 @@ def _job_text(pairs: Sequence[Acquisitions], options: BuildOptions, look: Lookin
             {
                 "name": pair.name,
                 "site": pair.site,
+                "source": pair.source,
                 "bands": pair.bands,
                 "cloudy": file_mark(Path(pair.cloudy.path)),
                 "clear": file_mark(Path(pair.clear.path)),
@@ -355,7 +356,7 @@ def summary(built: Built) -> str:
             shift = one["shift"]
             lines.append(
                 f"{one['name']}: {one['gap_days']:.1f} days apart, clear image off by "
-                f"{shift['rows']:+.2f} rows, {shift['cols']:+.2f} cols"
+                f"{signed(shift['rows'], 2)} rows, {signed(shift['cols'], 2)} cols"
             )
     for key in ("split", "subset"):
         of = Counter(e["split"] if key == "split" else e["about"]["subset"] for e in built.entries)

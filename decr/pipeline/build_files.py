@@ -27,9 +27,11 @@ from decr.pipeline.set_files import (
     PARQUET,
     cell,
     clouds_found_by,
+    facts_table,
     histograms,
     pair_files,
     parquet_bytes,
+    signed,
 )
 
 BUILD_JOB = "build.json"
@@ -57,16 +59,16 @@ def describing_files(
     entries = [record.entry for record in records]
     told = _acquisitions(pairs, facts, chips, decided)
     thresholds = _thresholds(options, look)
+    parquet = _parquet(chips, decided, pairs, entries, options)
     files = {
         "acquisitions.json": json.dumps(told, indent=1).encode(),
         "chips.csv": _table(chips, decided).encode(),
         **histograms(entries),
-        CARD: _card(told, entries, thresholds, options).encode(),
+        CARD: _card(told, entries, thresholds, options, parquet is not None).encode(),
         "index.html": _sheet(work, entries, told, thresholds).encode(),
         "croissant.json": croissant(entries).encode(),
         **stac_files(entries),
     }
-    parquet = _parquet(chips, decided, pairs, entries, options)
     return files if parquet is None else {**files, PARQUET: parquet}
 
 
@@ -84,6 +86,7 @@ def _acquisitions(
             {
                 "name": name,
                 "site": pair.site,
+                "source": pair.source,
                 "cloudy": Path(pair.cloudy.path).name,
                 "clear": Path(pair.clear.path).name,
                 "cloudy_date": pair.cloudy_date.when.isoformat(),
@@ -131,12 +134,16 @@ def _thresholds(options: BuildOptions, look: Looking) -> dict[str, str]:
     split = f"{options.split}, {options.test_share:.0%} for testing, seed {options.seed}"
     if options.split == "block":
         split += f"; blocks of {options.block_m:g} m, buffer of {options.buffer_m:g} m"
+    else:
+        split += "; neighbours may lie on both sides"
     return {
         **clouds_found_by(look),
         "Days between the acquisitions": f"at most {limits.max_gap_days:g}",
         "Shift of the clear image": f"corrected up to {limits.max_shift_px:g} px",
         "Shift left in a chip": f"at most {limits.max_residual_px:g} px",
-        "Pixels without data": f"at most {limits.max_nodata:.1%} of a chip",
+        "Pixels without data": f"at most {limits.max_nodata:.1%} of a chip"
+        if limits.max_nodata
+        else "none",
         "CCP of the clear chip": f"at most {limits.max_clear_ccp:g}",
         "Opaque cloud": f"optical thickness {limits.opaque_tau:g} or more; at most "
         f"{limits.max_occluded:.0%} of a chip",
@@ -156,6 +163,7 @@ def _card(
     entries: Sequence[Mapping[str, Any]],
     thresholds: Mapping[str, str],
     options: BuildOptions,
+    footprints: bool,
 ) -> str:
     """The dataset card, in Markdown."""
     sides, subsets = (
@@ -165,11 +173,11 @@ def _card(
         f"# {_TITLE}",
         "",
         f"{len(entries)} pairs ({sides['train']} train, {sides['test']} test) of {options.size_px} "
-        f"x {options.size_px} px, made by `decr dataset build`. "
+        f"x {options.size_px} px, made by `decr dataset build`. By the cloud in them: "
         + ", ".join(f"{n} {name}" for name, n in sorted(subsets.items()))
         + ".",
         "",
-        "| site | cloudy | clear | time gap | pairs | size | resolution | bands | km2 |",
+        "| site | source | dates | time gap | pairs | size | resolution | bands | km2 |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for one in told["acquisitions"]:
@@ -177,8 +185,8 @@ def _card(
         km2 = one["chips"] * (options.size_px * gsd / 1000) ** 2
         cells = [
             cell(one["site"]),
-            f"{cell(one['cloudy'])}, {one['cloudy_date'][:10]}",
-            f"{cell(one['clear'])}, {one['clear_date'][:10]}",
+            cell(one["source"]) or "not stated",
+            f"{one['cloudy_date'][:10]}, {one['clear_date'][:10]}",
             f"{one['gap_days']:.1f} days",
             one["reason"] or str(one["chips"]),
             f"{options.size_px} x {options.size_px} px",
@@ -189,43 +197,49 @@ def _card(
         lines.append(f"| {' | '.join(cells)} |")
     lines += ["", "![CCP of cloudy chips](histogram.svg)", "", "## Registration and radiometry", ""]
     lines += [
-        "| acquisitions | rows | cols | correlation | gain | offset |",
+        "| cloudy, clear | rows | cols | correlation | gain | offset |",
         "|---|---|---|---|---|---|",
     ]
     for one in told["acquisitions"]:
         if one["reason"] is None:
             shift, match = one["shift"], one["match"]
             gain, offset = (
-                "not known" if match is None else ", ".join(f"{v:.4g}" for v in match[key])
-                for key in ("gain", "offset")
+                "not known" if match is None else ", ".join(said(v) for v in match[key])
+                for key, said in (("gain", "{:.4f}".format), ("offset", _offset))
             )
             lines.append(
-                f"| {cell(one['name'])} | {shift['rows']:+.3f} px | {shift['cols']:+.3f} px "
+                f"| {cell(one['cloudy'])}, {cell(one['clear'])} | {signed(shift['rows'], 3)} px "
+                f"| {signed(shift['cols'], 3)} px "
                 f"| {shift['correlation']:.3f} | {gain} | {offset} |"
             )
     lines += [
         "",
-        f"## Left out of {told['considered']} chips",
+        f"## Left out: {sum(told['rejected'].values())} of {told['considered']} chips",
         "",
         "| reason | chips |",
         "|---|---|",
     ]
     lines += [f"| {why} | {n} |" for why, n in told["rejected"].items()] or ["| none | 0 |"]
-    lines += ["", "## How it was made", "", "| | |", "|---|---|"]
-    lines += [f"| {key} | {cell(value)} |" for key, value in thresholds.items()]
+    lines += ["", *facts_table(thresholds)]
     exports = "".join(f"- `{name}/`: 8-bit PNG in that layout.\n" for name in options.exports)
     lines += [
-        "",
         "## Files",
         "",
-        "- `{train,test}/{cloudy,clear,mask}/NAME.tif`: GeoTIFF with grid; mask 1 cloudy, 0 clear.",
-        f"- `{MANIFEST}`: one pair a line. `{PARQUET}`: the same with footprints.",
+        "- `{train,test}/{cloudy,clear,mask}/NAME.tif`: GeoTIFF with grid; mask 1 cloudy, 0 clear, "
+        "255 no data.",
+        f"- `{MANIFEST}`: one pair a line."
+        + (f" `{PARQUET}`: the same with footprints." if footprints else ""),
         "- `chips.csv`: every chip looked at, and why it was left out.",
         "- `croissant.json`, `stac/`: descriptions for catalogues. `index.html`: contact sheet.",
         f"{exports}- `SHA256SUMS`: of all files but itself (`sha256sum -c SHA256SUMS`).",
         "",
     ]
     return "\n".join(lines)
+
+
+def _offset(value: float) -> str:
+    """An offset in DN or in reflectance, without the noise of sums that should be 0."""
+    return f"{value if abs(value) > 1e-6 else 0.0:+.4g}"
 
 
 def _sheet(

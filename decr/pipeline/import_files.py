@@ -29,6 +29,7 @@ from decr.pipeline.set_files import (
     PARQUET,
     cell,
     clouds_found_by,
+    facts_table,
     histograms,
     pair_files,
     parquet_bytes,
@@ -161,7 +162,7 @@ def describing_files(
     if all(placed) and all("clear_date" in line["about"] for line in lines):
         more |= stac_files(lines)
     else:
-        absent[STAC_FOLDER] = _NO_DATE if all(placed) else _NO_PLACE
+        absent[f"{STAC_FOLDER}/"] = _NO_DATE if all(placed) else _NO_PLACE
     facts = _facts(told, look)
     return {
         TOLD: (json.dumps(told, indent=1) + "\n").encode(),
@@ -269,12 +270,7 @@ def _card(
         "Those among the test images make scores better than they are.",
         "",
         *_leaks(told, copies),
-        "## How it was made",
-        "",
-        "| | |",
-        "|---|---|",
-        *(f"| {key} | {cell(value)} |" for key, value in facts.items()),
-        "",
+        *facts_table(facts),
         "## Files",
         "",
         *_files(kept, absent),
@@ -288,7 +284,7 @@ def _leaks(told: Mapping[str, Any], copies: Copies) -> list[str]:
     if not copies.leaked:
         return []
     fate = "They were left out:" if told["drop_duplicates"] else "They are in the set:"
-    lines = [fate, "", "| test image | training image | |", "|---|---|---|"]
+    lines = [fate, "", "| test image | training image | alike |", "|---|---|---|"]
     for name, copy in sorted(copies.leaked.items())[:_MOST_ROWS]:
         kind = "exact" if copy.exact else f"near, {copy.bits} of {HASH_BITS} bits differ"
         lines.append(f"| {cell(name)} | {cell(copy.first)} | {kind} |")
@@ -306,10 +302,11 @@ def _files(kept: Sequence[Found], absent: Mapping[str, str]) -> list[str]:
         "- `chips.csv`: every pair of the published set. `copies.csv`: all copies.",
         "- `croissant.json`: description for catalogues. `index.html`: contact sheet.",
         "- `SHA256SUMS`: of all files but itself (`sha256sum -c SHA256SUMS`).",
+        "- No licence: the terms of the published set hold.",
     ]
     if PARQUET not in absent:
         lines.append(f"- `{PARQUET}`: the pairs with footprints.")
-    if STAC_FOLDER not in absent:
+    if f"{STAC_FOLDER}/" not in absent:
         lines.append(f"- `{STAC_FOLDER}/`: a STAC collection.")
     return [*lines, *(f"- No `{name}`: {why}." for name, why in absent.items())]
 

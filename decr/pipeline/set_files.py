@@ -100,6 +100,23 @@ def parquet_bytes(
         return out.read_bytes()
 
 
+def signed(value: float, digits: int) -> str:
+    """A number with its sign, but no minus before zero.
+
+    Examples
+    --------
+    >>> signed(-0.0004, 3), signed(2.3, 2)
+    ('+0.000', '+2.30')
+    """
+    return f"{round(value, digits) + 0.0:+.{digits}f}"
+
+
+def facts_table(facts: Mapping[str, str]) -> list[str]:
+    """What decided, as lines of the card."""
+    rows = [f"| {key} | {cell(value)} |" for key, value in facts.items()]
+    return ["## How it was made", "", "| setting | value |", "|---|---|", *rows, ""]
+
+
 def cell(value: object) -> str:
     """Text that stays in a cell of a table."""
     return str(value).replace("|", "\\|").replace("\n", " ").replace("<", "&lt;")

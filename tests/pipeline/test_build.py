@@ -32,7 +32,7 @@ from tests.dataset.two_dates import (
     TwoDates,
     two_dates,
 )
-from tests.pipeline.built import OPTIONS, ROOT, build, contents, kill_when, table
+from tests.pipeline.built import OPTIONS, QUICK, ROOT, build, contents, kill_when, table
 
 
 @pytest.fixture(scope="module")
@@ -212,6 +212,18 @@ def test_every_file_is_in_the_checksums_and_nothing_is_left_behind(out: Path) ->
     assert {p.name for p in out.parent.iterdir()} == {"set"}
     names = {"README.md", "index.html", "histogram.svg", "chips.parquet", "croissant.json"}
     assert names <= listed
+
+
+def test_the_card_has_the_columns_of_the_paper(dates: TwoDates, out: Path, tmp_path: Path) -> None:
+    card = (out / "README.md").read_text()
+    heading = "| site | source | dates | time gap | pairs | size | resolution | bands | km2 |"
+    assert heading in card
+    count = sum(json.loads((out / "acquisitions.json").read_text())["rejected"].values())
+    assert f"## Left out: {count} of 30 chips" in card
+    row = card.splitlines()[card.splitlines().index(heading) + 2]
+    assert "| not stated | 2024-05-03, 2024-05-14 | 11.0 days |" in row
+    build(dates, tmp_path / "set", QUICK, source="Jilin-1 KF01A", site="delta")
+    assert "| delta | Jilin-1 KF01A | 2024-05-03" in (tmp_path / "set" / "README.md").read_text()
 
 
 def test_a_rerun_leaves_a_whole_set_and_refuses_a_damaged_one(

@@ -166,7 +166,7 @@ def test_copies_are_counted_and_named_in_the_card(out: Path) -> None:
     for fact in ("Jilin-1", "at most 17 days", "64 x 64 px", "0.5 m", "red, green, blue, nir"):
         assert fact in card
     assert "No `chips.parquet`: the images have no map coordinates." in card
-    assert "No `stac`: the images have no map coordinates." in card
+    assert "No `stac/`: the images have no map coordinates." in card
     with (out / "copies.csv").open(newline="") as file:
         kinds = {(c["first"], c["second"]): c["kind"] for c in csv.DictReader(file)}
     assert kinds[("train/1", "train/7")] == "exact"
@@ -307,7 +307,7 @@ def test_places_and_dates_are_told_where_the_files_have_them(tmp_path: Path) -> 
     assert (undated / "chips.parquet").is_file()
     assert not (undated / "stac").exists()
     card = (undated / "README.md").read_text()
-    assert "No `stac`: the images do not say when they were taken." in card
+    assert "No `stac/`: the images do not say when they were taken." in card
 
 
 def break_partner(root: Path) -> None:
