@@ -138,7 +138,7 @@ def test_training_reads_what_it_reads_of_the_published_set(
         np.testing.assert_array_equal(one.cloudy, other.cloudy)
         np.testing.assert_array_equal(one.clear, other.clear)
         assert (one.gsd_m, one.white) == (other.gsd_m, other.white) == (0.5, 255.0)
-    recipe = recipe_from_folders("cnp", name="mine", pairs=[out])
+    recipe = recipe_from_folders("reference", name="mine", pairs=[out])
     assert set(recipe.bands) == set(ALL)
 
 
