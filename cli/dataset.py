@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from . import dataset_build
+from . import dataset_build, dataset_import
 
 
 @click.group()
@@ -18,6 +18,7 @@ def command() -> None:
 
 
 command.add_command(dataset_build.command)
+command.add_command(dataset_import.command)
 
 
 @command.command("simulate")
@@ -116,7 +117,7 @@ def simulate(
 _layout_option = click.option(
     "--layout",
     metavar="NAME",
-    help="manifest, folders, cuhk, rice1, rice2, tcloud or whu; recognised if absent.",
+    help="manifest, folders, cuhk-cr, rice1, rice2, t-cloud or whu; recognised if absent.",
 )
 _set_argument = click.argument("folder", metavar="SET", type=click.Path(path_type=Path))
 
@@ -130,7 +131,7 @@ def verify(folder: Path, layout: str | None) -> None:
     \b
     Examples:
       decr dataset verify set
-      decr dataset verify CUHK-CR1 --layout cuhk
+      decr dataset verify CUHK-CR1 --layout cuhk-cr
     """
     from decr.pipeline.dataset_tools import verify_set
 
@@ -170,7 +171,7 @@ def dedupe(folder: Path, layout: str | None, near_bits: int, side: str, as_json:
     \b
     Examples:
       decr dataset dedupe set
-      decr dataset dedupe CUHK-CR1 --layout cuhk --json
+      decr dataset dedupe CUHK-CR1 --layout cuhk-cr --json
     """
     from decr.pipeline.dataset_tools import copies_of
 
@@ -181,11 +182,7 @@ def dedupe(folder: Path, layout: str | None, near_bits: int, side: str, as_json:
     for copy in found.copies:
         kind = "exact" if copy.exact else f"near ({copy.bits} bits)"
         click.echo(f"{kind}\t{copy.where}\t{copy.first}\t{copy.second}")
-    across = sum(copy.across for copy in found.copies)
-    click.echo(
-        f"{folder}: {len(found.copies)} copies among {found.images} {side} images, "
-        f"{across} of them across splits"
-    )
+    click.echo(f"{folder}, {side} images: {found}")
 
 
 @command.command("stats")

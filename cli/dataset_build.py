@@ -18,11 +18,12 @@ from . import options as shared
     "table",
     type=click.Path(path_type=Path),
     help="A CSV file of many pairs instead: columns cloudy, clear and, if wanted, site, "
-    "cloudy_date, clear_date.",
+    "cloudy_date, clear_date, source.",
 )
 @click.option("--cloudy-date", metavar="DATE", help="When CLOUDY was taken, if it does not say.")
 @click.option("--clear-date", metavar="DATE", help="When CLEAR was taken, if it does not say.")
 @click.option("--site", default="", help="What the place is called.")
+@click.option("--source", default="", help="What took the images, such as Jilin-1 KF01A.")
 @click.option(
     "--size",
     "size_px",
@@ -127,6 +128,7 @@ def command(
     cloudy_date: str | None,
     clear_date: str | None,
     site: str,
+    source: str,
     quiet: bool,
     **options: Any,
 ) -> None:
@@ -150,8 +152,8 @@ def command(
 
     if (table is None) != (len(images) == 2):
         raise click.UsageError("give CLOUDY and CLEAR, or --pairs FILE")
-    if table is not None and (cloudy_date or clear_date or site):
-        raise click.UsageError("with --pairs, dates and sites are columns of the table")
+    if table is not None and (cloudy_date or clear_date or site or source):
+        raise click.UsageError("with --pairs, dates, sites and sources are columns of the table")
     clouds = ("detector", "bands", "dn_range", "threshold", "device")
     try:
         ccp = CcpConfig(**{key: options.pop(key) for key in clouds})
@@ -160,7 +162,7 @@ def command(
     except ConfigError as error:
         raise click.UsageError(str(error)) from error
     if table is None:
-        rows = [PairRow(images[0], images[1], site, cloudy_date, clear_date)]
+        rows = [PairRow(images[0], images[1], site, cloudy_date, clear_date, source)]
     else:
         rows = read_rows(table)
     progress = shared.Progress(quiet)

@@ -173,6 +173,7 @@ class Progress:
         "count": ("counting", "block"),
         "clouds": ("finding clouds", "block"),
         "chips": ("measuring", "chip"),
+        "checking": ("reading pairs", "pair"),
         "writing": ("writing", "chip"),
         "images": ("finding clouds", "image"),
         "duplicates": ("looking for copies", "image"),

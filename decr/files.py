@@ -1,4 +1,4 @@
-"""Small files of a report: each appears whole or not at all."""
+"""Small files: each appears whole or not at all."""
 
 from __future__ import annotations
 
@@ -28,20 +28,35 @@ def writable_folder(folder: Path) -> Path:
 
 
 def write_whole(path: Path, content: str | bytes) -> None:
-    """Write a file by one rename, also beside other calls that write it.
+    """Write a file by one rename, also beside other calls that write it; its folder is made.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        part.write_bytes(content.encode() if isinstance(content, str) else content)
+        part.replace(path)
+    except OSError:
+        with suppress(OSError):
+            part.unlink()
+        raise
+
+
+def write_report_file(path: Path, content: str | bytes) -> None:
+    """As `write_whole`, for a file of a report.
 
     Raises
     ------
     OutputError
         If it cannot be written.
     """
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        part.write_bytes(content.encode() if isinstance(content, str) else content)
-        part.replace(path)
+        write_whole(path, content)
     except OSError as error:
-        with suppress(OSError):
-            part.unlink()
         raise _refused(path, error) from error
 
 

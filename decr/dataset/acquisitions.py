@@ -14,7 +14,7 @@ from decr.geo.acquisition import Acquired, acquired, given_date
 from decr.geo.align import check_alike
 from decr.geo.scene import Scene, open_scene
 
-_COLUMNS = ("cloudy", "clear", "site", "cloudy_date", "clear_date")
+_COLUMNS = ("cloudy", "clear", "site", "cloudy_date", "clear_date", "source")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +29,8 @@ class PairRow:
         What the place is called; empty if nobody says.
     cloudy_date, clear_date
         As text; None reads them from the files.
+    source
+        What took the images, such as the name of a satellite; empty if nobody says.
     """
 
     cloudy: Path
@@ -36,6 +38,7 @@ class PairRow:
     site: str = ""
     cloudy_date: str | None = None
     clear_date: str | None = None
+    source: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +53,8 @@ class Acquisitions:
         Roles that both have, in the cloudy scene's order.
     cloudy_date, clear_date
         When, and who says so.
+    source
+        As in `PairRow`.
     """
 
     name: str
@@ -59,6 +64,7 @@ class Acquisitions:
     bands: tuple[str, ...]
     cloudy_date: Acquired
     clear_date: Acquired
+    source: str = ""
 
     @property
     def gap_days(self) -> float:
@@ -71,7 +77,7 @@ class Acquisitions:
 
 
 def read_rows(path: Path) -> list[PairRow]:
-    """Read a table of pairs: columns cloudy, clear and, if wanted, site, cloudy_date, clear_date.
+    """Read a table of pairs: columns cloudy, clear and, if wanted, the others of `PairRow`.
 
     Paths are relative to the table's folder.
 
@@ -91,7 +97,7 @@ def read_rows(path: Path) -> list[PairRow]:
     if unknown or not {"cloudy", "clear"} <= {*columns}:
         raise DatasetError(
             f"{path}: the columns are {', '.join(columns) or 'none'}; wanted are cloudy and clear, "
-            f"and there may be site, cloudy_date and clear_date"
+            f"and there may be {', '.join(_COLUMNS[2:])}"
         )
     rows = []
     for number, line in enumerate(lines, 2):
@@ -104,6 +110,7 @@ def read_rows(path: Path) -> list[PairRow]:
                 line.get("site") or "",
                 line.get("cloudy_date") or None,
                 line.get("clear_date") or None,
+                line.get("source") or "",
             )
         )
     if not rows:
@@ -154,14 +161,15 @@ def _opened(name: str, row: PairRow, bands: str | None, resample: bool) -> Acqui
             raise DatasetError(f"{scene.path} has no map coordinates; warp it with gdalwarp first")
     if not resample:
         check_alike(str(row.clear), clear.grid, str(row.cloudy), cloudy.grid)
-    dates = [
+    cloudy_date, clear_date = (
         _date(path, said, option)
         for path, said, option in (
             (row.cloudy, row.cloudy_date, "--cloudy-date"),
             (row.clear, row.clear_date, "--clear-date"),
         )
-    ]
-    return Acquisitions(name, row.site or name, cloudy, clear, shared, *dates)
+    )
+    site = row.site or name
+    return Acquisitions(name, site, cloudy, clear, shared, cloudy_date, clear_date, row.source)
 
 
 def _date(path: Path, said: str | None, option: str) -> Acquired:

@@ -17,11 +17,12 @@ from numpy.typing import NDArray
 from decr.dataset.acquisitions import Acquisitions
 from decr.dataset.chip_rules import BUFFER, EXACT, NEAR, ChipFacts, Limits
 from decr.dataset.duplicates import Fingerprint, find_copies
-from decr.dataset.layouts import TEST_SHARE
+from decr.dataset.manifest import TEST_SHARE
 from decr.dataset.measure import Looked, PairFacts, full_scale
-from decr.dataset.set_folder import Record, write_whole
+from decr.dataset.set_folder import Record
 from decr.dataset.splits import block_split, random_split
 from decr.errors import ConfigError, DatasetError, DecrWarning
+from decr.files import write_whole
 from decr.geo.align import corners_lonlat
 from decr.geo.encode import png_bytes, tiff_bytes
 from decr.geo.grid import PixelGrid, Window

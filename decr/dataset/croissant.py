@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from decr.dataset.layouts import MANIFEST
+from decr.dataset.manifest import MANIFEST
 
 _CONTEXT: dict[str, Any] = {
     "@language": "en",
@@ -50,6 +50,10 @@ _CONTEXT: dict[str, Any] = {
 def croissant(entries: Sequence[Mapping[str, Any]]) -> str:
     """A Croissant 1.0 description: the manifest as a record set."""
     manifest = "pairs"
+    nir = (
+        ("cloudy_nir", "sc:Text", "File whose first channel is near infrared, cloudy."),
+        ("clear_nir", "sc:Text", "File whose first channel is near infrared, clear."),
+    )
     fields = (
         ("cloudy", "sc:Text", "File of the cloudy image."),
         ("clear", "sc:Text", "File of the clear image."),
@@ -58,6 +62,7 @@ def croissant(entries: Sequence[Mapping[str, Any]]) -> str:
         ("gsd_m", "sc:Float", "Metres per pixel."),
         ("white", "sc:Float", "Digital number of white."),
         ("ccp", "sc:Float", "Share of cloudy pixels, 0 to 1."),
+        *(nir if any("cloudy_nir" in entry for entry in entries) else ()),
     )
     data = {
         "@context": _CONTEXT,

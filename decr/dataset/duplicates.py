@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import chain
 
 import numpy as np
@@ -174,6 +174,34 @@ def find_copies(
     return found + _near(names, signs, near_bits)
 
 
+def leaks(copies: Sequence[Duplicate], split: Mapping[str, str]) -> dict[str, Duplicate]:
+    """Images held out of training that show what a training image shows, and which one.
+
+    Parameters
+    ----------
+    copies
+        Of `find_copies`, to which the images of "train" were given first.
+    split
+        "train" or another, by name.
+
+    Examples
+    --------
+    >>> found = [Duplicate("b", "c", True), Duplicate("a", "b", False, 9)]
+    >>> split = {"a": "train", "b": "test", "c": "test"}
+    >>> {name: copy.first for name, copy in leaks(found, split).items()}
+    {'b': 'a', 'c': 'a'}
+    """
+    found: dict[str, Duplicate] = {}
+    for copy in copies:
+        if split[copy.first] == "train" and split[copy.second] != "train":
+            found.setdefault(copy.second, copy)
+    for copy in copies:
+        # What equals a near copy of a training image is one as well, but was not compared.
+        if copy.exact and copy.first in found:
+            found.setdefault(copy.second, replace(found[copy.first], second=copy.second))
+    return found
+
+
 def refuse_leak(
     train: Iterable[tuple[str, NDArray[np.generic]]],
     validation: Iterable[tuple[str, NDArray[np.generic]]],
@@ -199,7 +227,8 @@ def refuse_leak(
         kind = "the same image as" if leaks[0].exact else "nearly the same image as"
         raise DatasetError(
             f"{leaks[0].second[1:]}, for validation, is {kind} {leaks[0].first[1:]}, which is "
-            f"trained on ({len(leaks)} such pairs); leave one of the two out with skip"
+            f"trained on ({len(leaks)} such pairs); leave one of the two out with skip, or "
+            "import the set with decr dataset import --drop-duplicates"
         )
 
 

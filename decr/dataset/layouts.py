@@ -3,21 +3,14 @@
 from __future__ import annotations
 
 import fnmatch
-import json
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from types import MappingProxyType
-from typing import Any
 
 from decr.dataset.duplicates import split_of
+from decr.dataset.manifest import MANIFEST, SPLITS, TEST_SHARE, PairFile, found_in, read_manifest
 from decr.errors import DatasetError
-
-SPLITS = ("train", "val", "test")
-MANIFEST = "pairs.jsonl"
-TEST_SHARE = 0.2
-"""Share of pairs that are for testing where a set says nothing of splits, as published: 8:2."""
 
 _SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".jpeg")
 _PUBLISHED = ("cloud", "label")
@@ -38,12 +31,17 @@ class Layout:
         Metres per pixel as published, for files that do not say; None where it is not known.
     nir
         Whether near infrared may lie in a second tree.
+    source, gap
+        What took the images, and the time between the two of a pair, as published; empty if it is
+        not known.
     """
 
     sides: tuple[tuple[str, str], ...]
     wanted: str
     gsd_m: float | None = None
     nir: bool = False
+    source: str = ""
+    gap: str = ""
 
 
 LAYOUTS: Mapping[str, Layout] = MappingProxyType(
@@ -56,51 +54,32 @@ LAYOUTS: Mapping[str, Layout] = MappingProxyType(
             "or ../nir/SET/{train,test}/{cloud,label}/NAME",
             0.5,
             nir=True,
+            source="Jilin-1",
+            gap="at most 17 days",
         ),
         "rice1": Layout(
             (_PUBLISHED, ("cloudy_image", "ground_truth")),
             "cloud/NAME and label/NAME, or cloudy_image/NAME and ground_truth/NAME",
+            source="Google Earth",
         ),
         "rice2": Layout(
             (_PUBLISHED, ("cloudy_image", "ground_truth")),
             "cloud/NAME and label/NAME, or cloudy_image/NAME and ground_truth/NAME",
             30.0,
+            source="Landsat 8",
+            gap="at most 15 days",
         ),
-        "tcloud": Layout((_PUBLISHED,), "{train,test}/{cloud,label}/NAME", 30.0),
-        "whu": Layout((_PUBLISHED,), "{train,test}/{cloud,label}/NAME", 30.0),
+        "tcloud": Layout(
+            (_PUBLISHED,),
+            "{train,test}/{cloud,label}/NAME",
+            30.0,
+            source="Landsat 8",
+            gap="16 days",
+        ),
+        "whu": Layout((_PUBLISHED,), "{train,test}/{cloud,label}/NAME", 30.0, source="Landsat 8"),
     }
 )
 """Layouts by name. Each may have train, val and test folders around, or lie flat."""
-
-
-@dataclass(frozen=True, slots=True)
-class PairFile:
-    """The files of one pair, and what the set says of them.
-
-    Attributes
-    ----------
-    name
-        Unique in its set: split, subfolders and file name without suffix.
-    cloudy, clear
-        Image files of the same ground.
-    split
-        One of `SPLITS`.
-    cloudy_nir, clear_nir
-        Files whose first channel is near infrared, or None.
-    bands, gsd_m, white, ccp
-        From a manifest: roles in file order, metres per pixel, the DN of white, share of cloud.
-    """
-
-    name: str
-    cloudy: Path
-    clear: Path
-    split: str
-    cloudy_nir: Path | None = None
-    clear_nir: Path | None = None
-    bands: str | None = None
-    gsd_m: float | None = None
-    white: float | None = None
-    ccp: float | None = None
 
 
 def sniff_layout(path: Path) -> str:
@@ -114,6 +93,7 @@ def sniff_layout(path: Path) -> str:
     DatasetError
         If the folder fits no layout, or several.
     """
+    _check_folder(path)
     if (path / MANIFEST).is_file():
         return "manifest"
     if any(_roots(path, LAYOUTS["folders"])):
@@ -121,8 +101,8 @@ def sniff_layout(path: Path) -> str:
     fitting = [name for name, layout in LAYOUTS.items() if any(_roots(path, layout))]
     if not fitting:
         looked = "; ".join(f"{name}: {layout.wanted}" for name, layout in LAYOUTS.items())
-        raise DatasetError(f"{path}: no set of pairs: looked for {looked}; {_found(path)}")
-    flat = "".join(c for c in path.resolve().name.lower() if c.isalnum())
+        raise DatasetError(f"{path}: no set of pairs: looked for {looked}; {found_in(path)}")
+    flat = _flat_name(path)
     named = [name for name in fitting if name in flat]
     if len(named) == 1:
         return named[0]
@@ -133,6 +113,35 @@ def sniff_layout(path: Path) -> str:
     raise DatasetError(
         f"{path}: its folders fit the layouts {', '.join(fitting)}; say which one it is"
     )
+
+
+def layout_of(path: Path, said: str | None) -> str:
+    """The layout of a folder, as it is said to be, also by the name of the set; else recognised.
+
+    Raises
+    ------
+    DatasetError
+        If it is not said and not clear, or "rice" and not clear which of the two.
+    """
+    if said is None:
+        return sniff_layout(path)
+    if said != "rice":
+        return {"cuhk-cr": "cuhk", "t-cloud": "tcloud"}.get(said, said)
+    flat = _flat_name(path)
+    if "rice1" in flat:
+        return "rice1"
+    if "rice2" in flat or (path / "mask").is_dir():
+        return "rice2"
+    raise DatasetError(
+        f"{path}: rice is rice1 or rice2, and neither the folder's name nor masks tell; say which"
+    )
+
+
+def split_from(path: Path, layout: str) -> str:
+    """Where the splits of a set come from: "folders", the name of a list, or "a hash of names"."""
+    if any(split for _, split, _ in _roots(path, LAYOUTS[layout])):
+        return "folders"
+    return "a hash of names" if _test_list(path) is None else _TEST_LIST
 
 
 def cloudy_side(path: Path) -> tuple[list[PairFile], float | None] | None:
@@ -183,8 +192,9 @@ def list_pairs(path: Path, layout: str, skip: tuple[str, ...] = ()) -> list[Pair
         raise DatasetError(
             f"{path}: no layout is called {layout!r}; there are {', '.join(LAYOUTS)}"
         )
+    _check_folder(path)
     if layout == "manifest":
-        listed = _read_manifest(path)
+        listed = read_manifest(path)
         return [p for p in listed if not (_skipped(p.cloudy, skip) or _skipped(p.clear, skip))]
     pairs = []
     for root, split, sides in _roots(path, LAYOUTS[layout]):
@@ -192,9 +202,18 @@ def list_pairs(path: Path, layout: str, skip: tuple[str, ...] = ()) -> list[Pair
     if not pairs:
         raise DatasetError(
             f"{path}: does not have the layout {layout!r}: looked for {LAYOUTS[layout].wanted} "
-            f"({', '.join(_SUFFIXES)}); {_found(path)}"
+            f"({', '.join(_SUFFIXES)}); {found_in(path)}"
         )
     return sorted(pairs, key=lambda pair: pair.name)
+
+
+def _check_folder(path: Path) -> None:
+    if not path.is_dir():
+        raise DatasetError(f"{path}: there is no such folder; check the name")
+
+
+def _flat_name(path: Path) -> str:
+    return "".join(c for c in path.resolve().name.lower() if c.isalnum())
 
 
 def _roots(path: Path, layout: Layout) -> Iterator[tuple[Path, str | None, tuple[str, str]]]:
@@ -210,15 +229,6 @@ def _roots(path: Path, layout: Layout) -> Iterator[tuple[Path, str | None, tuple
         yield from fitting
         if fitting:
             return
-
-
-def _found(path: Path) -> str:
-    """What a folder holds, for messages."""
-    if not path.is_dir():
-        return "there is no such folder; check the name"
-    inside = sorted(p.name + "/" * p.is_dir() for p in path.iterdir())
-    more = f" and {len(inside) - 8} more" if len(inside) > 8 else ""
-    return f"found {', '.join(inside[:8]) or 'nothing'}{more}"
 
 
 def _skipped(path: Path, skip: tuple[str, ...]) -> bool:
@@ -301,92 +311,3 @@ def _nir_of(path: Path, root: Path) -> Path | None:
 def _test_list(path: Path) -> frozenset[str] | None:
     file = path / _TEST_LIST
     return frozenset(file.read_text().split()) if file.is_file() else None
-
-
-def _read_manifest(path: Path) -> list[PairFile]:
-    """Pairs of a manifest: JSON lines, paths relative to its folder."""
-    file = path / MANIFEST
-    try:
-        lines = file.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DatasetError(f"{file}: cannot read the manifest ({error}); {_found(path)}") from error
-    pairs: dict[str, PairFile] = {}
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        where = f"{file}, line {number}"
-        pair = _entry(path, where, line)
-        if pair.name in pairs:
-            raise DatasetError(f"{where}: {pair.name} is there twice; keep one of the lines")
-        pairs[pair.name] = pair
-    if not pairs:
-        raise DatasetError(f"{file}: holds no pair; write one JSON object per line")
-    return [pairs[name] for name in sorted(pairs)]
-
-
-_KNOWN = ("cloudy", "clear", "split", "bands", "gsd_m", "white", "ccp", "about")
-
-
-def _entry(path: Path, where: str, line: str) -> PairFile:
-    """One line of a manifest, checked."""
-    try:
-        entry = json.loads(line)
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise DatasetError(f"{where}: not JSON ({error}); write one object per line") from error
-    unknown = [] if not isinstance(entry, dict) else sorted(entry.keys() - set(_KNOWN))
-    if not isinstance(entry, dict) or unknown:
-        said = f"unknown key {unknown[0]!r}" if unknown else "not an object"
-        raise DatasetError(f"{where}: {said}; the keys are {', '.join(_KNOWN)}")
-    cloudy, clear = (_inside(path, where, side, entry.get(side)) for side in ("cloudy", "clear"))
-    split, bands = entry.get("split"), entry.get("bands")
-    if split is not None and split not in SPLITS:
-        raise DatasetError(f"{where}: split is {split!r}; it must be one of {', '.join(SPLITS)}")
-    if bands is not None and not isinstance(bands, str):
-        raise DatasetError(f'{where}: bands is {bands!r}; write roles in file order: "b,g,r,n"')
-    return PairFile(
-        name=PurePosixPath(entry["cloudy"]).with_suffix("").as_posix(),
-        cloudy=cloudy,
-        clear=clear,
-        # Several clouded images may show one ground: its name keeps them on one side.
-        split=split or split_of(PurePosixPath(entry["clear"]).as_posix(), TEST_SHARE),
-        bands=bands,
-        gsd_m=_number(where, "gsd_m", entry, math.inf),
-        white=_number(where, "white", entry, math.inf),
-        ccp=_number(where, "ccp", entry, 1.0, least=0.0),
-    )
-
-
-def _number(
-    where: str, key: str, entry: Mapping[str, Any], most: float, least: float | None = None
-) -> float | None:
-    """A number above 0 (or from ``least`` on) and up to ``most``, or None."""
-    value = entry.get(key)
-    if value is None:
-        return None
-    try:
-        number = float(value) if type(value) in (int, float) else math.nan
-    except OverflowError:
-        number = math.inf
-    if math.isfinite(number) and number <= most and (number > 0 or number == least):
-        return number
-    limits = "above 0" if least is None else f"in {least:g}..{most:g}"
-    raise DatasetError(f"{where}: {key} is {value!r}; it must be a number {limits}")
-
-
-def _inside(path: Path, where: str, key: str, value: object) -> Path:
-    """The file that a manifest names; it must lie in the manifest's folder."""
-    if not isinstance(value, str) or not value:
-        raise DatasetError(f"{where}: {key} is {value!r}; it must name a file")
-    file = path / value
-    try:
-        # A manifest may come from somebody else: it must not reach other files, by links either.
-        inside = not Path(value).is_absolute() and file.resolve().is_relative_to(path.resolve())
-        there = file.is_file()
-    except (OSError, ValueError, RuntimeError):
-        # Too long, not a name at all, or a link to itself.
-        inside, there = True, False
-    if not inside:
-        raise DatasetError(f"{where}: {key} {value!r} leaves the folder; move the file inside it")
-    if not there:
-        raise DatasetError(f"{where}: there is no file {value!r}; check the name")
-    return file

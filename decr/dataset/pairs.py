@@ -10,11 +10,12 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from decr.dataset.clear import valid_inside
-from decr.dataset.layouts import LAYOUTS, PairFile, list_pairs
+from decr.dataset.layouts import LAYOUTS, list_pairs
+from decr.dataset.manifest import PairFile
+from decr.dataset.read_pair import Side, check_fit, open_side, read_side
 from decr.dataset.samples import Sample, area_shrunk, drawn, unit_from
-from decr.errors import BandError, DatasetError
-from decr.geo.grid import PixelGrid
-from decr.geo.scene import Scene, open_scene, reader
+from decr.errors import DatasetError
+from decr.geo.scene import Scene
 
 __all__ = ["LAYOUTS", "PairFolder", "PairImage", "changed", "pair_sample", "read_pairs"]
 
@@ -95,16 +96,6 @@ class PairImage:
         return float(self.clear.shape[1] * self.clear.shape[2] * self.weight)
 
 
-@dataclass(frozen=True, slots=True)
-class _Side:
-    """One side of a pair, opened but not read: band indices of ``scene``, then of ``nir``."""
-
-    scene: Scene
-    picks: tuple[int, ...]
-    nir: Scene | None
-    order: tuple[int, ...]
-
-
 def read_pairs(folder: PairFolder, bands: tuple[str, ...]) -> list[PairImage]:
     """Pairs of a set that have all ``bands``, in the order of their names.
 
@@ -127,12 +118,12 @@ def read_pairs(folder: PairFolder, bands: tuple[str, ...]) -> list[PairImage]:
             f"{folder.path}: none of its {len(listed)} pairs has split {folder.split!r} "
             f"(splits there: {have}); choose one of them"
         )
-    opened: list[tuple[PairFile, _Side, _Side]] = []
+    opened: list[tuple[PairFile, Side, Side]] = []
     total = 0
     for file in files:
         said = folder.bands or file.bands
-        cloudy = _open(file.cloudy, file.cloudy_nir, said, bands)
-        clear = _open(file.clear, file.clear_nir, said, bands)
+        cloudy = open_side(file.cloudy, file.cloudy_nir, said, bands)
+        clear = open_side(file.clear, file.clear_nir, said, bands)
         if cloudy is None or clear is None:
             continue
         check_fit(cloudy.scene, clear.scene)
@@ -147,13 +138,13 @@ def read_pairs(folder: PairFolder, bands: tuple[str, ...]) -> list[PairImage]:
 
 
 def _read_all(
-    folder: PairFolder, opened: list[tuple[PairFile, _Side, _Side]], bands: tuple[str, ...]
+    folder: PairFolder, opened: list[tuple[PairFile, Side, Side]], bands: tuple[str, ...]
 ) -> list[PairImage]:
     """Read what was opened; white levels are known only once all pixels are."""
     read = []
     for file, cloudy, clear in opened:
-        dn, ok = _read(cloudy)
-        truth, truth_ok = _read(clear)
+        dn, ok = read_side(cloudy)
+        truth, truth_ok = read_side(clear)
         rows, cols = valid_inside(ok & truth_ok, 1)
         if dn[:, rows, cols].size:
             read.append((file, clear.scene, dn[:, rows, cols], truth[:, rows, cols]))
@@ -201,80 +192,8 @@ def white_level(path: Path, pairs: list[tuple[NDArray[np.generic], NDArray[np.ge
     return fitting[0]
 
 
-def _open(path: Path, nir: Path | None, said: str | None, bands: tuple[str, ...]) -> _Side | None:
-    """One side of a pair, or None if it lacks a band."""
-    try:
-        scene = open_scene(path, said)
-    except BandError as error:
-        raise DatasetError(
-            f"{path}: its bands are unclear; state bands for the set, in file order, such as "
-            f"r,g,b,n ({error})"
-        ) from error
-    # The first channel is what the published loader takes of the second file's three.
-    second = None if nir is None else open_scene(nir)
-    if second is not None and (
-        second.grid.window != scene.grid.window or second.dtype != scene.dtype
-    ):
-        raise DatasetError(f"{nir}: differs from {path} in size or type; store both alike")
-    roles = (*scene.bands.roles, *(() if second is None else ("nir",)))
-    if any(band not in roles for band in bands):
-        return None
-    indices = [roles.index(band) for band in bands]
-    picks = tuple(i for i in indices if i < scene.count)
-    needs_second = len(picks) < len(indices)
-    stacked = [*picks, *((scene.count,) if needs_second else ())]
-    order = tuple(stacked.index(i) for i in indices)
-    return _Side(scene, picks, second if needs_second else None, order)
-
-
-def _read(side: _Side) -> tuple[NDArray[np.generic], NDArray[np.bool_]]:
-    """(C, H, W) DN and (H, W) validity."""
-    planes, masks = [], []
-    for scene, picks in ((side.scene, side.picks), (side.nir, (0,))):
-        if scene is not None and picks:
-            with reader(scene) as source:
-                dn, valid = source.read(scene.grid.window, picks)
-            planes.append(dn)
-            masks.append(valid)
-    return np.concatenate(planes)[list(side.order)], np.logical_and.reduce(masks)
-
-
 def _bytes_per_band(scene: Scene) -> int:
     return scene.grid.height * scene.grid.width * np.dtype(scene.dtype).itemsize
-
-
-def check_fit(cloudy: Scene, clear: Scene) -> None:
-    """Refuse two images that cannot lie on one another."""
-    one, two = cloudy.grid, clear.grid
-    if one.window.shape != two.window.shape:
-        raise DatasetError(
-            f"{cloudy.path} has {one.height} x {one.width} pixels but {clear.path} has "
-            f"{two.height} x {two.width}; cut both to the same ground"
-        )
-    if cloudy.dtype != clear.dtype:
-        raise DatasetError(
-            f"{cloudy.path} holds {cloudy.dtype} but {clear.path} {clear.dtype} numbers; "
-            "store both in one type and scale"
-        )
-    if one.has_transform and two.has_transform and not _same_ground(one, two):
-        raise DatasetError(
-            f"{cloudy.path} and {clear.path} do not lie on one grid; warp one to the other"
-        )
-
-
-def _same_ground(one: PixelGrid, two: PixelGrid) -> bool:
-    """Whether the corners of two grids agree to a tenth of a pixel."""
-    if one.crs != two.crs:
-        return False
-    t = one.transform
-    pixel = min(np.hypot(t.a, t.d), np.hypot(t.b, t.e))
-    return bool(np.abs(_corners(one) - _corners(two)).max() < 0.1 * pixel)
-
-
-def _corners(grid: PixelGrid) -> NDArray[np.float64]:
-    """(3, 2) x and y of three corners."""
-    t, places = grid.transform, ((0, 0), (grid.width, 0), (0, grid.height))
-    return np.array([(t.a * c + t.b * r + t.c, t.d * c + t.e * r + t.f) for c, r in places])
 
 
 def pair_sample(

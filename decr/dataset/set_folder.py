@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import Any
 
 from decr.errors import OutputError
+from decr.files import write_whole
 
 SUMS = "SHA256SUMS"
 JOB = "simulation.json"
@@ -137,15 +138,6 @@ def finish(
     if out.exists():
         out.rmdir()
     work.replace(out)
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Write under another name, then rename: nobody ever sees half a file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    with part.open("wb") as file:
-        file.write(data)
-    part.replace(path)
 
 
 def file_mark(path: Path) -> str:

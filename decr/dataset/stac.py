@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
+from pathlib import PurePosixPath
 from typing import Any
 
 STAC_FOLDER = "stac"
 _VERSION = "1.0.0"
 _COLLECTION = "collection.json"
 _ID = "cloudy-and-clear-pairs"
+_TYPES = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg"}
 _TIFF = "image/tiff; application=geotiff"
 
 
@@ -20,9 +22,9 @@ def stac_files(entries: Sequence[Mapping[str, Any]]) -> dict[str, bytes]:
     Parameters
     ----------
     entries
-        Lines of the manifest of a built set; at least one.
+        Lines of the manifest of a set whose pairs have places and dates; at least one.
     """
-    items = {entry["about"]["name"]: _item(entry) for entry in entries}
+    items = {_id(entry): _item(entry) for entry in entries}
     boxes = [item["bbox"] for item in items.values()]
     times = sorted(e["about"][key] for e in entries for key in ("cloudy_date", "clear_date"))
     collection = {
@@ -47,6 +49,11 @@ def stac_files(entries: Sequence[Mapping[str, Any]]) -> dict[str, bytes]:
     return files | {f"{STAC_FOLDER}/items/{name}.json": _bytes(i) for name, i in items.items()}
 
 
+def _id(entry: Mapping[str, Any]) -> str:
+    """The pair's name, on one level: files are called after it."""
+    return str(entry["about"]["name"]).replace("/", "_")
+
+
 def _item(entry: Mapping[str, Any]) -> dict[str, Any]:
     """One pair."""
     about = entry["about"]
@@ -60,7 +67,7 @@ def _item(entry: Mapping[str, Any]) -> dict[str, Any]:
         for rel in ("root", "parent", "collection")
     ]
     assets = {
-        key: {"href": f"../../{name}", "type": _TIFF, "title": title, "roles": [role]}
+        key: {"href": f"../../{name}", "type": _type(name), "title": title, "roles": [role]}
         for key, name, title, role in (
             ("cloudy", entry["cloudy"], "Cloudy image", "data"),
             ("clear", entry["clear"], "Clear image", "data"),
@@ -70,7 +77,7 @@ def _item(entry: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "type": "Feature",
         "stac_version": _VERSION,
-        "id": about["name"],
+        "id": _id(entry),
         "collection": _ID,
         "geometry": {"type": "Polygon", "coordinates": [ring]},
         "bbox": [min(xs), min(ys), max(xs), max(ys)],
@@ -78,13 +85,17 @@ def _item(entry: Mapping[str, Any]) -> dict[str, Any]:
             "datetime": _time(about["cloudy_date"]),
             "gsd": entry["gsd_m"],
             "decr:split": entry["split"],
-            "decr:subset": about["subset"],
+            **({"decr:subset": about["subset"]} if "subset" in about else {}),
             "decr:ccp": entry["ccp"],
             "decr:clear_datetime": _time(about["clear_date"]),
         },
         "links": links,
         "assets": assets,
     }
+
+
+def _type(name: str) -> str:
+    return _TYPES.get(PurePosixPath(name).suffix.lower(), _TIFF)
 
 
 def _around(boxes: Sequence[Sequence[float]]) -> list[float]:

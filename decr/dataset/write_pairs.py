@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from decr import __version__
 from decr.dataset.chips import Chip, chip_grid, choose_chips, open_sources
-from decr.dataset.layouts import MANIFEST, TEST_SHARE
+from decr.dataset.manifest import MANIFEST, TEST_SHARE
 from decr.dataset.set_folder import (
     Record,
     begin,
@@ -25,16 +25,12 @@ from decr.dataset.set_folder import (
     finish,
     is_empty_folder,
     note,
-    write_whole,
 )
 from decr.dataset.simulate import Simulated, simulate_clouds
 from decr.dataset.sky import PRESETS, CloudParams, SkyMix, draw_params
 from decr.errors import BandError, ConfigError, OutputError, SceneError
+from decr.files import write_whole
 from decr.geo.encode import png_bytes, tiff_bytes
-
-CUHK_MANIFEST = "chips.jsonl"
-"""Manifest of the ``cuhk-cr`` layout: under `MANIFEST`'s name the near infrared, which that format
-cannot express, would be passed over."""
 
 Progress = Callable[[int, int], None]
 
@@ -151,7 +147,7 @@ def simulate_pairs(
     job = _job_text(chips, options)
     if out.exists() and not is_empty_folder(out):
         check_finished(out, job)
-        return entries(out / manifest_name(options.layout))
+        return entries(out / MANIFEST)
     work = Path(f"{out}.decr-work")
     try:
         done = begin(work, job)
@@ -162,7 +158,7 @@ def simulate_pairs(
                 done[chip.name] = record = _make(chip, options, work)
                 note(work, chip.name, record)
         records = [done[chip.name] for chip in chips]
-        finish(work, out, records, manifest_name(options.layout))
+        finish(work, out, records, MANIFEST)
     except SceneError:
         raise
     except OSError as error:
@@ -172,12 +168,7 @@ def simulate_pairs(
         ) from error
     if on_progress is not None:
         on_progress(len(chips), len(chips))
-    return entries(out / manifest_name(options.layout))
-
-
-def manifest_name(layout: str) -> str:
-    """File name of a layout's manifest."""
-    return CUHK_MANIFEST if layout == "cuhk-cr" else MANIFEST
+    return entries(out / MANIFEST)
 
 
 def summary(pairs: Sequence[Mapping[str, Any]]) -> str:
@@ -213,10 +204,10 @@ def _entry(
 ) -> dict[str, Any]:
     """One line of the manifest."""
     letters = "rgb" if options.layout == "cuhk-cr" else [r[0] for r in _roles(chip)]
-    others = {use: name for use, name in by_use.items() if use not in ("cloudy", "clear")}
+    images = ("cloudy", "clear", "cloudy_nir", "clear_nir")
+    others = {use: name for use, name in by_use.items() if use not in images}
     return {
-        "cloudy": by_use["cloudy"],
-        "clear": by_use["clear"],
+        **{use: by_use[use] for use in images if use in by_use},
         "split": chip.split(options.test_share),
         "bands": ",".join(letters),
         "gsd_m": chip.source.gsd_m,

@@ -17,7 +17,7 @@ from decr.evaluation.statistics import Mean, mean_of
 from decr.evaluation.subjects import check_floor
 from decr.evaluation.tiles import PairSource, Tile, cut_tiles
 from decr.evaluation.versions import versions
-from decr.files import writable_folder, write_whole
+from decr.files import writable_folder, write_report_file
 from decr.zoo.embedded import find_bundle
 
 STANDARD = PROTOCOLS["standard"]
@@ -194,6 +194,6 @@ def write_analysis(folder: Path, analysis: Analysis) -> list[Path]:
     """
     writable_folder(folder)
     written = [folder / f"{analysis.name}.json", folder / f"{analysis.name}.png"]
-    write_whole(written[0], json.dumps(analysis.values, indent=1, allow_nan=False) + "\n")
-    write_whole(written[1], analysis.figure)
+    write_report_file(written[0], json.dumps(analysis.values, indent=1, allow_nan=False) + "\n")
+    write_report_file(written[1], analysis.figure)
     return written

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from decr.dataset.duplicates import Duplicate, find_duplicates
-from decr.dataset.layouts import PairFile, list_pairs, sniff_layout
+from decr.dataset.layouts import layout_of, list_pairs
+from decr.dataset.manifest import PairFile
 from decr.dataset.pairs import CHANGED, PairFolder, PairImage, changed, read_pairs
 from decr.errors import BandError, DatasetError
 from decr.evaluation.metrics import SSIM_WINDOW_PX
@@ -168,7 +169,7 @@ def evaluate(config: EvaluationConfig, on_progress: Progress | None = None) -> E
     told: Progress = on_progress or (lambda stage, done, total: None)
     protocol = protocol_named(config.protocol)
     lpips = load_lpips(config.backbone, config.sampling.device) if config.lpips else None
-    layout = config.layout or sniff_layout(config.data)
+    layout = layout_of(config.data, config.layout)
     listed = list_pairs(config.data, layout)
     have = _roles(listed[0], config.bands)
     subjects = subjects_of(config.models, "nir" in have, config.sampling)

@@ -16,7 +16,7 @@ from decr.evaluation.evaluate import Evaluation
 from decr.evaluation.protocols import finite
 from decr.evaluation.statistics import Comparison, Mean
 from decr.evaluation.summary import columns, comparisons, described, means
-from decr.files import writable_folder, write_whole
+from decr.files import writable_folder, write_report_file
 from decr.geo.geoparquet import require_pyarrow
 
 STEM = "evaluation"
@@ -96,14 +96,14 @@ def write_evaluation(folder: Path, evaluation: Evaluation) -> list[Path]:
     written = []
     for suffix, content in texts.items():
         written.append(folder / f"{STEM}.{suffix}")
-        write_whole(written[-1], content)
+        write_report_file(written[-1], content)
     try:
         table = _parquet(evaluation)
     except ConfigError as error:
         warnings.warn(f"{STEM}.parquet is left out: {error}", DecrWarning, stacklevel=2)
         return written
     written.append(folder / f"{STEM}.parquet")
-    write_whole(written[-1], table)
+    write_report_file(written[-1], table)
     return written
 
 

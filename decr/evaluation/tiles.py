@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from decr.dataset.layouts import sniff_layout
+from decr.dataset.layouts import layout_of
 from decr.dataset.pairs import PairFolder, PairImage, changed, read_pairs
 from decr.errors import ConfigError, DatasetError
 
@@ -66,7 +66,7 @@ def cut_tiles(
         raise ConfigError(
             f"{count} tiles of {side_px} px: give at least one, with sides a multiple of {multiple}"
         )
-    layout = source.layout or sniff_layout(source.data)
+    layout = layout_of(source.data, source.layout)
     folder = PairFolder(
         source.data, layout, source.bands, source.gsd_m, source.white, split=source.split
     )

@@ -30,7 +30,7 @@ from decr.dataset.build_set import (
 )
 from decr.dataset.chip_rules import BAD_SHIFT, GAP, ChipFacts, rejection, subset
 from decr.dataset.duplicates import fingerprint
-from decr.dataset.layouts import MANIFEST
+from decr.dataset.manifest import MANIFEST
 from decr.dataset.match import LinearMatch
 from decr.dataset.measure import (
     Both,
@@ -60,6 +60,7 @@ from decr.pipeline.build_files import BUILD_JOB, describing_files
 from decr.pipeline.ccp import Looking, looking, scene_ccp
 from decr.pipeline.ccp_sources import Source
 from decr.pipeline.engine import local_engine
+from decr.pipeline.set_files import clouds_job, signed
 
 OnProgress = Callable[[str, int, int], None]
 _SCRATCH = "scratch"
@@ -142,7 +143,7 @@ def build_set(
         check_exports(pairs, options)
         look = looking(ccp, engine)
         tells = bool(ccp.thin) if look.detector is None else look.detector.tells_thin
-        job = _job_text(pairs, options, ccp, look)
+        job = _job_text(pairs, options, look)
         if out.exists() and not is_empty_folder(out):
             check_finished(out, job, BUILD_JOB)
             return _told(out)
@@ -322,26 +323,17 @@ def _written(
     return [done[chip.name] for chip in accepted]
 
 
-def _job_text(
-    pairs: Sequence[Acquisitions], options: BuildOptions, ccp: CcpConfig, look: Looking
-) -> str:
+def _job_text(pairs: Sequence[Acquisitions], options: BuildOptions, look: Looking) -> str:
     """Everything that decides the bytes of the set, as JSON; no folders, so that it can move."""
-    detector = look.detector
-    masks = mask_named(ccp.detector)
-    chosen = {
-        key: getattr(ccp, key)
-        for key in ("bands", "dn_range", "threshold", "min_object_m2", "margin_m", "cloudy", "thin")
-    }
     job = {
         "decr": decr.__version__,
         "options": asdict(options),
-        "detector": [detector.name, detector.version] if detector is not None else "file",
-        "clouds": chosen,
-        "masks": {} if masks is None else _marks(masks),
+        **clouds_job(look),
         "pairs": [
             {
                 "name": pair.name,
                 "site": pair.site,
+                "source": pair.source,
                 "bands": pair.bands,
                 "cloudy": file_mark(Path(pair.cloudy.path)),
                 "clear": file_mark(Path(pair.clear.path)),
@@ -354,11 +346,6 @@ def _job_text(
     return json.dumps(job, indent=1, sort_keys=True)
 
 
-def _marks(folder: Path) -> dict[str, str]:
-    """What the masks of a folder are."""
-    return {f.name: file_mark(f) for f in sorted(folder.iterdir()) if f.is_file()}
-
-
 def summary(built: Built) -> str:
     """A few lines on a set: shifts, pairs by split and subset, rejections by reason."""
     lines = []
@@ -369,7 +356,7 @@ def summary(built: Built) -> str:
             shift = one["shift"]
             lines.append(
                 f"{one['name']}: {one['gap_days']:.1f} days apart, clear image off by "
-                f"{shift['rows']:+.2f} rows, {shift['cols']:+.2f} cols"
+                f"{signed(shift['rows'], 2)} rows, {signed(shift['cols'], 2)} cols"
             )
     for key in ("split", "subset"):
         of = Counter(e["split"] if key == "split" else e["about"]["subset"] for e in built.entries)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import tempfile
-import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -14,24 +12,29 @@ from pathlib import Path
 from typing import Any
 
 import decr
-from decr.cloud.coverage import definition
 from decr.dataset.acquisitions import Acquisitions
 from decr.dataset.build_set import BuildOptions, Considered, Decided, window_of
 from decr.dataset.chip_rules import REASONS
 from decr.dataset.croissant import croissant
-from decr.dataset.layouts import MANIFEST, PairFile
+from decr.dataset.manifest import MANIFEST
 from decr.dataset.measure import PairFacts
 from decr.dataset.set_folder import Record
 from decr.dataset.stac import stac_files
-from decr.errors import ConfigError, DecrWarning
-from decr.geo.geoparquet import in_one_crs, require_pyarrow, write_geoparquet
 from decr.pipeline.ccp import Looking
 from decr.pipeline.contact import sheet_of
-from decr.report.histogram import histogram_png, histogram_svg
+from decr.pipeline.set_files import (
+    CARD,
+    PARQUET,
+    cell,
+    clouds_found_by,
+    facts_table,
+    histograms,
+    pair_files,
+    parquet_bytes,
+    signed,
+)
 
 BUILD_JOB = "build.json"
-CARD = "README.md"
-PARQUET = "chips.parquet"
 
 _TITLE = "Cloudy and clear pairs"
 
@@ -55,23 +58,17 @@ def describing_files(
     """
     entries = [record.entry for record in records]
     told = _acquisitions(pairs, facts, chips, decided)
-    by_split = {
-        side: [e["ccp"] for e in entries if e["split"] == side]
-        for side in ("train", "test")
-        if any(e["split"] == side for e in entries)
-    }
     thresholds = _thresholds(options, look)
+    parquet = _parquet(chips, decided, pairs, entries, options)
     files = {
         "acquisitions.json": json.dumps(told, indent=1).encode(),
         "chips.csv": _table(chips, decided).encode(),
-        "histogram.svg": histogram_svg(by_split, "CCP of cloudy chips", "chips").encode(),
-        "histogram.png": histogram_png(by_split, "CCP of cloudy chips", "chips"),
-        CARD: _card(told, entries, thresholds, options).encode(),
+        **histograms(entries),
+        CARD: _card(told, entries, thresholds, options, parquet is not None).encode(),
         "index.html": _sheet(work, entries, told, thresholds).encode(),
         "croissant.json": croissant(entries).encode(),
         **stac_files(entries),
     }
-    parquet = _parquet(chips, decided, pairs, entries, options)
     return files if parquet is None else {**files, PARQUET: parquet}
 
 
@@ -89,6 +86,7 @@ def _acquisitions(
             {
                 "name": name,
                 "site": pair.site,
+                "source": pair.source,
                 "cloudy": Path(pair.cloudy.path).name,
                 "clear": Path(pair.clear.path).name,
                 "cloudy_date": pair.cloudy_date.when.isoformat(),
@@ -132,19 +130,20 @@ def _table(chips: Sequence[Considered], decided: Decided) -> str:
 
 def _thresholds(options: BuildOptions, look: Looking) -> dict[str, str]:
     """Everything that decided, for people."""
-    limits, config = options.limits, look.config
-    detector = look.detector
+    limits, detector = options.limits, look.detector
     split = f"{options.split}, {options.test_share:.0%} for testing, seed {options.seed}"
     if options.split == "block":
         split += f"; blocks of {options.block_m:g} m, buffer of {options.buffer_m:g} m"
-    name = "the user's masks" if detector is None else f"{detector.name} {detector.version[:12]}"
+    else:
+        split += "; neighbours may lie on both sides"
     return {
-        "CCP": definition(config.threshold, config.min_object_m2, config.margin_m),
-        "Detector": name,
+        **clouds_found_by(look),
         "Days between the acquisitions": f"at most {limits.max_gap_days:g}",
         "Shift of the clear image": f"corrected up to {limits.max_shift_px:g} px",
         "Shift left in a chip": f"at most {limits.max_residual_px:g} px",
-        "Pixels without data": f"at most {limits.max_nodata:.1%} of a chip",
+        "Pixels without data": f"at most {limits.max_nodata:.1%} of a chip"
+        if limits.max_nodata
+        else "none",
         "CCP of the clear chip": f"at most {limits.max_clear_ccp:g}",
         "Opaque cloud": f"optical thickness {limits.opaque_tau:g} or more; at most "
         f"{limits.max_occluded:.0%} of a chip",
@@ -164,6 +163,7 @@ def _card(
     entries: Sequence[Mapping[str, Any]],
     thresholds: Mapping[str, str],
     options: BuildOptions,
+    footprints: bool,
 ) -> str:
     """The dataset card, in Markdown."""
     sides, subsets = (
@@ -173,20 +173,20 @@ def _card(
         f"# {_TITLE}",
         "",
         f"{len(entries)} pairs ({sides['train']} train, {sides['test']} test) of {options.size_px} "
-        f"x {options.size_px} px, made by `decr dataset build`. "
+        f"x {options.size_px} px, made by `decr dataset build`. By the cloud in them: "
         + ", ".join(f"{n} {name}" for name, n in sorted(subsets.items()))
         + ".",
         "",
-        "| site | cloudy | clear | time gap | pairs | size | resolution | bands | km2 |",
+        "| site | source | dates | time gap | pairs | size | resolution | bands | km2 |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for one in told["acquisitions"]:
         gsd = one["gsd_m"] or float("nan")
         km2 = one["chips"] * (options.size_px * gsd / 1000) ** 2
         cells = [
-            _cell(one["site"]),
-            f"{_cell(one['cloudy'])}, {one['cloudy_date'][:10]}",
-            f"{_cell(one['clear'])}, {one['clear_date'][:10]}",
+            cell(one["site"]),
+            cell(one["source"]) or "not stated",
+            f"{one['cloudy_date'][:10]}, {one['clear_date'][:10]}",
             f"{one['gap_days']:.1f} days",
             one["reason"] or str(one["chips"]),
             f"{options.size_px} x {options.size_px} px",
@@ -197,37 +197,38 @@ def _card(
         lines.append(f"| {' | '.join(cells)} |")
     lines += ["", "![CCP of cloudy chips](histogram.svg)", "", "## Registration and radiometry", ""]
     lines += [
-        "| acquisitions | rows | cols | correlation | gain | offset |",
+        "| cloudy, clear | rows | cols | correlation | gain | offset |",
         "|---|---|---|---|---|---|",
     ]
     for one in told["acquisitions"]:
         if one["reason"] is None:
             shift, match = one["shift"], one["match"]
             gain, offset = (
-                "not known" if match is None else ", ".join(f"{v:.4g}" for v in match[key])
-                for key in ("gain", "offset")
+                "not known" if match is None else ", ".join(said(v) for v in match[key])
+                for key, said in (("gain", "{:.4f}".format), ("offset", _offset))
             )
             lines.append(
-                f"| {_cell(one['name'])} | {shift['rows']:+.3f} px | {shift['cols']:+.3f} px "
+                f"| {cell(one['cloudy'])}, {cell(one['clear'])} | {signed(shift['rows'], 3)} px "
+                f"| {signed(shift['cols'], 3)} px "
                 f"| {shift['correlation']:.3f} | {gain} | {offset} |"
             )
     lines += [
         "",
-        f"## Left out of {told['considered']} chips",
+        f"## Left out: {sum(told['rejected'].values())} of {told['considered']} chips",
         "",
         "| reason | chips |",
         "|---|---|",
     ]
     lines += [f"| {why} | {n} |" for why, n in told["rejected"].items()] or ["| none | 0 |"]
-    lines += ["", "## How it was made", "", "| | |", "|---|---|"]
-    lines += [f"| {key} | {_cell(value)} |" for key, value in thresholds.items()]
+    lines += ["", *facts_table(thresholds)]
     exports = "".join(f"- `{name}/`: 8-bit PNG in that layout.\n" for name in options.exports)
     lines += [
-        "",
         "## Files",
         "",
-        "- `{train,test}/{cloudy,clear,mask}/NAME.tif`: GeoTIFF with grid; mask 1 cloudy, 0 clear.",
-        f"- `{MANIFEST}`: one pair a line. `{PARQUET}`: the same with footprints.",
+        "- `{train,test}/{cloudy,clear,mask}/NAME.tif`: GeoTIFF with grid; mask 1 cloudy, 0 clear, "
+        "255 no data.",
+        f"- `{MANIFEST}`: one pair a line."
+        + (f" `{PARQUET}`: the same with footprints." if footprints else ""),
         "- `chips.csv`: every chip looked at, and why it was left out.",
         "- `croissant.json`, `stac/`: descriptions for catalogues. `index.html`: contact sheet.",
         f"{exports}- `SHA256SUMS`: of all files but itself (`sha256sum -c SHA256SUMS`).",
@@ -236,30 +237,9 @@ def _card(
     return "\n".join(lines)
 
 
-def _cell(value: object) -> str:
-    """Text that stays in a cell of a table."""
-    return str(value).replace("|", "\\|").replace("\n", " ").replace("<", "&lt;")
-
-
-def pair_files(
-    work: Path, entries: Sequence[Mapping[str, Any]]
-) -> tuple[list[PairFile], dict[str, str]]:
-    """Pairs of a manifest as the readers have them, and words on each by its name."""
-    found, said = [], {}
-    for entry in entries:
-        about = entry["about"]
-        found.append(
-            PairFile(
-                about["name"],
-                work / entry["cloudy"],
-                work / entry["clear"],
-                entry["split"],
-                bands=entry["bands"],
-                ccp=entry["ccp"],
-            )
-        )
-        said[about["name"]] = f"{entry['split']}, {about['subset']}"
-    return found, said
+def _offset(value: float) -> str:
+    """An offset in DN or in reflectance, without the noise of sums that should be 0."""
+    return f"{value if abs(value) > 1e-6 else 0.0:+.4g}"
 
 
 def _sheet(
@@ -289,11 +269,6 @@ def _parquet(
     options: BuildOptions,
 ) -> bytes | None:
     """The accepted chips with footprints, or None without pyarrow."""
-    try:
-        require_pyarrow()
-    except ConfigError as error:
-        warnings.warn(f"{PARQUET} is left out: {error}", DecrWarning, stacklevel=4)
-        return None
     accepted = [chip for chip in chips if chip.name in decided.side]
     plain = ("cloudy", "clear", "split", "ccp", "white", "gsd_m")
     told = ("name", "subset", "site", "cloudy_date", "clear_date", "tau", "clear_ccp")
@@ -301,8 +276,4 @@ def _parquet(
     columns |= {key: [e[key] for e in entries] for key in plain}
     grids = [pairs[chip.pair].cloudy.grid for chip in accepted]
     outlines = [g.footprint(window_of(c, options)) for g, c in zip(grids, accepted, strict=True)]
-    placed, crs = in_one_crs(outlines, [grid.crs for grid in grids])
-    with tempfile.TemporaryDirectory() as folder:
-        out = Path(folder) / PARQUET
-        write_geoparquet(out, columns, placed, crs, {"decr": decr.__version__})
-        return out.read_bytes()
+    return parquet_bytes(columns, outlines, [grid.crs for grid in grids])

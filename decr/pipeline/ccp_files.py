@@ -16,7 +16,7 @@ from typing import Any
 import decr
 from decr.cloud.coverage import BINS, Coverage, Statistics, statistics
 from decr.errors import ConfigError, DecrWarning
-from decr.files import writable_folder, write_whole
+from decr.files import writable_folder, write_report_file
 from decr.geo.geoparquet import in_one_crs, require_pyarrow, write_geoparquet
 from decr.pipeline.ccp import SceneCcp
 from decr.report.histogram import histogram_png, histogram_svg
@@ -64,7 +64,7 @@ def write_report(folder: Path, scenes: Sequence[SceneCcp]) -> list[Path]:
     files |= _pages(scenes, title)
     written = []
     for name, content in files.items():
-        write_whole(writable_folder(folder) / name, content)
+        write_report_file(writable_folder(folder) / name, content)
         written.append(folder / name)
     try:
         require_pyarrow()

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
-from decr.dataset.layouts import SPLITS, cloudy_side
+from decr.dataset.layouts import cloudy_side
+from decr.dataset.manifest import SPLITS
 from decr.errors import ConfigError, SceneError
 from decr.geo.delivery import rasters_of
 

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from decr.dataset.layouts import PairFile
+from decr.dataset.manifest import PairFile
+from decr.dataset.read_pair import mask_file
 from decr.geo.opening import opened
 from decr.geo.quicklook import shown_bands, stretched
 from decr.geo.scene import Scene, open_scene, reader
 from decr.report.contact import MOST_PAIRS, SIDE_PX, PairPicture, contact_sheet
-
-_MASK_SUFFIX = ".tif"
 
 
 def sheet_of(
@@ -68,8 +66,8 @@ def _small(scene: Scene) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
 
 def _mask(pair: PairFile, shape: tuple[int, int]) -> NDArray[np.uint8] | None:
     """Codes of the mask that sets built by decr hold beside their images."""
-    path = pair.cloudy.parent.parent / "mask" / pair.cloudy.with_suffix(_MASK_SUFFIX).name
-    if not Path(path).is_file():
+    path = mask_file(pair)
+    if path is None:
         return None
     with opened(str(path)) as file:
         codes = file.read(1, out_shape=shape)

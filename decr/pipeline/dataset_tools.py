@@ -12,12 +12,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from decr.cloud.coverage import BINS
-from decr.dataset.duplicates import NEAR_BITS, find_duplicates
-from decr.dataset.layouts import LAYOUTS, PairFile, list_pairs, sniff_layout
-from decr.dataset.pairs import check_fit
+from decr.dataset.duplicates import (
+    NEAR_BITS,
+    Duplicate,
+    Fingerprint,
+    find_copies,
+    fingerprint,
+    leaks,
+)
+from decr.dataset.layouts import LAYOUTS, layout_of, list_pairs
+from decr.dataset.manifest import PairFile
+from decr.dataset.read_pair import read_whole
 from decr.dataset.set_folder import SUMS, damaged
 from decr.errors import DatasetError, DecrError
-from decr.files import writable_folder, write_whole
+from decr.files import writable_folder, write_report_file
 from decr.geo.gdal import gdal_environment
 from decr.geo.scene import open_scene, reader
 from decr.pipeline.contact import sheet_of
@@ -72,14 +80,48 @@ class Copy:
 
 @dataclass(frozen=True, slots=True)
 class Copies:
-    """All copies in a set, and how many images were compared."""
+    """All copies in a set.
+
+    Attributes
+    ----------
+    images, held_out
+        How many were compared, and how many of them are not for training.
+    held_in
+        The splits of these.
+    copies
+        Every two; a copy of another split is told as the second, after the training image.
+    leaked
+        Images that are not for training but show what a training image shows, and that image.
+    """
 
     images: int
+    held_out: int
+    held_in: Sequence[str]
     copies: Sequence[Copy]
+    leaked: Mapping[str, Copy]
 
     def values(self) -> dict[str, Any]:
         """As plain values, for JSON."""
-        return {"images": self.images, "copies": [asdict(copy) for copy in self.copies]}
+        return {
+            "images": self.images,
+            "held_out": self.held_out,
+            "leaked": len(self.leaked),
+            "copies": [asdict(copy) for copy in self.copies],
+        }
+
+    def __str__(self) -> str:
+        """One line for people."""
+        within = Counter(copy.where for copy in self.copies if not copy.across)
+        said = ", ".join(f"{n} within {where}" for where, n in sorted(within.items()))
+        across = sum(copy.across for copy in self.copies)
+        exact = sum(copy.exact for copy in self.leaked.values())
+        kinds = f" ({exact} exactly, {len(self.leaked) - exact} nearly)" if self.leaked else ""
+        return (
+            f"{len(self.copies)} copies among {self.images} images"
+            f" ({', '.join(filter(None, [said, f'{across} across splits']))}); "
+            f"{len(self.leaked)} of {self.held_out} {' and '.join(self.held_in) or 'test'} images "
+            f"copy a training image{kinds}"
+        )
 
 
 def verify_set(folder: Path, layout: str | None = None) -> Checked:
@@ -103,7 +145,7 @@ def verify_set(folder: Path, layout: str | None = None) -> Checked:
     with gdal_environment():
         for pair in pairs:
             try:
-                _check(pair)
+                read_whole(pair)
             except DecrError as error:
                 problems.append(_line(error))
     return Checked(len(pairs), has_sums, problems)
@@ -127,17 +169,39 @@ def copies_of(
     DatasetError, SceneError
         If the set cannot be read.
     """
-    pairs = _pairs(folder, layout)
-    split = {pair.name: pair.split for pair in pairs}
+    pairs = trained_first(_pairs(folder, layout))
     with gdal_environment():
-        found = find_duplicates(_images(pairs, side), near_bits)
-    return Copies(
-        len(pairs),
-        [
-            Copy(d.first, d.second, d.exact, d.bits, _where(split[d.first], split[d.second]))
-            for d in found
-        ],
-    )
+        marks = [(name, fingerprint(image)) for name, image in _images(pairs, side)]
+    return copies_among(pairs, marks, near_bits)
+
+
+def trained_first(pairs: Sequence[PairFile]) -> list[PairFile]:
+    """Pairs for training, then all others: a copy is told as the second of two."""
+    return sorted(pairs, key=lambda pair: pair.split != "train")
+
+
+def copies_among(
+    pairs: Sequence[PairFile],
+    marks: Sequence[tuple[str, Fingerprint]],
+    near_bits: int = NEAR_BITS,
+) -> Copies:
+    """Copies among images of pairs, by their fingerprints.
+
+    Parameters
+    ----------
+    pairs, marks
+        In the order of `trained_first`.
+    """
+    split = {pair.name: pair.split for pair in pairs}
+    found = find_copies(marks, near_bits)
+
+    def placed(d: Duplicate) -> Copy:
+        return Copy(d.first, d.second, d.exact, d.bits, _where(split[d.first], split[d.second]))
+
+    held_out = [side for side in split.values() if side != "train"]
+    leaked = {name: placed(copy) for name, copy in leaks(found, split).items()}
+    listed = [placed(d) for d in found]
+    return Copies(len(pairs), len(held_out), sorted(set(held_out)), listed, leaked)
 
 
 def stats_of(folder: Path, layout: str | None = None) -> dict[str, Any]:
@@ -148,7 +212,7 @@ def stats_of(folder: Path, layout: str | None = None) -> dict[str, Any]:
     DatasetError, SceneError
         If the set cannot be read.
     """
-    name = layout or sniff_layout(folder)
+    name = layout_of(folder, layout)
     pairs = list_pairs(folder, name)
     kinds: dict[str, Counter[str]] = {key: Counter() for key in ("size", "bands", "dtype", "gsd")}
     with gdal_environment():
@@ -202,7 +266,7 @@ def write_sheet(folder: Path, out: Path, layout: str | None = None) -> None:
     OutputError
         If the page cannot be written.
     """
-    name = layout or sniff_layout(folder)
+    name = layout_of(folder, layout)
     pairs = list_pairs(folder, name)
     splits = Counter(pair.split for pair in pairs)
     said = ", ".join(f"{n:,} {split}" for split, n in sorted(splits.items()))
@@ -211,30 +275,18 @@ def write_sheet(folder: Path, out: Path, layout: str | None = None) -> None:
             folder.resolve().name, pairs, [("Pairs", f"{len(pairs):,}", said)], {"Layout": name}
         )
     writable_folder(out.parent)
-    write_whole(out, page)
+    write_report_file(out, page)
 
 
 def _pairs(folder: Path, layout: str | None) -> list[PairFile]:
-    return list_pairs(folder, layout or sniff_layout(folder))
+    return list_pairs(folder, layout_of(folder, layout))
 
 
 def _images(pairs: Sequence[PairFile], side: str) -> Iterator[tuple[str, NDArray[np.generic]]]:
     for pair in pairs:
         scene = open_scene(pair.clear if side == "clear" else pair.cloudy, pair.bands)
         with reader(scene) as file:
-            yield pair.name, file.read(scene.grid.window)[0]
-
-
-def _check(pair: PairFile) -> None:
-    """Read every pixel of a pair, and see that its images lie on one another."""
-    cloudy, clear = (open_scene(path, pair.bands) for path in (pair.cloudy, pair.clear))
-    check_fit(cloudy, clear)
-    extra = [open_scene(path) for path in (pair.cloudy_nir, pair.clear_nir) if path is not None]
-    for scene in (cloudy, clear, *extra):
-        if scene.grid.window.shape != clear.grid.window.shape:
-            raise DatasetError(f"{scene.path} differs in size from {clear.path}; make them alike")
-        with reader(scene) as file:
-            file.read(scene.grid.window)
+            yield pair.name, file.read(scene.grid.window, scene.bands.data_indices)[0]
 
 
 def _where(one: str, other: str) -> str:

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from decr.files import write_whole
+from decr.files import write_report_file
 from decr.pipeline.declouds import DecloudResult
 from decr.pipeline.many import Outcome
 from decr.report.index import Entry, index_page
@@ -29,9 +29,9 @@ def write_report(folder: Path, result: DecloudResult, report: RestorationReport)
         If they cannot be written.
     """
     stem = Path(result.out).stem
-    write_whole(folder / f"{stem}.json", json.dumps(asdict(result), indent=1) + "\n")
+    write_report_file(folder / f"{stem}.json", json.dumps(asdict(result), indent=1) + "\n")
     page = folder / f"{stem}.html"
-    write_whole(page, restoration_page(report))
+    write_report_file(page, restoration_page(report))
     return page
 
 
@@ -44,7 +44,7 @@ def write_index(folder: Path, outcomes: Sequence[Outcome]) -> Path:
         If it cannot be written.
     """
     page = folder / (OTHER_INDEX if any(o.out.stem == "index" for o in outcomes) else INDEX)
-    write_whole(page, index_page([_entry(folder, outcome) for outcome in outcomes]))
+    write_report_file(page, index_page([_entry(folder, outcome) for outcome in outcomes]))
     return page
 
 

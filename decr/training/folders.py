@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from decr.dataset.clear import Folder
-from decr.dataset.layouts import LAYOUTS, list_pairs, sniff_layout
+from decr.dataset.layouts import LAYOUTS, layout_of, list_pairs
 from decr.dataset.pairs import PairFolder
 from decr.errors import ConfigError, DatasetError
 from decr.geo.scene import open_scene
@@ -60,7 +60,7 @@ def recipe_from_folders(
     """
     if not clear and not pairs:
         raise ConfigError("nothing to train on; give --clear FOLDER, --pairs FOLDER or --recipe")
-    sets = tuple(PairFolder(f, layout or sniff_layout(f), bands, gsd_m, white) for f in pairs)
+    sets = tuple(PairFolder(f, layout_of(f, layout), bands, gsd_m, white) for f in pairs)
     first = _first_clear(clear[0], bands) if clear else _first_pair(sets[0])
     path = _start(start, stage, first) if start else None
     card = read_card(path) if path else None

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from decr.dataset.layouts import LAYOUTS, SPLITS, _entry, list_pairs, sniff_layout
+from decr.dataset.layouts import LAYOUTS, layout_of, list_pairs, sniff_layout, split_from
+from decr.dataset.manifest import SPLITS, _entry
 from decr.errors import DatasetError
 
 
@@ -231,3 +232,41 @@ def test_no_line_does_anything_but_raise_a_dataset_error(line: str) -> None:
 def test_every_layout_says_what_it_wants() -> None:
     assert set(LAYOUTS) == {"folders", "manifest", "cuhk", "rice1", "rice2", "tcloud", "whu"}
     assert all(layout.wanted for layout in LAYOUTS.values())
+
+
+def test_sets_go_by_their_own_names_too(tmp_path: Path) -> None:
+    assert layout_of(tmp_path, "cuhk-cr") == "cuhk"
+    assert layout_of(tmp_path, "t-cloud") == "tcloud"
+    assert layout_of(tmp_path, "whu") == "whu"
+    assert layout_of(tmp_path / "RICE-1", "rice") == "rice1"
+    assert layout_of(tmp_path / "rice_2", "rice") == "rice2"
+    with pytest.raises(DatasetError, match="rice is rice1 or rice2"):
+        layout_of(tmp_path, "rice")
+    (tmp_path / "mask").mkdir()
+    assert layout_of(tmp_path, "rice") == "rice2"
+    lay(tmp_path, ["cloudy/a.tif", "clear/a.tif"])
+    assert layout_of(tmp_path, None) == "folders"
+
+
+def test_where_a_split_comes_from(tmp_path: Path) -> None:
+    assert split_from(cuhk(tmp_path / "CUHK-CR1", "none"), "cuhk") == "folders"
+    flat = lay(tmp_path / "RICE1", ["cloud/1.png", "label/1.png"])
+    assert split_from(flat, "rice1") == "a hash of names"
+    (flat / "test_list.txt").write_text("1.png")
+    assert split_from(flat, "rice1") == "test_list.txt"
+
+
+def test_a_manifest_may_name_near_infrared(tmp_path: Path) -> None:
+    files = {side: f"{side}/1.png" for side in ("cloudy", "clear", "cloudy_nir", "clear_nir")}
+    lay(tmp_path, files.values())
+    (pair,) = list_pairs(manifest(tmp_path, files), "manifest")
+    assert (pair.cloudy_nir, pair.clear_nir) == (
+        tmp_path / "cloudy_nir/1.png", tmp_path / "clear_nir/1.png",
+    )  # fmt: skip
+    del files["clear_nir"]
+    with pytest.raises(DatasetError, match="name both or neither"):
+        list_pairs(manifest(tmp_path, files), "manifest")
+    with pytest.raises(DatasetError, match=r"clear_nir '\.\./x\.png' leaves the folder"):
+        list_pairs(manifest(tmp_path, files | {"clear_nir": "../x.png"}), "manifest")
+    with pytest.raises(DatasetError, match="clear_nir is None; it must name a file"):
+        list_pairs(manifest(tmp_path, files | {"clear_nir": None}), "manifest")

@@ -255,12 +255,14 @@ def test_layouts_are_those_that_are_read(
     assert len(pairs) == 30
     assert {p.split for p in pairs} == {"train", "test"}
     assert {p.cloudy.relative_to(out).as_posix() for p in pairs} == {e["cloudy"] for e in entries}
-    if layout == "folders":
-        listed = list_pairs(out, "manifest")
-        assert {p.cloudy.stem: p.ccp for p in listed} == {
-            Path(e["cloudy"]).stem: e["ccp"] for e in entries
-        }
-        assert {p.split for p in listed} == {"train", "test"}
+    listed = list_pairs(out, "manifest")
+    assert {p.cloudy.stem: p.ccp for p in listed} == {
+        Path(e["cloudy"]).stem: e["ccp"] for e in entries
+    }
+    assert {p.split for p in listed} == {"train", "test"}
+    assert [p.clear_nir for p in listed] == [
+        p.clear_nir for p in sorted(pairs, key=lambda pair: pair.cloudy.as_posix())
+    ]
 
 
 def test_cuhk_files_are_rgb_and_infrared_of_eight_bits(tmp_path: Path) -> None:
@@ -273,9 +275,9 @@ def test_cuhk_files_are_rgb_and_infrared_of_eight_bits(tmp_path: Path) -> None:
         wanted = np.rint(source / 4095.0 * 255).astype(np.uint8)
         assert entry["clear"].endswith(".png")
         np.testing.assert_array_equal(read(out / entry["clear"]), wanted[[2, 1, 0]])
-        nir = read(out / entry["about"]["clear_nir"])
+        nir = read(out / entry["clear_nir"])
         np.testing.assert_array_equal(nir, wanted[[3, 3, 3]])
-        assert read(out / entry["about"]["cloudy_nir"]).dtype == np.uint8
+        assert read(out / entry["cloudy_nir"]).dtype == np.uint8
         assert (entry["bands"], entry["white"]) == ("r,g,b", 255.0)
 
 

@@ -1,9 +1,13 @@
-"""Sets built of two simulated acquisitions, and what is in them."""
+"""Sets built of two simulated acquisitions, what is in them, and killing what makes them."""
 
 from __future__ import annotations
 
 import csv
 import hashlib
+import os
+import signal
+import subprocess
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +19,8 @@ from tests.dataset.two_dates import (
     SIZE,
     TwoDates,
 )
+
+ROOT = Path(__file__).parents[2]
 
 OPTIONS = BuildOptions(
     size_px=SIZE, block_m=100.0, buffer_m=30.0, match=True, exports=("cuhk-cr", "rice")
@@ -42,3 +48,17 @@ def contents(folder: Path) -> dict[str, str]:
 def table(out: Path) -> dict[str, dict[str, str]]:
     with (out / "chips.csv").open(newline="") as file:
         return {line["chip"]: line for line in csv.DictReader(file)}
+
+
+def kill_when(command: list[str], watched: Path, lines: int) -> None:
+    """Start a command and kill it once a journal has so many lines; leave it torn."""
+    process = subprocess.Popen(command, cwd=ROOT)
+    until = time.monotonic() + 120
+    while not (watched.exists() and watched.read_bytes().count(b"\n") >= lines):
+        assert process.poll() is None, "it ended before it could be killed"
+        assert time.monotonic() < until
+        time.sleep(0.001)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    with watched.open("ab") as torn:
+        torn.write(b'{"name": "torn')

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -35,9 +32,7 @@ from tests.dataset.two_dates import (
     TwoDates,
     two_dates,
 )
-from tests.pipeline.built import OPTIONS, build, contents, table
-
-ROOT = Path(__file__).parents[2]
+from tests.pipeline.built import OPTIONS, QUICK, ROOT, build, contents, kill_when, table
 
 
 @pytest.fixture(scope="module")
@@ -219,6 +214,18 @@ def test_every_file_is_in_the_checksums_and_nothing_is_left_behind(out: Path) ->
     assert names <= listed
 
 
+def test_the_card_has_the_columns_of_the_paper(dates: TwoDates, out: Path, tmp_path: Path) -> None:
+    card = (out / "README.md").read_text()
+    heading = "| site | source | dates | time gap | pairs | size | resolution | bands | km2 |"
+    assert heading in card
+    count = sum(json.loads((out / "acquisitions.json").read_text())["rejected"].values())
+    assert f"## Left out: {count} of 30 chips" in card
+    row = card.splitlines()[card.splitlines().index(heading) + 2]
+    assert "| not stated | 2024-05-03, 2024-05-14 | 11.0 days |" in row
+    build(dates, tmp_path / "set", QUICK, source="Jilin-1 KF01A", site="delta")
+    assert "| delta | Jilin-1 KF01A | 2024-05-03" in (tmp_path / "set" / "README.md").read_text()
+
+
 def test_a_rerun_leaves_a_whole_set_and_refuses_a_damaged_one(
     dates: TwoDates, out: Path, tmp_path: Path
 ) -> None:
@@ -242,20 +249,6 @@ def command(dates: TwoDates, out: Path) -> list[str]:
         str(out), "--size", str(SIZE), "--block", "100", "--buffer", "30", "--match", "--export",
         "cuhk-cr", "--export", "rice", "--detector", f"file:{dates.masks}", "-q",
     ]  # fmt: skip
-
-
-def kill_when(command: list[str], watched: Path, lines: int) -> None:
-    """Start a build and kill it once a journal has so many lines; leave it torn."""
-    process = subprocess.Popen(command, cwd=ROOT)
-    until = time.monotonic() + 120
-    while not (watched.exists() and watched.read_bytes().count(b"\n") >= lines):
-        assert process.poll() is None, "it ended before it could be killed"
-        assert time.monotonic() < until
-        time.sleep(0.001)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
-    with watched.open("ab") as torn:
-        torn.write(b'{"name": "torn')
 
 
 def test_after_kill_9_the_same_command_makes_the_same_bytes(

@@ -57,9 +57,17 @@ def test_planted_copies_are_listed_within_and_across_splits(folder: Path) -> Non
     }
     done = CliRunner().invoke(main, ["dataset", "dedupe", str(folder)])
     assert done.exit_code == 0
-    assert "3 copies among 9 clear images, 2 of them across splits" in done.output
+    assert (
+        "3 copies among 9 images (1 within train, 2 across splits); 2 of 3 test images copy a "
+        "training image (1 exactly, 1 nearly)" in done.output
+    )
+    assert [(name, found.leaked[name].first) for name in sorted(found.leaked)] == [
+        ("test/0", "train/2"),
+        ("test/1", "train/3"),
+    ]
     told = json.loads(CliRunner().invoke(main, ["dataset", "dedupe", str(folder), "--json"]).output)
     assert len(told["copies"]) == 3
+    assert (told["held_out"], told["leaked"]) == (3, 2)
 
 
 def test_none_of_500_distinct_chips_is_taken_for_a_copy_and_all_planted_ones_are() -> None:

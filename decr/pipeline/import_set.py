@@ -1,0 +1,373 @@
+"""`decr dataset import`: a published set as a set of decr's own; its images are copied as they are.
+
+Like `decr dataset build`, everything happens in ``OUT.decr-work``, which becomes OUT by one rename:
+pairs are looked at one by one and noted, what is left out is a pure function of the notes, then the
+pairs that stay are copied, each with its cloud mask.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import decr
+from decr.config import CcpConfig, mask_named
+from decr.dataset.chip_rules import EXACT, NEAR
+from decr.dataset.duplicates import Fingerprint, fingerprint
+from decr.dataset.layouts import LAYOUTS, layout_of, list_pairs, split_from
+from decr.dataset.manifest import MANIFEST, PairFile
+from decr.dataset.measure import NO_DATA
+from decr.dataset.read_pair import WholePair, read_whole
+from decr.dataset.set_folder import (
+    Record,
+    begin,
+    check_finished,
+    entries,
+    file_mark,
+    finish,
+    is_empty_folder,
+    note,
+    noted,
+)
+from decr.errors import ConfigError, DatasetError, DecrError, DecrWarning, OutputError
+from decr.files import write_whole
+from decr.geo.acquisition import acquired
+from decr.geo.align import corners_lonlat
+from decr.geo.encode import tiff_bytes
+from decr.geo.gdal import gdal_environment
+from decr.geo.opening import opened
+from decr.geo.scene import open_scene
+from decr.pipeline.ccp import Looking, looking, scene_ccp
+from decr.pipeline.ccp_sources import Source
+from decr.pipeline.dataset_tools import Copies, copies_among, trained_first
+from decr.pipeline.engine import local_engine
+from decr.pipeline.import_files import IMPORT_JOB, TOLD, Found, Origin, describing_files
+from decr.pipeline.set_files import clouds_job
+
+OnProgress = Callable[[str, int, int], None]
+_SCRATCH = "scratch"
+_LINES = "looked_at.jsonl"
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """A finished set.
+
+    Attributes
+    ----------
+    entries
+        Lines of the manifest.
+    told
+        What ``imported.json`` says: the set, its layout, splits, copies, what was left out.
+    """
+
+    entries: Sequence[Mapping[str, Any]]
+    told: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Run:
+    """One call: what it is given, and where it works."""
+
+    folder: Path
+    layout: str
+    pairs: Sequence[PairFile]
+    look: Looking
+    work: Path
+    on_progress: OnProgress
+    warned: set[str] = field(default_factory=set)
+
+    @property
+    def scratch(self) -> Path:
+        return self.work / _SCRATCH
+
+
+def import_set(
+    folder: Path,
+    out: Path,
+    layout: str | None = None,
+    ccp: CcpConfig | None = None,
+    drop_duplicates: bool = False,
+    on_progress: OnProgress | None = None,
+) -> Imported:
+    """Make a set of decr's own from a published one.
+
+    Parameters
+    ----------
+    folder
+        Of the published set; it is only read.
+    out
+        Folder to make. One that this very call has made before is checked and left.
+    layout
+        See `decr.dataset.layouts.layout_of`.
+    ccp
+        How clouds are found, and ``bands`` and ``gsd_m`` of images that do not say; with
+        "file:FOLDER" each cloudy image has its mask there under its own name.
+    drop_duplicates
+        Leave out images held out of training that are copies of training images.
+    on_progress
+        Called with ("checking" or "writing", done, total).
+
+    Raises
+    ------
+    DecrError
+        For anything the user can mend.
+    """
+    ccp = ccp or CcpConfig()
+    masks = mask_named(ccp.detector)
+    if masks is not None and not masks.is_dir():
+        raise ConfigError(
+            f"the detector file:{masks} is no folder; name one that holds a mask for each cloudy "
+            "image, under the image's name"
+        )
+    name = layout_of(folder, layout)
+    if name == "manifest":
+        raise ConfigError(f"{folder}: has a manifest ({MANIFEST}) already; there is nothing to do")
+    with gdal_environment(), local_engine() as engine:
+        pairs = trained_first(list_pairs(folder, name))
+        look = looking(ccp, engine)
+        job = _job_text(folder, name, pairs, look, drop_duplicates)
+        if out.exists() and not is_empty_folder(out):
+            check_finished(out, job, IMPORT_JOB)
+            return _told(out)
+        work = Path(f"{out}.decr-work")
+        run = _Run(folder, name, pairs, look, work, on_progress or _silent)
+        try:
+            done = begin(work, job, IMPORT_JOB)
+            run.scratch.mkdir(exist_ok=True)
+            found = _checked(run)
+            marks = [(f.name, Fingerprint(f.digest, f.bits)) for f in found]
+            copies = copies_among(pairs, marks)
+            left_out = _left_out(copies) if drop_duplicates else {}
+            records = _written(run, found, left_out, done)
+            split = split_from(folder, name)
+            origin = Origin(folder.resolve().name, name, split, drop_duplicates)
+            more = describing_files(work, origin, found, copies, left_out, records, look)
+            shutil.rmtree(run.scratch)
+            finish(work, out, records, MANIFEST, IMPORT_JOB, more)
+        except DecrError:
+            raise
+        except OSError as error:
+            raise OutputError(
+                f"{out}: cannot write there ({error.strerror or error}); free some space or choose "
+                "another folder, and run the same command again: what is done is kept"
+            ) from error
+    return _told(out)
+
+
+def _silent(stage: str, done: int, total: int) -> None:
+    """Tell nobody."""
+
+
+def _told(out: Path) -> Imported:
+    """What a finished set says of itself."""
+    return Imported(entries(out / MANIFEST), json.loads((out / TOLD).read_text()))
+
+
+def _checked(run: _Run) -> list[Found]:
+    """Look at every pair, but for those that an earlier run has looked at."""
+    known = {line["name"]: Found(**line) for line in noted(run.scratch / _LINES)}
+    for number, pair in enumerate(run.pairs):
+        run.on_progress("checking", number, len(run.pairs))
+        if pair.name not in known:
+            known[pair.name] = found = _found(run, pair)
+            with (run.scratch / _LINES).open("a") as file:
+                file.write(json.dumps(asdict(found)) + "\n")
+    return [known[pair.name] for pair in run.pairs]
+
+
+def _found(run: _Run, pair: PairFile) -> Found:
+    """Read a pair, and see that it is one."""
+    bands = run.look.config.bands
+    whole = read_whole(pair, bands)
+    grid, dtype = whole.scene.grid, str(whole.clear.dtype)
+    # Copies are told by colours alone, so that they are those of `decr dataset dedupe`.
+    mark = fingerprint(_colours(whole))
+    placed = grid.has_transform and grid.crs is not None
+    dates = [acquired(str(path)) for path in (pair.cloudy, pair.clear)]
+    return Found(
+        name=pair.name,
+        split=pair.split,
+        height=grid.height,
+        width=grid.width,
+        dtype=dtype,
+        roles=open_scene(pair.cloudy, bands).bands.roles,
+        nir=pair.cloudy_nir is not None,
+        gsd_m=grid.gsd_m or run.look.config.gsd_m or LAYOUTS[run.layout].gsd_m,
+        digest=mark.digest,
+        bits=mark.bits,
+        corners_lonlat=np.round(corners_lonlat(grid, grid.window), 8).tolist() if placed else None,
+        dates=[d.when.isoformat() for d in dates if d is not None] if all(dates) else None,
+    )
+
+
+def _colours(whole: WholePair) -> NDArray[np.generic]:
+    return whole.clear[: len(whole.scene.bands.data_roles)]
+
+
+def _left_out(copies: Copies) -> dict[str, str]:
+    """Reason by name."""
+    return {name: EXACT if copy.exact else NEAR for name, copy in copies.leaked.items()}
+
+
+def _written(
+    run: _Run, found: Sequence[Found], left_out: Mapping[str, str], done: dict[str, Record]
+) -> list[Record]:
+    """Copy the pairs that stay, but for those that are there."""
+    staying = [
+        (pair, facts)
+        for pair, facts in zip(run.pairs, found, strict=True)
+        if pair.name not in left_out
+    ]
+    _check_names(run, [pair for pair, _ in staying])
+    for number, (pair, facts) in enumerate(staying):
+        run.on_progress("writing", number, len(staying))
+        if pair.name not in done:
+            done[pair.name] = record = _record(run, pair, facts)
+            note(run.work, pair.name, record)
+    return [done[pair.name] for pair, _ in staying]
+
+
+def _stem(pair: PairFile) -> str:
+    """File name without suffix: the pair's name without its split, on one level."""
+    return pair.name.removeprefix(f"{pair.split}/").replace("/", "_")
+
+
+def _check_names(run: _Run, pairs: Sequence[PairFile]) -> None:
+    """Refuse pairs that would be stored under one name."""
+    known: dict[tuple[str, str], PairFile] = {}
+    for pair in pairs:
+        other = known.setdefault((pair.split, _stem(pair)), pair)
+        if other is not pair:
+            raise DatasetError(
+                f"{run.folder}: {other.clear} and {pair.clear} would both be stored as "
+                f"{pair.split}/clear/{_stem(pair)}; rename one of the two pairs"
+            )
+
+
+def _record(run: _Run, pair: PairFile, facts: Found) -> Record:
+    """Copy a pair's files, find its clouds, and say what it is."""
+    files = {
+        key: path
+        for key in ("cloudy", "clear", "cloudy_nir", "clear_nir")
+        if (path := getattr(pair, key)) is not None
+    }
+    names, sums = {}, {}
+    for key, path in files.items():
+        names[key] = f"{pair.split}/{key}/{_stem(pair)}{path.suffix}"
+        data = _bytes(path)
+        write_whole(run.work / names[key], data)
+        sums[names[key]] = hashlib.sha256(data).hexdigest()
+    mask, ccp = _clouds(run, pair, pair.cloudy, facts)
+    # The user's masks are those of the cloudy images.
+    clear_ccp = None if run.look.detector is None else _clouds(run, pair, pair.clear, facts)[1]
+    name = f"{pair.split}/mask/{_stem(pair)}.tif"
+    write_whole(run.work / name, mask)
+    sums[name] = hashlib.sha256(mask).hexdigest()
+    about: dict[str, Any] = {
+        "name": pair.name,
+        "set": run.folder.resolve().name,
+        "mask": name,
+        "clear_ccp": clear_ccp,
+        "source": {
+            side: getattr(pair, side).relative_to(run.folder).as_posix()
+            for side in ("cloudy", "clear")
+        },
+    }
+    if facts.corners_lonlat is not None:
+        about["corners_lonlat"] = facts.corners_lonlat
+    if facts.dates is not None:
+        about["cloudy_date"], about["clear_date"] = facts.dates
+    entry = {
+        **names,
+        "split": pair.split,
+        "bands": ",".join(role[0] for role in facts.roles),
+        "gsd_m": facts.gsd_m,
+        "white": facts.white,
+        "ccp": ccp,
+        "about": about,
+    }
+    return Record(entry, sums)
+
+
+def _clouds(run: _Run, pair: PairFile, path: Path, facts: Found) -> tuple[bytes, float]:
+    """The cloud mask of an image as the bytes of a GeoTIFF, and its CCP."""
+    folder = run.scratch / "clouds"
+    source = Source(pair.name, str(path), gsd_m=facts.gsd_m)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", DecrWarning)
+        seen = scene_ccp(source, run.look, folder)
+    for warning in caught:
+        # What holds for all images alike is said once.
+        said = str(warning.message).replace(str(path), str(run.folder))
+        if said not in run.warned:
+            run.warned.add(said)
+            warnings.warn(said, warning.category, stacklevel=6)
+    with opened(str(folder / f"{pair.name}_mask.tif")) as file:
+        mask = file.read([1])
+    shutil.rmtree(folder)
+    return tiff_bytes(mask, seen.grid, ("cloudy",), NO_DATA), round(seen.ccp, 6)
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise _unreadable(path, error) from error
+
+
+def _mark(path: Path) -> str:
+    try:
+        return file_mark(path)
+    except OSError as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: OSError) -> DatasetError:
+    return DatasetError(
+        f"{path}: cannot be read ({error.strerror or error}); mend the file, or take it and its "
+        "partner out of the set"
+    )
+
+
+def _job_text(
+    folder: Path, layout: str, pairs: Sequence[PairFile], look: Looking, drop_duplicates: bool
+) -> str:
+    """Everything that decides the bytes of the set, as JSON; no folders, so that it can move."""
+    files = hashlib.sha256()
+    for pair in pairs:
+        for path in (pair.cloudy, pair.clear, pair.cloudy_nir, pair.clear_nir):
+            files.update(f"{pair.split} {pair.name} {path and _mark(path)}\n".encode())
+    job = {
+        "decr": decr.__version__,
+        "set": folder.resolve().name,
+        "layout": layout,
+        "drop_duplicates": drop_duplicates,
+        **clouds_job(look),
+        "pairs": len(pairs),
+        "files": files.hexdigest(),
+    }
+    return json.dumps(job, indent=1, sort_keys=True)
+
+
+def summary(imported: Imported) -> str:
+    """A few lines on a set: pairs by split, copies, what was left out."""
+    told = imported.told
+    split = {"folders": "as published", "a hash of names": "by a hash of names: the set has none"}
+    lines = [
+        f"split: {told['counts']}, {split.get(told['split'], 'as in ' + told['split'])}",
+        f"copies: {told['copies_said']}",
+    ]
+    if told["drop_duplicates"]:
+        said = ", ".join(f"{n} {why}" for why, n in told["left_out"].items()) or "none"
+        lines.append(f"left out: {said}; there were {told['published']}")
+    return "\n".join(lines)

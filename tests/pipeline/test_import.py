@@ -1,0 +1,394 @@
+"""Published sets become sets of decr's own: bytes, splits, copies, and what is refused."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from affine import Affine
+from click.testing import CliRunner, Result
+from PIL import Image
+from scipy import ndimage
+
+from cli.main import main
+from decr.config import CcpConfig
+from decr.dataset.layouts import list_pairs
+from decr.dataset.pairs import PairFolder, read_pairs
+from decr.errors import OutputError
+from decr.pipeline.ccp_many import ccp_scenes
+from decr.pipeline.dataset_tools import copies_of, stats_of, verify_set
+from decr.pipeline.import_set import import_set
+from decr.training.folders import recipe_from_folders
+from tests.dataset.two_dates import write
+from tests.pipeline.built import contents, kill_when
+
+SIDE = 64
+QUICK = CcpConfig(detector="threshold")
+ALL = ("red", "green", "blue", "nir")
+
+
+def ground(seed: int) -> np.ndarray:
+    """(4, SIDE, SIDE) uint8: red, green, blue, infrared."""
+    rng = np.random.default_rng(seed)
+    look = ndimage.gaussian_filter(rng.standard_normal((SIDE, SIDE)), 3)
+    own = 3 * rng.standard_normal((4, SIDE, SIDE))
+    return np.clip(80 + 25 * look / look.std() + own, 1, 200).astype(np.uint8)
+
+
+def clouded(clear: np.ndarray, rows: int) -> np.ndarray:
+    cloudy = clear.copy()
+    cloudy[:, :rows] = 250
+    return cloudy
+
+
+def png(path: Path, pixels: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.moveaxis(pixels, 0, -1)).save(path)
+
+
+def cuhk(root: Path, images: Mapping[str, np.ndarray]) -> Path:
+    """A set as CUHK-CR's loaders want it, with near infrared inside."""
+    for number, (name, clear) in enumerate(images.items()):
+        split, stem = name.split("/")
+        for side, dn in (("cloud", clouded(clear, 8 + number)), ("label", clear)):
+            png(root / split / side / f"{stem}.png", dn[:3])
+            png(root / split / "nir" / side / f"{stem}.png", dn[[3, 3, 3]])
+    return root
+
+
+def images() -> dict[str, np.ndarray]:
+    """Eight training and four test images; copies of every kind are planted."""
+    found = {f"train/{n}": ground(n) for n in range(8)}
+    found |= {f"test/{n}": ground(n) for n in range(20, 24)}
+    found["train/7"] = found["train/1"]
+    found["test/20"] = found["train/2"]
+    near = np.clip(found["train/3"] * 1.1 + 4, 1, 255).astype(np.uint8)
+    found["test/21"], found["test/22"] = near, near
+    return found
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return cuhk(tmp_path_factory.mktemp("published") / "CUHK-CR1", images())
+
+
+@pytest.fixture(scope="module")
+def out(published: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("imported") / "set"
+    import_set(published, folder, "cuhk-cr", QUICK)
+    return folder
+
+
+def lines(out: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (out / "pairs.jsonl").read_text().splitlines()]
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(main, ["dataset", "import", *(str(a) for a in arguments), "-q"])
+
+
+def test_images_are_copied_byte_for_byte_and_the_split_is_kept(published: Path, out: Path) -> None:
+    sides = {"cloudy": "cloud", "clear": "label", "cloudy_nir": "nir/cloud",
+             "clear_nir": "nir/label"}  # fmt: skip
+    entries = lines(out)
+    assert len(entries) == 12
+    for entry in entries:
+        split, stem = entry["about"]["name"].split("/")
+        assert entry["split"] == split
+        for key, side in sides.items():
+            assert entry[key] == f"{split}/{key}/{stem}.png"
+            source = published / split / side / f"{stem}.png"
+            assert (out / entry[key]).read_bytes() == source.read_bytes()
+    assert not any("STAC" in p.name or p.name in ("stac", "chips.parquet") for p in out.iterdir())
+
+
+def test_the_set_is_whole_for_every_tool_that_reads_sets(out: Path, tmp_path: Path) -> None:
+    checked = verify_set(out)
+    assert (checked.pairs, checked.sums, checked.problems) == (12, True, [])
+    listed = {line[66:] for line in (out / "SHA256SUMS").read_text().splitlines()}
+    assert listed == {*contents(out)} - {"SHA256SUMS"}
+    assert stats_of(out)["bands"] == {"red, green, blue, nir": 12}
+    assert stats_of(out)["splits"] == {"test": 4, "train": 8}
+    assert stats_of(out)["ccp"]["known"] == 12
+    sheet = tmp_path / "sheet.html"
+    viewed = CliRunner().invoke(main, ["dataset", "view", str(out), "-o", str(sheet)])
+    assert viewed.exit_code == 0, viewed.output
+    assert sheet.read_text().count('class="layer"') == 12
+    # Copies in the published set and in ours are the same.
+    ours = {
+        frozenset(Path(name).stem for name in (c.first, c.second)) for c in copies_of(out).copies
+    }
+    assert ours == {frozenset(pair) for pair in ("17", ("2", "20"), ("3", "21"), ("21", "22"))}
+
+
+@pytest.mark.parametrize("bands", [ALL, ("nir", "green")])
+def test_training_reads_what_it_reads_of_the_published_set(
+    published: Path, out: Path, bands: tuple[str, ...]
+) -> None:
+    theirs = read_pairs(PairFolder(published, "cuhk", split="test"), bands)
+    ours = read_pairs(PairFolder(out, "manifest", split="test"), bands)
+    assert len(ours) == len(theirs) == 4
+    for one, other in zip(ours, theirs, strict=True):
+        np.testing.assert_array_equal(one.cloudy, other.cloudy)
+        np.testing.assert_array_equal(one.clear, other.clear)
+        assert (one.gsd_m, one.white) == (other.gsd_m, other.white) == (0.5, 255.0)
+    recipe = recipe_from_folders("reference", name="mine", pairs=[out])
+    assert set(recipe.bands) == set(ALL)
+
+
+def test_ccp_is_that_of_decr_ccp(published: Path, out: Path) -> None:
+    found = {o.source.name: o.result for o in ccp_scenes([str(published)], QUICK)}
+    for entry in lines(out):
+        source = entry["about"]["source"]["cloudy"]
+        result = found[source.removesuffix(".png")]
+        assert result is not None
+        assert entry["ccp"] == pytest.approx(result.ccp, abs=1e-6)
+        with Image.open(out / entry["about"]["mask"]) as mask:
+            assert (np.asarray(mask) == 1).mean() == pytest.approx(result.ccp, abs=1e-6)
+    assert len({entry["ccp"] for entry in lines(out)}) > 6
+
+
+def test_copies_are_counted_and_named_in_the_card(out: Path) -> None:
+    card = (out / "README.md").read_text()
+    assert "12 pairs, 8/4 (train/test)" in card
+    assert "3 of 4 test images copy a training image (1 exactly, 2 nearly)" in card
+    assert "4 copies among 12 images (1 within test, 1 within train, 2 across splits)" in card
+    assert "| test/20 | train/2 | exact |" in card
+    assert "| test/21 | train/3 | near, " in card
+    # An exact copy of a near copy was not compared itself, but shows the same.
+    assert "| test/22 | train/3 | near, " in card
+    for fact in ("Jilin-1", "at most 17 days", "64 x 64 px", "0.5 m", "red, green, blue, nir"):
+        assert fact in card
+    assert "No `chips.parquet`: the images have no map coordinates." in card
+    assert "No `stac/`: the images have no map coordinates." in card
+    with (out / "copies.csv").open(newline="") as file:
+        kinds = {(c["first"], c["second"]): c["kind"] for c in csv.DictReader(file)}
+    assert kinds[("train/1", "train/7")] == "exact"
+    assert kinds[("test/21", "test/22")] == "exact"
+    assert kinds[("train/3", "test/21")] == "near"
+
+
+def test_copies_are_left_out_on_request(published: Path, tmp_path: Path) -> None:
+    done = run(published, "-o", tmp_path / "set", "--detector", "threshold", "--drop-duplicates")
+    assert done.exit_code == 0, done.output
+    assert "split: 8/1 (train/test), as published" in done.stdout
+    assert (
+        "left out: 1 exact duplicate, 2 near duplicate; there were 8/4 (train/test)" in done.stdout
+    )
+    assert [e["about"]["name"] for e in lines(tmp_path / "set") if e["split"] == "test"] == [
+        "test/23"
+    ]
+    assert copies_of(tmp_path / "set").leaked == {}
+    with (tmp_path / "set" / "chips.csv").open(newline="") as file:
+        reasons = {c["chip"]: c["reason"] for c in csv.DictReader(file) if c["reason"]}
+    assert reasons == {
+        "test/20": "exact duplicate", "test/21": "near duplicate", "test/22": "near duplicate",
+    }  # fmt: skip
+
+
+def test_counts_are_printed_as_sets_are_quoted(tmp_path: Path) -> None:
+    found = {f"train/{n}": ground(n)[:, :32, :32] for n in range(27)}
+    found |= {f"test/{n}": ground(n)[:, :32, :32] for n in range(100, 107)}
+    done = run(
+        cuhk(tmp_path / "CUHK-CR2", found), "-o", tmp_path / "set", "--detector", "threshold"
+    )
+    assert done.exit_code == 0, done.output
+    assert done.stdout.splitlines()[:2] == [
+        f"{tmp_path / 'set'}: 34 pairs",
+        "split: 27/7 (train/test), as published",
+    ]
+
+
+def test_croissant_reads_the_pairs(out: Path) -> None:
+    mlcroissant = pytest.importorskip("mlcroissant")
+    found = list(mlcroissant.Dataset(str(out / "croissant.json")).records("chips"))
+    assert [r["chips/clear_nir"].decode() for r in found] == [e["clear_nir"] for e in lines(out)]
+
+
+def test_a_rerun_leaves_a_whole_set_and_refuses_another(
+    published: Path, out: Path, tmp_path: Path
+) -> None:
+    before = contents(out)
+    assert len(import_set(published, out, None, QUICK).entries) == 12
+    assert contents(out) == before
+    with pytest.raises(OutputError, match="not made from these images with these options"):
+        import_set(published, out, None, QUICK, drop_duplicates=True)
+    import_set(published, tmp_path / "again", None, QUICK)
+    assert contents(tmp_path / "again") == before
+    victim = tmp_path / "again" / "train" / "clear" / "0.png"
+    victim.write_bytes(victim.read_bytes()[:-5])
+    with pytest.raises(OutputError, match=r"0\.png is missing or differs"):
+        import_set(published, tmp_path / "again", None, QUICK)
+
+
+def test_after_kill_9_the_same_command_makes_the_same_bytes(
+    published: Path, out: Path, tmp_path: Path
+) -> None:
+    folder, work = tmp_path / "set", tmp_path / "set.decr-work"
+    command = [sys.executable, "-m", "cli", "dataset", "import", str(published), "-o", str(folder),
+               "--detector", "threshold", "-q"]  # fmt: skip
+    kill_when(command, work / "journal.jsonl", 3)
+    assert not folder.exists()
+    import_set(published, folder, "cuhk", QUICK)
+    assert contents(folder) == contents(out)
+    assert not work.exists()
+
+
+def test_a_flat_set_is_split_by_its_list_or_by_decr(tmp_path: Path) -> None:
+    root = tmp_path / "RICE1"
+    for number in range(12):
+        clear = ground(number)[:3]
+        png(root / "cloudy_image" / f"{number}.png", clouded(clear, 9))
+        png(root / "ground_truth" / f"{number}.png", clear)
+    done = run(root, "-o", tmp_path / "hash", "--layout", "rice", "--detector", "threshold")
+    assert done.exit_code == 0, done.output
+    assert "by a hash of names: the set has none" in done.stdout
+    assert "the set states none" in (tmp_path / "hash" / "README.md").read_text()
+    (root / "test_list.txt").write_text("3.png\r\n5.png\r\n")
+    done = run(root, "-o", tmp_path / "list", "--layout", "rice", "--detector", "threshold")
+    assert "split: 10/2 (train/test), as in test_list.txt" in done.stdout
+    card = (tmp_path / "list" / "README.md").read_text()
+    assert "| RICE1 | Google Earth | not stated | not stated | 10/2 (train/test) |" in card
+    pairs = list_pairs(tmp_path / "list", "manifest")
+    assert sorted(p.clear.stem for p in pairs if p.split == "test") == ["3", "5"]
+
+
+@pytest.mark.parametrize(("layout", "name"), [("t-cloud", "T-Cloud"), ("whu", "WHU")])
+def test_the_other_layouts(tmp_path: Path, layout: str, name: str) -> None:
+    root = tmp_path / name
+    for split, numbers in (("train", range(3)), ("test", range(7, 9))):
+        for number in numbers:
+            clear = ground(number)[:3]
+            png(root / split / "cloud" / f"{number}.jpg", clouded(clear, 20))
+            png(root / split / "label" / f"{number}.jpg", clear)
+    done = run(root, "-o", tmp_path / "set", "--layout", layout, "--detector", "threshold")
+    assert done.exit_code == 0, done.output
+    assert "split: 3/2 (train/test), as published" in done.stdout
+    assert "| Landsat 8 |" in (tmp_path / "set" / "README.md").read_text()
+    assert verify_set(tmp_path / "set").problems == []
+
+
+def placed(root: Path, dated: bool) -> Path:
+    """GeoTIFF pairs with a place, and dates if wanted."""
+    for number in range(3):
+        clear = ground(number).astype(np.uint16)
+        transform = Affine(0.5, 0, 5e5 + 100 * number, 0, -0.5, 4e6)
+        for side, day in (("cloudy", 3), ("clear", 14)):
+            path = root / "train" / side / f"{number}.tif"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            dn = clouded(clear, 9) if side == "cloudy" else clear
+            tags = {"ACQUISITIONDATETIME": f"2024-05-{day:02}T03:00:00Z"} if dated else {}
+            write(path, dn, transform=transform, **tags)
+    return root
+
+
+def test_places_and_dates_are_told_where_the_files_have_them(tmp_path: Path) -> None:
+    pystac = pytest.importorskip("pystac")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    out = tmp_path / "set"
+    import_set(placed(tmp_path / "mine", True), out, "folders", QUICK)
+    assert parquet.read_table(out / "chips.parquet").num_rows == 3
+    collection = pystac.Collection.from_file(str(out / "stac" / "collection.json"))
+    collection.validate()
+    items = list(collection.get_items())
+    assert [item.id for item in items] == ["train_0", "train_1", "train_2"]
+    for item in items:
+        item.validate()
+        assert Path(item.assets["clear"].get_absolute_href()).is_file()
+    assert "| 2024-05-03 to 2024-05-14 |" in (out / "README.md").read_text()
+    undated = tmp_path / "undated"
+    import_set(placed(tmp_path / "other", False), undated, "folders", QUICK)
+    assert (undated / "chips.parquet").is_file()
+    assert not (undated / "stac").exists()
+    card = (undated / "README.md").read_text()
+    assert "No `stac/`: the images do not say when they were taken." in card
+
+
+def break_partner(root: Path) -> None:
+    (root / "train" / "cloud" / "3.png").unlink()
+
+
+def break_size(root: Path) -> None:
+    for side in ("cloud", "nir/cloud"):
+        png(root / "train" / side / "3.png", ground(3)[:3, :40])
+
+
+def break_nir_size(root: Path) -> None:
+    png(root / "train" / "nir" / "label" / "3.png", ground(3)[:3, :40])
+
+
+def break_bytes(root: Path) -> None:
+    path = root / "train" / "label" / "3.png"
+    path.write_bytes(path.read_bytes()[:900])
+
+
+def break_kind(root: Path) -> None:
+    (root / "train" / "label" / "3.png").write_text("this is no picture")
+
+
+@pytest.mark.parametrize(
+    ("damage", "parts"),
+    [
+        (break_partner, ("train: 3 is in label but not in cloud", "add its partner")),
+        (break_size, ("cloud/3.png has 40 x 64 pixels but", "label/3.png has 64 x 64", "cut both")),
+        (break_nir_size, ("nir/label/3.png: differs from", "in size or type; store both alike")),
+        (break_bytes, ("label/3.png",)),
+        (break_kind, ("label/3.png",)),
+    ],
+)
+def test_a_damaged_set_is_one_line_and_leaves_nothing(
+    tmp_path: Path, damage: Callable[[Path], None], parts: tuple[str, ...]
+) -> None:
+    few = {name: dn for name, dn in images().items() if name in ("train/3", "train/4", "test/23")}
+    root = cuhk(tmp_path / "CUHK-CR1", few)
+    damage(root)
+    done = run(root, "-o", tmp_path / "set", "--detector", "threshold")
+    assert done.exit_code == 1, done.output
+    (line,) = done.stderr.splitlines()
+    for part in parts:
+        assert part in line
+    assert not (tmp_path / "set").exists()
+
+
+def test_other_mistakes_are_one_line(published: Path, out: Path, tmp_path: Path) -> None:
+    for arguments, said in (
+        ((tmp_path / "no",), "no: there is no such folder; check the name"),
+        ((published, "--layout", "rice"), "rice is rice1 or rice2"),
+        ((published, "--layout", "folders"), "looked for cloudy/NAME and clear/NAME"),
+        ((out,), "has a manifest (pairs.jsonl) already"),
+        ((published, "--detector", "file:nowhere"), "file:nowhere is no folder"),
+    ):
+        done = run(*arguments, "-o", tmp_path / "set")
+        assert done.exit_code == 1, done.output
+        assert said in done.stderr
+        assert len(done.stderr.splitlines()) == 1
+        assert not (tmp_path / "set").exists()
+
+
+def test_names_that_would_meet_are_refused(tmp_path: Path) -> None:
+    for name in ("a/b", "a_b"):
+        png(tmp_path / "WHU" / "train" / "cloud" / f"{name}.png", ground(1)[:3])
+        png(tmp_path / "WHU" / "train" / "label" / f"{name}.png", ground(1)[:3])
+    done = run(tmp_path / "WHU", "-o", tmp_path / "set", "--layout", "whu")
+    assert done.exit_code == 1
+    assert "would both be stored as train/clear/a_b; rename one of the two pairs" in done.stderr
+
+
+def test_masks_of_the_user_count(tmp_path: Path) -> None:
+    root = cuhk(tmp_path / "CUHK-CR1", {"train/1": ground(1), "test/2": ground(2)})
+    for name in ("train/1", "test/2"):
+        mask = np.zeros((SIDE, SIDE), np.uint8)
+        mask[:16] = 255
+        path = tmp_path / "masks" / f"{name}.png"
+        path.parent.mkdir(parents=True)
+        Image.fromarray(mask).save(path)
+    done = run(root, "-o", tmp_path / "set", "--detector", f"file:{tmp_path / 'masks'}")
+    assert done.exit_code == 0, done.output
+    assert [e["ccp"] for e in lines(tmp_path / "set")] == [0.25, 0.25]
+    assert [e["about"]["clear_ccp"] for e in lines(tmp_path / "set")] == [None, None]
