@@ -23,7 +23,11 @@ PUBLISHED = TrainConfig()
 """Settings under which the diffusion losses are the published ones."""
 
 
-def charbonnier(a: Tensor, b: Tensor, eps: float = 1e-3) -> Tensor:
+_EPS = 1e-3
+"""Where L1 becomes smooth."""
+
+
+def charbonnier(a: Tensor, b: Tensor, eps: float = _EPS) -> Tensor:
     """Mean of sqrt((a - b)^2 + eps^2): L1 that is smooth at zero."""
     return ((a - b).square() + eps * eps).sqrt().mean()
 
@@ -34,13 +38,36 @@ def edge_difference(a: Tensor, b: Tensor) -> Tensor:
     return d.diff(dim=-1).abs().mean() + d.diff(dim=-2).abs().mean()
 
 
-def restore_loss(reference: nn.Module, cloudy: Tensor, clear: Tensor) -> Tensor:
-    """Charbonnier plus edges, on [0, 1] images; ``cloudy`` and ``clear`` are unit."""
+def near_clouds(mask: Tensor, reach_px: int = 8) -> Tensor:
+    """(N, H, W) bool, grown by ``reach_px``: about what decr changes, more than the mask."""
+    grown = F.max_pool2d(mask.float()[:, None], 2 * reach_px + 1, stride=1, padding=reach_px)
+    return grown[:, 0] > 0
+
+
+def restore_loss(
+    reference: nn.Module,
+    cloudy: Tensor,
+    clear: Tensor,
+    mask: Tensor | None = None,
+    clear_weight: float = 1.0,
+) -> Tensor:
+    """Charbonnier plus edges, on [0, 1] images; ``cloudy`` and ``clear`` are unit.
+
+    Below a ``clear_weight`` of 1 every sample counts alike and in it the pixels away from its
+    clouds, (N, H, W) bool ``mask``, count that much less: decr leaves those alone in any case.
+    """
     y01, x01 = (cloudy + 1) / 2, (clear + 1) / 2
     # A clamp would kill the gradient where the estimate leaves [0, 1].
     run = reference.unclamped if isinstance(reference, CompactReference) else reference
     out = run(y01).float()
-    return charbonnier(out, x01) + 0.3 * edge_difference(out, x01)
+    if mask is None or clear_weight == 1.0:
+        return charbonnier(out, x01) + 0.3 * edge_difference(out, x01)
+    weight = torch.where(near_clouds(mask), 1.0, clear_weight)
+    weight = (weight / weight.mean(dim=(1, 2), keepdim=True))[:, None]
+    d = out - x01
+    across = (d.diff(dim=-1).abs() * weight[..., 1:]).mean()
+    down = (d.diff(dim=-2).abs() * weight[..., 1:, :]).mean()
+    return ((d.square() + _EPS * _EPS).sqrt() * weight).mean() + 0.3 * (across + down)
 
 
 def mask_logits(detector: nn.Module, view: Tensor) -> Tensor:
@@ -142,6 +169,6 @@ def stage_loss(
         )
     reference = parts["reference"]
     if published is None:
-        return restore_loss(reference, batch.cloudy, batch.clear)
+        return restore_loss(reference, batch.cloudy, batch.clear, batch.mask, config.clear_weight)
     cloudy01, clear01 = (batch.cloudy + 1) / 2, (batch.clear + 1) / 2
     return published.generator(reference, parts.get("discriminator"), cloudy01, clear01)

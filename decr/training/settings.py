@@ -53,6 +53,9 @@ class TrainConfig:
     perceptual
         Weight of a term in the stages with a weight allocator that is not published: LPIPS of the
         fused estimate.
+    clear_weight
+        How much pixels away from clouds count in the loss of the compact reference, above 0 and up
+        to 1; below 1 samples with little cloud count as much as others, too.
     until
         End the stage after this step; the rates are still those of ``steps``.
     """
@@ -74,6 +77,7 @@ class TrainConfig:
     validate_every: int = 100
     from_reference: bool = False
     perceptual: float = 0.0
+    clear_weight: float = 1.0
     until: int | None = None
 
     def __post_init__(self) -> None:
@@ -83,8 +87,11 @@ class TrainConfig:
             raise ConfigError("warmup, clip and validate_every cannot be negative")
         if self.until is not None and not 1 <= self.until <= self.steps:
             raise ConfigError(f"until must lie in 1..{self.steps} (steps), not {self.until}")
-        if self.perceptual < 0:
-            raise ConfigError(f"perceptual cannot be negative, but is {self.perceptual}")
+        if self.perceptual < 0 or not 0 < self.clear_weight <= 1:
+            raise ConfigError(
+                f"perceptual must be at least 0, not {self.perceptual}, and clear_weight in 0..1, "
+                f"above 0, not {self.clear_weight}"
+            )
         if not 0 <= self.ema < 1:
             raise ConfigError(f"ema must lie in 0..1, below 1, not {self.ema}")
         if self.size_px < 16 or self.size_px % 16:

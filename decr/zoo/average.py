@@ -67,12 +67,14 @@ def average_bundles(
         networks[part].load_state_dict(
             _mean(networks[part].state_dict(), theirs.networks[part].state_dict(), share)
         )
+    earlier = ours.card.provenance.get("averaged")
     card = replace(
         ours.card,
         name=name or out.stem,
         provenance={
             **ours.card.provenance,
-            "averaged": f"{', '.join(shared)} with {theirs.card.name} ({theirs.sha256[:12]}), "
+            "averaged": (f"{earlier}; then " if earlier else "")
+            + f"{', '.join(shared)} with {theirs.card.name} ({theirs.sha256[:12]}), "
             f"whose share is {share:g}",
             **{f"{theirs.card.name} {k}": v for k, v in theirs.card.provenance.items()},
         },

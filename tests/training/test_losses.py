@@ -17,6 +17,7 @@ from decr.training.losses import (
     draw_noise,
     edge_difference,
     mask_loss,
+    near_clouds,
     restore_loss,
     stage_loss,
 )
@@ -48,6 +49,43 @@ def test_a_perfect_reference_loses_next_to_nothing() -> None:
     clear = 2 * images() - 1
     loss = restore_loss(nn.Identity(), clear, clear)
     assert float(loss) == pytest.approx(1e-3)
+
+
+def test_clouds_count_more_than_clear_ground_where_that_is_asked_for() -> None:
+    clear = -torch.ones(1, 3, 64, 64)
+    mask = torch.zeros(1, 64, 64, dtype=torch.bool)
+    mask[:, :, :8] = True  # grown by 8 px: a quarter of the sample
+    under, beside = clear.clone(), clear.clone()
+    under[..., :16] = 1.0  # wrong by 1 in [0, 1]
+    beside[..., 48:] = 1.0
+    plain = [float(restore_loss(nn.Identity(), wrong, clear)) for wrong in (under, beside)]
+    assert plain[0] == pytest.approx(plain[1])
+    found = [
+        float(restore_loss(nn.Identity(), wrong, clear, mask, 0.2)) for wrong in (under, beside)
+    ]
+    # Weights are 1 and 0.2, divided by their mean, 0.4; one edge of 64 px lies in clear ground.
+    edge = 0.3 * 0.5 / 63
+    assert found[0] == pytest.approx(0.25 / 0.4 + edge, abs=2e-3)
+    assert found[1] == pytest.approx(0.25 * 0.2 / 0.4 + edge, abs=2e-3)
+
+
+def test_samples_count_alike_however_small_their_clouds() -> None:
+    clear = -torch.ones(2, 3, 64, 64)
+    mask = torch.zeros(2, 64, 64, dtype=torch.bool)
+    mask[0, 28:36, 28:36] = True
+    mask[1] = True
+    assert near_clouds(mask)[0].sum() == 24 * 24
+    wrong = clear.clone()
+    wrong[0, :, 28:36, 28:36] = 0.0
+    half = float(restore_loss(nn.Identity(), wrong[:1], clear[:1], mask[:1], 0.2))
+    both = float(restore_loss(nn.Identity(), wrong, clear, mask, 0.2))
+    nothing = float(restore_loss(nn.Identity(), clear, clear, mask, 0.2))
+    assert both == pytest.approx((half + nothing) / 2, rel=1e-4)
+
+
+def test_a_weight_of_nothing_is_refused() -> None:
+    with pytest.raises(ConfigError, match="clear_weight"):
+        TrainConfig(clear_weight=0.0)
 
 
 class Logits(nn.Module):

@@ -39,6 +39,15 @@ def test_shared_parts_are_the_mean_and_others_stay(tmp_path: Path) -> None:
     assert mean.card.provenance["other trained"] == "never"
 
 
+def test_a_mean_of_means_tells_both(tmp_path: Path) -> None:
+    first, second = tiny_bundle(tmp_path, 3), other(tmp_path / "b.safetensors")
+    average_bundles(first, second, tmp_path / "one.safetensors", share=0.25)
+    again = average_bundles(tmp_path / "one.safetensors", second, tmp_path / "two.safetensors")
+    told = again.provenance["averaged"]
+    assert told.count("reference with other") == 2
+    assert told.index("0.25; then ") < told.index("0.5")
+
+
 def test_the_share_of_the_second_can_be_chosen(tmp_path: Path) -> None:
     first, second = tiny_bundle(tmp_path, 3), other(tmp_path / "b.safetensors")
     out = tmp_path / "mean.safetensors"
