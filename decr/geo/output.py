@@ -27,7 +27,7 @@ from decr.geo.tiff_tags import fill_room
 
 __all__ = ["CogOptions", "Patch", "write_cog", "write_memory_bytes"]
 
-_CACHE_BYTES = 64 * 2**20
+_CACHE_BYTES = 32 * 2**20
 _MAX_CACHE_BYTES = 2 * 2**30
 _BUFFER_BYTES = 300 * 2**20
 """What GDAL holds beside its cache while it compresses and makes overviews; measured on 4 bands of
