@@ -6,7 +6,7 @@ import os
 
 import rasterio
 
-CACHE_BYTES = 32 * 2**20
+CACHE_BYTES = 16 * 2**20
 """Of decoded blocks, for the whole process. Scenes are opened anew for each window that is read,
 and closing one empties the cache: more than a window needs brings nothing."""
 
