@@ -133,5 +133,9 @@ def upsampled(
         return coarse[..., rows[0], :][..., cols[0]].astype(np.float32)
     across = coarse[..., :, cols[0]] * (1 - right) + coarse[..., :, cols[1]] * right
     below = down[:, None]
-    out = across[..., rows[0], :] * (1 - below) + across[..., rows[1], :] * below
+    out = across[..., rows[0], :]  # a copy; in place, for these are the largest arrays
+    out *= 1 - below
+    other = across[..., rows[1], :]
+    other *= below
+    out += other
     return np.asarray(out, np.float32)

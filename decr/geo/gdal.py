@@ -6,8 +6,9 @@ import os
 
 import rasterio
 
-CACHE_BYTES = 128 * 2**20
-"""Of decoded blocks, for the whole process: memory is what the plan says."""
+CACHE_BYTES = 16 * 2**20
+"""Of decoded blocks, for the whole process. Scenes are opened anew for each window that is read,
+and closing one empties the cache: more than a window needs brings nothing."""
 
 _HTTP = {"GDAL_HTTP_TIMEOUT": "60", "GDAL_HTTP_MAX_RETRY": "5", "GDAL_HTTP_RETRY_DELAY": "1"}
 """GDAL itself would wait for ever, and give up at the first refusal. The environment goes first."""

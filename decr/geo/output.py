@@ -27,7 +27,7 @@ from decr.geo.tiff_tags import fill_room
 
 __all__ = ["CogOptions", "Patch", "write_cog", "write_memory_bytes"]
 
-_CACHE_BYTES = 64 * 2**20
+_CACHE_BYTES = 32 * 2**20
 _MAX_CACHE_BYTES = 2 * 2**30
 _BUFFER_BYTES = 300 * 2**20
 """What GDAL holds beside its cache while it compresses and makes overviews; measured on 4 bands of
@@ -59,14 +59,16 @@ class CogOptions:
     overview_resampling
         How pixels of overviews are made: "AVERAGE", "NEAREST", ...
     threads
-        That compress; the bytes do not depend on it.
+        That compress, at most as many as there are cores; the bytes do not depend on it. One more
+        thread reads the scene and makes overviews, which more than a few would only wait for, and
+        each takes 25 MB for 4 bands of uint16.
     """
 
     compress: str | None = None
     level: int | None = None
     block_px: int = 512
     overview_resampling: str = "AVERAGE"
-    threads: str = "ALL_CPUS"
+    threads: int = 4
 
     def to_gdal(self) -> dict[str, str]:
         """Creation options of GDAL's COG driver."""
@@ -79,7 +81,7 @@ class CogOptions:
             "RESAMPLING": self.overview_resampling,
             "OVERVIEW_RESAMPLING": self.overview_resampling,
             "STATISTICS": "NO",
-            "NUM_THREADS": self.threads,
+            "NUM_THREADS": str(min(self.threads, os.cpu_count() or 1)),
         }
         return options | ({} if self.level is None else {"LEVEL": str(self.level)})
 

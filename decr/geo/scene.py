@@ -17,7 +17,7 @@ from decr.geo.bands import Bands, bands_of
 from decr.geo.grid import GroundPoint, PixelGrid, Window
 from decr.geo.opening import REFUSALS, checked_dtype, first_line, opened
 
-_STRIP_BYTES = 64 * 2**20
+_STRIP_BYTES = 32 * 2**20
 """Most memory that `SceneReader.read_coarse` spends on pixels at a time."""
 
 

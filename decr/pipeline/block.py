@@ -36,6 +36,11 @@ from decr.radiometry import Radiometry
 _TURNS: dict[int, threading.BoundedSemaphore] = {}
 """By how many blocks of a process are restored at a time; another may be read meanwhile."""
 _TURNS_LOCK = threading.Lock()
+_STRIP_ROWS = 64
+
+
+Tile = tuple[Index, NDArray[np.generic]]
+"""A tile's index, and its numbers as the scene has them, (C, tile_px, tile_px)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -107,25 +112,40 @@ def _made(task: BlockTask, tell: Tell) -> BlockResult:
     with gdal_environment():
         dn, valid = _read(task)
     restorer = the_restorer(task.networks)
-    sums = BlockSum(task.blocks, task.block.block, len(task.feed))
     overlaps, said = Overlaps(task.blocks.lattice), dict[Index, Float32]()
-    weighed = _weighed(task, restorer, sums.window)
-    with _turn(task.at_once):
-        unit = task.radiometry.encode(dn)
-        del dn
-        unit[:, ~valid] = 0.0
-        tiles = cut_tiles(unit, valid, sums.window, task.blocks, task.block.tiles)
+    with _turn(task.at_once):  # a block that waits for it holds nothing but what it has read
+        sums = BlockSum(task.blocks, task.block.block, len(task.feed))
+        weighed = _weighed(task, restorer, sums.window)
+        tiles = cut_tiles(dn, valid, sums.window, task.blocks, task.block.tiles)
         for group in _grouped(tiles, task.batch * restorer.side_by_side):
             restored = _restored(task, restorer, group, weighed)
-            for (index, cloudy), clear in zip(group, restored, strict=True):
+            for (index, tile), found in zip(group, restored, strict=True):
+                clear = np.clip(found, -1.0, 1.0)
                 sums.add(index, clear)
                 overlaps.add(index, clear)
+                # Encoded again, which takes no time: a model may have changed what it was handed.
+                cloudy = task.radiometry.encode(tile)
                 said[index] = cell_means(clear - cloudy, task.blocks.lattice, index)
             tell(len(group))
-        change, (rows, cols) = sums.core(), task.block.block.core.slices(sums.window)
-        for band, values in enumerate(unit[:, rows, cols]):
-            change[band] -= quantised(values) * np.int32(FULL // LEVELS)
+        rows, cols = task.block.block.core.slices(sums.window)
+        change = _less(sums.core(), dn[:, rows, cols], valid[rows, cols], task.radiometry)
     return BlockResult(change, sums.spills(), said, overlaps.difference, weighed)
+
+
+def _less(
+    total: Int32, dn: NDArray[np.generic], valid: NDArray[np.bool_], radiometry: Radiometry
+) -> Int32:
+    """A sum of tiles less what it would be had the model changed nothing; an array of its own.
+
+    The result outlives the larger array that ``total`` is a part of.
+    """
+    change = total.copy()
+    for first in range(0, total.shape[1], _STRIP_ROWS):  # in little room: units of 8 bytes
+        rows = slice(first, first + _STRIP_ROWS)
+        unit = radiometry.encode(dn[:, rows])
+        unit[:, ~valid[rows]] = 0.0
+        change[:, rows] -= quantised(unit) * np.int32(FULL // LEVELS)
+    return change
 
 
 def _turn(at_once: int) -> threading.BoundedSemaphore:
@@ -156,24 +176,25 @@ def _weighed(task: BlockTask, restorer: Restorer, window: Window) -> Allocation 
 def _restored(
     task: BlockTask,
     restorer: Restorer,
-    group: list[tuple[Index, Float32]],
+    group: list[Tile],
     weighed: Allocation | None,
 ) -> Float32:
+    """What the model makes of some tiles, all of them encoded into one array."""
     windows = [task.blocks.lattice.tile(*index) for index, _ in group]
-    stack = np.stack([tile for _, tile in group])
+    stack = np.empty((len(group), *group[0][1].shape), np.float32)
+    for unit, (_, tile) in zip(stack, group, strict=True):
+        unit[:] = task.radiometry.encode(tile)
     corners = [(w.row, w.col) for w in windows]
     if weighed is None or restorer.restore_weighed is None or task.look_px is None:
-        return np.clip(restorer.restore(stack, corners), -1.0, 1.0)
+        return restorer.restore(stack, corners)
     restored, weights = restorer.restore_weighed(stack, corners)
     for window, weight in zip(windows, weights, strict=True):
         add(weighed, window, task.factor, task.look_px, weight)
-    return np.clip(restored, -1.0, 1.0)
+    return restored
 
 
-def _grouped(
-    tiles: Iterator[tuple[Index, Float32]], size: int
-) -> Iterator[list[tuple[Index, Float32]]]:
-    group: list[tuple[Index, Float32]] = []
+def _grouped(tiles: Iterator[Tile], size: int) -> Iterator[list[Tile]]:
+    group: list[Tile] = []
     for item in tiles:
         group.append(item)
         if len(group) == size:

@@ -14,7 +14,7 @@ from decr.pipeline.tiles import FULL, LEVELS, Int32, quantised
 from decr.radiometry import Radiometry
 
 Float32 = NDArray[np.float32]
-_STRIP_ROWS = 256
+_STRIP_ROWS = 64
 
 
 @dataclass(frozen=True, slots=True)

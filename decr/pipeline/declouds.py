@@ -23,6 +23,7 @@ from decr.pipeline.engine import Engine
 from decr.pipeline.identity import job_of, tags_of
 from decr.pipeline.job import Restoration
 from decr.pipeline.journal import WorkDir, may_have_made, work_dir
+from decr.pipeline.memory import giving_back
 from decr.pipeline.plan import Plan, make_plan
 from decr.pipeline.prepare import Prepared, prepare
 from decr.pipeline.range import ALL_NODATA
@@ -272,14 +273,15 @@ def declouds(
         writing = _of_stage(on_progress, "write")
         writing(0, 1)
         if not work.made(target):
-            write_cog(
-                prepared.scene.path,
-                patches,
-                target,
-                tags,
-                work.path,
-                before_rename=work.note_output,
-            )
+            with giving_back():
+                write_cog(
+                    prepared.scene.path,
+                    patches,
+                    target,
+                    tags,
+                    work.path,
+                    before_rename=work.note_output,
+                )
         writing(1, 1)
         changed = sum(e.get("changed", 0) for e in work.done.values() if e["kind"] == "patch")
         seams = seams_of(work.done[key] for key in sorted(work.done))

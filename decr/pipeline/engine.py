@@ -56,18 +56,22 @@ def in_order(
     """Compute all tasks; yield each with its result, in the order of the tasks.
 
     A slow task holds back those after it, so that never more than ``engine.in_flight`` results
-    wait in memory, however many tasks there are.
+    wait in memory, however many tasks there are. Nothing here holds on to a result that was
+    yielded: whoever takes it decides how long it lives.
     """
     pending: deque[tuple[T, Any]] = deque()
+
+    def first() -> tuple[T, R]:
+        task, future = pending.popleft()
+        return task, future.result()
+
     try:
         for task in tasks:
             if len(pending) == engine.in_flight:
-                first, future = pending.popleft()
-                yield first, future.result()
+                yield first()
             pending.append((task, engine.submit(function, task, tell)))
         while pending:
-            first, future = pending.popleft()
-            yield first, future.result()
+            yield first()
     finally:
         for _, future in pending:
             future.cancel()

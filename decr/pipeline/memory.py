@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import ctypes
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
 
@@ -17,6 +20,25 @@ def give_back() -> None:
     trim = _trim()
     if trim is not None:
         trim(0)
+
+
+@contextmanager
+def giving_back(every_s: float = 1.0) -> Iterator[None]:
+    """`give_back` again and again, while a library is at work for minutes."""
+    done = threading.Event()
+
+    def until_done() -> None:
+        while not done.wait(every_s):
+            give_back()
+
+    thread = threading.Thread(target=until_done, name="decr-memory", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+        give_back()
 
 
 @lru_cache(maxsize=1)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
 
 from decr.geo.output import Patch
 from decr.pipeline.block import restored_block
@@ -30,17 +29,16 @@ def restore_blocks(
     """
     todo = [b for b in job.plan.work if ("block", *b.index) not in job.work.done]
     tiles = Tally(job.plan.restore, job.plan.restore - sum(len(b.tiles) for b in todo), on_tiles)
-    with settling_of(job) as settling, ThreadPoolExecutor(1, "decr-write") as writing:
-        pending: Future[None] | None = None
+    with settling_of(job) as settling:
         tasks = (job.task(block) for block in todo)
         for task, result in in_order(engine, restored_block, tasks, tiles.under_way):
-            if pending is not None:
-                pending.result()
-            pending = writing.submit(settling.take, task.block, result)
+            # On this thread: no further block is begun before this one is on disk, so that results
+            # do not pile up where the disk is slower than the networks.
+            settling.keep(task.block, result)
+            del result  # 25 MB, for as long as the next block takes
+            settling.settle_around(task.block)
             tiles.finished(len(task.block.tiles))
-        if pending is not None:
-            pending.result()
-        writing.submit(settling.finish).result()
+        settling.finish()
     return patches_of(job)
 
 

@@ -50,7 +50,7 @@ def settling_of(job: Restoration) -> Iterator[Settling]:
 
 
 class Settling:
-    """Takes restored blocks on one thread, and settles and writes them on ``job.at_once`` more."""
+    """Keeps restored blocks, and settles and writes them on ``job.at_once`` threads."""
 
     def __init__(self, job: Restoration, pool: ThreadPoolExecutor) -> None:
         self._job, self._pool = job, pool
@@ -58,9 +58,8 @@ class Settling:
         self._begun: set[Index] = set()
         self._under_way: deque[Future[None]] = deque()
 
-    def take(self, block: BlockPlan, result: BlockResult) -> None:
-        """Keep a restored block, and settle all whose neighbours are now restored."""
-        self._wait_for_room()
+    def keep(self, block: BlockPlan, result: BlockResult) -> None:
+        """Put a restored block on disk; it need not stay in memory."""
         arrays: dict[str, NDArray[Any]] = {
             "change": result.change,
             "tiles": np.array(list(result.said), np.int64).reshape(-1, 2),
@@ -72,6 +71,9 @@ class Settling:
         if result.allocation is not None:
             self._job.work.save(allocation.KIND, *block.index, result.allocation.arrays())
         self._job.work.note("block", *block.index, **noted(difference=result.difference))
+
+    def settle_around(self, block: BlockPlan) -> None:
+        """Settle all whose neighbours are restored, now that this one is."""
         for near in self._near(block.index):
             self._settle_if_ready(near)
 
@@ -190,8 +192,7 @@ class Settling:
             dn, valid = source.read(window, job.composer.targets)
         fine = change_at_full_resolution(change, origin, job.plan.factor, window)
         out = job.composer.compose(dn, valid, weight, fine)
-        same = (out == dn) | ((out != out) & (dn != dn))  # NaN counts as equal to NaN
-        changed = int((~same).any(axis=0).sum())
+        changed = _differing(out, dn)
         if changed:
             # An unplaced patch would make rasterio warn; any transform will do for it.
             grid = job.scene.grid
@@ -200,6 +201,14 @@ class Settling:
         lattice, whole = job.plan.blocks.lattice, valid & (weight >= 1)
         steps = gradients(out, whole, lattice, job.plan.factor, window)
         job.work.note("patch", *index, changed=changed, **noted(tone=tone, steps=steps))
+
+
+def _differing(one: NDArray[np.generic], other: NDArray[np.generic]) -> int:
+    """Pixels that differ in any band; NaN counts as equal to NaN. Band by band, in little room."""
+    differs = np.zeros(one.shape[1:], np.bool_)
+    for a, b in zip(one, other, strict=True):
+        differs |= (a != b) & ~((a != a) & (b != b))
+    return int(differs.sum())
 
 
 def _padded(means: Float32) -> Float32:

@@ -21,6 +21,7 @@ from decr.geo.mask_file import MaskClasses, open_mask
 from decr.geo.scene import Scene, reader
 from decr.pipeline.engine import Engine, Tell, in_order
 from decr.pipeline.journal import explained
+from decr.pipeline.memory import give_back
 from decr.pipeline.networks import Named, the_detector
 from decr.pipeline.tiles import (
     FULL,
@@ -134,6 +135,12 @@ class CellSums:
 
 def surveyed_block(task: SurveyTask, tell: Tell) -> CellSums:
     """Read a block of cells and find its clouds, in whatever process."""
+    sums = _sums(task, tell)
+    give_back()
+    return sums
+
+
+def _sums(task: SurveyTask, tell: Tell) -> CellSums:
     with gdal_environment(), reader(task.scene) as source:
         core, total = task.block.core, BlockSum(task.blocks, task.block, task.channels)
         if task.mask is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,7 @@ from decr.geo.lattice import FEATHER_SUM, Block, Blocks
 
 Float32 = NDArray[np.float32]
 Int32 = NDArray[np.int32]
+N = TypeVar("N", bound=np.generic)
 
 LEVELS = 2**15
 """Integer steps per unit: [-1, 1] spans twice as many, as many as a 16-bit scene has DN."""
@@ -28,23 +30,23 @@ def quantised(unit: Float32) -> Int32:
     return whole
 
 
-def filled(unit: Float32, valid: NDArray[np.bool_]) -> Float32:
+def filled(pixels: NDArray[N], valid: NDArray[np.bool_]) -> NDArray[N]:
     """Replace invalid pixels by their nearest valid ones, so that no network sees nodata.
 
     Parameters
     ----------
-    unit
-        (C, H, W).
+    pixels
+        (C, H, W), units or numbers of the scene.
     valid
         (H, W), with at least one True.
     """
     if valid.all():
-        return unit
+        return pixels
     nearest = ndimage.distance_transform_edt(~valid, return_distances=False, return_indices=True)
-    return unit[:, nearest[0], nearest[1]]
+    return pixels[:, nearest[0], nearest[1]]
 
 
-def padded(tile: Float32, tile_px: int) -> Float32:
+def padded(tile: NDArray[N], tile_px: int) -> NDArray[N]:
     """Mirror a tile of a scene smaller than a tile up to the full size, at the bottom and right."""
     _, height, width = tile.shape
     if height == tile_px and width == tile_px:
@@ -53,24 +55,24 @@ def padded(tile: Float32, tile_px: int) -> Float32:
 
 
 def cut_tiles(
-    unit: Float32,
+    pixels: NDArray[N],
     valid: NDArray[np.bool_],
     origin: Window,
     blocks: Blocks,
     tiles: Iterable[tuple[int, int]],
-) -> Iterator[tuple[tuple[int, int], Float32]]:
+) -> Iterator[tuple[tuple[int, int], NDArray[N]]]:
     """Yield ((i, j), (C, tile_px, tile_px)) for each wanted tile with a valid pixel.
 
     Parameters
     ----------
-    unit, valid
-        (C, H, W) and (H, W) under ``origin``.
+    pixels, valid
+        (C, H, W) units or numbers of the scene, and (H, W), under ``origin``.
     """
     for index in tiles:
         rows, cols = blocks.lattice.tile(*index).slices(origin)
         inside = valid[rows, cols]
         if inside.any():
-            yield index, padded(filled(unit[:, rows, cols], inside), blocks.lattice.tile_px)
+            yield index, padded(filled(pixels[:, rows, cols], inside), blocks.lattice.tile_px)
 
 
 class BlockSum:
