@@ -25,7 +25,7 @@ OURS = {
     "gaussian_kernel": False,
     "kernel_size": 7,
     "k1": 0.01,
-    # decr divides covariances by 48, torchmetrics by 49: the same as a smaller constant beside them.
+    # decr divides covariances by 48, torchmetrics by 49: as if this constant were larger.
     "k2": 0.03 * math.sqrt(48 / 49),
 }
 """With these, torchmetrics' SSIM of a pixel is decr's. ``sigma`` is of the Gaussian window only."""
