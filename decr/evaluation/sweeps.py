@@ -28,6 +28,7 @@ from decr.evaluation.analysis import (
     table,
     untouched,
 )
+from decr.evaluation.fusion_limits import described, limits, verdict
 from decr.evaluation.protocols import Scores
 from decr.evaluation.sampling import Fusion, load_networks, sampled
 from decr.evaluation.statistics import Mean, compare
@@ -143,22 +144,29 @@ class Variant:
 
 
 FULL = "learnt W (full model)"
-_OURS = ("learnt W, floor 0", "no change")
+_OURS = ("fixed W = 0.25", "fixed W = 0.75", "learnt W, floor 0", "no change")
 """Rows that the paper's order says nothing of."""
 VARIANTS = (
     Variant("diffusion alone", "diffusion"),
     Variant("reference alone", "reference"),
-    Variant("fixed W = 0.5", "half"),
+    Variant("fixed W = 0.25", 0.25),
+    Variant("fixed W = 0.5", 0.5),
+    Variant("fixed W = 0.75", 0.75),
     Variant("learnt W, floor 0", floor=0.0),
 )
-"""What the paper's Tables VIII and IX leave out or fix and one trained model can show."""
+"""What the paper's Tables VIII and IX leave out or fix and one trained model can show.
+
+Diffusion alone is W = 0 and the reference alone W = 1, so that the fixed ones are a sweep.
+"""
 
 
 def ablation(setting: Setting, bundles: Mapping[str, Path] | None = None) -> Analysis:
     """What is lost without a part, image by image against the full model (Tables VIII and IX).
 
-    Rows of the tables that need another training (64 px only, weight allocator on a frozen noise
-    predictor, no coarse-to-fine) come from bundles.
+    Beside it, step by step, what any W could gain: whether a learnt one can be told from 0.5 is
+    decided by how alike the errors of the two estimates are. Rows of the tables that need another
+    training (64 px only, weight allocator on a frozen noise predictor, no coarse-to-fine) come from
+    bundles.
 
     Parameters
     ----------
@@ -194,10 +202,13 @@ def ablation(setting: Setting, bundles: Mapping[str, Path] | None = None) -> Ana
     lines = [str(one["says"]) for one in order]
     missing = "rows that need another training (64 px only, W on a frozen noise predictor, no "
     missing += "coarse-to-fine) are shown only for bundles given by --variant"
-    values = facts(bench, rows=_rows(rows), order=order, note=missing)
+    by_step = limits(bench)
+    values = facts(
+        bench, rows=_rows(rows), order=order, limits=by_step, why=verdict(by_step), note=missing
+    )
     groups = {name: {"MSE x 1000": _error(found)} for name, found in scores.items()}
     figure = png(bars("Ablation: mean squared error of values in [0, 1]", groups, "MSE x 1000"))
-    text = "\n".join([table("variant", rows, {}), *lines, missing])
+    text = "\n".join([table("variant", rows, {}), *lines, missing, "", described(by_step)])
     return Analysis("ablation", values, text, figure)
 
 
