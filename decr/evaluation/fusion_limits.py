@@ -156,7 +156,8 @@ def verdict(rows: Sequence[Mapping[str, float]]) -> str:
     return (
         f"at the last step the errors of reference and diffusion correlate "
         f"{last['correlation']:.2f}, and W = 0.5 is {last['half']:.2f} dB; above it are, with the "
-        f"truth, the best single W ({last['best_w']:.2f}) by {over['best']:.2f} dB and the best W "
-        f"of each {WINDOW_PX} x {WINDOW_PX} px by {over['windows']:.2f} dB; learnt W is "
-        f"{abs(over['learnt']):.2f} dB {'above' if over['learnt'] >= 0 else 'below'} it"
+        f"truth, the best single W of a tile ({last['best_w']:.2f} on average) by "
+        f"{over['best']:.2f} dB and the best W of each {WINDOW_PX} x {WINDOW_PX} px by "
+        f"{over['windows']:.2f} dB; learnt W is {abs(over['learnt']):.2f} dB "
+        f"{'above' if over['learnt'] >= 0 else 'below'} it"
     )

@@ -29,9 +29,9 @@ from decr.evaluation.analysis import (
     untouched,
 )
 from decr.evaluation.fusion_limits import described, limits, verdict
-from decr.evaluation.protocols import Scores
+from decr.evaluation.protocols import Scores, better_is_higher
 from decr.evaluation.sampling import Fusion, load_networks, sampled
-from decr.evaluation.statistics import Mean, compare
+from decr.evaluation.statistics import Comparison, Mean, compare
 from decr.evaluation.tiles import Tile
 from decr.report.chart import Panel, bars, chart, png
 
@@ -215,10 +215,11 @@ def ablation(setting: Setting, bundles: Mapping[str, Path] | None = None) -> Ana
 def _against(
     name: str, found: Sequence[Scores], full: Sequence[Scores], seed: int
 ) -> dict[str, Any]:
-    """Whether the full model is better than a variant, as the paper has it, and by how much."""
-    ours = [float(s["psnr"] or 0.0) for s in full]
-    theirs = [float(s["psnr"] or 0.0) for s in found]
-    one = compare(ours, theirs, higher_is_better=True, seed=seed)
+    """Whether the full model is better than a variant, as the paper has it, and by how much.
+
+    PSNR decides; SSIM and LPIPS are told beside it.
+    """
+    one = _compared("psnr", found, full, seed)
     gap = one.difference
     paper = name not in _OURS
     if gap.low > 0:
@@ -227,9 +228,18 @@ def _against(
         verdict = "the full model is WORSE" + (", against the paper's order" if paper else "")
     else:
         verdict = "no difference that these tiles can tell"
+    more = {
+        score: _compared(score, found, full, seed).difference
+        for score in ("ssim", "lpips")
+        if all(score in row for row in (*found, *full))
+    }
+    beside = "".join(
+        f"; {score.upper()} {gap.mean:+.4f} [{gap.low:+.4f}..{gap.high:+.4f}]"
+        for score, gap in more.items()
+    )
     says = (
         f"full - {name}: {gap.mean:+.2f} dB [{gap.low:+.2f}..{gap.high:+.2f}], won {one.won} of "
-        f"{gap.count}: {verdict}"
+        f"{gap.count}: {verdict}{beside}"
     )
     return {
         "variant": name,
@@ -239,8 +249,17 @@ def _against(
         "won": one.won,
         "tied": one.tied,
         "lost": one.lost,
+        **{f"{score}_difference": gap.mean for score, gap in more.items()},
         "says": says,
     }
+
+
+def _compared(
+    column: str, found: Sequence[Scores], full: Sequence[Scores], seed: int
+) -> Comparison:
+    """The full model less a variant, tile by tile, by one score."""
+    ours, theirs = ([float(row[column] or 0.0) for row in rows] for rows in (full, found))
+    return compare(ours, theirs, higher_is_better=better_is_higher(column), seed=seed)
 
 
 def _error(found: Sequence[Scores]) -> float:
