@@ -69,6 +69,7 @@ def average_bundles(
         )
     card = replace(
         ours.card,
+        errors=None,  # of other weights
         name=name or out.stem,
         provenance={
             **ours.card.provenance,
