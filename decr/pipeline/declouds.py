@@ -367,6 +367,8 @@ def _check_target(path: str, outputs: Mapping[str, Path], overwrite: bool) -> No
     if not out.parent.is_dir():
         raise OutputError(f"{out}: the folder {out.parent} does not exist; make it first")
     for kind, file in outputs.items():
+        if file.is_dir():
+            raise OutputError(f"{file}: is a folder; move it, or give another name than {out}")
         if file.exists() and Path(path).exists() and file.samefile(path):
             raise OutputError(f"{file}: is the input itself; decr never overwrites its input")
         if file.exists() and not overwrite and not may_have_made(out, file, kind):

@@ -14,7 +14,7 @@ from decr.calibration import ErrorTable
 from decr.geo.grid import PixelGrid, Window
 from decr.geo.layers import BLOCK_PX, Layer, layer_writer
 from decr.geo.scene import reader
-from decr.pipeline.journal import WorkDir
+from decr.pipeline.journal import WorkDir, explained
 from decr.pipeline.prepare import Prepared, table_of
 from decr.pipeline.survey import ChangeMap
 from decr.radiometry import Radiometry
@@ -104,10 +104,12 @@ def write_error_map(prepared: Prepared, change: ChangeMap, work: WorkDir, out: P
             else:
                 valid, values = source.valid(window), np.zeros(window.shape, np.float32)
             writer.write(window, np.where(valid, values, np.float32(np.nan))[None])
-    with finished.open("rb") as file:
+    with explained(work.path), finished.open("rb") as file:
         os.fsync(file.fileno())
     work.note_output(finished, KIND)
-    finished.replace(out)
+    with explained(out):
+        out.with_name(f"{out.name}.aux.xml").unlink(missing_ok=True)  # of an earlier map
+        finished.replace(out)
 
 
 def _windows(grid: PixelGrid) -> Iterator[Window]:

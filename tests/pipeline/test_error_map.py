@@ -167,6 +167,9 @@ def test_files_of_others_are_left_alone(scene: Path, tmp_path: Path) -> None:
     assert not out.exists()
     declouds(scene, out, CONFIG, restorer=measured(), overwrite=True)
     assert read(error_map_path(out)).shape == (1, 700, 900)
+    (tmp_path / "folder_error.tif").mkdir()
+    with pytest.raises(OutputError, match=r"folder_error\.tif: is a folder"):
+        declouds(scene, tmp_path / "folder.tif", CONFIG, restorer=measured(), overwrite=True)
     here = error_map_path(scene.with_name("scene.tif"))
     here.write_bytes(scene.read_bytes())
     with pytest.raises(OutputError, match="is the input itself"):
