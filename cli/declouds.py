@@ -197,6 +197,8 @@ def _tell(result: DecloudResult, as_json: bool, report: Path | None) -> None:
         click.echo(_seams(result))
         click.echo(report / f"{Path(result.out).stem}.html")
     click.echo(result.out)
+    if result.error_map is not None:
+        click.echo(result.error_map)
 
 
 def _seams(result: DecloudResult) -> str:

@@ -9,10 +9,12 @@ from typing import Any
 
 import click
 
+from . import options as shared
+
 
 @click.group()
 def command() -> None:
-    """List, inspect and import models, and count what networks cost."""
+    """List, inspect, import and calibrate models, and count what networks cost."""
 
 
 @command.command("list")
@@ -177,3 +179,64 @@ def average(
 
     average_bundles(first, second, out, parts, name, overwrite, share)
     click.echo(described(load_bundle(out)))
+
+
+@command.command("calibrate")
+@click.argument("model")
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    required=True,
+    metavar="DIR",
+    help="Folder with a set of pairs; see docs/howto/own_pairs.md.",
+)
+@click.option("-o", "--out", type=click.Path(path_type=Path), required=True, help="The bundle.")
+@click.option("--layout", metavar="NAME", help="How the folder is arranged; recognised if absent.")
+@click.option(
+    "--split",
+    type=click.Choice(["train", "val", "test", "all"]),
+    default="test",
+    show_default=True,
+    help="Which pairs of the set; take some that the model was not trained on.",
+)
+@shared.bands_option
+@click.option("--gsd", "gsd_m", type=float, help="Metres per pixel, for files that do not say.")
+@click.option("--white", type=float, help="DN as bright as cloud; 255 for 8-bit images.")
+@click.option(
+    "--count", type=int, default=200, show_default=True, help="Tiles, half under cloud first."
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the noise.")
+@shared.device_option
+@click.option("--overwrite", is_flag=True, help="Replace an existing bundle.")
+def calibrate(
+    model: str, out: Path, count: int, seed: int, device: str, overwrite: bool, **source: Any
+) -> None:
+    """Measure on pairs how wrong MODEL is, and write it with a table of expected errors.
+
+    The table tells the mean absolute error of a restored pixel by how bright its darkest band was.
+    `decr declouds --error-map` needs it. Prints how well tables of half the pairs hold for the
+    other half.
+
+    \b
+    Examples:
+      decr models calibrate embedded-rgb --data my_set -o mine.safetensors
+      decr models calibrate mine.safetensors --data my_set -o mine.safetensors --overwrite
+    """
+    from decr.evaluation.calibrate import calibrate_bundle, described
+    from decr.evaluation.tiles import PairSource
+
+    found = calibrate_bundle(
+        model,
+        PairSource(**source),
+        out,
+        count=count,
+        seed=seed,
+        device=device,
+        overwrite=overwrite,
+    )
+    if found.held is None:
+        click.echo("one pair alone: how well the table holds for others is not known")
+    else:
+        click.echo(f"{found.table.about}; % of white, each half by the other's table:")
+        click.echo(described(found.held))
+    click.echo(out)

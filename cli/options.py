@@ -117,6 +117,12 @@ _RESTORATION = (
         "--aoi", type=click.Path(path_type=Path), help="GeoJSON polygons that limit the work."
     ),
     click.option(
+        "--error-map",
+        is_flag=True,
+        help="Also write NAME_error.tif beside the output: the expected absolute error of restored "
+        "pixels, DN. The model needs a table for it, see `decr models calibrate`.",
+    ),
+    click.option(
         "--gsd",
         type=click.Choice(["native", "model"]),
         default="native",

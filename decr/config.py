@@ -45,6 +45,9 @@ class DecloudConfig:
         of large pixels at least 3 and 4 pixels, unless 0.
     aoi
         GeoJSON that limits the work.
+    error_map
+        Also write how far off restored pixels are to be expected; see
+        `decr.pipeline.error_map`.
     gsd
         "native" works on the scene's pixels, "model" at the model's ground sampling distance.
     batch
@@ -73,6 +76,7 @@ class DecloudConfig:
     margin_m: float = 12.0
     feather_m: float = 16.0
     aoi: Path | None = None
+    error_map: bool = False
     gsd: Literal["native", "model"] = "native"
     batch: int = 4
     device: str = "auto"

@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from decr.calibration import ErrorTable
 from decr.cloud.detector import Detector
 from decr.device import (
     Recorded,
@@ -60,6 +61,8 @@ class Restorer:
         As ``restore``, and also W (N, H, W) float32 in [0, 1]: the weight of the reference's
         output in the fusion, mean over steps and bands. The tiles have the same bits. None if the
         model has no such weight.
+    errors
+        How wrong it is on average, if that was measured.
     """
 
     name: str
@@ -71,6 +74,7 @@ class Restorer:
     restore: Callable[[Float32, Sequence[Corner]], Float32]
     side_by_side: int = 1
     restore_weighed: Callable[[Float32, Sequence[Corner]], tuple[Float32, Float32]] | None = None
+    errors: ErrorTable | None = None
 
 
 def load_restorer(
@@ -150,6 +154,7 @@ def load_restorer(
         restore,
         side_by_side * size,
         restore_weighed if "wa" in card.parts else None,
+        card.errors,
     )
 
 

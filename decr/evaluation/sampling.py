@@ -13,15 +13,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from decr.device import pick_device
-from decr.diffusion.fusion import FusedDenoiser, WeightAllocator
+from decr.diffusion.fusion import FusedDenoiser, WeightAllocator, x0_from_eps
 from decr.diffusion.noise import noise_window
 from decr.diffusion.samplers import Step, ddim
 from decr.errors import BundleError
 from decr.zoo.bundle import Bundle, load_bundle
 
 Float32 = NDArray[np.float32]
-Fusion = Literal["learnt", "half", "diffusion", "reference"]
-"""W of the weight allocator; W = 0.5; W = 0 (no prior at all); W = 1 (no diffusion)."""
+Fusion = Literal["learnt", "diffusion", "reference"] | float
+"""W of the weight allocator; no prior at all (W = 0); no diffusion (W = 1); one W everywhere."""
 
 _PLACE_PX = 1000
 """Tiles lie so far apart in the noise field that none shares noise with another."""
@@ -38,6 +38,26 @@ class Networks:
     def bands(self) -> tuple[str, ...]:
         """Roles it takes."""
         return self.bundle.card.bands
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Fused:
+    """One fusion of a step, (1, C, S, S) unit each.
+
+    Attributes
+    ----------
+    t
+        Timestep.
+    reference, diffusion
+        The two estimates of the clear image.
+    weight
+        W of the reference as it counts: clipped to [floor, 1].
+    """
+
+    t: int
+    reference: Tensor
+    diffusion: Tensor
+    weight: Tensor
 
 
 def load_networks(path: Path, device: str = "auto") -> Networks:
@@ -72,6 +92,7 @@ def sampled(
     seed: int = 0,
     on_weights: Callable[[int, Tensor, Tensor], None] | None = None,
     on_step: Callable[[Step], None] | None = None,
+    on_fusion: Callable[[Fused], None] | None = None,
 ) -> Float32:
     """Restore one tile in float32.
 
@@ -85,6 +106,8 @@ def sampled(
         None takes the card's.
     on_weights, on_step
         As for `FusedDenoiser` and `ddim`.
+    on_fusion
+        Called with both estimates of every step that has two; not along with ``on_weights``.
 
     Returns
     -------
@@ -97,16 +120,41 @@ def sampled(
     if fusion == "reference":
         return _out(prior)
     start = torch.from_numpy(noise_window(seed, 0, _PLACE_PX * number, *cloudy.shape))[None]
-    allocators: dict[str, WeightAllocator] = {"learnt": parts["wa"], "half": _half}
-    wa = allocators.get(fusion)
+    wa: WeightAllocator | None = parts["wa"] if fusion == "learnt" else None
+    if isinstance(fusion, float):
+        wa = _constant(fusion)
     kept = (card.prior_floor if floor is None else floor) if fusion == "learnt" else 0.0
+    if on_fusion is not None and wa is not None:
+        wa, on_weights = _watched(networks, wa, prior, kept, on_fusion)
     denoise = FusedDenoiser(parts["cnp"], wa, card.schedule, y, prior, kept, on_weights)
     short = card.schedule.respaced(steps or card.steps)
     return _out(ddim(denoise, start.to(networks.device), short, on_step=on_step))
 
 
-def _half(x_t: Tensor, t: Tensor, cloudy: Tensor, prior: Tensor) -> Tensor:
-    return torch.full_like(x_t, 0.5)
+def _constant(weight: float) -> WeightAllocator:
+    return lambda x_t, t, cloudy, prior: torch.full_like(x_t, weight)
+
+
+def _watched(
+    networks: Networks,
+    wa: WeightAllocator,
+    prior: Tensor,
+    floor: float,
+    on_fusion: Callable[[Fused], None],
+) -> tuple[WeightAllocator, Callable[[int, Tensor, Tensor], None]]:
+    """The allocator, which also keeps the x_t that it sees, and what tells of each fusion."""
+    at: list[Tensor] = []
+    alpha_bar = networks.bundle.card.schedule.alpha_bar
+
+    def allocate(x_t: Tensor, t: Tensor, cloudy: Tensor, x0_prior: Tensor) -> Tensor:
+        at[:] = [x_t]
+        return wa(x_t, t, cloudy, x0_prior)
+
+    def told(t: int, eps: Tensor, weight: Tensor) -> None:
+        diffusion = x0_from_eps(at[0], eps, float(alpha_bar[t]))
+        on_fusion(Fused(t, prior, diffusion, weight.clamp(floor, 1.0)))
+
+    return allocate, told
 
 
 def _out(image: Tensor) -> Float32:

@@ -137,3 +137,11 @@ def _resampled(
         count = min(_BLOCK, draws - start)
         parts.append(scores[rng.integers(len(scores), size=(count, len(scores)))].mean(axis=1))
     return np.concatenate(parts)
+
+
+def rank_correlation(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
+    """Spearman's, 0 where one of the two does not vary."""
+    ranks = [np.argsort(np.argsort(x.ravel(), kind="stable"), kind="stable") for x in (a, b)]
+    if np.ptp(a) == 0 or np.ptp(b) == 0:
+        return 0.0
+    return float(np.corrcoef(ranks[0], ranks[1])[0, 1])

@@ -28,9 +28,10 @@ from decr.evaluation.analysis import (
     table,
     untouched,
 )
-from decr.evaluation.protocols import Scores
+from decr.evaluation.fusion_limits import described, limits, verdict
+from decr.evaluation.protocols import Scores, better_is_higher
 from decr.evaluation.sampling import Fusion, load_networks, sampled
-from decr.evaluation.statistics import Mean, compare
+from decr.evaluation.statistics import Comparison, Mean, compare
 from decr.evaluation.tiles import Tile
 from decr.report.chart import Panel, bars, chart, png
 
@@ -143,22 +144,29 @@ class Variant:
 
 
 FULL = "learnt W (full model)"
-_OURS = ("learnt W, floor 0", "no change")
+_OURS = ("fixed W = 0.25", "fixed W = 0.75", "learnt W, floor 0", "no change")
 """Rows that the paper's order says nothing of."""
 VARIANTS = (
     Variant("diffusion alone", "diffusion"),
     Variant("reference alone", "reference"),
-    Variant("fixed W = 0.5", "half"),
+    Variant("fixed W = 0.25", 0.25),
+    Variant("fixed W = 0.5", 0.5),
+    Variant("fixed W = 0.75", 0.75),
     Variant("learnt W, floor 0", floor=0.0),
 )
-"""What the paper's Tables VIII and IX leave out or fix and one trained model can show."""
+"""What the paper's Tables VIII and IX leave out or fix and one trained model can show.
+
+Diffusion alone is W = 0 and the reference alone W = 1, so that the fixed ones are a sweep.
+"""
 
 
 def ablation(setting: Setting, bundles: Mapping[str, Path] | None = None) -> Analysis:
     """What is lost without a part, image by image against the full model (Tables VIII and IX).
 
-    Rows of the tables that need another training (64 px only, weight allocator on a frozen noise
-    predictor, no coarse-to-fine) come from bundles.
+    Beside it, step by step, what any W could gain: whether a learnt one can be told from 0.5 is
+    decided by how alike the errors of the two estimates are. Rows of the tables that need another
+    training (64 px only, weight allocator on a frozen noise predictor, no coarse-to-fine) come from
+    bundles.
 
     Parameters
     ----------
@@ -194,20 +202,24 @@ def ablation(setting: Setting, bundles: Mapping[str, Path] | None = None) -> Ana
     lines = [str(one["says"]) for one in order]
     missing = "rows that need another training (64 px only, W on a frozen noise predictor, no "
     missing += "coarse-to-fine) are shown only for bundles given by --variant"
-    values = facts(bench, rows=_rows(rows), order=order, note=missing)
+    by_step = limits(bench)
+    values = facts(
+        bench, rows=_rows(rows), order=order, limits=by_step, why=verdict(by_step), note=missing
+    )
     groups = {name: {"MSE x 1000": _error(found)} for name, found in scores.items()}
     figure = png(bars("Ablation: mean squared error of values in [0, 1]", groups, "MSE x 1000"))
-    text = "\n".join([table("variant", rows, {}), *lines, missing])
+    text = "\n".join([table("variant", rows, {}), *lines, missing, "", described(by_step)])
     return Analysis("ablation", values, text, figure)
 
 
 def _against(
     name: str, found: Sequence[Scores], full: Sequence[Scores], seed: int
 ) -> dict[str, Any]:
-    """Whether the full model is better than a variant, as the paper has it, and by how much."""
-    ours = [float(s["psnr"] or 0.0) for s in full]
-    theirs = [float(s["psnr"] or 0.0) for s in found]
-    one = compare(ours, theirs, higher_is_better=True, seed=seed)
+    """Whether the full model is better than a variant, as the paper has it, and by how much.
+
+    PSNR decides; SSIM and LPIPS are told beside it.
+    """
+    one = _compared("psnr", found, full, seed)
     gap = one.difference
     paper = name not in _OURS
     if gap.low > 0:
@@ -216,9 +228,18 @@ def _against(
         verdict = "the full model is WORSE" + (", against the paper's order" if paper else "")
     else:
         verdict = "no difference that these tiles can tell"
+    more = {
+        score: _compared(score, found, full, seed).difference
+        for score in ("ssim", "lpips")
+        if all(score in row for row in (*found, *full))
+    }
+    beside = "".join(
+        f"; {score.upper()} {gap.mean:+.4f} [{gap.low:+.4f}..{gap.high:+.4f}]"
+        for score, gap in more.items()
+    )
     says = (
         f"full - {name}: {gap.mean:+.2f} dB [{gap.low:+.2f}..{gap.high:+.2f}], won {one.won} of "
-        f"{gap.count}: {verdict}"
+        f"{gap.count}: {verdict}{beside}"
     )
     return {
         "variant": name,
@@ -228,8 +249,17 @@ def _against(
         "won": one.won,
         "tied": one.tied,
         "lost": one.lost,
+        **{f"{score}_difference": gap.mean for score, gap in more.items()},
         "says": says,
     }
+
+
+def _compared(
+    column: str, found: Sequence[Scores], full: Sequence[Scores], seed: int
+) -> Comparison:
+    """The full model less a variant, tile by tile, by one score."""
+    ours, theirs = ([float(row[column] or 0.0) for row in rows] for rows in (full, found))
+    return compare(ours, theirs, higher_is_better=better_is_higher(column), seed=seed)
 
 
 def _error(found: Sequence[Scores]) -> float:

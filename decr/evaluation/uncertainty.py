@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from decr.calibration import ErrorTable
 from decr.errors import ConfigError
-from decr.evaluation.analysis import Analysis, Setting, bench_of, facts
+from decr.evaluation.analysis import Analysis, Bench, Setting, bench_of, facts
+from decr.evaluation.calibrate import Held, described, expected_of, held, seen
 from decr.evaluation.sampling import sampled
+from decr.evaluation.statistics import rank_correlation
 from decr.evaluation.tiles import shown
 from decr.report.chart import Panel, chart, png, strip
 from decr.report.pictures import ramp
@@ -57,7 +61,7 @@ def uncertainty(setting: Setting, samples: int = SAMPLES) -> Analysis:
     """Spread of samples that differ in noise, against the error of their mean, per pixel.
 
     All in shares of white. The reference has no noise, so whatever share W gives it has no spread:
-    samples can only be too sure.
+    samples can only be too sure. If the model has a table of expected errors, so is that.
 
     Parameters
     ----------
@@ -94,7 +98,7 @@ def uncertainty(setting: Setting, samples: int = SAMPLES) -> Analysis:
     spread, error = np.stack(spreads), np.stack(errors)
     rows = calibration(spread, error)
     ratio = float(np.sqrt((error**2).mean() / max((spread**2).mean(), 1e-30)))
-    correlation = _rank_correlation(spread, error)
+    correlation = rank_correlation(spread, error)
     tile, bands, colours = bench.tiles[0], bench.networks.bands, ramp()
     pictures = [
         ("cloudy", shown(tile, tile.cloudy, bands)),
@@ -138,12 +142,18 @@ def uncertainty(setting: Setting, samples: int = SAMPLES) -> Analysis:
     values: dict[str, Any] = facts(
         bench, samples=samples, rows=rows, error_over_spread=ratio, rank_correlation=correlation
     )
+    table = bench.networks.bundle.card.errors
+    if table is not None:
+        found = _expected(bench, table)
+        values["expected"] = asdict(found)
+        text += f"\n\nthe model's table of expected errors, % of white:\n{described(found)}"
     return Analysis("uncertainty", values, text, figure)
 
 
-def _rank_correlation(a: Float64, b: Float64) -> float:
-    """Spearman's, 0 where one of the two does not vary."""
-    ranks = [np.argsort(np.argsort(x.ravel(), kind="stable"), kind="stable") for x in (a, b)]
-    if np.ptp(a) == 0 or np.ptp(b) == 0:
-        return 0.0
-    return float(np.corrcoef(ranks[0], ranks[1])[0, 1])
+def _expected(bench: Bench, table: ErrorTable) -> Held:
+    """The model's table against the error of restorations with the card's own settings."""
+    images = []
+    for number, tile in enumerate(bench.tiles):
+        restored = sampled(bench.networks, tile.cloudy, number, seed=bench.setting.seed)
+        images.append(seen(tile.name, tile.cloudy, restored, tile.clear, tile.mask, tile.gsd_m))
+    return held([expected_of(table, image) for image in images], [i.error for i in images])

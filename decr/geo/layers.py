@@ -1,4 +1,4 @@
-"""One-byte rasters on a scene's grid, such as masks, written window by window."""
+"""Rasters on a scene's grid, such as masks, written window by window."""
 
 from __future__ import annotations
 
@@ -39,11 +39,15 @@ class Layer:
         What a stored 1 stands for; 1 for masks.
     tags
         Go into the tag domain ``DECR``.
+    dtype, nodata
+        Of the pixels.
     """
 
     bands: Sequence[str]
     scale: float
     tags: Mapping[str, str]
+    dtype: str = "uint8"
+    nodata: float = NODATA
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,7 +57,7 @@ class LayerWriter:
     out: Path
     dataset: Any
 
-    def write(self, window: Window, pixels: NDArray[np.uint8]) -> None:
+    def write(self, window: Window, pixels: NDArray[np.generic]) -> None:
         """Write (C, H, W) under a window.
 
         Raises
@@ -67,7 +71,7 @@ class LayerWriter:
 
 @contextmanager
 def layer_writer(out: Path, grid: PixelGrid, layer: Layer) -> Iterator[LayerWriter]:
-    """Make a raster of uint8 with the grid's CRS and transform; it appears whole or not at all.
+    """Make a raster with the grid's CRS and transform; it appears whole or not at all.
 
     Raises
     ------
@@ -81,8 +85,8 @@ def layer_writer(out: Path, grid: PixelGrid, layer: Layer) -> Iterator[LayerWrit
         "count": len(layer.bands),
         "height": grid.height,
         "width": grid.width,
-        "dtype": "uint8",
-        "nodata": NODATA,
+        "dtype": layer.dtype,
+        "nodata": layer.nodata,
         "compress": "DEFLATE",
         "bigtiff": "IF_SAFER",
         "interleave": "band",

@@ -10,7 +10,7 @@ import rioxarray  # noqa: F401 (registers the .rio accessor)
 import xarray as xr
 
 from decr.config import DecloudConfig
-from decr.errors import BandError
+from decr.errors import BandError, ConfigError
 from decr.pipeline.declouds import declouds
 from decr.predictor import Restorer
 
@@ -37,11 +37,15 @@ def declouds_array(
     ------
     BandError
         If the array is not three-dimensional (band, y, x).
+    ConfigError
+        If a map of expected errors is wanted, which only files have.
     DecrError
         As for :func:`decr.declouds`.
     """
     if scene.ndim != 3:
         raise BandError(f"the array has dimensions {scene.dims}; wanted three: (band, y, x)")
+    if config is not None and config.error_map:
+        raise ConfigError("an array comes back without a map of errors; write one by decr.declouds")
     with tempfile.TemporaryDirectory(prefix="decr-") as folder:
         source, out = Path(folder) / "scene.tif", Path(folder) / "clear.tif"
         # Blocks of the file that an array was read from may not suit tiles.

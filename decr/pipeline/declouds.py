@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,10 +16,11 @@ from decr.config import DecloudConfig
 from decr.errors import DecrError, OutputError, SceneError
 from decr.geo.aoi import read_aoi
 from decr.geo.gdal import gdal_environment
-from decr.geo.output import write_cog, write_memory_bytes
+from decr.geo.output import Patch, write_cog, write_memory_bytes
 from decr.geo.quicklook import quicklook_px
 from decr.pipeline.cluster import open_engine
 from decr.pipeline.engine import Engine
+from decr.pipeline.error_map import KIND, error_map_path, write_error_map
 from decr.pipeline.identity import job_of, tags_of
 from decr.pipeline.job import Restoration
 from decr.pipeline.journal import WorkDir, may_have_made, work_dir
@@ -64,6 +65,8 @@ class DecloudResult:
     ccp_after
         The same of the output, by the same detector; None unless a report was wanted, or if the
         clouds came from a mask.
+    error_map
+        The map of expected errors, if one was wanted.
     """
 
     out: str
@@ -78,7 +81,11 @@ class DecloudResult:
     stages_s: Mapping[str, float]
     tags: Mapping[str, str]
     ccp_after: float | None = None
+    error_map: str | None = None
 
+
+_OUTPUT = "output"
+"""What the journal calls it."""
 
 OnReport = Callable[[DecloudResult, RestorationReport], None]
 
@@ -235,7 +242,8 @@ def declouds(
         For anything the user can mend; nothing is left under the name ``out``.
     """
     config, target, clock = config or DecloudConfig(), Path(out), _Clock()
-    _check_target(str(path), target, overwrite)
+    outputs = _outputs(target, config)
+    _check_target(str(path), outputs, overwrite)
     with ExitStack() as stack:
         stack.enter_context(gdal_environment())
         engine = engine or stack.enter_context(open_engine(device=config.device))
@@ -243,9 +251,9 @@ def declouds(
         if config.aoi is not None:
             read_aoi(config.aoi, prepared.scene.grid)
         work = stack.enter_context(work_dir(target, job_of(prepared)))
-        if target.exists() and not overwrite and not work.made(target):
+        if not overwrite and (taken := _taken(outputs, work)) is not None:
             _discard(work.path)
-            raise _exists(target)
+            raise _exists(taken)
         clock.ends("preparing")
         try:
             change, plan = survey_and_plan(prepared, engine, work, on_progress)
@@ -272,16 +280,7 @@ def declouds(
         tags = tags_of(prepared, plan)
         writing = _of_stage(on_progress, "write")
         writing(0, 1)
-        if not work.made(target):
-            with giving_back():
-                write_cog(
-                    prepared.scene.path,
-                    patches,
-                    target,
-                    tags,
-                    work.path,
-                    before_rename=work.note_output,
-                )
+        _write(prepared, change, patches, tags, work, outputs)
         writing(1, 1)
         changed = sum(e.get("changed", 0) for e in work.done.values() if e["kind"] == "patch")
         seams = seams_of(work.done[key] for key in sorted(work.done))
@@ -306,6 +305,7 @@ def declouds(
         clock.stages,
         tags,
         None if looks is None else looks.ccp_after,
+        str(outputs[KIND]) if KIND in outputs else None,
     )
     if on_report is not None and looks is not None:
         on_report(result, restoration_report(prepared.scene, looks, result))
@@ -328,7 +328,39 @@ class _Clock:
         self.stages[stage], self._last = round(now - self._last, 3), now
 
 
-def _check_target(path: str, out: Path, overwrite: bool) -> None:
+def _outputs(target: Path, config: DecloudConfig) -> Mapping[str, Path]:
+    """The files of a run by what the journal calls them, the output first."""
+    more = {KIND: error_map_path(target)} if config.error_map else {}
+    return {_OUTPUT: target, **more}
+
+
+def _taken(outputs: Mapping[str, Path], work: WorkDir) -> Path | None:
+    """A file that exists and that this very job did not make."""
+    there = (file for kind, file in outputs.items() if file.exists() and not work.made(file, kind))
+    return next(there, None)
+
+
+def _write(
+    prepared: Prepared,
+    change: ChangeMap,
+    patches: Sequence[Patch],
+    tags: Mapping[str, str],
+    work: WorkDir,
+    outputs: Mapping[str, Path],
+) -> None:
+    """Write what is not there yet; the output comes last."""
+    if KIND in outputs and not work.made(outputs[KIND], KIND):
+        write_error_map(prepared, change, work, outputs[KIND])
+    out = outputs[_OUTPUT]
+    if not work.made(out):
+        with giving_back():
+            write_cog(
+                prepared.scene.path, patches, out, tags, work.path, before_rename=work.note_output
+            )
+
+
+def _check_target(path: str, outputs: Mapping[str, Path], overwrite: bool) -> None:
+    out = outputs[_OUTPUT]
     if out.is_dir():
         raise OutputError(
             f"{out}: is a folder; give a file name such as {out / 'clear.tif'}, "
@@ -336,10 +368,13 @@ def _check_target(path: str, out: Path, overwrite: bool) -> None:
         )
     if not out.parent.is_dir():
         raise OutputError(f"{out}: the folder {out.parent} does not exist; make it first")
-    if out.exists() and Path(path).exists() and out.samefile(path):
-        raise OutputError(f"{out}: is the input itself; decr never overwrites its input")
-    if out.exists() and not overwrite and not may_have_made(out):
-        raise _exists(out)
+    for kind, file in outputs.items():
+        if file.is_dir():
+            raise OutputError(f"{file}: is a folder; move it, or give another name than {out}")
+        if file.exists() and Path(path).exists() and file.samefile(path):
+            raise OutputError(f"{file}: is the input itself; decr never overwrites its input")
+        if file.exists() and not overwrite and not may_have_made(out, file, kind):
+            raise _exists(file)
 
 
 def _exists(out: Path) -> OutputError:

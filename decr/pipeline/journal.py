@@ -69,13 +69,13 @@ class WorkDir:
         """Path of a block's file."""
         return self.path / f"{kind}_{row:05d}_{col:05d}.{suffix}"
 
-    def note_output(self, finished: Path) -> None:
-        """Record the finished file, which will be the output by its next rename."""
-        self.note("output", 0, 0, **_identity(finished))
+    def note_output(self, finished: Path, kind: str = "output") -> None:
+        """Record a finished file, which will be an output by its next rename."""
+        self.note(kind, 0, 0, **_identity(finished))
 
-    def made(self, out: Path) -> bool:
+    def made(self, out: Path, kind: str = "output") -> bool:
         """Whether a file is the output of this very job: killed before it could tidy up."""
-        noted = self.done.get(("output", 0, 0))
+        noted = self.done.get((kind, 0, 0))
         return noted is not None and out.exists() and _identity(out).items() <= noted.items()
 
     def save(self, kind: str, row: int, col: int, arrays: Mapping[str, NDArray[Any]]) -> None:
@@ -115,11 +115,17 @@ def _identity(path: Path) -> dict[str, int]:
     return {"inode": stat.st_ino, "bytes": stat.st_size, "mtime_ns": stat.st_mtime_ns}
 
 
-def may_have_made(out: Path) -> bool:
-    """Whether a work directory beside an existing output seems to be what made it."""
+def may_have_made(out: Path, file: Path | None = None, kind: str = "output") -> bool:
+    """Whether the work directory of an output seems to be what made it, or another existing file.
+
+    Parameters
+    ----------
+    file, kind
+        The file, if not the output itself, and what the journal calls it.
+    """
     done = _finished(_path(out) / "journal.jsonl", cut=False)
-    noted = done.get(("output", 0, 0))
-    return noted is not None and _identity(out).items() <= noted.items()
+    noted = done.get((kind, 0, 0))
+    return noted is not None and _identity(file or out).items() <= noted.items()
 
 
 def _path(out: Path) -> Path:

@@ -10,6 +10,7 @@ from decr.config import DecloudConfig
 from decr.errors import ConfigError, DecrError, OutputError
 from decr.pipeline.declouds import DecloudResult, OnProgress, OnReport, declouds
 from decr.pipeline.engine import Engine
+from decr.pipeline.error_map import error_map_path
 from decr.pipeline.plan import Plan
 
 
@@ -98,11 +99,17 @@ def declouds_many(
     Raises
     ------
     ConfigError
-        If two scenes would be written to one file.
+        If two outputs would be written to one file.
     OutputError
         If the folder cannot be made.
     """
     outputs = targets(scenes, folder)
+    if config is not None and config.error_map:
+        for out in {*outputs} & {error_map_path(out) for out in outputs}:
+            raise ConfigError(
+                f"{out} would be both an output and another's map of errors; restore them in two "
+                f"calls, into two folders"
+            )
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from dataclasses import dataclass, replace
 
+from decr.calibration import ErrorTable
 from decr.cloud.detector import Detector
 from decr.config import DecloudConfig
 from decr.device import resolved
@@ -64,6 +65,8 @@ def prepare(
     for warning in scene.warnings:
         warnings.warn(warning, DecrWarning, stacklevel=2)
     networks, restorer, detector = _networks(config, "nir" in scene.bands.roles, restorer, engine)
+    if config.error_map:
+        table_of(restorer)
     feed = scene.bands.model_map(restorer.bands)
     radiometry = radiometry_of(scene, config.dn_range, restorer.ranges)
     seen = radiometry
@@ -104,6 +107,30 @@ def _networks(
         restorer = replace(restorer, settings=settings)
     names = named(choice, restorer, engine.lanes), named(watched, detector, engine.lanes)
     return names, restorer, detector
+
+
+def table_of(restorer: Restorer) -> ErrorTable:
+    """The restorer's table of expected errors.
+
+    Raises
+    ------
+    ConfigError
+        If it has none, or one that was measured with other settings.
+    """
+    remedy = "decr models calibrate MODEL --data PAIRS -o calibrated.safetensors"
+    if restorer.errors is None:
+        raise ConfigError(
+            f"the model {restorer.name} has no table of expected errors, which --error-map needs; "
+            f"measure one ({remedy}) and give that file as --model"
+        )
+    for key, wanted in restorer.errors.settings.items():
+        found = restorer.settings.get(key, "none")
+        if found != wanted:
+            raise ConfigError(
+                f"the expected errors of {restorer.name} were measured with {key} {wanted}, this "
+                f"run has {found}; leave the option out, or drop --error-map"
+            )
+    return restorer.errors
 
 
 def _work_factor(scene: Scene, config: DecloudConfig, restorer: Restorer) -> int:

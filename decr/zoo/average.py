@@ -70,6 +70,7 @@ def average_bundles(
     earlier = ours.card.provenance.get("averaged")
     card = replace(
         ours.card,
+        errors=None,  # of other weights
         name=name or out.stem,
         provenance={
             **ours.card.provenance,

@@ -15,8 +15,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from decr.calibration import ErrorTable
 from decr.diffusion.schedule import NoiseSchedule
-from decr.errors import BundleError
+from decr.errors import BundleError, OutputError
 from decr.models.registry import create
 
 FORMAT = 1
@@ -54,6 +55,9 @@ class Card:
         not listed is estimated per scene.
     licence, provenance
         For people.
+    errors
+        How wrong restored pixels are on average (`decr models calibrate`); None if nobody measured
+        these very weights.
     """
 
     name: str
@@ -67,6 +71,7 @@ class Card:
     ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     licence: str = ""
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    errors: ErrorTable | None = None
 
     @property
     def schedule(self) -> NoiseSchedule:
@@ -101,10 +106,36 @@ def save_bundle(
             stored = value.detach().cpu()
             stored = stored.to(dtype) if stored.is_floating_point() else stored
             tensors[f"{part}/{key}"] = stored.clone().contiguous()
+    _save(path, card, tensors)
+
+
+def _save(path: Path, card: Card, tensors: Mapping[str, Tensor]) -> None:
     header = {"format": FORMAT, **asdict(card)}
-    save_file(tensors, str(path), metadata={_KEY: json.dumps(header, sort_keys=True)})
+    save_file(dict(tensors), str(path), metadata={_KEY: json.dumps(header, sort_keys=True)})
     # safetensors writes files that only their owner may read.
     path.chmod(0o644)
+
+
+def save_with_card(source: Path, out: Path, card: Card) -> None:
+    """Write a bundle's tensors, bit for bit, under another card; ``out`` may be ``source``.
+
+    Raises
+    ------
+    BundleError
+        If the source cannot be read.
+    OutputError
+        If ``out`` cannot be written.
+    """
+    with _opened(source) as file:
+        tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    part = out.with_name(f".{out.name}.part")
+    try:
+        _save(part, card, tensors)
+        part.replace(out)
+    except (OSError, SafetensorError) as error:
+        raise OutputError(f"{out}: cannot be written ({error}); choose another folder") from error
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def read_card(path: Path) -> Card:
@@ -226,6 +257,8 @@ def _card_from(path: Path, metadata: Mapping[str, str] | None) -> Card:
         header["bands"] = tuple(header["bands"])
         header["gsd_range_m"] = tuple(header["gsd_range_m"])
         header["ranges"] = {k: (float(v[0]), float(v[1])) for k, v in header["ranges"].items()}
+        if header.get("errors") is not None:
+            header["errors"] = _error_table(header["errors"])
         card = Card(**header)
         _check_card(card)
         return card
@@ -233,6 +266,12 @@ def _card_from(path: Path, metadata: Mapping[str, str] | None) -> Card:
         raise
     except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
         raise BundleError(f"{path}: the card inside is damaged ({error})") from error
+
+
+def _error_table(values: Mapping[str, Any]) -> ErrorTable:
+    brightness, error = (tuple(float(n) for n in values[k]) for k in ("brightness", "error"))
+    settings = {str(k): str(v) for k, v in values["settings"].items()}
+    return ErrorTable(brightness, error, settings, str(values["about"]))
 
 
 def _check_card(card: Card) -> None:

@@ -53,6 +53,12 @@ def _lines(bundle: Bundle) -> Iterator[tuple[str, str]]:
             f"{card.steps} DDIM steps of {card.train_steps} (linear schedule)"
             + (f", prior floor {card.prior_floor:g}" if "wa" in card.parts else ""),
         )
+    if card.errors is not None:
+        low, high = (100 * value / 2 for value in (card.errors.error[0], card.errors.error[-1]))
+        yield (
+            "expected error",
+            f"{low:.1f} to {high:.1f} % of the range, by brightness; {card.errors.about}",
+        )
     yield "licence", card.licence or "not stated"
     for key, value in card.provenance.items():
         for item in value if isinstance(value, list) else [value]:

@@ -85,7 +85,9 @@ def test_fusions_are_what_they_say(setting: Setting) -> None:
     reference = run(fusion="reference")
     np.testing.assert_allclose(run(floor=1.0), reference, atol=1e-6)
     assert not np.allclose(run(fusion="diffusion"), reference, atol=0.05)
-    assert not np.allclose(run(fusion="half"), run(floor=0.0), atol=1e-3)
+    assert not np.allclose(run(fusion=0.5), run(floor=0.0), atol=1e-3)
+    np.testing.assert_allclose(run(fusion=1.0), reference, atol=1e-6)
+    np.testing.assert_allclose(run(fusion=0.0), run(fusion="diffusion"), atol=1e-6)
     assert not np.allclose(run(seed=1), run(seed=2), atol=1e-4)
 
 

@@ -37,6 +37,15 @@ def test_a_page_shows_its_rows_and_texts(tmp_path: Path) -> None:
     assert f"| no change | {mean:.2f} [" in text
     assert "a table of steps" in text
     assert "2 s together" in text
+    both = Ran(
+        Analysis("ablation", {}, "of pairs", b""),
+        1.0,
+        Analysis("ablation", {}, "of the scene", b""),
+    )
+    text = page([found], [both])
+    assert (
+        text.index("of pairs") < text.index("simulated sample scene") < text.index("of the scene")
+    )
 
 
 def test_the_sample_pair_is_a_set(tmp_path: Path) -> None:
@@ -56,6 +65,18 @@ def test_the_pages_words_are_the_scripts_and_true_of_its_numbers() -> None:
     assert float(last[2]) < untouched < float(last[1])
     errors = [line.split() for line in table_of(text, "uncertainty")]
     assert all(float(error) > 3 * float(spread) for spread, error in errors)
+    for steps in ablations(text):
+        alike = [float(line.split()[4]) for line in steps if line.strip()[:1].isdigit()]
+        assert alike[-1] == max(alike) > 0.8
+        assert alike[0] < 0.6
+
+
+def ablations(text: str) -> list[list[str]]:
+    """The steps' tables of the ablation: of the real pairs, and of the sample scene."""
+    body = text.split(f"### {TITLES['ablation']}\n")[1].split("\n### ")[0]
+    tables = [block.split("```")[0].splitlines() for block in body.split("```text\n")[1:]]
+    assert len(tables) == 2
+    return tables
 
 
 def table_of(text: str, name: str) -> list[str]:

@@ -14,14 +14,18 @@ import psutil
 import pytest
 from distributed import LocalCluster
 
+from decr.calibration import ErrorTable
 from decr.config import DecloudConfig
 from decr.errors import ClusterError, ConfigError, SceneError
 from decr.pipeline import cluster
 from decr.pipeline.cluster import open_engine
 from decr.pipeline.declouds import DecloudResult, declouds
 from decr.pipeline.engine import Engine, local_engine
+from decr.pipeline.error_map import error_map_path
 from decr.report.values import RestorationReport
+from decr.zoo.bundle import read_card, save_with_card
 from tests.pipeline.scenes import cloudy_pixels, darker, write_scene
+from tests.tiny import tiny_bundle
 
 CONFIG = DecloudConfig(detector="compact", tile_px=64, overlap_px=16, steps=1, device="cpu")
 
@@ -77,6 +81,21 @@ def test_two_workers_give_the_bytes_of_one(
     floor = float(report.facts["Least W of the reference"])
     assert report.allocation[report.weight > 0].min() >= round(255 * floor)
     assert report.ccp_after is not None
+
+
+def test_two_workers_leave_the_same_map_of_errors(
+    scene: Path, two_workers: Engine, tmp_path: Path
+) -> None:
+    bundle = tiny_bundle(tmp_path, 4)
+    table = ErrorTable((-1.0, 1.0), (0.1, 0.2), {}, "a test")
+    save_with_card(bundle, bundle, replace(read_card(bundle), errors=table))
+    config = replace(CONFIG, detector="threshold", model=str(bundle), error_map=True)
+    made = []
+    for name, engine in (("one", None), ("two", two_workers)):
+        out = tmp_path / f"{name}.tif"
+        declouds(scene, out, config, engine=engine)
+        made.append((out.read_bytes(), error_map_path(out).read_bytes()))
+    assert made[0] == made[1]
 
 
 @pytest.mark.parametrize("factor", [1, 2])

@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from decr.calibration import ErrorTable
 from decr.errors import BundleError, ConfigError, OutputError
 from decr.models.registry import create
 from decr.zoo.average import average_bundles
-from decr.zoo.bundle import load_bundle, save_bundle
+from decr.zoo.bundle import load_bundle, save_bundle, save_with_card
 from tests.tiny import DETECTOR, PARTS, randomised, tiny_bundle, tiny_card
 
 REFERENCE = {"reference": PARTS["reference"]}
@@ -58,6 +59,15 @@ def test_the_share_of_the_second_can_be_chosen(tmp_path: Path) -> None:
     for share in (0.0, 1.0, -1.0, float("nan")):
         with pytest.raises(ConfigError, match="share must lie between"):
             average_bundles(first, second, out, overwrite=True, share=share)
+
+
+def test_the_mean_has_no_errors_that_were_measured_of_others(tmp_path: Path) -> None:
+    path, out = tiny_bundle(tmp_path, 3), tmp_path / "mean.safetensors"
+    table = ErrorTable((-1.0, 1.0), (0.1, 0.2), {}, "of the first")
+    save_with_card(path, path, replace(load_bundle(path).card, errors=table))
+    average_bundles(path, path, out)
+    assert load_bundle(path).card.errors == table
+    assert load_bundle(out).card.errors is None
 
 
 def test_the_mean_of_one_with_itself_is_itself(tmp_path: Path) -> None:

@@ -16,8 +16,9 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from decr.errors import BundleError
-from decr.zoo.bundle import Part, load_bundle, read_card, save_bundle
+from decr.calibration import ErrorTable
+from decr.errors import BundleError, OutputError
+from decr.zoo.bundle import Part, load_bundle, read_card, save_bundle, save_with_card
 from decr.zoo.describe import card_as_dict, described
 from decr.zoo.embedded import EMBEDDED, embedded_path, find_bundle
 from tests.tiny import DETECTOR, PARTS, tiny_bundle, tiny_card, tiny_networks
@@ -60,6 +61,21 @@ def test_integer_buffers_and_full_precision_survive(tmp_path: Path) -> None:
     for key, value in networks["detector"].state_dict().items():
         assert torch.equal(got[key], value)
         assert got[key].dtype == value.dtype
+
+
+def test_another_card_leaves_every_tensor_as_it_is(tmp_path: Path) -> None:
+    path, out = tmp_path / "full.safetensors", tmp_path / "out.safetensors"
+    card = tiny_card(PARTS, 3)
+    save_bundle(path, card, tiny_networks(PARTS, 3), torch.float32)
+    table = ErrorTable((-1.0, 0.5), (0.1, 0.2), {"steps": "3"}, "a test")
+    save_with_card(path, out, replace(card, errors=table))
+    assert read_card(out).errors == table
+    assert read_card(path).errors is None
+    (_, before), (_, after) = contents(path), contents(out)
+    assert {k: v.dtype for k, v in before.items()} == {k: v.dtype for k, v in after.items()}
+    assert all(torch.equal(after[key], value) for key, value in before.items())
+    with pytest.raises(OutputError, match="cannot be written"):
+        save_with_card(path, tmp_path / "no" / "out.safetensors", card)
 
 
 def test_the_same_bundle_is_the_same_file(tmp_path: Path) -> None:
@@ -198,6 +214,7 @@ def test_tensors_that_do_not_fit(
     assert str(bundle) in str(caught.value)
 
 
+ERRORS = {"brightness": [0, 1], "error": [0.1, 0.2], "settings": {}, "about": ""}
 ENDLESS = {"architecture": "cnp", "size": {"width": 8, "multipliers": [1, 2], "blocks": 10**9}}
 HUGE = {"architecture": "msda", "size": {"width": 10**5}}
 
@@ -220,6 +237,11 @@ HUGE = {"architecture": "msda", "size": {"width": 10**5}}
         ({"prior_floor": 7}, "card inside is damaged .*prior_floor is 7"),
         ({"ranges": {"uint8": [255, 0]}}, "card inside is damaged .*ranges"),
         ({"ranges": {"uint8": []}}, "card inside is damaged"),
+        ({"errors": {"brightness": [0, 1]}}, "card inside is damaged"),
+        ({"errors": {**ERRORS, "error": [0.2, 0.1]}}, "card inside is damaged .*no table"),
+        ({"errors": {**ERRORS, "brightness": [0, "x"]}}, "card inside is damaged"),
+        ({"errors": {**ERRORS, "settings": 7}}, "card inside is damaged"),
+        ({"errors": "many"}, "card inside is damaged"),
         ({"parts": ["cnp"]}, "card inside is damaged"),
         ({"parts": {"cnp": {"architecture": "cnp"}}}, "card inside is damaged"),
         ({"parts": {"cnp": {"architecture": "gpt", "size": {}}}}, "no network is called 'gpt'"),

@@ -1,0 +1,316 @@
+"""`decr models calibrate`: how wrong a model is by how bright a pixel was, and how well that holds.
+
+The table that is fitted (`decr.calibration.ErrorTable`) has one predictor. Others were tried and
+told no more: docs/uncertainty.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+from scipy.optimize import isotonic_regression
+
+from decr.calibration import ErrorTable
+from decr.cloud.change import LEAST_MARGIN_PX
+from decr.config import DecloudConfig
+from decr.errors import DatasetError, OutputError
+from decr.evaluation.statistics import rank_correlation
+from decr.evaluation.tiles import PairSource, cut_tiles
+from decr.predictor import Restorer, load_restorer
+from decr.zoo.bundle import read_card, save_with_card
+from decr.zoo.embedded import find_bundle
+
+Float32 = NDArray[np.float32]
+Float64 = NDArray[np.float64]
+
+KNOTS = 24
+BINS = 10
+TILE_PX = 256
+_STRIDE = 3
+"""Every third pixel of every third row counts: neighbours say nearly the same."""
+_LEAST_PX = 1000
+_SHARES = np.linspace(0.0, 0.95, 20)
+"""Of the pixels that are left out, where sparsification is looked at."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Seen:
+    """Pixels of one restored image that `decr declouds` would have changed.
+
+    Attributes
+    ----------
+    place
+        Images of one place have the same ground; none is measured by a table that saw it.
+    brightness
+        (N,) of the darkest band of the cloudy pixel, unit.
+    error
+        (N,) |restored - clear|, mean over bands, unit.
+    """
+
+    place: str
+    brightness: Float64
+    error: Float64
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """How well expected errors hold.
+
+    Attributes
+    ----------
+    bins
+        (expected, measured) mean absolute error by tenths of the pixels, from low to high expected.
+    rank_correlation
+        Over pixels, Spearman's.
+    ause
+        Area between the sparsification curves of expected and true error, as a share of that of
+        leaving pixels out at random: 0 is perfect, 1 is worth nothing.
+    images
+        Expected over measured mean error of an image: its 10 %, 50 % and 90 % quantiles.
+    count
+        Images.
+    """
+
+    bins: tuple[tuple[float, float], ...]
+    rank_correlation: float
+    ause: float
+    images: tuple[float, float, float]
+    count: int
+
+    @property
+    def worst(self) -> float:
+        """Largest factor between expected and measured of a bin, at least 1."""
+        return max(max(a, b) / max(min(a, b), 1e-12) for a, b in self.bins)
+
+
+def margin_px(gsd_m: float | None) -> int:
+    """How far clouds grow before they are restored, by the defaults of `decr declouds`."""
+    grown = 0 if gsd_m is None else round(DecloudConfig().margin_m / gsd_m)
+    return max(LEAST_MARGIN_PX, grown)
+
+
+def seen(
+    place: str,
+    cloudy: Float32,
+    restored: Float32,
+    clear: Float32,
+    mask: NDArray[np.bool_],
+    gsd_m: float | None,
+) -> Seen:
+    """The pixels that count of one image.
+
+    Parameters
+    ----------
+    cloudy, restored, clear
+        (C, H, W) unit.
+    mask
+        (H, W) bool, True = cloudy.
+    """
+    grown = mask
+    if mask.any():
+        grown = ndimage.distance_transform_edt(~mask) <= margin_px(gsd_m)
+    part = np.s_[::_STRIDE, ::_STRIDE]
+    error = np.abs(restored - clear).mean(axis=0)[part][grown[part]]
+    brightness = cloudy.min(axis=0)[part][grown[part]]
+    return Seen(place, brightness.astype(np.float64), error.astype(np.float64))
+
+
+def isotonic(predictor: Float64, error: Float64, knots: int = KNOTS) -> tuple[Float64, Float64]:
+    """A mean error that never falls as its predictor rises, at means of equally full bins.
+
+    Parameters
+    ----------
+    predictor, error
+        (N,) each, at least two different predictors.
+
+    Returns
+    -------
+    tuple
+        Predictors, ascending, and errors. A bin whose ends coincide is one knot.
+    """
+    edges = np.unique(np.quantile(predictor, np.linspace(0.0, 1.0, knots + 1)))
+    place = np.clip(np.searchsorted(edges, predictor, side="right") - 1, 0, max(0, len(edges) - 2))
+    count = np.bincount(place, minlength=1)
+    some = count > 0
+    at, mean = (np.bincount(place, v)[some] / count[some] for v in (predictor, error))
+    return at, np.asarray(isotonic_regression(mean, weights=count[some]).x)
+
+
+def fitted(images: Sequence[Seen], settings: Mapping[str, str], about: str) -> ErrorTable:
+    """The table of some images' pixels.
+
+    Raises
+    ------
+    DatasetError
+        If there are too few pixels, or all are equally bright.
+    """
+    brightness, error = _pixels(images)
+    if len(error) < _LEAST_PX or np.ptp(brightness) == 0:
+        raise DatasetError(
+            f"{len(error)} cloudy pixels in {len(images)} tiles, at least {_LEAST_PX} of different "
+            f"brightness are needed; give more pairs, or --count more tiles"
+        )
+    at, mean = (np.round(values, 6) for values in isotonic(brightness, error))
+    keep = np.diff(at, prepend=-np.inf) > 0
+    return ErrorTable(tuple(at[keep].tolist()), tuple(mean[keep].tolist()), settings, about)
+
+
+def held(expected: Sequence[Float64], measured: Sequence[Float64]) -> Held:
+    """How well expected errors hold, image by image and over all pixels.
+
+    Parameters
+    ----------
+    expected, measured
+        (N,) of each image.
+    """
+    a, b = np.concatenate(expected), np.concatenate(measured)
+    order = np.argsort(a, kind="stable")
+    bins = [(float(a[p].mean()), float(b[p].mean())) for p in np.array_split(order, BINS) if p.size]
+    ratios = [
+        float(x.mean() / max(float(y.mean()), 1e-12))
+        for x, y in zip(expected, measured, strict=True)
+        if x.size
+    ]
+    low, middle, high = np.quantile(ratios, (0.1, 0.5, 0.9)).tolist()
+    return Held(tuple(bins), rank_correlation(a, b), _ause(a, b), (low, middle, high), len(ratios))
+
+
+def _ause(expected: Float64, measured: Float64) -> float:
+    """See `Held`; 1 where all errors are equal, so that nothing is to be told."""
+
+    def left(by: Float64) -> Float64:
+        kept = np.cumsum(measured[np.argsort(by, kind="stable")]) / np.arange(1, len(by) + 1)
+        last = [max(1, round((1.0 - share) * len(by))) - 1 for share in _SHARES]
+        return np.asarray(kept[last], np.float64)
+
+    best = left(measured)
+    chance = float((measured.mean() - best).sum())
+    return float((left(expected) - best).sum()) / chance if chance > 0 else 1.0
+
+
+def cross_held(images: Sequence[Seen], settings: Mapping[str, str]) -> Held:
+    """`held` where each half of the places is measured by the table of the other half.
+
+    Raises
+    ------
+    DatasetError
+        If there are not two places, or too few pixels in a half.
+    """
+    places = sorted({image.place for image in images})
+    if len(places) < 2:
+        raise DatasetError("one place alone cannot be measured by a table that did not see it")
+    halves: list[list[Seen]] = [[], []]
+    for image in images:
+        if image.error.size:
+            halves[places.index(image.place) % 2].append(image)
+    expected: list[Float64] = []
+    for own, other in ((halves[0], halves[1]), (halves[1], halves[0])):
+        table = fitted(other, settings, "")
+        expected += [expected_of(table, image) for image in own]
+    return held(expected, [image.error for half in halves for image in half])
+
+
+def expected_of(table: ErrorTable, image: Seen) -> Float64:
+    """What a table expects of an image's pixels, (N,) unit."""
+    cloudy = image.brightness[None, None].astype(np.float32)
+    return np.asarray(table.expected(cloudy)[0], np.float64)
+
+
+def deciding(restorer: Restorer, parts: Mapping[str, object]) -> dict[str, str]:
+    """The settings of a restorer that its table holds for."""
+    keys = {"steps": "cnp", "prior_floor": "wa"}
+    return {key: restorer.settings[key] for key, part in keys.items() if part in parts}
+
+
+@dataclass(frozen=True, slots=True)
+class Calibrated:
+    """What became of a calibration: the table, and how well one holds for unseen pairs."""
+
+    out: Path
+    table: ErrorTable
+    held: Held | None
+
+
+def calibrate_bundle(
+    model: str,
+    source: PairSource,
+    out: Path,
+    *,
+    count: int = 200,
+    seed: int = 0,
+    device: str = "auto",
+    overwrite: bool = False,
+) -> Calibrated:
+    """Fit a table on pairs, and write a bundle with the same weights and that table.
+
+    Parameters
+    ----------
+    model
+        Embedded name or bundle file.
+    source
+        Pairs; those of ``split`` alone are used.
+    out
+        The bundle to write; may be the model's own file, with ``overwrite``.
+    count
+        Tiles of `TILE_PX`, or of the size that the smallest side of the pairs allows.
+
+    Returns
+    -------
+    Calibrated
+        ``held`` is by halves of the pairs; None for a single pair.
+
+    Raises
+    ------
+    OutputError
+        If ``out`` exists already or its folder does not.
+    BundleError, ConfigError, DatasetError
+        If the model or the pairs cannot be used.
+    """
+    if out.exists() and not overwrite:
+        raise OutputError(f"{out}: exists already; pass --overwrite to replace it")
+    if not out.parent.is_dir():
+        raise OutputError(f"{out}: the folder {out.parent} does not exist; make it first")
+    path = find_bundle(model, scene_has_nir=False)
+    card = read_card(path)
+    restorer = load_restorer(path, seed=seed, device=device)
+    tiles = cut_tiles(source, restorer.bands, TILE_PX, count)
+    images = []
+    for number, tile in enumerate(tiles):
+        restored = restorer.restore(tile.cloudy[None], [(0, 1000 * number)])[0]
+        place = tile.name.partition(" at row ")[0]
+        images.append(seen(place, tile.cloudy, restored, tile.clear, tile.mask, tile.gsd_m))
+    settings = deciding(restorer, card.parts)
+    pairs = len({image.place for image in images})
+    about = f"{len(images)} tiles of {pairs} pairs of {source.data.resolve().name}"
+    table = fitted(images, settings, about)
+    checked = cross_held(images, settings) if pairs > 1 else None
+    save_with_card(path, out, replace(card, errors=table))
+    return Calibrated(out, table, checked)
+
+
+def described(found: Held, unit: float = 50.0) -> str:
+    """A table for people; ``unit`` is what 1.0 of unit is told as, by default % of the range."""
+    lines = [f"{'expected':>9}  {'measured':>9}   mean absolute errors by tenths of pixels"]
+    lines += [f"{unit * a:9.2f}  {unit * b:9.2f}" for a, b in found.bins]
+    low, middle, high = found.images
+    lines += [
+        f"a tenth is off by a factor of {found.worst:.2f} at the most; rank correlation over "
+        f"pixels {found.rank_correlation:.2f}; AUSE {found.ause:.2f} (0 perfect, 1 by chance)",
+        f"of a single image, expected is {low:.2f} to {high:.2f} times measured (80 % of "
+        f"{found.count} images; median {middle:.2f})",
+    ]
+    return "\n".join(lines)
+
+
+def _pixels(images: Sequence[Seen]) -> tuple[Float64, Float64]:
+    if not images:
+        return np.empty(0), np.empty(0)
+    return (
+        np.concatenate([image.brightness for image in images]),
+        np.concatenate([image.error for image in images]),
+    )
