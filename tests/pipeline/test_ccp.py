@@ -225,9 +225,9 @@ def test_metres_need_a_pixel_size(tmp_path: Path, option: str) -> None:
 
 
 def test_a_scene_far_from_the_detectors_gsd_is_told(tmp_path: Path) -> None:
-    far = Affine(30.0, 0, 500_000, 0, -30.0, 4_000_000)
+    far = Affine(60.0, 0, 500_000, 0, -60.0, 4_000_000)
     scene = write_scene(tmp_path / "s.tif", cloudy_pixels(256, 256), transform=far)
-    with pytest.warns(DecrWarning, match=r"pixels of 30 m, but was made for 2.4 to 12 m"):
+    with pytest.warns(DecrWarning, match=r"pixels of 60 m, but was made for 2.4 to 30 m"):
         found(scene, detector="compact")
 
 

@@ -98,7 +98,7 @@ def test_a_whole_recipe(tmp_path: Path) -> None:
         ('architecture = "cnp"', "", "incomplete .*architecture"),
         ("steps = 10", "steps = 0", "at least 1"),
         ("lr = 1e-3", "until = 11", r"until must lie in 1\.\.10 \(steps\), not 11"),
-        ("lr = 1e-3", "perceptual = -1.0", "perceptual cannot be negative"),
+        ("lr = 1e-3", "perceptual = -1.0", "perceptual must be at least 0"),
         ("steps = 20", "other_date_share = 0.3", "other_date_share needs a date_pattern"),
         ("steps = 20", "other_date_share = 3", r"other_date_share must lie in 0\.\.1, not 3"),
         ("steps = 10", 'steps = "ten"', "wrong value"),
