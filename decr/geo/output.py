@@ -29,9 +29,11 @@ __all__ = ["CogOptions", "Patch", "write_cog", "write_memory_bytes"]
 
 _CACHE_BYTES = 32 * 2**20
 _MAX_CACHE_BYTES = 2 * 2**30
-_BUFFER_BYTES = 300 * 2**20
-"""What GDAL holds beside its cache while it compresses and makes overviews; measured on 4 bands of
-uint16, 20,000 x 20,000 px, with 100 patches (tests/benchmarks/writing.py)."""
+_BUFFER_BYTES = 64 * 2**20
+"""What GDAL holds beside its cache while it copies and makes overviews; measured, as the next
+(tests/benchmarks/writing.py)."""
+_BLOCKS_PER_THREAD = 12
+"""Blocks of the output that each thread which compresses has before it, and after it."""
 
 # Each open file keeps a decoded block of its own: with GDAL's 450, hundreds of patches would cost
 # more than the cache does. Patches are read in the order in which they lie, so few do.
@@ -59,9 +61,9 @@ class CogOptions:
     overview_resampling
         How pixels of overviews are made: "AVERAGE", "NEAREST", ...
     threads
-        That compress, at most as many as there are cores; the bytes do not depend on it. One more
-        thread reads the scene and makes overviews, which more than a few would only wait for, and
-        each takes 25 MB for 4 bands of uint16.
+        That compress, at most as many as there are cores; the bytes do not depend on it. More than
+        a few would only wait for the one that reads the scene and makes overviews, and each takes
+        25 MB for 4 bands of uint16.
     """
 
     compress: str | None = None
@@ -69,6 +71,11 @@ class CogOptions:
     block_px: int = 512
     overview_resampling: str = "AVERAGE"
     threads: int = 4
+
+    @property
+    def running(self) -> int:
+        """Threads that will compress on this machine."""
+        return min(self.threads, os.cpu_count() or 1)
 
     def to_gdal(self) -> dict[str, str]:
         """Creation options of GDAL's COG driver."""
@@ -81,7 +88,7 @@ class CogOptions:
             "RESAMPLING": self.overview_resampling,
             "OVERVIEW_RESAMPLING": self.overview_resampling,
             "STATISTICS": "NO",
-            "NUM_THREADS": str(min(self.threads, os.cpu_count() or 1)),
+            "NUM_THREADS": str(self.running),
         }
         return options | ({} if self.level is None else {"LEVEL": str(self.level)})
 
@@ -194,8 +201,10 @@ def _cache_bytes(block: tuple[int, int], width: int, bytes_per_px: int, block_px
 def write_memory_bytes(scene: Scene) -> int:
     """Memory that `write_cog` takes for a scene, beside what the process holds already."""
     bytes_per_px = np.dtype(scene.dtype).itemsize * scene.count
-    cache = _cache_bytes(scene.block_shape, scene.grid.width, bytes_per_px, CogOptions().block_px)
-    return cache + _BUFFER_BYTES
+    options = CogOptions()
+    cache = _cache_bytes(scene.block_shape, scene.grid.width, bytes_per_px, options.block_px)
+    blocks = options.running * _BLOCKS_PER_THREAD
+    return cache + _BUFFER_BYTES + blocks * options.block_px**2 * bytes_per_px
 
 
 @contextmanager

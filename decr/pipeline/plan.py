@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from itertools import pairwise
 
+from decr.geo.gdal import CACHE_BYTES
 from decr.geo.grid import Window
-from decr.geo.lattice import Block, Blocks
+from decr.geo.lattice import Axis, Block, Blocks
 from decr.pipeline.survey import ChangeMap
 from decr.pipeline.tone import REACH, Index
 
 _RUNTIME_MB = 760
 """Python, torch, GDAL and the embedded networks at work, without any scene.
 
-Measured by tests/benchmarks/scaling.py ("model alone"). Larger networks need more.
+Measured by tests/benchmarks/scaling.py ("model alone", 725), and some for memory that is free but
+lies in pieces. Larger networks need more.
 """
 
 
@@ -47,7 +50,8 @@ class Plan:
     ccp
         Cloud coverage before, 0..1.
     memory_mb
-        Planned peak of the process with the embedded model; larger networks need more.
+        Planned peak of the process with the embedded model, in 2^20 bytes; larger networks need
+        more.
     seconds_per_tile
         From a timed probe; None if none was made.
     """
@@ -130,7 +134,8 @@ def make_plan(
         change.survey.ccp,
         planned_memory_mb(
             blocks, factor, bytes_per_pixel, channels, write_bytes, side_by_side, batch, at_once
-        ),
+        )
+        + change.survey.stored.nbytes / _MB,  # mapped from disk, but counted as resident
     )
 
 
@@ -150,32 +155,44 @@ def planned_memory_mb(
     batch: int = 4,
     at_once: int = 1,
 ) -> float:
-    """Peak memory by construction: a few arrays of one block, or what writing takes after them.
+    """Peak memory by construction, in MB of 2^20 bytes: what the greediest stage holds at a time.
 
     With Dask, this is the memory of each worker at the most, and of the process that writes.
     """
     lattice = blocks.lattice
-    side = blocks.block_px + 2 * lattice.tile_px
-    pixels = min(side, lattice.height) * min(side, lattice.width)
+    pixels = _longest_reach(blocks, 0) * _longest_reach(blocks, 1)
     fine = pixels * factor**2
-    # Two blocks read ahead, one being written; unit and the sums of three blocks in 4 bytes; and
-    # one band of the composition in 8 bytes, a handful of times.
-    arrays = fine * bytes_per_pixel * 4 + pixels * channels * 4 * 4 + fine * 8 * 6
-    # Tiles cut, restored and clipped, all of a batch at once.
-    tiles = 4 * batch * side_by_side * channels * lattice.tile_px**2 * 4 * at_once
-    lanes = _LANE_MB * (side_by_side - 1) + tiles / 1e6
-    # Not all that the restoring took is back with the system when the writing begins.
-    restoring, writing = (
-        _GDAL_CACHE_MB + arrays / 1e6 * (1 + at_once) / 2,
-        _KEPT_MB + write_bytes / 1e6,
-    )
-    return _RUNTIME_MB + lanes + max(restoring, writing)
+    sums = pixels * channels * 4
+    numbers = pixels * bytes_per_pixel if factor == 1 else sums
+    # A block at hand: its numbers, the sum of its tiles, and the change that is cut out of it.
+    at_hand = numbers + 2 * sums
+    # A block being settled: its change, its numbers before and after, weights, masks.
+    settled = sums + fine * (2 * bytes_per_pixel + 16)
+    if factor > 1:
+        settled += 2 * fine * channels * 4
+    # One more is read ahead, and the result of one more is on its way to disk.
+    arrays = at_once * (at_hand + settled) + numbers + sums
+    # Tiles: a batch encoded, restored, and put together; and two rows of the block's, compared.
+    held = 3 * batch * side_by_side + 2 * blocks.strides
+    tiles = held * channels * lattice.tile_px**2 * 4 * at_once
+    restoring = CACHE_BYTES / _MB + (arrays + tiles) / _MB + _LANE_MB * (side_by_side - 1)
+    return _RUNTIME_MB + max(_SURVEY_MB, restoring, _KEPT_MB + write_bytes / _MB)
 
 
+_MB = 2**20
 _LANE_MB = 80
 """What one more tile in the making takes, with the embedded networks."""
-_GDAL_CACHE_MB = 128
-_KEPT_MB = 250
+_SURVEY_MB = 110
+"""Two blocks of cells at a time, each read in pieces of bounded size; measured."""
+_KEPT_MB = 50
+"""What the restoring leaves behind; measured."""
+
+
+def _longest_reach(blocks: Blocks, axis: Axis) -> int:
+    """Pixels of the longest block with its tiles along an axis; the last block may be longest."""
+    longest = max(stop - first for first, stop in pairwise(blocks.edges(axis)))
+    size = blocks.lattice.width if axis else blocks.lattice.height
+    return min(size, longest + blocks.lattice.overlap_px)
 
 
 def _clipped(window: Window, within: Window) -> Window:
