@@ -15,13 +15,6 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 _OPTIONS = (
     click.option(
-        "--data",
-        type=click.Path(path_type=Path),
-        required=True,
-        metavar="DIR",
-        help="Folder with a set of pairs; see docs/howto/own_pairs.md.",
-    ),
-    click.option(
         "--model",
         default="embedded-rgb",
         show_default=True,
@@ -35,17 +28,6 @@ _OPTIONS = (
         metavar="FOLDER",
         help="Write NAME.json and NAME.png there; only print if absent.",
     ),
-    click.option("--layout", metavar="NAME", help="How the folder is arranged; else recognised."),
-    click.option(
-        "--split",
-        type=click.Choice(["train", "val", "test", "all"]),
-        default="test",
-        show_default=True,
-        help="Which pairs of the set.",
-    ),
-    shared.bands_option,
-    click.option("--gsd", "gsd_m", type=float, help="Metres per pixel, for files that do not say."),
-    click.option("--white", type=float, help="DN as bright as cloud; 255 for 8-bit images."),
     click.option(
         "--size",
         "side_px",
@@ -82,7 +64,7 @@ _OPTIONS = (
 def _analysis_options(function: Function) -> Function:
     for option in reversed(_OPTIONS):
         function = option(function)
-    return function
+    return shared.pairs_options(function)
 
 
 @click.group()

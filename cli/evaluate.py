@@ -28,13 +28,7 @@ class Names(click.ParamType):  # type: ignore[type-arg,unused-ignore]
 
 
 @click.command()
-@click.option(
-    "--data",
-    type=click.Path(path_type=Path),
-    required=True,
-    metavar="DIR",
-    help="Folder with a set of pairs; see docs/howto/own_pairs.md.",
-)
+@shared.pairs_options
 @click.option(
     "--model",
     "models",
@@ -57,17 +51,6 @@ class Names(click.ParamType):  # type: ignore[type-arg,unused-ignore]
     metavar="FOLDER",
     help="Write evaluation.json, .csv, .txt and .parquet there; only print if absent.",
 )
-@click.option("--layout", metavar="NAME", help="How the folder is arranged; recognised if absent.")
-@click.option(
-    "--split",
-    type=click.Choice(["train", "val", "test", "all"]),
-    default="test",
-    show_default=True,
-    help="Which pairs of the set.",
-)
-@shared.bands_option
-@click.option("--gsd", "gsd_m", type=float, help="Metres per pixel, for files that do not say.")
-@click.option("--white", type=float, help="DN as bright as cloud; 255 for 8-bit images.")
 @click.option(
     "--lpips/--no-lpips", default=True, show_default=True, help="Whether LPIPS is measured."
 )

@@ -183,25 +183,8 @@ def average(
 
 @command.command("calibrate")
 @click.argument("model")
-@click.option(
-    "--data",
-    type=click.Path(path_type=Path),
-    required=True,
-    metavar="DIR",
-    help="Folder with a set of pairs; see docs/howto/own_pairs.md.",
-)
+@shared.pairs_options
 @click.option("-o", "--out", type=click.Path(path_type=Path), required=True, help="The bundle.")
-@click.option("--layout", metavar="NAME", help="How the folder is arranged; recognised if absent.")
-@click.option(
-    "--split",
-    type=click.Choice(["train", "val", "test", "all"]),
-    default="test",
-    show_default=True,
-    help="Which pairs of the set; take some that the model was not trained on.",
-)
-@shared.bands_option
-@click.option("--gsd", "gsd_m", type=float, help="Metres per pixel, for files that do not say.")
-@click.option("--white", type=float, help="DN as bright as cloud; 255 for 8-bit images.")
 @click.option(
     "--count", type=int, default=200, show_default=True, help="Tiles, half under cloud first."
 )

@@ -153,6 +153,37 @@ _RESTORATION = (
 )
 
 
+_PAIRS = (
+    click.option(
+        "--data",
+        type=click.Path(path_type=Path),
+        required=True,
+        metavar="DIR",
+        help="Folder with a set of pairs; see docs/howto/own_pairs.md.",
+    ),
+    click.option(
+        "--layout", metavar="NAME", help="How the folder is arranged; recognised if absent."
+    ),
+    click.option(
+        "--split",
+        type=click.Choice(["train", "val", "test", "all"]),
+        default="test",
+        show_default=True,
+        help="Which pairs of the set; take some that the model was not trained on.",
+    ),
+    bands_option,
+    click.option("--gsd", "gsd_m", type=float, help="Metres per pixel, for files that do not say."),
+    click.option("--white", type=float, help="DN as bright as cloud; 255 for 8-bit images."),
+)
+
+
+def pairs_options(function: Function) -> Function:
+    """Add the options that make a `decr.evaluation.tiles.PairSource`."""
+    for option in reversed(_PAIRS):
+        function = option(function)
+    return function
+
+
 def restoration_options(function: Function) -> Function:
     """Add every option that decides a restoration (they match `decr.config.DecloudConfig`)."""
     for option in reversed(_RESTORATION):
