@@ -32,6 +32,7 @@ def _unet_size(channels_in: int, channels_out: int, size: Size, published: UNetS
         heads=int(size.get("heads", 1)),
         scale_shift=published.scale_shift,
         timed=published.timed,
+        bilinear=bool(size.get("bilinear", False)),
     )
 
 
