@@ -55,8 +55,8 @@ def restore_loss(
     """Charbonnier plus edges plus ``squares`` times the mean squared error, on [0, 1] images.
 
     ``cloudy`` and ``clear`` are unit. Below a ``clear_weight`` of 1 every sample counts alike and
-    in it the pixels away from its clouds, (N, H, W) bool ``mask``, count that much less: decr leaves
-    those alone in any case.
+    in it the pixels away from its clouds, (N, H, W) bool ``mask``, count that much less: decr
+    leaves those alone in any case.
     """
     y01, x01 = (cloudy + 1) / 2, (clear + 1) / 2
     # A clamp would kill the gradient where the estimate leaves [0, 1].
