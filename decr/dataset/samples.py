@@ -229,11 +229,16 @@ def _false_colours(rng: np.random.Generator, sky: CloudParams) -> CloudParams:
 
 
 def _far_sky(rng: np.random.Generator, bands: tuple[str, ...], gsd_m: float) -> CloudParams:
-    """Small clouds whose shadows lie in view; sizes are in pixels, whatever the ground's."""
+    """Small clouds whose shadows lie in view; sizes are in pixels, whatever the ground's.
+
+    They have edges, and most are opaque: what lies under them is to be guessed from around them.
+    """
     sky = draw_params(rng, bands)
     angle, distance = rng.uniform(0.0, 2 * np.pi), rng.uniform(3.0, 25.0) * gsd_m
     return replace(
         sky,
+        kind="cumulus" if sky.kind in ("haze", "deck") else sky.kind,
+        thickness=float(np.exp(rng.uniform(np.log(0.4), np.log(8.0)))),
         coverage=float(rng.uniform(0.03, 0.6)),
         softness=float(np.exp(rng.uniform(np.log(0.15), np.log(1.0)))),
         roughness=float(rng.uniform(2.2, 3.6)),
