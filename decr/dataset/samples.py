@@ -196,12 +196,17 @@ PLAIN = Variety()
 
 
 def mixed_bands(rng: np.random.Generator, view: Float32) -> Float32:
-    """Permute bands and mix each with the others, (C, H, W) in [0, 1] to the same."""
+    """Permute bands, mix each with the others, and spread them; (C, H, W) in [0, 1] to the same.
+
+    Bands of other wavelengths differ more than red, green and blue of the same ground do.
+    """
     count = view.shape[0]
     mixing = rng.dirichlet(np.full(count, 0.5), count) * rng.uniform(0.0, 0.6)
     mixing = mixing + (1.0 - mixing.sum(axis=1, keepdims=True)) * np.eye(count)
     mixed: Float32 = np.einsum("ij,jhw->ihw", mixing[rng.permutation(count)], view)
-    return np.ascontiguousarray(mixed, np.float32)
+    grey = mixed.mean(axis=0, keepdims=True)
+    spread = np.exp(rng.uniform(np.log(0.7), np.log(3.5)))
+    return np.ascontiguousarray(np.clip(grey + spread * (mixed - grey), 0.0, 1.0), np.float32)
 
 
 def toned_down(rng: np.random.Generator, view: Float32) -> Float32:

@@ -189,6 +189,7 @@ def test_every_registered_network_can_be_built(name: str) -> None:
     [
         ("unet", {}, "no network is called 'unet'; there are amgan, cloudnet, cnp"),
         ("cnp", {"width": 8}, "multipliers"),
+        ("cnp", TINY | {"trilinear": True}, "size has no trilinear"),
         ("cnp", TINY | {"heads": 3}, "3 heads cannot share"),
         ("cnp", TINY | {"heads": 0}, "0 heads"),
         ("cnp", TINY | {"width": 9, "heads": 1}, "must be even"),
