@@ -17,6 +17,8 @@ Float32 = NDArray[np.float32]
 GREY_LEVELS = 127.5
 """Grey levels of 8 bits per unit: [-1, 1] spans 255 of them."""
 
+_STRIP_ROWS = 128
+
 GRID_PX = 16
 """Period of what U-Nets leave in their output by halving and doubling resolution four times.
 
@@ -110,22 +112,36 @@ def gradients(
         Scene pixels per pixel of the lattice.
     """
     found = Gradients()
-    axis: Axis
-    for axis in (0, 1):
-        first = window.col if axis else window.row
-        count = window.width if axis else window.height
-        at = np.arange(first + 1, first + count)
-        on = np.isin(at, _lines(lattice, axis, factor))
-        grid = ~on & (at % (GRID_PX * factor) == 0)
-        both = np.delete(changed, 0, axis) & np.delete(changed, -1, axis)
-        along, total = 1 - axis, np.zeros(len(on))
-        for band in pixels:  # sums along the lines first: there are few of those
-            step = np.diff(band.astype(np.float32), axis=axis)
-            energy = np.square(step, out=step)
-            total += np.where(both, energy, 0).sum(axis=along, dtype=np.float64)
-        count = both.sum(axis=along) * len(pixels)
-        found += Gradients(*(_on(which, count, total) for which in (on, ~on, grid)))
+    lines: dict[Axis, NDArray[np.int64]] = {a: _lines(lattice, a, factor) for a in (0, 1)}
+    for first in range(0, window.height, _STRIP_ROWS):  # in little room
+        across = slice(first, first + _STRIP_ROWS)
+        down = slice(first, first + _STRIP_ROWS + 1)  # the last step leads to the next strip
+        period, row = GRID_PX * factor, window.row + first
+        found += _steps(pixels[:, down], changed[down], 0, row, lines[0], period)
+        found += _steps(pixels[:, across], changed[across], 1, window.col, lines[1], period)
     return found
+
+
+def _steps(
+    pixels: NDArray[np.generic],
+    changed: NDArray[np.bool_],
+    axis: Axis,
+    first: int,
+    lines: NDArray[np.int64],
+    period: int,
+) -> Gradients:
+    """Differences along an axis on which the first pixel lies at ``first``."""
+    at = np.arange(first + 1, first + changed.shape[axis])
+    on = np.isin(at, lines)
+    grid = ~on & (at % period == 0)
+    both = np.delete(changed, 0, axis) & np.delete(changed, -1, axis)
+    along, total = 1 - axis, np.zeros(len(on))
+    for band in pixels:  # sums along the lines first: there are few of those
+        step = np.diff(band.astype(np.float32), axis=axis)
+        energy = np.square(step, out=step)
+        total += np.where(both, energy, 0).sum(axis=along, dtype=np.float64)
+    count = both.sum(axis=along) * len(pixels)
+    return Gradients(*(_on(which, count, total) for which in (on, ~on, grid)))
 
 
 def _on(chosen: NDArray[np.bool_], count: NDArray[np.int64], total: NDArray[np.float64]) -> Squares:

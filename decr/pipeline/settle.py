@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,8 @@ from decr.pipeline.tone import (
     corrections,
     disagreement,
 )
+
+_STRIP_ROWS = 128
 
 
 @contextmanager
@@ -187,19 +190,24 @@ class Settling:
     ) -> None:
         job = self._job
         window = job.fine(self._planned[index].block.core)
-        weight = job.change.weights(window)
         with reader(job.scene) as source:
-            dn, valid = source.read(window, job.composer.targets)
-        fine = change_at_full_resolution(change, origin, job.plan.factor, window)
-        out = job.composer.compose(dn, valid, weight, fine)
-        changed = _differing(out, dn)
+            pixels, valid = source.read(window, job.composer.targets)
+        changed = 0
+        for first in range(0, window.height, _STRIP_ROWS):  # one strip's weights at a time
+            rows = slice(first, min(first + _STRIP_ROWS, window.height))
+            strip = replace(window, row=window.row + first, height=rows.stop - first)
+            weight = job.change.weights(strip)
+            fine = change_at_full_resolution(change, origin, job.plan.factor, strip)
+            out = job.composer.compose(pixels[:, rows], valid[rows], weight, fine)
+            changed += _differing(out, pixels[:, rows])
+            pixels[:, rows] = out
+            valid[rows] &= weight >= 1  # from here on: where a pixel is wholly the model's
         if changed:
             # An unplaced patch would make rasterio warn; any transform will do for it.
             grid = job.scene.grid
             place = grid.window_transform(window) if grid.has_transform else Affine.scale(1, -1)
-            _write_tiff(job.work.block_file("patch", *index, "tif"), out, place)
-        lattice, whole = job.plan.blocks.lattice, valid & (weight >= 1)
-        steps = gradients(out, whole, lattice, job.plan.factor, window)
+            _write_tiff(job.work.block_file("patch", *index, "tif"), pixels, place)
+        steps = gradients(pixels, valid, job.plan.blocks.lattice, job.plan.factor, window)
         job.work.note("patch", *index, changed=changed, **noted(tone=tone, steps=steps))
 
 
