@@ -17,8 +17,6 @@ Float32 = NDArray[np.float32]
 GREY_LEVELS = 127.5
 """Grey levels of 8 bits per unit: [-1, 1] spans 255 of them."""
 
-_STRIP_ROWS = 128
-
 GRID_PX = 16
 """Period of what U-Nets leave in their output by halving and doubling resolution four times.
 
@@ -99,6 +97,7 @@ def gradients(
     lattice: Lattice,
     factor: int,
     window: Window,
+    above: tuple[NDArray[np.generic], NDArray[np.bool_]] | None = None,
 ) -> Gradients:
     """Gradients of restored pixels, on and off the lines where a tile begins or ends.
 
@@ -110,16 +109,17 @@ def gradients(
         (H, W), True where a pixel is wholly the model's; other pixels do not count.
     factor
         Scene pixels per pixel of the lattice.
+    above
+        The same of the one row above, if the steps from there are to count too.
     """
-    found = Gradients()
-    lines: dict[Axis, NDArray[np.int64]] = {a: _lines(lattice, a, factor) for a in (0, 1)}
-    for first in range(0, window.height, _STRIP_ROWS):  # in little room
-        across = slice(first, first + _STRIP_ROWS)
-        down = slice(first, first + _STRIP_ROWS + 1)  # the last step leads to the next strip
-        period, row = GRID_PX * factor, window.row + first
-        found += _steps(pixels[:, down], changed[down], 0, row, lines[0], period)
-        found += _steps(pixels[:, across], changed[across], 1, window.col, lines[1], period)
-    return found
+    period = GRID_PX * factor
+    found = _steps(pixels, changed, 1, window.col, _lines(lattice, 1, factor), period)
+    row = window.row
+    if above is not None:
+        pixels = np.concatenate([above[0], pixels], axis=1)
+        changed = np.concatenate([above[1], changed])
+        row -= 1
+    return found + _steps(pixels, changed, 0, row, _lines(lattice, 0, factor), period)
 
 
 def _steps(
