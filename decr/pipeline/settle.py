@@ -11,7 +11,6 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -32,7 +31,15 @@ from decr.pipeline.journal import explained
 from decr.pipeline.memory import give_back
 from decr.pipeline.plan import BlockPlan
 from decr.pipeline.seams import Gradients, Squares, gradients, noted
-from decr.pipeline.tiles import Float32, Int32, Spills, add_spills, neighbours_before
+from decr.pipeline.tiles import (
+    STRIP_ROWS,
+    Float32,
+    Int32,
+    Spills,
+    add_spills,
+    neighbours_before,
+    strips_of,
+)
 from decr.pipeline.tone import (
     CELLS,
     Index,
@@ -41,16 +48,6 @@ from decr.pipeline.tone import (
     corrections,
     disagreement,
 )
-
-STRIP_ROWS = 256
-"""Rows of a block that are settled at a time; a row of a patch's storage blocks."""
-
-
-def strips_of(window: Window) -> Iterator[Window]:
-    """Cut a window into strips of `STRIP_ROWS`, the last may be less."""
-    for first in range(0, window.height, STRIP_ROWS):
-        height = min(STRIP_ROWS, window.height - first)
-        yield replace(window, row=window.row + first, height=height)
 
 
 @contextmanager
