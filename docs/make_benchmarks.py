@@ -162,8 +162,8 @@ def seams(m: dict[str, Any]) -> str:
 
 `flat`: ground of one colour under a cloud deck without a gap; `wide`: the sample scene's ground under the same deck;
 `gaps`: the sample scene. PSNR in dB over cloudy pixels; disagreement of neighbouring tiles where they overlap, root mean
-square per pixel, in grey levels of 8 bits; seam score, 1 where no line shows, and in brackets the same within the grid of
-16 px that the networks leave all over the scene and on which the lines lie. Ways are explained in [ADR 10](adr/0010-tones-settled-between-neighbours.md) and the
+square per pixel, in grey levels of 8 bits; seam score, 1 where no line shows, and in brackets the same among lines of every
+16 px alone, on which a network's own grid would lie ([ADR 14](adr/0014-resolution-doubled-bilinearly.md)). Ways are explained in [ADR 10](adr/0010-tones-settled-between-neighbours.md) and the
 benchmark; decr uses `agree 16 4`.
 
 {table(head, rows)}

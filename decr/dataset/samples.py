@@ -196,12 +196,17 @@ PLAIN = Variety()
 
 
 def mixed_bands(rng: np.random.Generator, view: Float32) -> Float32:
-    """Permute bands and mix each with the others, (C, H, W) in [0, 1] to the same."""
+    """Permute bands, mix each with the others, and spread them; (C, H, W) in [0, 1] to the same.
+
+    Bands of other wavelengths differ more than red, green and blue of the same ground do.
+    """
     count = view.shape[0]
     mixing = rng.dirichlet(np.full(count, 0.5), count) * rng.uniform(0.0, 0.6)
     mixing = mixing + (1.0 - mixing.sum(axis=1, keepdims=True)) * np.eye(count)
     mixed: Float32 = np.einsum("ij,jhw->ihw", mixing[rng.permutation(count)], view)
-    return np.ascontiguousarray(mixed, np.float32)
+    grey = mixed.mean(axis=0, keepdims=True)
+    spread = np.exp(rng.uniform(np.log(0.7), np.log(3.5)))
+    return np.ascontiguousarray(np.clip(grey + spread * (mixed - grey), 0.0, 1.0), np.float32)
 
 
 def toned_down(rng: np.random.Generator, view: Float32) -> Float32:
@@ -229,11 +234,16 @@ def _false_colours(rng: np.random.Generator, sky: CloudParams) -> CloudParams:
 
 
 def _far_sky(rng: np.random.Generator, bands: tuple[str, ...], gsd_m: float) -> CloudParams:
-    """Small clouds whose shadows lie in view; sizes are in pixels, whatever the ground's."""
+    """Small clouds whose shadows lie in view; sizes are in pixels, whatever the ground's.
+
+    They have edges, and most are opaque: what lies under them is to be guessed from around them.
+    """
     sky = draw_params(rng, bands)
     angle, distance = rng.uniform(0.0, 2 * np.pi), rng.uniform(3.0, 25.0) * gsd_m
     return replace(
         sky,
+        kind="cumulus" if sky.kind in ("haze", "deck") else sky.kind,
+        thickness=float(np.exp(rng.uniform(np.log(0.4), np.log(8.0)))),
         coverage=float(rng.uniform(0.03, 0.6)),
         softness=float(np.exp(rng.uniform(np.log(0.15), np.log(1.0)))),
         roughness=float(rng.uniform(2.2, 3.6)),

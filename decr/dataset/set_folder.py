@@ -6,17 +6,18 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
-from decr.errors import OutputError
+from decr.errors import DecrError, OutputError
 from decr.files import write_whole
 
 SUMS = "SHA256SUMS"
 JOB = "simulation.json"
+SCRATCH = "scratch"
+"""Folder within a work folder for what is only needed on the way."""
 _JOURNAL = "journal.jsonl"
 _ENDS_BYTES = 2**20
 
@@ -29,12 +30,59 @@ class Record:
     sums: dict[str, str]
 
 
-def is_empty_folder(path: Path) -> bool:
+Made = tuple[Sequence[Record], Mapping[str, bytes]]
+"""Chips of a set in the manifest's order, and what further files hold, by name."""
+
+
+def make_set(
+    out: Path, manifest: str, job: str, job_file: str, make: Callable[[dict[str, Record]], Made]
+) -> None:
+    """Let a set be made in ``OUT.decr-work``, which becomes OUT once it is whole.
+
+    A set that the same job has made before is checked and left.
+
+    Parameters
+    ----------
+    job
+        Everything that decides the bytes of the set.
+    make
+        Given the chips that an earlier run has finished, makes the others.
+
+    Raises
+    ------
+    OutputError
+        If OUT is there and another's, or damaged, or cannot be written; what is done is kept.
+    """
+    if out.exists() and not _is_empty_folder(out):
+        _check_finished(out, job, job_file)
+        return
+    work = work_folder(out)
+    try:
+        done = _begin(work, job, job_file)
+        (work / SCRATCH).mkdir(exist_ok=True)
+        records, more = make(done)
+        shutil.rmtree(work / SCRATCH)
+        _finish(work, out, records, manifest, job_file, more)
+    except DecrError:
+        raise
+    except OSError as error:
+        raise OutputError(
+            f"{out}: cannot write there ({error.strerror or error}); free some space or choose "
+            "another folder, and run the same command again: what is done is kept"
+        ) from error
+
+
+def work_folder(out: Path) -> Path:
+    """Where a set is made."""
+    return Path(f"{out}.decr-work")
+
+
+def _is_empty_folder(path: Path) -> bool:
     """Whether a folder is there, and nothing in it."""
     return path.is_dir() and not any(path.iterdir())
 
 
-def check_finished(out: Path, job: str, job_file: str = JOB) -> None:
+def _check_finished(out: Path, job: str, job_file: str) -> None:
     """Refuse a folder that is not the same job's, or in which a file is not as it was made."""
     if not (out / job_file).is_file() or (out / job_file).read_text() != job:
         raise OutputError(
@@ -83,7 +131,7 @@ def entries(manifest: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in manifest.read_text().splitlines()]
 
 
-def begin(work: Path, job: str, job_file: str = JOB) -> dict[str, Record]:
+def _begin(work: Path, job: str, job_file: str) -> dict[str, Record]:
     """Make the work folder, or continue it: the chips that are finished there."""
     if not (work / job_file).is_file() or (work / job_file).read_text() != job:
         if work.exists():
@@ -113,13 +161,13 @@ def note(work: Path, name: str, record: Record) -> None:
         journal.write(json.dumps({"name": name, **asdict(record)}) + "\n")
 
 
-def finish(
+def _finish(
     work: Path,
     out: Path,
     records: Sequence[Record],
     manifest: str,
-    job_file: str = JOB,
-    more: Mapping[str, bytes] = MappingProxyType({}),
+    job_file: str,
+    more: Mapping[str, bytes],
 ) -> None:
     """Write manifest, further files by name, and checksums, and give the folder its name."""
     lines = "".join(json.dumps(record.entry) + "\n" for record in records).encode()

@@ -17,18 +17,18 @@ from decr import __version__
 from decr.dataset.chips import Chip, chip_grid, choose_chips, open_sources
 from decr.dataset.manifest import MANIFEST, TEST_SHARE
 from decr.dataset.set_folder import (
+    JOB,
+    Made,
     Record,
-    begin,
-    check_finished,
     entries,
     file_mark,
-    finish,
-    is_empty_folder,
+    make_set,
     note,
+    work_folder,
 )
 from decr.dataset.simulate import Simulated, simulate_clouds
 from decr.dataset.sky import PRESETS, CloudParams, SkyMix, draw_params
-from decr.errors import BandError, ConfigError, OutputError, SceneError
+from decr.errors import BandError, ConfigError
 from decr.files import write_whole
 from decr.geo.encode import png_bytes, tiff_bytes
 
@@ -145,27 +145,18 @@ def simulate_pairs(
     """
     chips = plan_pairs(clear, options)
     job = _job_text(chips, options)
-    if out.exists() and not is_empty_folder(out):
-        check_finished(out, job)
-        return entries(out / MANIFEST)
-    work = Path(f"{out}.decr-work")
-    try:
-        done = begin(work, job)
+
+    def make(done: dict[str, Record]) -> Made:
+        work = work_folder(out)
         for number, chip in enumerate(chips):
             if on_progress is not None:
                 on_progress(number, len(chips))
             if chip.name not in done:
                 done[chip.name] = record = _make(chip, options, work)
                 note(work, chip.name, record)
-        records = [done[chip.name] for chip in chips]
-        finish(work, out, records, MANIFEST)
-    except SceneError:
-        raise
-    except OSError as error:
-        raise OutputError(
-            f"{out}: cannot write there ({error.strerror or error}); free some space or choose "
-            "another folder, and run the same command again: finished pairs are kept"
-        ) from error
+        return [done[chip.name] for chip in chips], {}
+
+    make_set(out, MANIFEST, job, JOB, make)
     if on_progress is not None:
         on_progress(len(chips), len(chips))
     return entries(out / MANIFEST)

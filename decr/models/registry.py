@@ -18,6 +18,9 @@ Size = Mapping[str, Any]
 Builder = Callable[[int, Size], nn.Module]
 
 
+_UNET_SIZE = {"width", "multipliers", "blocks", "attention_factors", "heads", "bilinear"}
+
+
 def _unet_size(channels_in: int, channels_out: int, size: Size, published: UNetSize) -> UNetSize:
     if not size:
         return published
@@ -32,11 +35,15 @@ def _unet_size(channels_in: int, channels_out: int, size: Size, published: UNetS
         heads=int(size.get("heads", 1)),
         scale_shift=published.scale_shift,
         timed=published.timed,
+        bilinear=bool(size.get("bilinear", False)),
     )
 
 
 def _check_unet(size: Size, timed: bool) -> None:
     """Refuse sizes that no U-Net has: a file must not make us build something endless."""
+    unknown = set(size) - _UNET_SIZE
+    if unknown:
+        raise ValueError(f"a U-Net's size has no {', '.join(sorted(unknown))}")
     width, multipliers = int(size["width"]), [int(m) for m in size["multipliers"]]
     blocks, heads = int(size["blocks"]), int(size.get("heads", 1))
     if not 1 <= width <= 1024 or not 1 <= blocks <= 16 or not 1 <= len(multipliers) <= 8:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -43,17 +42,17 @@ from decr.dataset.measure import (
 )
 from decr.dataset.register import Shift
 from decr.dataset.set_folder import (
+    SCRATCH,
+    Made,
     Record,
-    begin,
-    check_finished,
     entries,
     file_mark,
-    finish,
-    is_empty_folder,
+    make_set,
     note,
     noted,
+    work_folder,
 )
-from decr.errors import ConfigError, DatasetError, OutputError, SceneError
+from decr.errors import ConfigError, DatasetError
 from decr.geo.gdal import gdal_environment
 from decr.geo.grid import Window
 from decr.pipeline.build_files import BUILD_JOB, describing_files
@@ -63,7 +62,6 @@ from decr.pipeline.engine import local_engine
 from decr.pipeline.set_files import clouds_job, signed
 
 OnProgress = Callable[[str, int, int], None]
-_SCRATCH = "scratch"
 _LINES = "considered.jsonl"
 
 
@@ -98,7 +96,7 @@ class _Run:
 
     @property
     def scratch(self) -> Path:
-        return self.work / _SCRATCH
+        return self.work / SCRATCH
 
     def keep(self, line: Mapping[str, Any]) -> None:
         """Note what was measured."""
@@ -144,28 +142,20 @@ def build_set(
         look = looking(ccp, engine)
         tells = bool(ccp.thin) if look.detector is None else look.detector.tells_thin
         job = _job_text(pairs, options, look)
-        if out.exists() and not is_empty_folder(out):
-            check_finished(out, job, BUILD_JOB)
-            return _told(out)
-        work = Path(f"{out}.decr-work")
-        run = _Run({p.name: p for p in pairs}, options, look, work, on_progress or _silent)
-        try:
-            done = begin(work, job, BUILD_JOB)
-            run.scratch.mkdir(exist_ok=True)
-            facts, chips = _measured(run, tells)
-            decided = _decided(run, facts, chips)
-            records = _written(run, facts, chips, decided, done, tells)
-            more = describing_files(work, run.pairs, facts, chips, decided, records, options, look)
-            shutil.rmtree(run.scratch)
-            finish(work, out, records, MANIFEST, BUILD_JOB, more)
-        except SceneError:
-            raise
-        except OSError as error:
-            raise OutputError(
-                f"{out}: cannot write there ({error.strerror or error}); free some space or choose "
-                "another folder, and run the same command again: what is done is kept"
-            ) from error
+        by_name = {pair.name: pair for pair in pairs}
+        run = _Run(by_name, options, look, work_folder(out), on_progress or _silent)
+        make_set(out, MANIFEST, job, BUILD_JOB, lambda done: _made(run, tells, done))
     return _told(out)
+
+
+def _made(run: _Run, tells: bool, done: dict[str, Record]) -> Made:
+    """Measure, decide, write and describe."""
+    facts, chips = _measured(run, tells)
+    decided = _decided(run, facts, chips)
+    records = _written(run, facts, chips, decided, done, tells)
+    return records, describing_files(
+        run.work, run.pairs, facts, chips, decided, records, run.options, run.look
+    )
 
 
 def _silent(stage: str, done: int, total: int) -> None:

@@ -28,17 +28,17 @@ from decr.dataset.manifest import MANIFEST, PairFile
 from decr.dataset.measure import NO_DATA
 from decr.dataset.read_pair import WholePair, read_whole
 from decr.dataset.set_folder import (
+    SCRATCH,
+    Made,
     Record,
-    begin,
-    check_finished,
     entries,
     file_mark,
-    finish,
-    is_empty_folder,
+    make_set,
     note,
     noted,
+    work_folder,
 )
-from decr.errors import ConfigError, DatasetError, DecrError, DecrWarning, OutputError
+from decr.errors import ConfigError, DatasetError, DecrWarning
 from decr.files import write_whole
 from decr.geo.acquisition import acquired
 from decr.geo.align import corners_lonlat
@@ -54,7 +54,6 @@ from decr.pipeline.import_files import IMPORT_JOB, TOLD, Found, Origin, describi
 from decr.pipeline.set_files import clouds_job
 
 OnProgress = Callable[[str, int, int], None]
-_SCRATCH = "scratch"
 _LINES = "looked_at.jsonl"
 
 
@@ -88,7 +87,7 @@ class _Run:
 
     @property
     def scratch(self) -> Path:
-        return self.work / _SCRATCH
+        return self.work / SCRATCH
 
 
 def import_set(
@@ -136,32 +135,21 @@ def import_set(
         pairs = trained_first(list_pairs(folder, name))
         look = looking(ccp, engine)
         job = _job_text(folder, name, pairs, look, drop_duplicates)
-        if out.exists() and not is_empty_folder(out):
-            check_finished(out, job, IMPORT_JOB)
-            return _told(out)
-        work = Path(f"{out}.decr-work")
-        run = _Run(folder, name, pairs, look, work, on_progress or _silent)
-        try:
-            done = begin(work, job, IMPORT_JOB)
-            run.scratch.mkdir(exist_ok=True)
-            found = _checked(run)
-            marks = [(f.name, Fingerprint(f.digest, f.bits)) for f in found]
-            copies = copies_among(pairs, marks)
-            left_out = _left_out(copies) if drop_duplicates else {}
-            records = _written(run, found, left_out, done)
-            split = split_from(folder, name)
-            origin = Origin(folder.resolve().name, name, split, drop_duplicates)
-            more = describing_files(work, origin, found, copies, left_out, records, look)
-            shutil.rmtree(run.scratch)
-            finish(work, out, records, MANIFEST, IMPORT_JOB, more)
-        except DecrError:
-            raise
-        except OSError as error:
-            raise OutputError(
-                f"{out}: cannot write there ({error.strerror or error}); free some space or choose "
-                "another folder, and run the same command again: what is done is kept"
-            ) from error
+        run = _Run(folder, name, pairs, look, work_folder(out), on_progress or _silent)
+        make_set(out, MANIFEST, job, IMPORT_JOB, lambda done: _made(run, drop_duplicates, done))
     return _told(out)
+
+
+def _made(run: _Run, drop_duplicates: bool, done: dict[str, Record]) -> Made:
+    """Look at all pairs, copy those that stay, and describe them."""
+    found = _checked(run)
+    marks = [(f.name, Fingerprint(f.digest, f.bits)) for f in found]
+    copies = copies_among(run.pairs, marks)
+    left_out = _left_out(copies) if drop_duplicates else {}
+    records = _written(run, found, left_out, done)
+    split = split_from(run.folder, run.layout)
+    origin = Origin(run.folder.resolve().name, run.layout, split, drop_duplicates)
+    return records, describing_files(run.work, origin, found, copies, left_out, records, run.look)
 
 
 def _silent(stage: str, done: int, total: int) -> None:

@@ -53,31 +53,42 @@ def batch_of(draw: Draw, config: TrainConfig, stage: Stage, step: int, rows: ran
 
 
 class _Steps(Dataset[Images]):
-    """The batches of the steps from ``first`` on, as torch's loader wants them."""
+    """The batches that the steps from ``first`` on draw, as torch's loader wants them."""
 
     def __init__(
         self, draw: Draw, config: TrainConfig, stage: Stage, first: int, rows: range
     ) -> None:
-        self.draw, self.config, self.stage, self.first, self.rows = draw, config, stage, first, rows
+        self.draw, self.config, self.stage, self.rows = draw, config, stage, rows
+        self.numbers = range(first // config.turns, -(-config.last // config.turns))
 
     def __len__(self) -> int:
-        return self.config.last - self.first
+        return len(self.numbers)
 
     def __getitem__(self, index: int) -> Images:
-        return batch_of(self.draw, self.config, self.stage, self.first + index, self.rows)
+        return batch_of(self.draw, self.config, self.stage, self.numbers[index], self.rows)
 
 
 def batches(
     draw: Draw, config: TrainConfig, stage: Stage, first: int, rows: range, loaders: int
 ) -> Iterator[Images]:
-    """Batches from step ``first`` on, the next ones prepared while one is used.
+    """Batches of the steps from ``first`` on, the next ones prepared while one is used.
+
+    One that serves several steps (``config.turns``) comes as often.
 
     Parameters
     ----------
     loaders
         Processes that draw them, a whole batch each; 0 is a thread of this process.
     """
-    steps = _Steps(draw, config, stage, first, rows)
+    drawn = _drawn(_Steps(draw, config, stage, first, rows), loaders)
+    for step in range(first, config.last):
+        if step == first or step % config.turns == 0:
+            batch = next(drawn)
+        yield batch
+
+
+def _drawn(steps: _Steps, loaders: int) -> Iterator[Images]:
+    """Each batch once, in order."""
     if loaders and len(steps):
         yield from DataLoader(
             steps,

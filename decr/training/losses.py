@@ -50,24 +50,28 @@ def restore_loss(
     clear: Tensor,
     mask: Tensor | None = None,
     clear_weight: float = 1.0,
+    squares: float = 0.0,
 ) -> Tensor:
-    """Charbonnier plus edges, on [0, 1] images; ``cloudy`` and ``clear`` are unit.
+    """Charbonnier plus edges plus ``squares`` times the mean squared error, on [0, 1] images.
 
-    Below a ``clear_weight`` of 1 every sample counts alike and in it the pixels away from its
-    clouds, (N, H, W) bool ``mask``, count that much less: decr leaves those alone in any case.
+    ``cloudy`` and ``clear`` are unit. Below a ``clear_weight`` of 1 every sample counts alike and
+    in it the pixels away from its clouds, (N, H, W) bool ``mask``, count that much less: decr
+    leaves those alone in any case.
     """
     y01, x01 = (cloudy + 1) / 2, (clear + 1) / 2
     # A clamp would kill the gradient where the estimate leaves [0, 1].
     run = reference.unclamped if isinstance(reference, CompactReference) else reference
     out = run(y01).float()
     if mask is None or clear_weight == 1.0:
-        return charbonnier(out, x01) + 0.3 * edge_difference(out, x01)
+        plain = charbonnier(out, x01) + 0.3 * edge_difference(out, x01)
+        return plain + squares * F.mse_loss(out, x01) if squares else plain
     weight = torch.where(near_clouds(mask), 1.0, clear_weight)
     weight = (weight / weight.mean(dim=(1, 2), keepdim=True))[:, None]
     d = out - x01
     across = (d.diff(dim=-1).abs() * weight[..., 1:]).mean()
     down = (d.diff(dim=-2).abs() * weight[..., 1:, :]).mean()
-    return ((d.square() + _EPS * _EPS).sqrt() * weight).mean() + 0.3 * (across + down)
+    pixels = (d.square() + _EPS * _EPS).sqrt() + squares * d.square()
+    return (pixels * weight).mean() + 0.3 * (across + down)
 
 
 def mask_logits(detector: nn.Module, view: Tensor) -> Tensor:
@@ -169,6 +173,8 @@ def stage_loss(
         )
     reference = parts["reference"]
     if published is None:
-        return restore_loss(reference, batch.cloudy, batch.clear, batch.mask, config.clear_weight)
+        return restore_loss(
+            reference, batch.cloudy, batch.clear, batch.mask, config.clear_weight, config.squares
+        )
     cloudy01, clear01 = (batch.cloudy + 1) / 2, (batch.clear + 1) / 2
     return published.generator(reference, parts.get("discriminator"), cloudy01, clear01)

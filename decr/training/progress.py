@@ -55,6 +55,12 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     return state
 
 
+def turned(images: Tensor, way: int) -> Tensor:
+    """(..., H, W) turned by ``way`` quarters and, from way 4 on, mirrored first; 0 to 7."""
+    mirrored = images.flip(-1) if way >= 4 else images
+    return mirrored.rot90(way % 4, dims=(-2, -1)) if way % 4 else mirrored
+
+
 class Progress:
     """Networks, optimisers and averages of a stage that is being trained."""
 
@@ -181,7 +187,8 @@ class Progress:
             first = len(rows) * index // config.accumulate
             last = len(rows) * (index + 1) // config.accumulate
             cloudy, clear, mask = (
-                image[first:last].to(device, non_blocking=True) for image in images
+                turned(image[first:last].to(device, non_blocking=True), self.step % config.turns)
+                for image in images
             )
             start, stop = rows.start + first, rows.start + last
             batch = Batch(

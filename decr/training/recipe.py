@@ -18,10 +18,15 @@ from decr.training.stages import STAGES
 from decr.zoo.bundle import Part
 from decr.zoo.embedded import EMBEDDED, embedded_path
 
+
+def _compact(multipliers: list[int]) -> dict[str, Any]:
+    return {"width": 16, "multipliers": multipliers, "blocks": 1, "bilinear": True}
+
+
 DEFAULT_PARTS = {
-    "reference": Part("compact", {"width": 16, "multipliers": [1, 2, 4, 6, 8], "blocks": 1}),
-    "cnp": Part("cnp", {"width": 16, "multipliers": [1, 2, 4, 6], "blocks": 1}),
-    "wa": Part("wa", {"width": 16, "multipliers": [1, 1, 2], "blocks": 1}),
+    "reference": Part("compact", _compact([1, 2, 4, 6, 8])),
+    "cnp": Part("cnp", _compact([1, 2, 4, 6])),
+    "wa": Part("wa", _compact([1, 1, 2])),
     "detector": Part("cloudnet", {"width": 3}),
 }
 """The compact networks that decr ships."""

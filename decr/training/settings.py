@@ -56,6 +56,12 @@ class TrainConfig:
     clear_weight
         How much pixels away from clouds count in the loss of the compact reference, above 0 and up
         to 1; below 1 samples with little cloud count as much as others, too.
+    squares
+        Weight of the mean squared error beside the loss of the compact reference: above 0 a haze
+        that cannot be told from dull ground is lifted halfway rather than not at all.
+    turns
+        Steps that use a drawn batch, each turned or mirrored another way: for a device that takes
+        samples faster than they are drawn. At most 8.
     until
         End the stage after this step; the rates are still those of ``steps``.
     """
@@ -78,6 +84,8 @@ class TrainConfig:
     from_reference: bool = False
     perceptual: float = 0.0
     clear_weight: float = 1.0
+    squares: float = 0.0
+    turns: int = 1
     until: int | None = None
 
     def __post_init__(self) -> None:
@@ -87,11 +95,7 @@ class TrainConfig:
             raise ConfigError("warmup, clip and validate_every cannot be negative")
         if self.until is not None and not 1 <= self.until <= self.steps:
             raise ConfigError(f"until must lie in 1..{self.steps} (steps), not {self.until}")
-        if self.perceptual < 0 or not 0 < self.clear_weight <= 1:
-            raise ConfigError(
-                f"perceptual must be at least 0, not {self.perceptual}, and clear_weight in 0..1, "
-                f"above 0, not {self.clear_weight}"
-            )
+        self._check_losses()
         if not 0 <= self.ema < 1:
             raise ConfigError(f"ema must lie in 0..1, below 1, not {self.ema}")
         if self.size_px < 16 or self.size_px % 16:
@@ -102,6 +106,18 @@ class TrainConfig:
             raise ConfigError(f"accumulate must lie in 1..batch, not {self.accumulate}")
         if self.schedule not in ("cosine", "constant"):
             raise ConfigError(f'schedule must be "cosine" or "constant", not {self.schedule!r}')
+
+    def _check_losses(self) -> None:
+        if self.perceptual < 0 or not 0 < self.clear_weight <= 1:
+            raise ConfigError(
+                f"perceptual must be at least 0, not {self.perceptual}, and clear_weight in 0..1, "
+                f"above 0, not {self.clear_weight}"
+            )
+        if self.squares < 0 or not 1 <= self.turns <= 8:
+            raise ConfigError(
+                f"squares must be at least 0, not {self.squares}, and turns in 1..8, not "
+                f"{self.turns}"
+            )
 
     @property
     def last(self) -> int:

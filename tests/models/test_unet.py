@@ -13,7 +13,7 @@ from decr.errors import BundleError
 from decr.models.cnp import CNP, build_cnp
 from decr.models.reference import CompactReference
 from decr.models.registry import NAMES, create
-from decr.models.unet import UNet, UNetSize, group_norm, time_embedding
+from decr.models.unet import UNet, UNetSize, Upsample, group_norm, time_embedding
 from decr.models.wa import WA, build_wa
 from tests.models.published import published_shapes, shapes, size, without_gradient
 from tests.tiny import randomised
@@ -50,6 +50,28 @@ def call(name: str, network: nn.Module, bands: int = 4, n: int = 2) -> Tensor:
 def test_published_parameter_counts(build: type, bands: int, count: int) -> None:
     with torch.device("meta"):
         assert size(build(bands)) == count
+
+
+@pytest.mark.parametrize("name", ["cnp", "wa", "compact"])
+def test_bilinear_networks_have_the_same_weights_and_no_repeated_pixels(name: str) -> None:
+    nearest = tiny(name)
+    bilinear = create(name, 4, TINY | {"bilinear": True})
+    assert shapes(nearest) == shapes(bilinear)
+    for network in (nearest, bilinear):
+        # An enlargement alone: its convolution passes on what it is given.
+        up = next(m for m in network.modules() if isinstance(m, Upsample))
+        nn.init.dirac_(up.conv.weight)
+        nn.init.zeros_(up.conv.bias)
+        x = normal(1, up.conv.in_channels, 6, 6)
+        steps = up(x).diff(dim=-1).abs().mean(dim=(0, 1, 2))
+        # Between 12 columns there are 11 differences; every other one within a pair of one pixel.
+        within, across = steps[::2].mean(), steps[1::2].mean()
+        if network is nearest:
+            assert within == 0 < across
+        else:
+            assert within > 0.3 * across
+    bilinear.load_state_dict(randomised(nearest).state_dict())
+    assert not torch.equal(call(name, nearest), call(name, bilinear))
 
 
 def test_an_empty_size_is_the_published_one() -> None:
@@ -167,6 +189,7 @@ def test_every_registered_network_can_be_built(name: str) -> None:
     [
         ("unet", {}, "no network is called 'unet'; there are amgan, cloudnet, cnp"),
         ("cnp", {"width": 8}, "multipliers"),
+        ("cnp", TINY | {"trilinear": True}, "size has no trilinear"),
         ("cnp", TINY | {"heads": 3}, "3 heads cannot share"),
         ("cnp", TINY | {"heads": 0}, "0 heads"),
         ("cnp", TINY | {"width": 9, "heads": 1}, "must be even"),

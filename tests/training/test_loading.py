@@ -44,6 +44,19 @@ def test_a_finished_stage_draws_nothing() -> None:
         assert not list(batches(draw, done, STAGES["reference"], 2, range(4), loaders))
 
 
+@pytest.mark.parametrize("loaders", [0, 2])
+def test_a_batch_serves_as_many_steps_as_it_has_turns(loaders: int) -> None:
+    stage, rows = STAGES["reference"], range(2)
+    once = list(batches(draw, CONFIG, stage, 0, rows, 0))
+    turning = replace(CONFIG, turns=2)
+    for first in (0, 3):
+        found = list(batches(draw, turning, stage, first, rows, loaders))
+        wanted = [once[step // 2] for step in range(first, CONFIG.steps)]
+        assert len(found) == len(wanted)
+        for one, two in zip(wanted, found, strict=True):
+            assert all(torch.equal(a, b) for a, b in zip(one, two, strict=True))
+
+
 def test_weights_do_not_depend_on_who_draws(tmp_path: Path) -> None:
     weights = []
     for loaders in (0, 2):

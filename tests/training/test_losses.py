@@ -83,6 +83,27 @@ def test_samples_count_alike_however_small_their_clouds() -> None:
     assert both == pytest.approx((half + nothing) / 2, rel=1e-4)
 
 
+@pytest.mark.parametrize("clear_weight", [1.0, 0.2])
+def test_squares_are_added_with_the_same_weights(clear_weight: float) -> None:
+    clear = -torch.ones(1, 3, 64, 64)
+    mask = torch.zeros(1, 64, 64, dtype=torch.bool)
+    mask[:, :, :8] = True
+    wrong = clear.clone()
+    wrong[..., :16] = 0.0  # wrong by 0.5 in [0, 1], all of it near clouds
+    plain, squared = (
+        float(restore_loss(nn.Identity(), wrong, clear, mask, clear_weight, squares))
+        for squares in (0.0, 2.0)
+    )
+    weight = 1.0 if clear_weight == 1.0 else 1.0 / 0.4
+    assert squared - plain == pytest.approx(2.0 * 0.25 * 0.5**2 * weight, rel=1e-4)
+
+
+@pytest.mark.parametrize("wrong", [{"squares": -1.0}, {"turns": 0}, {"turns": 9}])
+def test_negative_squares_and_impossible_turns_are_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(ConfigError, match=r"squares must be at least 0.*turns in"):
+        TrainConfig(**wrong)  # type: ignore[arg-type]
+
+
 def test_a_weight_of_nothing_is_refused() -> None:
     with pytest.raises(ConfigError, match="clear_weight"):
         TrainConfig(clear_weight=0.0)

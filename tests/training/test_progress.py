@@ -21,6 +21,7 @@ from decr.errors import ConfigError, DatasetError
 from decr.models.registry import create
 from decr.training.loop import train_stage
 from decr.training.place import Place
+from decr.training.progress import turned
 from decr.training.published import objective
 from decr.training.settings import TrainConfig
 from decr.training.stages import STAGES
@@ -68,6 +69,26 @@ def test_a_batch_too_small_to_cut_is_refused(tmp_path: Path) -> None:
     config = replace(CONFIG, batch=3, accumulate=2)
     with pytest.raises(ConfigError, match=r"batch of 3 .* 2 micro-batches in each of 2 processes"):
         train("coarse", tmp_path, config, Place(size=2))
+
+
+def test_a_batch_is_turned_in_eight_ways_alike_for_image_and_mask() -> None:
+    image, mask = torch.arange(2 * 3 * 4 * 4).reshape(2, 3, 4, 4), torch.rand(2, 4, 4) < 0.5
+    ways = [turned(image, way) for way in range(8)]
+    assert torch.equal(ways[0], image)
+    assert len({tuple(way.flatten().tolist()) for way in ways}) == 8
+    marked = image * mask[:, None]
+    for way in range(8):
+        assert torch.equal(turned(marked, way), ways[way] * turned(mask, way)[:, None])
+
+
+def test_turning_changes_what_is_learnt_and_resumes_exactly(tmp_path: Path) -> None:
+    turning = replace(CONFIG, steps=5, turns=2, save_every=1)
+    whole = train("reference", tmp_path / "whole", turning)
+    train("reference", tmp_path / "cut", replace(turning, until=3))
+    again = train("reference", tmp_path / "cut", turning)
+    assert all(torch.equal(value, again[key]) for key, value in whole.items())
+    plain = train("reference", tmp_path / "plain", replace(turning, turns=1))
+    assert any(not torch.equal(value, plain[key]) for key, value in whole.items())
 
 
 def test_rows_of_all_processes_are_the_batch() -> None:
