@@ -42,7 +42,9 @@ class LazyGroup(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; a mendable error becomes one line and exit code 1."""
         from decr.errors import DecrError
+        from decr.pipeline.memory import share_heap
 
+        share_heap()
         warnings.showwarning = _print_warning
         try:
             return super().invoke(ctx)

@@ -121,9 +121,11 @@ def estimated(samples: NDArray[np.generic], dtype: DTypeLike) -> Radiometry:
     if samples.size == 0:
         raise RadiometryError("no valid pixel to estimate the DN range from; give --range LOW,HIGH")
     kind = np.dtype(dtype)
-    values = samples.astype(np.float64)
-    low = float(np.quantile(values, 0.001, axis=1).min())
-    high, rare = (float(q) for q in np.quantile(values, (0.999, 0.9999), axis=1).max(axis=1))
+    # Band by band: numbers of 8 bytes, twice.
+    shares = (0.001, 0.999, 0.9999)
+    found = np.array([np.quantile(band.astype(np.float64), shares) for band in samples])
+    low = float(found[:, 0].min())
+    high, rare = (float(q) for q in found[:, 1:].max(axis=0))
     high = max(high, min(rare, low + 2.0 * (high - low)))
     margin = 0.05 * (high - low)
     low, high = low - margin, high + margin

@@ -119,6 +119,7 @@ def _made(task: BlockTask, tell: Tell) -> BlockResult:
         tiles = cut_tiles(dn, valid, sums.window, task.blocks, task.block.tiles)
         for group in _grouped(tiles, task.batch * restorer.side_by_side):
             restored = _restored(task, restorer, group, weighed)
+            give_back()  # what the networks were at work in, before there is more
             for (index, tile), found in zip(group, restored, strict=True):
                 clear = np.clip(found, -1.0, 1.0)
                 sums.add(index, clear)
@@ -128,24 +129,20 @@ def _made(task: BlockTask, tell: Tell) -> BlockResult:
                 said[index] = cell_means(clear - cloudy, task.blocks.lattice, index)
             tell(len(group))
         rows, cols = task.block.block.core.slices(sums.window)
-        change = _less(sums.core(), dn[:, rows, cols], valid[rows, cols], task.radiometry)
+        change = sums.core()
+        _lessen(change, dn[:, rows, cols], valid[rows, cols], task.radiometry)
     return BlockResult(change, sums.spills(), said, overlaps.difference, weighed)
 
 
-def _less(
+def _lessen(
     total: Int32, dn: NDArray[np.generic], valid: NDArray[np.bool_], radiometry: Radiometry
-) -> Int32:
-    """A sum of tiles less what it would be had the model changed nothing; an array of its own.
-
-    The result outlives the larger array that ``total`` is a part of.
-    """
-    change = total.copy()
+) -> None:
+    """Take from a sum of tiles, in place, what it would be had the model changed nothing."""
     for first in range(0, total.shape[1], _STRIP_ROWS):  # in little room: units of 8 bytes
         rows = slice(first, first + _STRIP_ROWS)
         unit = radiometry.encode(dn[:, rows])
         unit[:, ~valid[rows]] = 0.0
-        change[:, rows] -= quantised(unit) * np.int32(FULL // LEVELS)
-    return change
+        total[:, rows] -= quantised(unit) * np.int32(FULL // LEVELS)
 
 
 def _turn(at_once: int) -> threading.BoundedSemaphore:

@@ -128,10 +128,12 @@ def change_at_full_resolution(
     if factor == 1:
         rows, cols = window.slices(origin)
         return change[:, rows, cols]
+    near = window.coarsened(factor).expand(1, origin)
+    rows, cols = near.slices(origin)
     return upsampled(
-        change.astype(np.float32),
-        origin.row,
-        origin.col,
+        change[:, rows, cols].astype(np.float32),
+        near.row,
+        near.col,
         factor,
         window.row,
         window.col,

@@ -10,10 +10,11 @@ from typing import Any
 import decr
 from decr.pipeline.plan import Plan
 from decr.pipeline.prepare import Prepared
+from decr.pipeline.tiles import STRIP_ROWS
 
 
 def job_of(prepared: Prepared) -> dict[str, Any]:
-    """Everything that decides the output's bytes; batch and device threads do not."""
+    """Everything that decides the output's bytes, or how work is kept; batch and device do not."""
     scene, config = prepared.scene, prepared.config
     options = {k: str(v) for k, v in asdict(config).items() if k not in ("batch", "device")}
     stat = Path(scene.path).stat() if Path(scene.path).exists() else None
@@ -27,6 +28,7 @@ def job_of(prepared: Prepared) -> dict[str, Any]:
         "scene_size": None if stat is None else stat.st_size,
         "scene_mtime_ns": None if stat is None else stat.st_mtime_ns,
         "blocks": prepared.blocks.strides,
+        "strip_rows": STRIP_ROWS,
         "model": prepared.restorer.version,
         "model_settings": dict(prepared.restorer.settings),
         "detector": prepared.detector.version,

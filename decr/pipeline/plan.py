@@ -10,12 +10,13 @@ from decr.geo.gdal import CACHE_BYTES
 from decr.geo.grid import Window
 from decr.geo.lattice import Axis, Block, Blocks
 from decr.pipeline.survey import ChangeMap
+from decr.pipeline.tiles import STRIP_ROWS
 from decr.pipeline.tone import REACH, Index
 
-_RUNTIME_MB = 760
+_RUNTIME_MB = 720
 """Python, torch, GDAL and the embedded networks at work, without any scene.
 
-Measured by tests/benchmarks/scaling.py ("model alone", 725), and some for memory that is free but
+Measured by tests/benchmarks/scaling.py ("model alone", 615), and 100 for memory that is free but
 lies in pieces. Larger networks need more.
 """
 
@@ -161,15 +162,21 @@ def planned_memory_mb(
     """
     lattice = blocks.lattice
     pixels = _longest_reach(blocks, 0) * _longest_reach(blocks, 1)
-    fine = pixels * factor**2
+    strip = min(STRIP_ROWS, _longest_reach(blocks, 0) * factor) * _longest_reach(blocks, 1) * factor
     sums = pixels * channels * 4
     numbers = pixels * bytes_per_pixel if factor == 1 else sums
-    # A block at hand: its numbers, the sum of its tiles, and the change that is cut out of it.
-    at_hand = numbers + 2 * sums
-    # A block being settled: its change, its numbers before and after, weights, masks.
-    settled = sums + fine * (2 * bytes_per_pixel + 16)
-    if factor > 1:
-        settled += 2 * fine * channels * 4
+    # A block at hand: its numbers, and the sum of its tiles, which becomes their change.
+    at_hand = numbers + sums
+    # A strip being settled: its change and a correction, its numbers before and after, weights,
+    # masks; and what three neighbours left there.
+    settled = strip * (2 * bytes_per_pixel + 2 * channels * 4 + 16)
+    settled += (
+        3
+        * (_longest_reach(blocks, 0) + _longest_reach(blocks, 1))
+        * (lattice.overlap_px * channels * 4)
+    )
+    if factor > 1:  # the whole change is put together, and brought to full resolution by strips
+        settled += 2 * sums + 2 * strip * channels * 4
     # One more is read ahead, and the result of one more is on its way to disk.
     arrays = at_once * (at_hand + settled) + numbers + sums
     # Tiles: a batch encoded, restored, and put together; and two rows of the block's, compared.

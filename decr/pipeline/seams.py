@@ -97,6 +97,7 @@ def gradients(
     lattice: Lattice,
     factor: int,
     window: Window,
+    above: tuple[NDArray[np.generic], NDArray[np.bool_]] | None = None,
 ) -> Gradients:
     """Gradients of restored pixels, on and off the lines where a tile begins or ends.
 
@@ -108,24 +109,39 @@ def gradients(
         (H, W), True where a pixel is wholly the model's; other pixels do not count.
     factor
         Scene pixels per pixel of the lattice.
+    above
+        The same of the one row above, if the steps from there are to count too.
     """
-    found = Gradients()
-    axis: Axis
-    for axis in (0, 1):
-        first = window.col if axis else window.row
-        count = window.width if axis else window.height
-        at = np.arange(first + 1, first + count)
-        on = np.isin(at, _lines(lattice, axis, factor))
-        grid = ~on & (at % (GRID_PX * factor) == 0)
-        both = np.delete(changed, 0, axis) & np.delete(changed, -1, axis)
-        along, total = 1 - axis, np.zeros(len(on))
-        for band in pixels:  # sums along the lines first: there are few of those
-            step = np.diff(band.astype(np.float32), axis=axis)
-            energy = np.square(step, out=step)
-            total += np.where(both, energy, 0).sum(axis=along, dtype=np.float64)
-        count = both.sum(axis=along) * len(pixels)
-        found += Gradients(*(_on(which, count, total) for which in (on, ~on, grid)))
-    return found
+    period = GRID_PX * factor
+    found = _steps(pixels, changed, 1, window.col, _lines(lattice, 1, factor), period)
+    row = window.row
+    if above is not None:
+        pixels = np.concatenate([above[0], pixels], axis=1)
+        changed = np.concatenate([above[1], changed])
+        row -= 1
+    return found + _steps(pixels, changed, 0, row, _lines(lattice, 0, factor), period)
+
+
+def _steps(
+    pixels: NDArray[np.generic],
+    changed: NDArray[np.bool_],
+    axis: Axis,
+    first: int,
+    lines: NDArray[np.int64],
+    period: int,
+) -> Gradients:
+    """Differences along an axis on which the first pixel lies at ``first``."""
+    at = np.arange(first + 1, first + changed.shape[axis])
+    on = np.isin(at, lines)
+    grid = ~on & (at % period == 0)
+    both = np.delete(changed, 0, axis) & np.delete(changed, -1, axis)
+    along, total = 1 - axis, np.zeros(len(on))
+    for band in pixels:  # sums along the lines first: there are few of those
+        step = np.diff(band.astype(np.float32), axis=axis)
+        energy = np.square(step, out=step)
+        total += np.where(both, energy, 0).sum(axis=along, dtype=np.float64)
+    count = both.sum(axis=along) * len(pixels)
+    return Gradients(*(_on(which, count, total) for which in (on, ~on, grid)))
 
 
 def _on(chosen: NDArray[np.bool_], count: NDArray[np.int64], total: NDArray[np.float64]) -> Squares:

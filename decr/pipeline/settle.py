@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from decr.geo.gdal import gdal_environment
 from decr.geo.grid import Window
-from decr.geo.scene import reader
+from decr.geo.scene import Scene, reader
 from decr.pipeline import allocation
 from decr.pipeline.block import BlockResult
 from decr.pipeline.compose import change_at_full_resolution
@@ -30,8 +30,16 @@ from decr.pipeline.job import Restoration
 from decr.pipeline.journal import explained
 from decr.pipeline.memory import give_back
 from decr.pipeline.plan import BlockPlan
-from decr.pipeline.seams import Squares, gradients, noted
-from decr.pipeline.tiles import Float32, Int32, Spills, add_spills, neighbours_before
+from decr.pipeline.seams import Gradients, Squares, gradients, noted
+from decr.pipeline.tiles import (
+    STRIP_ROWS,
+    Float32,
+    Int32,
+    Spills,
+    add_spills,
+    neighbours_before,
+    strips_of,
+)
 from decr.pipeline.tone import (
     CELLS,
     Index,
@@ -61,11 +69,13 @@ class Settling:
     def keep(self, block: BlockPlan, result: BlockResult) -> None:
         """Put a restored block on disk; it need not stay in memory."""
         arrays: dict[str, NDArray[Any]] = {
-            "change": result.change,
             "tiles": np.array(list(result.said), np.int64).reshape(-1, 2),
             "said": np.array([_padded(means) for means in result.said.values()], np.float32),
             "windows": np.array([_numbers(window) for window, _ in result.spills], np.int64),
         }
+        core = block.block.core
+        for i, strip in enumerate(strips_of(core)):
+            arrays[f"change{i}"] = result.change[(slice(None), *strip.slices(core))]
         arrays |= {f"spill{i}": values for i, (_, values) in enumerate(result.spills)}
         self._job.work.save("block", *block.index, arrays)
         if result.allocation is not None:
@@ -131,24 +141,31 @@ class Settling:
         """Complete a block's change with its neighbours' spills and the agreed tones."""
         job, block = self._job, self._planned[index]
         lattice, core = job.plan.blocks.lattice, block.block.core
-        (change,) = job.work.load("block", *index, "change")
-        for near in neighbours_before(block.block):
-            if near in self._planned:
-                add_spills(change, core, self._spills(near))
+        befores = [near for near in neighbours_before(block.block) if near in self._planned]
+        spills = [spill for near in befores for spill in self._spills(near)]
         said = self._said(index)
         over = [tile for tile in sorted(said) if lattice.tile(*tile).intersection(core)]
         added = corrections(said, lattice, over)
-        for tile in over:
-            if added[tile].any():
-                shift = at_full_size(added[tile], lattice, tile) * lattice.tile_weights(*tile)
-                add_spills(change, core, [(lattice.tile(*tile), shift)])
+
+        def settled(strip: Window) -> Int32:
+            first = (strip.row - core.row) // STRIP_ROWS
+            (change,) = job.work.load("block", *index, f"change{first}")
+            add_spills(change, strip, spills)
+            for tile in over:
+                window = lattice.tile(*tile)
+                if added[tile].any() and window.intersection(strip):
+                    shift = at_full_size(added[tile], lattice, tile) * lattice.tile_weights(*tile)
+                    add_spills(change, strip, [(window, shift)])
+            return change
+
         own = {tile: added[tile] for tile in block.tiles if tile in added}
         tone = disagreement(said, lattice, own)
         if job.plan.factor > 1:
-            job.work.save("change", *index, {"change": change})
+            whole = np.concatenate([settled(strip) for strip in strips_of(core)], axis=1)
+            job.work.save("change", *index, {"change": whole})
             job.work.note("change", *index, **noted(tone=tone))
         else:
-            self._write(index, core, change, tone)
+            self._write(index, settled, tone)
 
     def _spills(self, index: Index) -> Spills:
         (windows,) = self._job.work.load("block", *index, "windows")
@@ -179,27 +196,39 @@ class Settling:
         for near in self._near(index):
             (values,) = self._job.work.load("change", *near, "change")
             add_spills(change, window, [(self._planned[near].block.core, values)])
+        factor = plan.factor
         with gdal_environment():
-            self._write(index, window, change, None)
+            self._write(
+                index, lambda strip: change_at_full_resolution(change, window, factor, strip), None
+            )
 
     def _write(
-        self, index: Index, origin: Window, change: Int32, tone: tuple[Squares, Squares] | None
+        self,
+        index: Index,
+        change_in: Callable[[Window], NDArray[np.floating] | Int32],
+        tone: tuple[Squares, Squares] | None,
     ) -> None:
-        job = self._job
+        """Read, change and write a block strip by strip, so that little is in memory at a time."""
+        job, lattice = self._job, self._job.plan.blocks.lattice
         window = job.fine(self._planned[index].block.core)
-        weight = job.change.weights(window)
-        with reader(job.scene) as source:
-            dn, valid = source.read(window, job.composer.targets)
-        fine = change_at_full_resolution(change, origin, job.plan.factor, window)
-        out = job.composer.compose(dn, valid, weight, fine)
-        changed = _differing(out, dn)
-        if changed:
-            # An unplaced patch would make rasterio warn; any transform will do for it.
-            grid = job.scene.grid
-            place = grid.window_transform(window) if grid.has_transform else Affine.scale(1, -1)
-            _write_tiff(job.work.block_file("patch", *index, "tif"), out, place)
-        lattice, whole = job.plan.blocks.lattice, valid & (weight >= 1)
-        steps = gradients(out, whole, lattice, job.plan.factor, window)
+        changed, steps = 0, Gradients()
+        above: tuple[NDArray[np.generic], NDArray[np.bool_]] | None = None
+        with (
+            reader(job.scene) as source,
+            _patch(
+                job.work.block_file("patch", *index, "tif"), job.scene, job.composer.targets, window
+            ) as patch,
+        ):
+            for strip in strips_of(window):
+                dn, valid = source.read(strip, job.composer.targets)
+                weight = job.change.weights(strip)
+                out = job.composer.compose(dn, valid, weight, change_in(strip))
+                changed += _differing(out, dn)
+                patch.write(out, strip)
+                whole = valid & (weight >= 1)
+                steps += gradients(out, whole, lattice, job.plan.factor, strip, above)
+                above = out[:, -1:].copy(), whole[-1:].copy()
+            patch.wanted = changed > 0
         job.work.note("patch", *index, changed=changed, **noted(tone=tone, steps=steps))
 
 
@@ -221,32 +250,61 @@ def _numbers(window: Window) -> tuple[int, int, int, int]:
     return window.row, window.col, window.height, window.width
 
 
-def _write_tiff(path: Path, pixels: NDArray[np.generic], transform: Affine) -> None:
+class _Patch:
+    """A patch's file while it is written; left out unless it is ``wanted`` in the end."""
+
+    def __init__(self, file: Any, window: Window) -> None:
+        self._file, self._window = file, window
+        self.wanted = True
+
+    def write(self, pixels: NDArray[np.generic], strip: Window) -> None:
+        """Write a strip, (C, h, w)."""
+        rows = strip.shift(-self._window.row, -self._window.col)
+        with explained(Path(self._file.name).parent):
+            self._file.write(pixels, window=rows.to_rasterio())
+
+
+@contextmanager
+def _patch(path: Path, scene: Scene, bands: tuple[int, ...], window: Window) -> Iterator[_Patch]:
     """Write a patch, whole or not at all."""
     part = path.with_suffix(".part")
-    count, height, width = pixels.shape
+    # An unplaced patch would make rasterio warn; any transform will do for it.
+    placed = scene.grid.has_transform
+    place = scene.grid.window_transform(window) if placed else Affine.scale(1, -1)
     with explained(path.parent):
-        with rasterio.open(
+        file = rasterio.open(
             part,
             "w",
             driver="GTiff",
-            count=count,
-            height=height,
-            width=width,
-            dtype=pixels.dtype,
-            transform=transform,
+            count=len(bands),
+            height=window.height,
+            width=window.width,
+            dtype=scene.dtype,
+            transform=place,
             tiled=True,
             blockxsize=256,
             blockysize=256,
             compress="lzw",
-            predictor=3 if pixels.dtype.kind == "f" else 2,
+            predictor=3 if np.dtype(scene.dtype).kind == "f" else 2,
             bigtiff="if_safer",
-        ) as file:
-            file.write(pixels)
+        )
+    patch = _Patch(file, window)
+    try:
+        yield patch
+    finally:
+        with explained(path.parent):
+            file.close()
+    if not patch.wanted:
+        part.unlink()
+        return
+    with explained(path.parent):
         # GDAL reports a full disk late or not at all: read the last block back.
         with rasterio.open(part) as file:
-            file.read(count, window=((height - 1, height), (width - 1, width)))
+            file.read(
+                len(bands),
+                window=((window.height - 1, window.height), (window.width - 1, window.width)),
+            )
         # The journal names this block next: a power cut must not leave it torn.
-        with part.open("rb") as file:
-            os.fsync(file.fileno())
+        with part.open("rb") as stream:
+            os.fsync(stream.fileno())
     part.replace(path)

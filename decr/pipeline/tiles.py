@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import TypeVar
 
 import numpy as np
@@ -22,6 +23,15 @@ FULL = LEVELS * FEATHER_SUM**2
 """Blended sum that stands for 1.0: 2**29, so that int32 holds the difference of any two sums."""
 Spills = list[tuple[Window, Int32]]
 """What blocks leave beyond their cores: windows, and sums under them."""
+STRIP_ROWS = 256
+"""Rows of a block that are settled at a time; a row of a patch's storage blocks."""
+
+
+def strips_of(window: Window) -> Iterator[Window]:
+    """Cut a window into strips of `STRIP_ROWS`; the last may be less."""
+    for first in range(0, window.height, STRIP_ROWS):
+        height = min(STRIP_ROWS, window.height - first)
+        yield replace(window, row=window.row + first, height=height)
 
 
 def quantised(unit: Float32) -> Int32:

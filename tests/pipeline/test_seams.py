@@ -72,6 +72,20 @@ def test_only_pairs_of_wholly_restored_pixels_count() -> None:
     assert found == Gradients(Squares(1, 1.0), Squares())
 
 
+def test_strips_with_the_row_above_count_each_step_once() -> None:
+    rng = np.random.default_rng(0)
+    window = Window(10, 20, 90, 120)
+    pixels = rng.integers(0, 1000, (2, *window.shape)).astype("uint16")
+    changed = rng.random(window.shape) < 0.8
+    total, above = Gradients(), None
+    for first, stop in ((0, 40), (40, 41), (41, 90)):
+        strip = Window(window.row + first, window.col, stop - first, window.width)
+        part = pixels[:, first:stop], changed[first:stop]
+        total += gradients(*part, LATTICE, 1, strip, above)
+        above = part[0][:, -1:], part[1][-1:]
+    assert total == gradients(pixels, changed, LATTICE, 1, window)
+
+
 def test_the_networks_own_grid_is_no_border_of_tiles() -> None:
     window = Window(0, 0, 112, 160)
     everything = np.ones(window.shape, bool)
