@@ -57,10 +57,10 @@ print(json.dumps({"tiles": count, "seconds": spent, **model.settings}))
 
 
 def write_scene(path: Path, side: int, share: float, seed: int = 0) -> Path:
-    """Ground under a deck that covers a share of the scene's rows."""
+    """Ground under an opaque deck that covers a share of the scene's rows."""
     rng = np.random.default_rng(seed)
     texture = rng.integers(250, 700, (4, 512, 512)).astype(np.float32)
-    veil = (0.45 + 0.1 * rng.random((512, 512))).astype(np.float32)
+    veil = (0.85 + 0.1 * rng.random((512, 512))).astype(np.float32)
     clear, cloudy = texture, texture * (1 - veil) + 1900 * veil
     profile = {
         "driver": "GTiff", "count": 4, "height": side, "width": side, "dtype": "uint16",

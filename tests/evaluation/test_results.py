@@ -80,6 +80,7 @@ def ablations(text: str) -> list[list[str]]:
 
 
 def table_of(text: str, name: str) -> list[str]:
-    """Lines of numbers of an analysis' table."""
+    """Lines of numbers of an analysis' first table; an empty line ends it."""
     body = text.split(f"### {TITLES[name]}\n")[1].split("```text\n")[1].split("```")[0]
-    return [line for line in body.splitlines() if line.strip()[:1].isdigit()]
+    first = body.split("\n\n")[0]
+    return [line for line in first.splitlines() if line.strip()[:1].isdigit()]

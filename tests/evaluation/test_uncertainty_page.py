@@ -82,5 +82,6 @@ def test_the_page_claims_what_it_shows(model: str) -> None:
     assert good or read_card(embedded_path(model)).errors is None
     table = [line for line in part.splitlines() if line.startswith(("| brightness", "| spread"))]
     brightness, spread = (float(line.split(" | ")[1]) for line in table)
-    # "samples are not worth their time"
-    assert brightness > spread - 0.05
+    # "samples are hardly worth their time": "somewhat better", "somewhat worse"
+    assert abs(brightness - spread) < 0.1
+    assert (spread > brightness) == (model == "embedded-rgb")
