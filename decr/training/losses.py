@@ -63,8 +63,8 @@ def restore_loss(
     run = reference.unclamped if isinstance(reference, CompactReference) else reference
     out = run(y01).float()
     if mask is None or clear_weight == 1.0:
-        plain = charbonnier(out, x01) + 0.3 * edge_difference(out, x01)
-        return plain + squares * F.mse_loss(out, x01) if squares else plain
+        squared = squares * F.mse_loss(out, x01)
+        return charbonnier(out, x01) + 0.3 * edge_difference(out, x01) + squared
     weight = torch.where(near_clouds(mask), 1.0, clear_weight)
     weight = (weight / weight.mean(dim=(1, 2), keepdim=True))[:, None]
     d = out - x01
