@@ -21,6 +21,7 @@ from decr.dataset.samples import (
     toned_down,
     under_sky,
     vary_radiometry,
+    vivid,
 )
 from decr.dataset.simulate import CloudParams
 from decr.errors import ConfigError, DatasetError
@@ -166,4 +167,7 @@ def other_date_sample(
     if mixed:
         twin.random()
         clear, truth = mixed_bands(rng, clear), mixed_bands(twin, truth)
+    if variety.vivid_share and rng.random() < variety.vivid_share:
+        twin.random()
+        clear, truth = vivid(rng, clear), vivid(twin, truth)
     return under_sky(rng, clear, truth, bands, gsd_m, variety, params, mixed)

@@ -176,6 +176,10 @@ class Variety:
         fields, forest, sand and water have from far.
     haze_share
         Share of samples under an even haze or veil that covers all.
+    vivid_share
+        Share of samples whose bands differ in level much more than photos' do, so that ground has
+        one strong colour, as vegetation has where near infrared is shown as green. Makes sense
+        only where the bands' wavelengths are not known to the network.
     """
 
     clear_share: float = 0.1
@@ -184,6 +188,7 @@ class Variety:
     fitted_share: float = 0.0
     plain_share: float = 0.0
     haze_share: float = 0.0
+    vivid_share: float = 0.0
 
     def __post_init__(self) -> None:
         for name in self.__slots__:
@@ -214,6 +219,13 @@ def toned_down(rng: np.random.Generator, view: Float32) -> Float32:
         colour = np.clip(grey * np.exp(rng.normal(0.0, 0.35, mean.shape)), 0.0, 0.9)
     toned: Float32 = np.clip(colour * (1.0 + contrast * (view / mean - 1.0)), 0.0, 1.0)
     return toned.astype(np.float32)
+
+
+def vivid(rng: np.random.Generator, view: Float32) -> Float32:
+    """Levels of bands driven apart, (C, H, W) in [0, 1] to the same."""
+    gains = np.exp(rng.normal(0.0, 0.6, (view.shape[0], 1, 1)))
+    vivid: Float32 = np.clip(view * (gains / gains.mean()), 0.0, 1.0)
+    return vivid.astype(np.float32)
 
 
 def _false_colours(rng: np.random.Generator, sky: CloudParams) -> CloudParams:
@@ -300,6 +312,8 @@ def restoration_sample(
     mixed = bool(variety.mixed_share) and rng.random() < variety.mixed_share
     if mixed:
         clear = mixed_bands(rng, clear)
+    if variety.vivid_share and rng.random() < variety.vivid_share:
+        clear = vivid(rng, clear)
     return under_sky(rng, clear, clear, bands, gsd_m, variety, params, mixed)
 
 

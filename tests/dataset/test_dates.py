@@ -123,9 +123,12 @@ def test_samples_are_whole_and_reproducible(seed: int) -> None:
     seed=st.integers(0, 10_000),
     mixed=st.sampled_from([0.0, 1.0]),
     plain=st.sampled_from([0.0, 1.0]),
+    vivid=st.sampled_from([0.0, 1.0]),
 )
 @settings(max_examples=25)
-def test_both_dates_are_cut_turned_and_varied_alike(seed: int, mixed: float, plain: float) -> None:
+def test_both_dates_are_cut_turned_and_varied_alike(
+    seed: int, mixed: float, plain: float, vivid: float
+) -> None:
     """Where two dates differ in levels alone, the truth is that of the date under the cloud."""
     first = image("a")
     dimmed = (first.dn.astype(np.float32) * 0.8 + 10).astype(np.float32)
@@ -137,7 +140,7 @@ def test_both_dates_are_cut_turned_and_varied_alike(seed: int, mixed: float, pla
         RGB,
         32,
         (0.25, 1.0),
-        Variety(clear_share=0.0, mixed_share=mixed, plain_share=plain),
+        Variety(clear_share=0.0, mixed_share=mixed, plain_share=plain, vivid_share=vivid),
         NO_SKY,
     )
     np.testing.assert_allclose(sample.cloudy, sample.clear, atol=0.02)

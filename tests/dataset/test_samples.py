@@ -23,6 +23,7 @@ from decr.dataset.samples import (
     toned_down,
     unit_from,
     vary_radiometry,
+    vivid,
 )
 from decr.dataset.simulate import CloudParams
 from decr.errors import ConfigError
@@ -150,6 +151,37 @@ def test_mixed_bands_stay_in_range_and_keep_grey_grey(seed: int) -> None:
     assert mixed.max() <= 1 + 1e-6
     grey = np.broadcast_to(view[:1], view.shape)
     np.testing.assert_allclose(mixed_bands(rng, grey), grey, atol=1e-6)
+
+
+@given(seed=st.integers(0, 10_000))
+@settings(max_examples=20)
+def test_vivid_ground_keeps_each_bands_pattern(seed: int) -> None:
+    view = (0.05 + 0.1 * np.random.default_rng(0).random((3, 16, 16))).astype(np.float32)
+    driven = vivid(np.random.default_rng(seed), view)
+    assert driven.dtype == np.float32
+    assert 0 <= driven.min() <= driven.max() <= 1
+    for before, after in zip(view, driven, strict=True):
+        inside = after < 1
+        ratio = after[inside] / before[inside]
+        np.testing.assert_allclose(ratio, ratio.mean(), rtol=1e-4)
+
+
+def test_vivid_ground_is_drawn_when_asked_for() -> None:
+    def tint(share: float) -> float:
+        """How far the mean colour is from grey, over several samples."""
+        samples = [
+            restoration_sample(
+                np.random.default_rng(seed),
+                [image()],
+                RGB,
+                48,
+                variety=Variety(clear_share=1.0, vivid_share=share),
+            )
+            for seed in range(20)
+        ]
+        return float(np.mean([s.clear.mean((1, 2)).std() for s in samples]))
+
+    assert tint(1.0) > 2 * tint(0.0)
 
 
 @given(seed=st.integers(0, 10_000))
