@@ -106,7 +106,7 @@ def sizes(m: dict[str, Any]) -> str:
     )
     return f"""## Memory by size of scene
 
-4 bands, uint16, a small cloud every {m.get("every", 4096)} px, one step. Loading the networks alone takes {m["model_mb"]:.0f} MB.
+4 bands, uint16, a small cloud every {m["every"]} px, one step. Loading the networks alone takes {m["model_mb"]:.0f} MB.
 
 {table(["height x width", "peak MB", "planned MB", "above the networks", "tiles restored", "seconds"], rows)}
 

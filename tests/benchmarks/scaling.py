@@ -1,6 +1,6 @@
 """How memory and time of `decr declouds` grow with the scene, and with workers.
 
-    python -m tests.benchmarks.scaling sizes [8192 16384 32768 4096x100000] [--every 4096]
+    python -m tests.benchmarks.scaling sizes [8192 16384 32768 4096x100000] [--every 2048]
     python -m tests.benchmarks.scaling workers [--side 2048]
 
 `sizes` writes uint16 4-band scenes (HEIGHTxWIDTH, or a square's side) with a small cloud every so
@@ -52,7 +52,12 @@ def sizes(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         scene.unlink()
         out.unlink()
     squares = [row["above_model_mb"] for row in rows if "x" not in row["size"]]
-    result = {"model_mb": model, "rows": rows, "largest_over_smallest": max(squares) / min(squares)}
+    result = {
+        "model_mb": model,
+        "every": options.every,
+        "rows": rows,
+        "largest_over_smallest": max(squares) / min(squares),
+    }
     result["within_plan"] = all(row["peak_mb"] <= row["planned_mb"] for row in rows)
     return result
 
@@ -102,7 +107,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("sweep", choices=["sizes", "workers"])
     parser.add_argument("what", nargs="*")
-    parser.add_argument("--every", type=int, default=4096, help="px between clouds, 512s")
+    parser.add_argument("--every", type=int, default=2048, help="px between clouds, 512s")
     parser.add_argument("--side", type=int, default=2048)
     parser.add_argument("--folder", type=Path)
     parser.add_argument("--json", type=Path)
