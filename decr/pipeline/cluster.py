@@ -14,6 +14,7 @@ from decr.device import default_blocks, device_count, pick_device
 from decr.errors import ClusterError, ConfigError, DecrError
 from decr.lanes import available_lanes
 from decr.pipeline.engine import Engine, Tell, local_engine
+from decr.pipeline.memory import share_heap
 
 _PATIENCE_S = 20
 
@@ -86,6 +87,7 @@ def _local_cluster(workers: int, device: str) -> Iterator[Engine]:
         # Memory is bounded by the plan; Dask would stop workers by the machine's share instead.
         options |= {"processes": True, "memory_limit": 0, "host": "127.0.0.1"}
     with make(**options) as cluster, distributed.Client(cluster) as client:
+        client.run(share_heap)  # Dask has them give memory back all the time
         yield _engine(client, workers, lanes, f"{workers} processes of this machine")
 
 
