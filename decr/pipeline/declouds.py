@@ -24,7 +24,7 @@ from decr.pipeline.error_map import KIND, error_map_path, write_error_map
 from decr.pipeline.identity import job_of, tags_of
 from decr.pipeline.job import Restoration
 from decr.pipeline.journal import WorkDir, may_have_made, work_dir
-from decr.pipeline.memory import giving_back
+from decr.pipeline.memory import giving_back, let_go
 from decr.pipeline.plan import Plan, make_plan
 from decr.pipeline.prepare import Prepared, prepare
 from decr.pipeline.range import ALL_NODATA
@@ -261,6 +261,7 @@ def declouds(
             if not work.done:
                 _discard(work.path)
             raise
+        let_go(change.survey.stored)
         clock.ends("survey")
         if on_plan is not None:
             on_plan(plan)

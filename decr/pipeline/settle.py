@@ -28,7 +28,7 @@ from decr.pipeline.block import BlockResult
 from decr.pipeline.compose import change_at_full_resolution
 from decr.pipeline.job import Restoration
 from decr.pipeline.journal import explained
-from decr.pipeline.memory import give_back
+from decr.pipeline.memory import give_back, let_go
 from decr.pipeline.plan import BlockPlan
 from decr.pipeline.seams import Gradients, Squares, gradients, noted
 from decr.pipeline.tiles import (
@@ -133,6 +133,7 @@ class Settling:
         with gdal_environment():
             self._settle(index)
         give_back()
+        let_go(self._job.change.survey.stored)
         for near in self._near(index):
             if all(self._has(kind, n) for n in self._near(near)):
                 self._job.work.drop("block", *near)
