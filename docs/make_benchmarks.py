@@ -281,8 +281,7 @@ def main() -> None:
 What decr costs, measured by the scripts in `tests/benchmarks`. Written by `python docs/make_benchmarks.py`; do not edit it by
 hand. Measured on {"; ".join(machines)}.
 
-Peers were measured before blocks were settled in strips and the heap kept its pages, with networks that doubled resolution
-by the nearest neighbour. The seconds of sizes were measured beside other work.
+The seconds of sizes were measured beside other work.
 
 """
     page += "\n".join(PARTS[name](m) for name, m in found.items())
