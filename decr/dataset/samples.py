@@ -222,10 +222,10 @@ def toned_down(rng: np.random.Generator, view: Float32) -> Float32:
 
 
 def vivid(rng: np.random.Generator, view: Float32) -> Float32:
-    """Levels of bands driven apart, (C, H, W) in [0, 1] to the same."""
+    """Levels of bands driven apart, (C, H, W) in [0, 1] to the same; gains are 1 in the mean."""
     gains = np.exp(rng.normal(0.0, 0.6, (view.shape[0], 1, 1)))
-    vivid: Float32 = np.clip(view * (gains / gains.mean()), 0.0, 1.0)
-    return vivid.astype(np.float32)
+    driven: Float32 = np.clip(view * (gains / gains.mean()), 0.0, 1.0)
+    return driven.astype(np.float32)
 
 
 def _false_colours(rng: np.random.Generator, sky: CloudParams) -> CloudParams:

@@ -86,9 +86,27 @@ def _local_cluster(workers: int, device: str) -> Iterator[Engine]:
     else:
         # Memory is bounded by the plan; Dask would stop workers by the machine's share instead.
         options |= {"processes": True, "memory_limit": 0, "host": "127.0.0.1"}
+    name = f"{workers} processes of this machine"
     with make(**options) as cluster, distributed.Client(cluster) as client:
-        client.run(share_heap)  # Dask has them give memory back all the time
-        yield _engine(client, workers, lanes, f"{workers} processes of this machine")
+        with _explained(name):
+            client.register_plugin(_one_heap())
+        yield _engine(client, workers, lanes, name)
+
+
+def _one_heap() -> Any:
+    """Has each worker, also one that takes a lost one's place, keep the pages of its heap.
+
+    Dask has glibc give every freed array back to the system.
+    """
+    distributed: Any = import_module("distributed")
+
+    class OneHeap(distributed.WorkerPlugin):  # type: ignore[misc]
+        name = "decr-one-heap"
+
+        def setup(self, worker: object) -> None:
+            share_heap()
+
+    return OneHeap()
 
 
 @contextmanager

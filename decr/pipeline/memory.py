@@ -24,7 +24,7 @@ def share_heap() -> None:
     glibc gives each thread a heap of its own, and keeps what is freed in each: a run whose threads
     take turns with large arrays would need the sum of what each needed at its worst. By itself it
     also gives the end of the heap back whenever that is free and takes it anew, page by page, many
-    times a tile, which took 8 % of the networks' time; and it raises the size from which arrays lie
+    times a tile, which costs the networks time; and it raises the size from which arrays lie
     outside the heap until all lie in it, between one another's gaps. With this, memory goes back
     when `give_back` says so, and the largest arrays lie outside.
 

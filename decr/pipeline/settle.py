@@ -133,7 +133,6 @@ class Settling:
         with gdal_environment():
             self._settle(index)
         give_back()
-        let_go(self._job.change.survey.stored)
         for near in self._near(index):
             if all(self._has(kind, n) for n in self._near(near)):
                 self._job.work.drop("block", *near)
@@ -230,6 +229,7 @@ class Settling:
                 steps += gradients(out, whole, lattice, job.plan.factor, strip, above)
                 above = out[:, -1:].copy(), whole[-1:].copy()
             patch.wanted = changed > 0
+        let_go(job.change.survey.stored)
         job.work.note("patch", *index, changed=changed, **noted(tone=tone, steps=steps))
 
 
