@@ -6,9 +6,11 @@ Protocol. Samples: seeded, 256 px, of the recipe's held-out images, half under t
 half under those fitted to real clouds; "thin and medium" where clouds change their pixels by less
 than 0.4 of [-1, 1] on average, "thick" else. With --pairs also real pairs, shrunk to 256 px by
 means of whole pixels. All pixels are restored. PSNR: 10 log10(4 / MSE), one mean squared error over
-all pixels and bands of a set. SSIM (Gaussian window, range 2) and LPIPS (AlexNet, values in
-[-1, 1], four bands one by one) are means over images. "Under clouds" counts the pixels of the cloud
-mask; for LPIPS, which needs whole images, all others are replaced by the truth's.
+all pixels and bands of a set; "mean" averages the images' own PSNR instead. SSIM (Gaussian window,
+range 2) and LPIPS (AlexNet, values in [-1, 1], four bands one by one) are means over images. "Under
+clouds" counts the pixels of the cloud mask; for LPIPS, which needs whole images, all others are
+replaced by the truth's. "Reference, told levels" is its output moved, under the clouds of an image
+and band by band, to the mean of the truth: how much of its error is one level for all.
 
 IMAGERY holds the folders that the recipe names; WEIGHTS is an AlexNet backbone as
 `decr.evaluation.perceptual` reads it; PAIRS holds ``cloudy`` and ``clear``.
@@ -44,8 +46,8 @@ THIN = 0.4
 TABLE_STEPS = (1, 4, 10, 50)
 CURVE_STEPS = (1, 2, 3, 4, 6, 10, 20, 50)
 HEAD = (
-    "| | PSNR | SSIM | LPIPS | PSNR under clouds | SSIM under clouds | LPIPS under clouds |",
-    "|---|---|---|---|---|---|---|",
+    "| | PSNR | SSIM | LPIPS | PSNR under clouds | mean | SSIM under clouds | LPIPS under clouds |",
+    "|---|---|---|---|---|---|---|---|",
 )
 
 
@@ -57,6 +59,7 @@ class Scores:
     ssim: float
     lpips: float
     cloudy_psnr: float
+    cloudy_psnr_mean: float
     cloudy_ssim: float
     cloudy_lpips: float
 
@@ -65,7 +68,8 @@ class Scores:
         """As cells of a table."""
         return (
             f"{self.psnr:.2f} | {self.ssim:.3f} | {self.lpips:.4f} | "
-            f"{self.cloudy_psnr:.2f} | {self.cloudy_ssim:.3f} | {self.cloudy_lpips:.4f}"
+            f"{self.cloudy_psnr:.2f} | {self.cloudy_psnr_mean:.2f} | "
+            f"{self.cloudy_ssim:.3f} | {self.cloudy_lpips:.4f}"
         )
 
 
@@ -119,6 +123,7 @@ def scores(outputs: Sequence[np.ndarray], chosen: Sequence[Sample], network: Lpi
             np.mean([lpips_standard(o, c, network) for o, c in zip(outputs, clear, strict=True)])
         ),
         psnr(*wide, 2.0, np.concatenate(masks, axis=1)),
+        float(np.mean([psnr(o, c, 2.0, m) for o, c, m in zip(outputs, clear, masks, strict=True)])),
         float(np.mean([ssim(o, c, 2.0, m) for o, c, m in zip(outputs, clear, masks, strict=True)])),
         float(np.mean([lpips_standard(p, c, network) for p, c in zip(pasted, clear, strict=True)])),
     )
@@ -130,12 +135,22 @@ def restored(path: Path, chosen: Sequence[Sample], steps: int, alone: bool) -> l
     return [model.restore(s.cloudy[None], [(0, 1000 * n)])[0] for n, s in enumerate(chosen)]
 
 
+def told(output: np.ndarray, sample: Sample) -> np.ndarray:
+    """The output, (C, H, W), with the truth's mean under the clouds, band by band."""
+    error = (output - sample.clear)[:, sample.cloud_mask].mean(axis=1)
+    moved = output - error[:, None, None]
+    return np.where(sample.cloud_mask, moved, output).astype(np.float32)
+
+
 def measured(path: Path, chosen: Sequence[Sample], network: Lpips) -> dict[str, Scores]:
     """Scores by name of what was done to the samples of a set."""
+    # One step of weight 1 is the reference's output.
+    alone = restored(path, chosen, 1, True)
+    levelled = [told(o, s) for o, s in zip(alone, chosen, strict=True)]
     found = {
         "no change": scores([s.cloudy for s in chosen], chosen, network),
-        # One step of weight 1 is the reference's output.
-        "reference alone": scores(restored(path, chosen, 1, True), chosen, network),
+        "reference alone": scores(alone, chosen, network),
+        "reference, told levels": scores(levelled, chosen, network),
     }
     for steps in CURVE_STEPS:
         found[f"DE, {steps}"] = scores(restored(path, chosen, steps, False), chosen, network)
@@ -144,7 +159,8 @@ def measured(path: Path, chosen: Sequence[Sample], network: Lpips) -> dict[str, 
 
 def table(found: dict[str, Scores]) -> list[str]:
     """The rows that are printed."""
-    wanted = ["no change", "reference alone", *(f"DE, {steps}" for steps in TABLE_STEPS)]
+    wanted = [name for name in found if not name.startswith("DE, ")]
+    wanted += [f"DE, {steps}" for steps in TABLE_STEPS]
     return [*HEAD, *(f"| {name} | {found[name].cells} |" for name in wanted)]
 
 

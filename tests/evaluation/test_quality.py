@@ -25,6 +25,7 @@ from docs.make_quality import (
     scores,
     simulated,
     table,
+    told,
 )
 
 RGB = ("red", "green", "blue")
@@ -64,6 +65,28 @@ def test_scores_tell_clouds_from_the_rest() -> None:
     assert spoilt.cloudy_psnr == float("inf")
 
 
+def test_the_mean_of_images_is_not_the_pooled_psnr() -> None:
+    one = sample()
+    better = Sample((one.cloudy + one.clear) / 2, one.clear, one.cloud_mask)
+    both = scores([one.cloudy, better.cloudy], [one, better], NETWORK)
+    of_one, of_better = (scores([s.cloudy], [s], NETWORK).cloudy_psnr for s in (one, better))
+    assert both.cloudy_psnr_mean == pytest.approx((of_one + of_better) / 2)
+    assert both.cloudy_psnr == pytest.approx(10 * np.log10(4 / (0.16 * 1.25 / 2)), abs=1e-3)
+
+
+def test_levels_are_told_under_clouds_alone() -> None:
+    one = sample()
+    # Off by a level per band and a texture without a mean, and off beside the clouds, too.
+    texture = np.where(np.arange(64) % 2, 0.1, -0.1)
+    levels = np.array([0.3, -0.2, 0.1])[:, None, None]
+    output = (one.clear + levels + texture).astype(np.float32)
+    moved = told(output, one)
+    np.testing.assert_array_equal(moved[:, ~one.cloud_mask], output[:, ~one.cloud_mask])
+    under = (moved - one.clear)[:, one.cloud_mask]
+    np.testing.assert_allclose(under, np.broadcast_to(texture, (3, 64, 64))[:, one.cloud_mask],
+                               atol=1e-5)  # fmt: skip
+
+
 def test_sets_are_seeded_and_told_apart_by_thickness() -> None:
     texture = np.random.default_rng(0).integers(20, 160, (3, 300, 300)).astype(np.uint8)
     imagery = Imagery([ClearImage("a.tif", texture, RGB, 0.5, 255.0)], [], [])
@@ -83,9 +106,11 @@ def test_sets_are_seeded_and_told_apart_by_thickness() -> None:
 
 def test_the_table_and_the_curve_show_what_was_measured(tmp_path: Path) -> None:
     names = ["no change", "reference alone", *(f"DE, {steps}" for steps in CURVE_STEPS)]
-    found = {name: Scores(20.0 + n, 0.5, 0.1, 10.0 + n, 0.4, 0.2) for n, name in enumerate(names)}
+    found = {
+        name: Scores(20.0 + n, 0.5, 0.1, 10.0 + n, 9.0, 0.4, 0.2) for n, name in enumerate(names)
+    }
     rows = table(found)
-    assert "| no change | 20.00 | 0.500 | 0.1000 | 10.00 | 0.400 | 0.2000 |" in rows
+    assert "| no change | 20.00 | 0.500 | 0.1000 | 10.00 | 9.00 | 0.400 | 0.2000 |" in rows
     assert sum(row.startswith("| DE") for row in rows) == 4
     target = tmp_path / "curve.png"
     curve({"thick": found}, target)
