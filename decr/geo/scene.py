@@ -212,12 +212,41 @@ class SceneReader:
         shape = grid.shrunk_to(side)
         indexes = [band + 1 for band in bands]
         with self._explained(grid.window):
-            dn = self._dataset.read(indexes, out_shape=(len(indexes), *shape))
-            masks = self._dataset.read_masks(indexes, out_shape=(len(indexes), *shape))
+            if self._dataset.overviews(indexes[0]):
+                dn = self._dataset.read(indexes, out_shape=(len(indexes), *shape))
+                masks = self._dataset.read_masks(indexes, out_shape=(len(indexes), *shape))
+            else:
+                dn, masks = self._picked(indexes, shape)
         valid = (masks != 0).all(axis=0)
         for plane, band in zip(dn, bands, strict=True):
             _drop_missing(valid, plane, self.scene.nodata[band])
         return dn, valid
+
+    def _picked(
+        self, indexes: list[int], shape: tuple[int, int]
+    ) -> tuple[NDArray[Any], NDArray[np.uint8]]:
+        """Single pixels and masks of bands, (C, h, w) each: those that GDAL would pick.
+
+        GDAL picks row by row, and decodes all blocks anew for each row of theirs unless its cache
+        holds them all. Here each is decoded once.
+        """
+        grid = self.scene.grid
+        sides = zip(shape, (grid.height, grid.width), strict=True)
+        rows, cols = (((np.arange(n) + 0.5) * (side / n)).astype(int) for n, side in sides)
+        dn = np.empty((len(indexes), *shape), self.scene.dtype)
+        masks = np.empty(dn.shape, np.uint8)
+        for piece in self._chunks(grid.window, 1):
+            down = slice(*np.searchsorted(rows, (piece.row, piece.row_stop)))
+            across = slice(*np.searchsorted(cols, (piece.col, piece.col_stop)))
+            r, c = rows[down], cols[across]
+            if not len(r) or not len(c):
+                continue
+            first, last = (int(r[0]), int(c[0])), (int(r[-1]), int(c[-1]))
+            window = Window(*first, last[0] + 1 - first[0], last[1] + 1 - first[1]).to_rasterio()
+            chosen = np.s_[:, (r - first[0])[:, None], c - first[1]]
+            dn[:, down, across] = self._dataset.read(indexes, window=window)[chosen]
+            masks[:, down, across] = self._dataset.read_masks(indexes, window=window)[chosen]
+        return dn, masks
 
     def read_coarse(
         self, window: Window, k: int, bands: Sequence[int] | None = None
