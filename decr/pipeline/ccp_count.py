@@ -98,6 +98,7 @@ class Count:
             layer.write(window, self._raster(kind, window, cells, cloudy, valid, thin))
         if self.overlay is not None:
             self._sample(window, cloudy, valid, thin)
+        self._cells.let_go()
 
     def _fine(self, values: NDArray[T], cells: Window, window: Window) -> NDArray[T]:
         """Values of cells at the pixels of a window: each pixel is as its cell."""

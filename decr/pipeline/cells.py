@@ -18,6 +18,7 @@ from decr.cloud.objects import find_objects
 from decr.config import CcpConfig
 from decr.errors import ConfigError
 from decr.geo.grid import Window
+from decr.pipeline.memory import let_go
 from decr.pipeline.survey import ChangeMap, Survey, on_disk
 
 Bool = NDArray[np.bool_]
@@ -58,6 +59,12 @@ class CloudCells:
         """(h, w) True where a cell is cloudy, and not within the margin of thick cloud."""
         assert self.survey.thick is not None
         return self.cloudy(cells) & ~self._grown(self.survey.thick, cells)
+
+    def let_go(self) -> None:
+        """Let the system take the pages of rasters on disk, which are read again if needed."""
+        for raster in (self.survey.stored, self.survey.thick, self.kept):
+            if raster is not None:
+                let_go(raster)
 
     def _grown(self, stored: NDArray[np.uint8], cells: Window) -> Bool:
         if self.rule.margin_px <= 0:

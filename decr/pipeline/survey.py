@@ -21,7 +21,7 @@ from decr.geo.mask_file import MaskClasses, open_mask
 from decr.geo.scene import Scene, reader
 from decr.pipeline.engine import Engine, Tell, in_order
 from decr.pipeline.journal import explained
-from decr.pipeline.memory import give_back
+from decr.pipeline.memory import give_back, let_go
 from decr.pipeline.networks import Named, the_detector
 from decr.pipeline.tiles import (
     FULL,
@@ -245,6 +245,8 @@ def survey_scene(
         cloudy = cloudy_cells(np.asarray(rasters[0][block.core.slices()]), threshold)
         cloudy_px += int(sums.count[cloudy].sum())
         valid_px += int(sums.count.sum())
+        for raster in rasters:
+            let_go(raster)
         if on_progress is not None:
             on_progress(done, len(everything))
     return Survey(k, rasters[0], cloudy_px, valid_px, rasters[1] if tells else None)

@@ -24,6 +24,8 @@ from decr.errors import ConfigError, DecrWarning, SceneError
 from decr.geo.grid import Window
 from decr.geo.quicklook import NO_DATA_GREY
 from decr.pipeline import ccp as pipeline_ccp
+from decr.pipeline import cells as pipeline_cells
+from decr.pipeline import survey as pipeline_survey
 from decr.pipeline.ccp import SceneCcp, looking, scene_ccp
 from decr.pipeline.ccp_sources import Source
 from decr.pipeline.declouds import plan_scene
@@ -55,6 +57,28 @@ def masked_scene(
     scene = write_scene(folder / "s.tif", pixels, nodata=NODATA)
     mask = write_scene(folder / "m.tif", classes[None], names=None)
     return scene, mask, classes, valid
+
+
+def test_rasters_on_disk_do_not_stay_in_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene, mask, _, _ = masked_scene(tmp_path, 1300, 700)
+    gone: list[tuple[str, str]] = []
+    for module in (pipeline_survey, pipeline_cells):
+        name = module.__name__.rsplit(".", 1)[-1]
+        monkeypatch.setattr(
+            module, "let_go", lambda a, name=name: gone.append((name, Path(a.filename).name))
+        )
+    found(
+        scene, tmp_path / "out", detector=f"file:{mask}", cloudy=(192, 255), thin=(192,),
+        min_object_m2=4.0,
+    )  # fmt: skip
+    # After each block of the survey, and each window that is counted, every raster there is.
+    files = {"survey": 2, "cells": 3}
+    for name, count in files.items():
+        names = [file for module, file in gone if module == name]
+        assert len(set(names)) == count, (name, names)
+        assert len(names) >= 2 * count, (name, names)
 
 
 @pytest.mark.parametrize(("height", "width", "tile_px"), [(300, 700, 128), (77, 600, 512)])
