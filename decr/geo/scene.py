@@ -228,7 +228,7 @@ class SceneReader:
         """Single pixels and masks of bands, (C, h, w) each: those that GDAL would pick.
 
         GDAL picks row by row, and decodes all blocks anew for each row of theirs unless its cache
-        holds them all. Here each is decoded once.
+        holds them all. Here each is read once, and once more where masks are made of its values.
         """
         grid = self.scene.grid
         sides = zip(shape, (grid.height, grid.width), strict=True)
