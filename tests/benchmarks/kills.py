@@ -59,6 +59,21 @@ def workers_of(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
     return [child for child in children if "spawn_main" in " ".join(child.cmdline())]
 
 
+def uninterrupted(scene: Path, folder: Path, numbers: list[int]) -> tuple[bytes, dict[int, float]]:
+    """The bytes of the output, and the seconds that each number of workers takes."""
+    whole, seconds = b"", {}
+    for workers in numbers:
+        for _ in range(2):  # the first has to fetch all from disk; the second is timed
+            out, began = folder / f"whole{workers}.tif", time.monotonic()
+            _, errors = start(scene, out, workers).communicate()
+            seconds[workers] = time.monotonic() - began
+            if not out.exists() or (whole and out.read_bytes() != whole):
+                raise SystemExit(f"{workers} workers: other bytes, or none: {errors.decode()}")
+            whole = out.read_bytes()
+            out.unlink()
+    return whole, seconds
+
+
 def main() -> None:
     """Kill, compare and print."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -71,16 +86,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         scene = write_scene(folder / "scene.tif", cloudy_pixels(900, 1500))
-        whole, seconds = b"", {}
-        for workers in options.workers:
-            for _ in range(2):  # the first has to fetch all from disk; the second is timed
-                out, began = folder / f"whole{workers}.tif", time.monotonic()
-                _, errors = start(scene, out, workers).communicate()
-                seconds[workers] = time.monotonic() - began
-                if not out.exists() or (whole and out.read_bytes() != whole):
-                    raise SystemExit(f"{workers} workers: other bytes, or none: {errors.decode()}")
-                whole = out.read_bytes()
-                out.unlink()
+        whole, seconds = uninterrupted(scene, folder, options.workers)
         tried = 0
         while len(rows) < options.kills:
             if tried == 3 * options.kills:
@@ -103,6 +109,9 @@ def main() -> None:
             else:
                 os.kill(process.pid, signal.SIGKILL)
             _, errors = process.communicate()
+            if not victims and process.returncode == 0:  # it ended between the look and the kill
+                out.unlink(missing_ok=True)
+                continue
             if process.returncode != 0:
                 runs += 1
                 again = start(scene, out, workers)
