@@ -93,6 +93,9 @@ def save_bundle(
 ) -> None:
     """Write a bundle; weights are stored as ``dtype``, integer tensors as they are.
 
+    A tensor with a number that ``dtype`` cannot hold stays as it is: variances of batch norms may
+    exceed the 65,504 of 16 bits.
+
     Raises
     ------
     BundleError
@@ -104,9 +107,16 @@ def save_bundle(
     for part, network in networks.items():
         for key, value in network.state_dict().items():
             stored = value.detach().cpu()
-            stored = stored.to(dtype) if stored.is_floating_point() else stored
+            if stored.is_floating_point() and _fits(stored, dtype):
+                stored = stored.to(dtype)
             tensors[f"{part}/{key}"] = stored.clone().contiguous()
     _save(path, card, tensors)
+
+
+def _fits(tensor: Tensor, dtype: torch.dtype) -> bool:
+    """Whether no finite number of a tensor becomes infinite as another type."""
+    finite = tensor[torch.isfinite(tensor)]
+    return bool(torch.isfinite(finite.to(dtype)).all())
 
 
 def _save(path: Path, card: Card, tensors: Mapping[str, Tensor]) -> None:

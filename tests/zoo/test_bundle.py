@@ -63,6 +63,19 @@ def test_integer_buffers_and_full_precision_survive(tmp_path: Path) -> None:
         assert got[key].dtype == value.dtype
 
 
+def test_numbers_that_16_bits_cannot_hold_are_kept_in_32(tmp_path: Path) -> None:
+    networks, path = tiny_networks(DETECTOR, 3), tmp_path / "d.safetensors"
+    norm = next(m for m in networks["detector"].modules() if isinstance(m, torch.nn.BatchNorm2d))
+    assert norm.running_var is not None
+    norm.running_var[0] = 100_000.0
+    save_bundle(path, tiny_card(DETECTOR, 3), networks)
+    _, stored = contents(path)
+    full = [key for key, value in stored.items() if value.dtype == torch.float32]
+    assert len(full) == 1
+    got = load_bundle(path).networks["detector"].state_dict()
+    assert float(got[full[0].removeprefix("detector/")][0]) == 100_000.0
+
+
 def test_another_card_leaves_every_tensor_as_it_is(tmp_path: Path) -> None:
     path, out = tmp_path / "full.safetensors", tmp_path / "out.safetensors"
     card = tiny_card(PARTS, 3)
