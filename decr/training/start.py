@@ -10,6 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from decr.errors import DatasetError
+from decr.models.reference import CompactReference
+from decr.models.unet import UNetSize
+from decr.training.grow import grown, grows_into
 from decr.training.progress import TrainResult, read_checkpoint
 from decr.training.stages import Stage
 from decr.zoo.bundle import load_bundle
@@ -18,7 +21,8 @@ from decr.zoo.bundle import load_bundle
 def start_from(path: Path, parts: Mapping[str, nn.Module], bands: tuple[str, ...]) -> None:
     """Copy a bundle's weights into new networks, dropping bands these do not have.
 
-    Networks that the bundle does not hold are left as they are.
+    Networks that the bundle does not hold are left as they are. A compact reference of the same
+    bands that has more levels than the bundle's takes over those it shares.
 
     Raises
     ------
@@ -39,6 +43,9 @@ def start_from(path: Path, parts: Mapping[str, nn.Module], bands: tuple[str, ...
         network = parts[name]
         source = bundle.networks[name].state_dict()
         own = cast(dict[str, Tensor], network.state_dict())
+        small, large = (_size(n) for n in (bundle.networks[name], network))
+        if theirs == bands and small and large and grows_into(small, large):
+            source = grown(source, small, own, large)
         try:
             network.load_state_dict(
                 {k: _without_bands(source[k], v, chosen, len(theirs)) for k, v in own.items()}
@@ -48,6 +55,11 @@ def start_from(path: Path, parts: Mapping[str, nn.Module], bands: tuple[str, ...
                 f"{path}: its {name!r} is another network or of another size than the recipe's; "
                 f"give [parts.{name}] of that bundle, as `decr models info` shows it"
             ) from error
+
+
+def _size(network: nn.Module) -> UNetSize | None:
+    """The size of a compact reference: the only kind of network that grows."""
+    return network.unet.size if isinstance(network, CompactReference) else None
 
 
 def _without_bands(source: Tensor, target: Tensor, chosen: list[int], bands: int) -> Tensor:
