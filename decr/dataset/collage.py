@@ -12,10 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from decr.dataset.samples import (
-    PLAIN,
     ClearImage,
     Sample,
-    Variety,
     area_shrunk,
     crop,
     draw_range,
@@ -25,9 +23,6 @@ from decr.dataset.samples import (
 from decr.dataset.simulate import CloudParams, draw_params, simulate_clouds
 
 Float32 = NDArray[np.float32]
-
-SENSOR_GSD_M = 0.6
-"""Pixels of the scenes that a detector's coarse views stand for, metres."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -109,8 +104,7 @@ def labelled_sample(
     view = np.ascontiguousarray(stack[:-1], dtype=np.float32)
     mask = stack[-1] > 0.5
     if rng.random() < clouded_share:
-        sky = as_coarsened(wide_sky(rng, bands), 5.0)
-        simulated = simulate_clouds(view, bands, rng, gsd_m=5.0, params=sky)
+        simulated = simulate_clouds(view, bands, rng, gsd_m=5.0, params=wide_sky(rng, bands))
         view, mask = simulated.cloudy, mask | simulated.cloud_mask
     gain = float(np.exp(rng.uniform(np.log(0.7), np.log(1.3))))
     per_band = np.exp(rng.normal(0.0, 0.06, (len(bands), 1, 1)))
@@ -131,13 +125,11 @@ def detection_sample(
     labelled: list[LabelledImage],
     bands: tuple[str, ...],
     size_px: int,
-    variety: Variety = PLAIN,
     clear_share: float = 0.15,
 ) -> Sample:
     """A view for the detector: one in three real and labelled, the rest simulated.
 
-    ``cloudy`` is the input and ``cloud_mask`` the truth; ``clear`` is unused. Of the variety only
-    ``as_shown_share`` counts.
+    ``cloudy`` is the input and ``cloud_mask`` the truth; ``clear`` is unused.
     """
     if labelled and rng.random() < 0.35:
         return labelled_sample(rng, labelled[int(rng.integers(len(labelled)))], bands, size_px)
@@ -151,14 +143,11 @@ def detection_sample(
     else:
         fine = [image for image in images if image.gsd_m <= 1.5] or images
         view, gsd_m = quilt(rng, fine, bands, size_px, int(rng.choice([4, 6, 8])))
-    # Where no share is asked for nothing is drawn here: streams are those of recipes without one.
-    if not variety.as_shown_share or rng.random() >= variety.as_shown_share:
-        view = vary_radiometry(rng, view)
+    view = vary_radiometry(rng, view)
     if rng.random() < clear_share:
         unit = unit_from(view, *_detector_range(rng, view))
         return Sample(unit, unit, np.zeros(unit.shape[1:], bool))
-    sky = as_coarsened(wide_sky(rng, bands), gsd_m)
-    simulated = simulate_clouds(view, bands, rng, gsd_m=gsd_m, params=sky)
+    simulated = simulate_clouds(view, bands, rng, gsd_m=gsd_m, params=wide_sky(rng, bands))
     unit = unit_from(simulated.cloudy, *_detector_range(rng, simulated.cloudy))
     return Sample(unit, unit, simulated.cloud_mask)
 
@@ -172,13 +161,3 @@ def wide_sky(rng: np.random.Generator, bands: tuple[str, ...]) -> CloudParams:
         outer_scale_m=float(np.exp(rng.uniform(np.log(150.0), np.log(4000.0)))),
         shadow_offset_m=tuple(rng.uniform(-400, 400, 2)),
     )
-
-
-def as_coarsened(sky: CloudParams, gsd_m: float) -> CloudParams:
-    """A sky's noise and blur in a view that was coarsened from a sensor's `SENSOR_GSD_M`.
-
-    Both belong to the sensor's pixels, so that little is left of them. A detector that sees them
-    whole learns to find clouds by them, and then misses the clouds of coarsened scenes.
-    """
-    share = min(1.0, SENSOR_GSD_M / gsd_m)
-    return replace(sky, noise=sky.noise * share, blur_px=sky.blur_px * share)

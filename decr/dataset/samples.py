@@ -189,7 +189,6 @@ class Variety:
     plain_share: float = 0.0
     haze_share: float = 0.0
     vivid_share: float = 0.0
-    as_shown_share: float = 0.0
 
     def __post_init__(self) -> None:
         for name in self.__slots__:

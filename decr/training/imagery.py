@@ -135,7 +135,7 @@ def sampler(
                 f"some with --clear or [[clear]]"
             )
         return lambda rng: detection_sample(
-            rng, imagery.clear, imagery.labelled, recipe.bands, config.size_px, recipe.variety
+            rng, imagery.clear, imagery.labelled, recipe.bands, config.size_px
         )
 
     places = _dated_places(config, recipe, imagery.clear)

@@ -79,22 +79,10 @@ def mask_logits(detector: nn.Module, view: Tensor) -> Tensor:
     return cast(Tensor, detector.logits((view + 1) / 2))[:, 0].float()  # type: ignore[operator]
 
 
-_STEEP = 4.0
-"""Factor on log odds by which a probability comes near to yes or no."""
-
-
-def mask_loss(detector: nn.Module, view: Tensor, mask: Tensor, coverage: float = 0.0) -> Tensor:
-    """Binary cross entropy plus soft Jaccard; ``view`` unit, ``mask`` (N, H, W) bool.
-
-    With a ``coverage`` above 0, so much times each view's error of its share of cloud stands in
-    for Jaccard, which has a detector call too much cloudy where it is in doubt.
-    """
+def mask_loss(detector: nn.Module, view: Tensor, mask: Tensor) -> Tensor:
+    """Binary cross entropy plus soft Jaccard; ``view`` unit, ``mask`` (N, H, W) bool."""
     logits = mask_logits(detector, view)
     truth = mask.float()
-    if coverage:
-        found = torch.sigmoid(_STEEP * logits).mean(dim=(1, 2))
-        off = (found - truth.mean(dim=(1, 2))).abs().mean()
-        return F.binary_cross_entropy_with_logits(logits, truth) + coverage * off
     share = torch.sigmoid(logits)
     overlap = (share * truth).sum()
     jaccard = 1 - (overlap + 1) / (share.sum() + truth.sum() - overlap + 1)
@@ -171,7 +159,7 @@ def stage_loss(
 ) -> Tensor:
     """The loss of a stage; ``published`` replaces the reference's where it has one of its own."""
     if kind == "mask":
-        return mask_loss(parts["detector"], batch.cloudy, batch.mask, config.coverage)
+        return mask_loss(parts["detector"], batch.cloudy, batch.mask)
     if kind != "restore":
         return diffusion_loss(
             kind,

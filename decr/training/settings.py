@@ -59,9 +59,6 @@ class TrainConfig:
     squares
         Weight of the mean squared error beside the loss of the compact reference: above 0 a haze
         that cannot be told from dull ground is lifted halfway rather than not at all.
-    coverage
-        For the detector: weight of the error of a view's share of cloud, which then stands in for
-        the Jaccard term of its loss; 0 keeps that.
     turns
         Steps that use a drawn batch, each turned or mirrored another way: for a device that takes
         samples faster than they are drawn. At most 8.
@@ -88,7 +85,6 @@ class TrainConfig:
     perceptual: float = 0.0
     clear_weight: float = 1.0
     squares: float = 0.0
-    coverage: float = 0.0
     turns: int = 1
     until: int | None = None
 
@@ -117,10 +113,10 @@ class TrainConfig:
                 f"perceptual must be at least 0, not {self.perceptual}, and clear_weight in 0..1, "
                 f"above 0, not {self.clear_weight}"
             )
-        if self.squares < 0 or self.coverage < 0 or not 1 <= self.turns <= 8:
+        if self.squares < 0 or not 1 <= self.turns <= 8:
             raise ConfigError(
-                f"squares and coverage must be at least 0, not {self.squares} and "
-                f"{self.coverage}, and turns in 1..8, not {self.turns}"
+                f"squares must be at least 0, not {self.squares}, and turns in 1..8, not "
+                f"{self.turns}"
             )
 
     @property

@@ -5,15 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from decr.dataset.collage import (
-    LabelledImage,
-    as_coarsened,
-    detection_sample,
-    labelled_sample,
-    quilt,
-    wide_sky,
-)
-from decr.dataset.samples import ClearImage, Variety
+from decr.dataset.collage import LabelledImage, detection_sample, labelled_sample, quilt
+from decr.dataset.samples import ClearImage
 
 RGB = ("red", "green", "blue")
 
@@ -93,32 +86,3 @@ def test_only_wide_or_only_small_wide_images_work() -> None:
         for seed in range(6):
             sample = detection_sample(np.random.default_rng(seed), images, [], RGB, 128)
             assert sample.cloudy.shape == (3, 128, 128)
-
-
-@pytest.mark.parametrize("share", [0.0, 1.0])
-def test_ground_may_keep_the_radiometry_of_its_file(share: float) -> None:
-    levels = []
-    for seed in range(20):
-        sample = detection_sample(
-            np.random.default_rng(seed),
-            [clear_image()],
-            [],
-            RGB,
-            64,
-            Variety(as_shown_share=share),
-            clear_share=1.0,
-        )
-        assert not sample.cloud_mask.any()
-        levels.append(float((sample.cloudy.mean() + 1) / 2))
-    # Of those whose range is that of the type, about half, the mean is that of the file.
-    kept = np.abs(np.array(levels) - 49.5 / 255) < 0.5 / 255
-    assert kept.sum() >= 5 if share else kept.sum() <= 1
-
-
-def test_of_a_sensors_noise_and_blur_little_is_left_in_a_coarse_view() -> None:
-    sky = wide_sky(np.random.default_rng(0), RGB)
-    coarse = as_coarsened(sky, 4.8)
-    assert coarse.noise == pytest.approx(sky.noise / 8)
-    assert coarse.blur_px == pytest.approx(sky.blur_px / 8)
-    assert (coarse.thickness, coarse.coverage) == (sky.thickness, sky.coverage)
-    assert as_coarsened(sky, 0.3) == sky
