@@ -281,8 +281,8 @@ def main() -> None:
 What decr costs, measured by the scripts in `tests/benchmarks`. Written by `python docs/make_benchmarks.py`; do not edit it by
 hand. Measured on {"; ".join(machines)}.
 
-Scene and tile borders were measured before the heap kept its pages and survey cells were let go of; neither was measured
-again since. Sizes and kills were measured beside other work.
+The scene was measured before the heap kept its pages and survey cells were let go of, and not again since. Sizes and kills
+were measured beside other work.
 
 """
     page += "\n".join(PARTS[name](m) for name, m in found.items())
