@@ -20,6 +20,7 @@ GREY_LEVELS = 127.5
 GRID_PX = 16
 """Period of what U-Nets leave in their output by halving and doubling resolution four times.
 
+One of six levels does so five times: every second line of this grid is then one of its own, too.
 Lines of the lattice lie on this grid, and pixels there differ a little more than others do all over
 the scene. To see the borders of tiles alone, lines are compared with the rest of the grid.
 """

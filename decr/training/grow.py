@@ -40,20 +40,27 @@ def grown(
     Parameters
     ----------
     source, own
-        Parameters of two compact references by name. Where the small one's deepest level now takes
-        up what comes from below, the channels of its skip are carried over; the levels that are
-        new, the middle, and attention that the small one lacks keep the weights of ``own``.
+        Parameters of two compact references of the same bands by name; see :func:`grows_into`.
+
+    Returns
+    -------
+    dict
+        A tensor of its shape for every name of ``own``. Levels that are new, attention that the
+        small one lacks, and the middle keep the weights of ``own``; where the small one's deepest
+        level takes up more or fewer channels from below than before, only those of its skip are
+        carried over.
     """
     there = {_address(name, small): tensor for name, tensor in source.items()}
     taken = {}
     for name, tensor in own.items():
-        old = there.get(_address(name, large))
-        if old is not None and old.shape == tensor.shape:
-            taken[name] = old
-        elif old is not None and _address(name, large)[0] == "output_blocks":
-            taken[name] = _skip_channels(old, tensor, small)
-        else:
+        side, *_ = address = _address(name, large)
+        old = there.get(address)
+        if old is None or side == "middle_block":
             taken[name] = tensor
+        elif old.shape == tensor.shape:
+            taken[name] = old
+        else:
+            taken[name] = _skip_channels(old, tensor, small)
     return taken
 
 
@@ -61,7 +68,7 @@ def _address(name: str, size: UNetSize) -> tuple[str, ...]:
     """A parameter's place as side, level, block and kind of module, whatever the depth."""
     side, *rest = name.removeprefix("unet.").split(".")
     if side not in ("input_blocks", "output_blocks"):
-        return (name,)
+        return (side, *rest)
     number, per_level = int(rest[0]), size.blocks + 1
     if side == "input_blocks":
         # The first of all is the convolution that takes the image in.

@@ -84,6 +84,18 @@ def test_what_comes_from_below_is_new_and_what_comes_across_is_not(tmp_path: Pat
     assert torch.isfinite(large(torch.rand(1, 3, 16, 16))).all()
 
 
+def test_the_middle_is_new_even_where_it_has_the_old_ones_channels(tmp_path: Path) -> None:
+    path = tiny_bundle(tmp_path, 3)
+    large = randomised(create("compact", 3, {**SIZE, "multipliers": [1, 2, 2]}), seed=7)
+    before = {k: v.clone() for k, v in large.state_dict().items() if "middle_block" in k}
+    start_from(path, {"reference": large}, BANDS[3])
+    after, old = large.state_dict(), load_bundle(path).networks["reference"].state_dict()
+    assert before
+    for name, tensor in before.items():
+        assert old[name].shape == tensor.shape
+        assert torch.equal(after[name], tensor)
+
+
 @pytest.mark.parametrize(
     "size", [{**LARGE, "multipliers": [1, 3, 3]}, {**LARGE, "width": 16}, {**SIZE, "blocks": 2}]
 )
