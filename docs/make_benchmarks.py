@@ -281,8 +281,8 @@ def main() -> None:
 What decr costs, measured by the scripts in `tests/benchmarks`. Written by `python docs/make_benchmarks.py`; do not edit it by
 hand. Measured on {"; ".join(machines)}.
 
-The scene was measured before the heap kept its pages and survey cells were let go of, and not again since. Sizes and kills
-were measured beside other work.
+Sizes and kills were measured beside other work. Machines of one name differ: the scene took 1.7 times as long on another
+day's. Compare within a table.
 
 """
     page += "\n".join(PARTS[name](m) for name, m in found.items())
