@@ -137,14 +137,10 @@ def restoring_table(path: Path, recipe: Recipe, count: int) -> list[str]:
 
 
 def scores(detector: Detector, views: Sequence[tuple[np.ndarray, np.ndarray]]) -> str:
-    """IoU, precision and recall over views in [0, 1] and masks, as table cells.
-
-    Views are (2C, H, W), means and then the darkest of cells, of which a detector takes its part.
-    """
+    """IoU, precision and recall over views in [0, 1] and masks, as table cells."""
     both = either = found = true = 0
     for view, mask in views:
-        shown = view if detector.darkest else view[: len(detector.bands)]
-        cloudy = detector.probability(shown[None])[0] >= 0.5
+        cloudy = detector.probability(view[None])[0] >= 0.5
         both += int((cloudy & mask).sum())
         either += int((cloudy | mask).sum())
         found += int(cloudy.sum())
@@ -157,9 +153,7 @@ def labelled_view(image: LabelledImage, bands: tuple[str, ...]) -> tuple[np.ndar
     order = [image.bands.index(band) for band in bands]
     pixels = image.reflectance[order]
     high = max(float(np.quantile(pixels, 0.999)), 0.4)
-    view = np.clip(pixels / high, 0, 1).astype(np.float32)
-    # A cell is a pixel: its mean is its darkest.
-    return np.concatenate([view, view]), image.cloud_mask
+    return np.clip(pixels / high, 0, 1).astype(np.float32), image.cloud_mask
 
 
 def detector_table(path: Path, recipe: Recipe, count: int) -> list[str]:

@@ -37,9 +37,6 @@ class Detector:
         GSDs that it was made for, metres; elsewhere it is less to be trusted.
     tells_thin
         Whether ``probability`` has two channels.
-    darkest
-        Whether a view has each band twice, (N, 2C, H, W): means of the scene's pixels under each
-        of its own, then the darkest of them.
     """
 
     name: str
@@ -50,7 +47,6 @@ class Detector:
     ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     gsd_range_m: tuple[float, float] = (0.0, math.inf)
     tells_thin: bool = False
-    darkest: bool = False
 
 
 def _threshold(view: Float32) -> Float32:

@@ -134,15 +134,9 @@ def sampler(
                 f"recipe {recipe.name!r}: a detector needs clear imagery, not only pairs; add "
                 f"some with --clear or [[clear]]"
             )
-        shown = len(recipe.bands) * (2 if recipe.parts["detector"].size.get("darkest") else 1)
-
-        def views(rng: np.random.Generator) -> Sample:
-            sample = detection_sample(
-                rng, imagery.clear, imagery.labelled, recipe.bands, config.size_px
-            )
-            return replace(sample, cloudy=sample.cloudy[:shown], clear=sample.clear[:shown])
-
-        return views
+        return lambda rng: detection_sample(
+            rng, imagery.clear, imagery.labelled, recipe.bands, config.size_px
+        )
 
     places = _dated_places(config, recipe, imagery.clear)
 

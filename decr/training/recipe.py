@@ -27,7 +27,7 @@ DEFAULT_PARTS = {
     "reference": Part("compact", _compact([1, 2, 4, 6, 8])),
     "cnp": Part("cnp", _compact([1, 2, 4, 6])),
     "wa": Part("wa", _compact([1, 1, 2])),
-    "detector": Part("cloudnet", {"width": 3, "darkest": True}),
+    "detector": Part("cloudnet", {"width": 3}),
 }
 """The compact networks that decr ships."""
 

@@ -5,22 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from decr.dataset.collage import (
-    LabelledImage,
-    coarse_view,
-    detection_sample,
-    labelled_sample,
-    of_one_flight,
-    quilt,
-)
+from decr.dataset.collage import LabelledImage, detection_sample, labelled_sample, quilt
 from decr.dataset.samples import ClearImage
 
 RGB = ("red", "green", "blue")
 
 
-def clear_image(gsd_m: float = 0.5, side: int = 200, base: int = 40, name: str = "") -> ClearImage:
+def clear_image(gsd_m: float = 0.5, side: int = 200, base: int = 40) -> ClearImage:
     dn = np.random.default_rng(base).integers(base, base + 20, (3, side, side)).astype(np.uint8)
-    return ClearImage(name or f"{base}.tif", dn, RGB, gsd_m, 255.0)
+    return ClearImage(f"{base}.tif", dn, RGB, gsd_m, 255.0)
 
 
 def labelled_image(side: int = 120) -> LabelledImage:
@@ -52,9 +45,7 @@ def test_samples_are_whole_reproducible_and_of_all_sorts() -> None:
     cloudy_share = []
     for seed in range(16):
         sample = detection_sample(np.random.default_rng(seed), images, labelled, RGB, 64)
-        assert sample.cloudy.shape == (6, 64, 64)
-        # In float32 the mean of equal numbers may be a hair below them.
-        assert (sample.cloudy[3:] <= sample.cloudy[:3] + 1e-5).all()
+        assert sample.cloudy.shape == (3, 64, 64)
         assert sample.cloud_mask.shape == (64, 64)
         assert sample.cloud_mask.dtype == bool
         assert np.isfinite(sample.cloudy).all()
@@ -94,33 +85,4 @@ def test_only_wide_or_only_small_wide_images_work() -> None:
     for images in ([clear_image(10.0, side=300)], [clear_image(30.0, side=100)]):
         for seed in range(6):
             sample = detection_sample(np.random.default_rng(seed), images, [], RGB, 128)
-            assert sample.cloudy.shape == (6, 128, 128)
-
-
-def test_a_quilt_is_of_one_flight() -> None:
-    names = ("a_2018_1.tif", "a_2018_23.tif", "a_2020_1.tif", "b_3.tif")
-    images = [clear_image(base=60 * n, name=name, side=40) for n, name in enumerate(names)]
-    assert [i.name for i in of_one_flight(images, "a_2018_9.tif")] == list(names[:2])
-    seen = set()
-    for seed in range(20):
-        view, _ = quilt(np.random.default_rng(seed), images, RGB, 80, 1)
-        seen.add(tuple(sorted({int(level) for level in (view * 255 + 0.5).ravel() // 60})))
-    assert seen <= {(0,), (1,), (0, 1), (2,), (3,)}
-    assert {(2,), (3,)} < seen
-
-
-def test_a_coarse_view_has_means_and_then_the_darkest() -> None:
-    view = np.arange(2 * 5 * 6, dtype=np.float32).reshape(2, 5, 6)
-    coarse = coarse_view(view, 2)
-    assert coarse.shape == (4, 2, 3)
-    np.testing.assert_array_equal(coarse[:2], coarse[2:] + 3.5)
-    np.testing.assert_array_equal(coarse_view(view, 1), np.concatenate([view, view]))
-
-
-def test_small_images_become_small_scenes_mirrored_to_size() -> None:
-    images = [clear_image(side=128)]
-    mirrored = 0
-    for seed in range(30):
-        cloudy = detection_sample(np.random.default_rng(seed), images, [], RGB, 128).cloudy
-        mirrored += bool((cloudy[:, :64] == cloudy[:, :63:-1]).all())
-    assert 1 <= mirrored < 15
+            assert sample.cloudy.shape == (3, 128, 128)

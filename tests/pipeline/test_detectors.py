@@ -112,17 +112,6 @@ def haze(device: str) -> Detector:
     return Detector("haze", f"1 {device}", ("red",), 0.5, probability, tells_thin=True)
 
 
-def shady(device: str) -> Detector:
-    """A detector that finds cloud where not even the darkest pixel of a cell is dark."""
-
-    def probability(views: Float32) -> Float32:
-        mean, least = views[:, 0], views[:, 1]
-        assert (least <= mean).all()
-        return np.asarray(least > 0.3, np.float32)
-
-    return Detector("shady", "1", ("red",), 4.0, probability, darkest=True)
-
-
 def nothing(device: str) -> str:
     return "nothing"
 
@@ -157,16 +146,6 @@ def test_a_plugin_tells_thin_cloud(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     mask = read(tmp_path / "o" / "scene_mask.tif")
     np.testing.assert_array_equal(mask[0], pixels[0] > 76)
     np.testing.assert_array_equal(mask[1], pixels[0] == 120)
-
-
-def test_a_detector_may_see_the_darkest_of_each_cell(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    offer(monkeypatch, ("shady", f"{__name__}:shady"))
-    pixels = np.full((4, 512, 512), 200, "uint8")
-    pixels[:, :256, ::8] = 20  # a shadow in each cell of 8 x 8 pixels, whose means stay bright
-    got = found(write_scene(tmp_path / "s.tif", pixels), detector="shady")
-    assert got.ccp == 0.5
 
 
 def test_a_plugin_decides_what_declouds_touches(
