@@ -14,8 +14,11 @@ from docs.make_ccp_tables import (
     RECIPE,
     THIN,
     Labelled,
+    alone,
     errors_of,
+    flight,
     labelled_rows,
+    of_one_flight,
     skies,
     sky_rows,
     unseen,
@@ -46,9 +49,21 @@ def test_skies_are_seeded_and_counted() -> None:
     one, other = skies(images, 3, 256), skies(images, 3, 256)
     assert one == other
     assert len(one) == 3
-    rows = sky_rows([*one, *one])
-    assert rows[-1].startswith("| all | 6 | ")
+    rows = sky_rows("quilt", [*one, *one])
+    assert rows[-1].startswith("| quilt | all | 6 | ")
     assert errors_of(one, "compact").shape == (3,)
+    clear = alone(images, clouded=False)
+    assert [(sky.thickness, sky.true) for sky in clear] == [(0.0, 0.0)]
+    assert sky_rows("one", clear)[0].startswith("| one | none | 1 | 0.0 | compact | +")
+    assert alone(images, clouded=True)[0].thickness > 0
+    assert [sky.true for sky in skies(images, 2, 256, clouded=False)] == [0.0, 0.0]
+
+
+def test_a_flight_is_a_place_and_a_year() -> None:
+    names = ("a_2018_1.tif", "a_2018_23.tif", "a_2020_1.tif", "b_3.tif")
+    images = [ClearImage(n, np.zeros((1, 2, 2), np.uint8), ("red",), 1.0, 255.0) for n in names]
+    assert [i.name for i in of_one_flight(images, "a_2018_9.tif")] == list(names[:2])
+    assert flight("m_3708020_sw_17_1_p6_new.tif") == flight("m_3708020_sw_17_1_p17_new.tif")
 
 
 def test_compact_over_unseen_imagery_is_within_three_points_as_a_rule(shared: Path) -> None:
