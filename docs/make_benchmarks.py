@@ -281,8 +281,8 @@ def main() -> None:
 What decr costs, measured by the scripts in `tests/benchmarks`. Written by `python docs/make_benchmarks.py`; do not edit it by
 hand. Measured on {"; ".join(machines)}.
 
-Sizes and kills were measured beside other work. Machines of one name differ: the scene took 1.7 times as long on another
-day's. Compare within a table.
+Sizes and kills were measured beside other work. Machines of one name differ in speed from day to day:
+compare within a table.
 
 """
     page += "\n".join(PARTS[name](m) for name, m in found.items())

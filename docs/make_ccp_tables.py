@@ -6,11 +6,11 @@ Protocol. All images pass through `decr ccp` as files, with its defaults. Labell
 Biome (thin and thick cloud are cloud, shadows are not), those that the recipe of the embedded
 detector holds out apart from those it was trained on, and two patches of UKIS (class 4 is cloud);
 they are reflectance, so --range is 0,1; IoU, precision and recall of all pixels of a set together.
-Simulated: quilts of the recipe's
-held-out aerial images at 0.6 m, each of one flight, under skies that the simulator draws for views
-of kilometres; each of these images alone, 256 px, under skies as they are drawn for tiles; and
-both under none. 8 bits; the truth is the simulator's own mask, optical depth 0.12 and more. The
-error of CCP is found less true, in points of a hundred.
+Simulated: quilts of the recipe's held-out aerial images at 0.6 m, each of one flight by their
+names, under skies that the simulator draws for views of kilometres (those of the detector's
+training); each of these images alone, 256 px, under skies as they are drawn for tiles; and both
+under none. 8 bits; the truth is the simulator's own mask, optical depth 0.12 and more. The error of
+CCP is found less true, in points of a hundred.
 """
 
 from __future__ import annotations

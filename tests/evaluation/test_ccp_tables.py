@@ -52,11 +52,21 @@ def test_skies_are_seeded_and_counted() -> None:
     rows = sky_rows("quilt", [*one, *one])
     assert rows[-1].startswith("| quilt | all | 6 | ")
     assert errors_of(one, "compact").shape == (3,)
-    clear = alone(images, clouded=False)
-    assert [(sky.thickness, sky.true) for sky in clear] == [(0.0, 0.0)]
-    assert sky_rows("one", clear)[0].startswith("| one | none | 1 | 0.0 | compact | +")
-    assert alone(images, clouded=True)[0].thickness > 0
-    assert [sky.true for sky in skies(images, 2, 256, clouded=False)] == [0.0, 0.0]
+
+
+def test_what_is_found_in_clear_images_is_an_error() -> None:
+    def image(level: int) -> ClearImage:
+        dn = np.full((3, 160, 160), level, np.uint8)
+        return ClearImage("a", dn, ("red", "green", "blue"), 0.6, 255.0)
+
+    # The threshold takes white for cloud and black for ground: one image wholly wrong, one right.
+    rows = sky_rows("one", alone([image(250), image(5)], clouded=False))
+    assert rows[1] == "| one | none | 2 | 0.0 | threshold | +50.0 | 50.0 | 50.0 | 50 % |"
+    assert [sky.found["threshold"] for sky in skies([image(250)], 2, 256, clouded=False)] == [1, 1]
+    clouded = alone([image(5)], clouded=True)
+    assert clouded[0].thickness > 0
+    assert sky_rows("one", clouded)[0].startswith("| one | ")
+    assert not any("| none |" in row for row in sky_rows("one", clouded))
 
 
 def test_a_flight_is_a_place_and_a_year() -> None:
