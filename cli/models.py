@@ -31,7 +31,7 @@ def list_models() -> None:
     for name in EMBEDDED:
         card = read_card(embedded_path(name))
         parts = " + ".join(card.parts)
-        click.echo(f"{name:18} {','.join(card.bands):20} {card.gsd_m:g} m  {parts}")
+        click.echo(f"{name:23} {','.join(card.bands):20} {card.gsd_m:g} m  {parts}")
 
 
 @command.command("info")

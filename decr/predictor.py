@@ -357,5 +357,12 @@ def load_detector(path: Path, device: str = "auto", lanes: int | None = None) ->
     # A card that says nothing of its range says 0 to 0.
     span = card.gsd_range_m if card.gsd_range_m[1] > 0 else (0.0, math.inf)
     return Detector(
-        card.name, bundle.sha256, card.bands, card.gsd_m, probability, card.ranges, span
+        card.name,
+        bundle.sha256,
+        card.bands,
+        card.gsd_m,
+        probability,
+        card.ranges,
+        span,
+        darkest=bool(card.parts["detector"].size.get("darkest", False)),
     )

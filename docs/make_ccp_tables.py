@@ -16,7 +16,6 @@ CCP is found less true, in points of a hundred.
 from __future__ import annotations
 
 import argparse
-import re
 import sys
 import tempfile
 import warnings
@@ -36,6 +35,7 @@ sys.path.insert(0, str(ROOT))
 from decr.config import CcpConfig  # noqa: E402
 from decr.dataset.clear import held_out  # noqa: E402
 from decr.dataset.collage import quilt, wide_sky  # noqa: E402
+from decr.dataset.fine_views import of_one_flight  # noqa: E402
 from decr.dataset.samples import ClearImage  # noqa: E402
 from decr.dataset.simulate import CloudParams, draw_params, simulate_clouds  # noqa: E402
 from decr.errors import DecrWarning  # noqa: E402
@@ -153,16 +153,6 @@ def unseen(recipe: Recipe) -> list[ClearImage]:
     """Held-out aerial images of about 0.6 m."""
     imagery = read_imagery(recipe, validation=True)
     return [image for image in imagery.clear if abs(image.gsd_m - 0.6) < 0.05]
-
-
-def of_one_flight(images: list[ClearImage], name: str) -> list[ClearImage]:
-    """The images named like ``name`` but for numbers that are no year: of one camera and sun."""
-    return [image for image in images if flight(image.name) == flight(name)]
-
-
-def flight(name: str) -> str:
-    """A name without its numbers, save those of years: town_2018_12.tif is town_2018_#.tif."""
-    return re.sub(r"(?<!\d)(?!(?:19|20)\d\d(?!\d))\d+", "#", name)
 
 
 def skies(

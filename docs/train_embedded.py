@@ -67,6 +67,7 @@ Step = Train | Average
 
 CHAINS: dict[str, tuple[Step, ...]] = {
     "detector": (Train("detector_1"), Train("detector")),
+    "detector_fine": (Train("detector_1"), Train("detector"), Train("detector_fine")),
     "rgbn": (*(Train(f"rgbn_{n}") for n in range(1, 7)), Train("rgbn")),
     "rgb": (
         *(Train(f"rgb_{n}") for n in range(1, 6)),

@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 
 Float32 = NDArray[np.float32]
 
+FINE_CELL = 3
+"""Pixels along a cell from which they say more than their mean."""
+
 
 @dataclass(frozen=True, slots=True)
 class Detector:
@@ -37,6 +40,13 @@ class Detector:
         GSDs that it was made for, metres; elsewhere it is less to be trusted.
     tells_thin
         Whether ``probability`` has two channels.
+    darkest
+        Whether a view has each band twice, (N, 2C, H, W): means of the scene's pixels under each
+        of its own, then the darkest of them.
+    fine
+        A detector for scenes with `FINE_CELL` or more pixels along a cell, of the same bands and
+        GSD: shadows and texture in a cell tell pale ground from cloud. It is this one's part, and
+        known by its name and version.
     """
 
     name: str
@@ -47,6 +57,12 @@ class Detector:
     ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     gsd_range_m: tuple[float, float] = (0.0, math.inf)
     tells_thin: bool = False
+    darkest: bool = False
+    fine: Detector | None = None
+
+    def of_cells(self, k: int) -> Detector:
+        """What looks at cells of k x k pixels: this one, or its ``fine``."""
+        return self.fine if self.fine is not None and k >= FINE_CELL else self
 
 
 def _threshold(view: Float32) -> Float32:

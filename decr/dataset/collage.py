@@ -110,11 +110,11 @@ def labelled_sample(
     per_band = np.exp(rng.normal(0.0, 0.06, (len(bands), 1, 1)))
     gamma = float(np.exp(rng.uniform(np.log(0.8), np.log(1.25))))
     view = (gain * per_band * np.power(np.maximum(view, 0.0), gamma)).astype(np.float32)
-    unit = unit_from(view, *_detector_range(rng, view))
+    unit = unit_from(view, *detector_range(rng, view))
     return Sample(unit, unit, mask)
 
 
-def _detector_range(rng: np.random.Generator, view: Float32) -> tuple[float, float]:
+def detector_range(rng: np.random.Generator, view: Float32) -> tuple[float, float]:
     """The range of a view, mostly that of its type, from zero: haze shows by what is never dark."""
     return (0.0, 1.0) if rng.random() < 0.5 else draw_range(rng, view)
 
@@ -145,10 +145,10 @@ def detection_sample(
         view, gsd_m = quilt(rng, fine, bands, size_px, int(rng.choice([4, 6, 8])))
     view = vary_radiometry(rng, view)
     if rng.random() < clear_share:
-        unit = unit_from(view, *_detector_range(rng, view))
+        unit = unit_from(view, *detector_range(rng, view))
         return Sample(unit, unit, np.zeros(unit.shape[1:], bool))
     simulated = simulate_clouds(view, bands, rng, gsd_m=gsd_m, params=wide_sky(rng, bands))
-    unit = unit_from(simulated.cloudy, *_detector_range(rng, simulated.cloudy))
+    unit = unit_from(simulated.cloudy, *detector_range(rng, simulated.cloudy))
     return Sample(unit, unit, simulated.cloud_mask)
 
 

@@ -14,6 +14,7 @@ from rasterio.enums import MaskFlags
 
 from decr.errors import BandError, GridMismatchError, SceneError
 from decr.geo.bands import Bands, bands_of
+from decr.geo.cells import cell_least, cell_sums
 from decr.geo.grid import GroundPoint, PixelGrid, Window
 from decr.geo.opening import REFUSALS, checked_dtype, first_line, opened
 
@@ -249,7 +250,7 @@ class SceneReader:
         return dn, masks
 
     def read_coarse(
-        self, window: Window, k: int, bands: Sequence[int] | None = None
+        self, window: Window, k: int, bands: Sequence[int] | None = None, darkest: bool = False
     ) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
         """Mean of the valid pixels of each k x k cell, from full resolution in bounded memory.
 
@@ -262,11 +263,14 @@ class SceneReader:
             Side of a cell in pixels.
         bands
             As for `read`.
+        darkest
+            Whether the smallest of each cell's valid pixels is wanted, too, band by band.
 
         Returns
         -------
         tuple of ndarray
-            (C, h, w) float32 means in DN, 0 where no pixel is valid; (h, w) int32 valid pixels.
+            (C, h, w) float32 means in DN, 0 where no pixel is valid, and after them the darkest if
+            wanted: (2C, h, w); (h, w) int32 valid pixels.
 
         Notes
         -----
@@ -275,7 +279,7 @@ class SceneReader:
         scene = self.scene
         wanted = list(scene.bands.data_indices if bands is None else bands)
         self._check(window, scene.grid.coarsened(k).window, wanted)
-        mean = np.zeros((len(wanted), *window.shape), dtype=np.float32)
+        mean = np.zeros(((1 + darkest) * len(wanted), *window.shape), dtype=np.float32)
         count = np.zeros(window.shape, dtype=np.int32)
         for cells in self._chunks(window, k):
             pixels = cells.scaled(k).intersection(scene.grid.window)
@@ -283,9 +287,14 @@ class SceneReader:
             dn, valid = self.read(pixels, wanted)
             dn[:, ~valid] = 0
             rows, cols = cells.slices(window)
-            count[rows, cols] = number = _cell_sums(valid, k)
+            count[rows, cols] = number = cell_sums(valid, k)
             for band, plane in enumerate(dn):
-                mean[band, rows, cols] = _cell_sums(plane, k) / np.maximum(number, 1)
+                mean[band, rows, cols] = cell_sums(plane, k) / np.maximum(number, 1)
+            if not darkest:
+                continue
+            dn[:, ~valid] = _range(dn.dtype)[1]
+            for band, plane in enumerate(dn, start=len(wanted)):
+                mean[band, rows, cols] = np.where(number > 0, cell_least(plane, k), 0)
         return mean, count
 
     def _chunks(self, window: Window, k: int) -> Iterator[Window]:
@@ -388,17 +397,3 @@ def _range(dtype: np.dtype[Any]) -> tuple[float, float]:
     """Return the smallest and largest number of a dtype."""
     info = np.finfo(dtype) if dtype.kind == "f" else np.iinfo(dtype)
     return float(info.min), float(info.max)
-
-
-def _cell_sums(plane: NDArray[Any], k: int) -> NDArray[Any]:
-    """Sum k x k cells of an (H, W) array; far edge cells may be partial. Exact for integers."""
-    total = np.float64 if plane.dtype.kind == "f" else np.int64
-    rows: NDArray[Any] = plane[::k].astype(total)
-    for offset in range(1, k):
-        part = plane[offset::k]
-        rows[: len(part)] += part
-    cells = rows[:, ::k].copy()
-    for offset in range(1, k):
-        part = rows[:, offset::k]
-        cells[:, : part.shape[1]] += part
-    return cells

@@ -104,6 +104,9 @@ class CloudNet(nn.Module):
         Bands of the image.
     width
         Channels of the first convolution; level ``k`` has ``width * 2**k``.
+    darkest
+        Whether the image's bands come twice: the means of cells of a finer image, then their
+        darkest values. Not published: shadows of trees and houses are black where the air is clear.
 
     Notes
     -----
@@ -111,9 +114,10 @@ class CloudNet(nn.Module):
     with the square of ``width``.
     """
 
-    def __init__(self, bands: int, width: int = 16) -> None:
+    def __init__(self, bands: int, width: int = 16, darkest: bool = False) -> None:
         super().__init__()
-        self.stem = nn.Conv2d(bands, width, 3, padding=1)
+        self.darkest = bool(darkest)
+        self.stem = nn.Conv2d((1 + self.darkest) * bands, width, 3, padding=1)
         blocks: list[nn.Module] = [_Contract(width * 2**k) for k in range(_LEVELS - 1)]
         self.contract = nn.ModuleList([*blocks, _ImprovedContract(width * 2 ** (_LEVELS - 1))])
         self.bridge = _Contract(width * 2**_LEVELS, dropout=0.15)
@@ -129,7 +133,7 @@ class CloudNet(nn.Module):
         Parameters
         ----------
         x
-            (N, C, H, W), in [0, 1].
+            (N, C, H, W), in [0, 1]; C is twice the bands if it sees the ``darkest``, too.
 
         Returns
         -------
@@ -154,7 +158,7 @@ class CloudNet(nn.Module):
         Parameters
         ----------
         x
-            (N, C, H, W), in [0, 1].
+            As for `logits`.
 
         Returns
         -------

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -135,7 +135,11 @@ def detector_of(choice: DetectorChoice, lanes: int | None = None) -> Detector:
     if name == "threshold":
         return threshold_detector()
     if name == "compact":
-        return load_detector(embedded_path("embedded-detector"), choice.device, lanes)
+        plain, fine = (
+            load_detector(embedded_path(name), choice.device, lanes)
+            for name in ("embedded-detector", "embedded-detector-fine")
+        )
+        return replace(plain, version=f"{plain.version}+{fine.version}", fine=fine)
     if name == "cloudnet":
         return load_detector(_cloudnet_bundle(), choice.device, lanes)
     if name == "omnicloudmask":

@@ -153,13 +153,18 @@ def _sums(task: SurveyTask, tell: Tell) -> CellSums:
                 cloudy = np.stack([mask.coarse_any(core, task.k, thick) for thick in kinds])
             tell(0)
             return CellSums(cloudy.astype(np.int32) * np.int32(FULL), [], count)
-        mean, count = source.read_coarse(total.window, task.k, task.feed)
-    view = task.radiometry.encode(mean)
+        detector = the_detector(task.networks).of_cells(task.k)
+        seen, count = source.read_coarse(total.window, task.k, task.feed, detector.darkest)
+    size = len(task.feed)
+    looks = [
+        task.radiometry.encode(seen[first : first + size]) for first in range(0, len(seen), size)
+    ]
+    view = np.concatenate(looks)
     wanted = task.blocks.tiles_of(task.block)
     tiles = list(cut_tiles(view, count > 0, total.window, task.blocks, wanted))
     if tiles:
         stack = np.stack([(tile + 1.0) / 2.0 for _, tile in tiles])
-        found = _found(the_detector(task.networks), stack, task.channels)
+        found = _found(detector, stack, task.channels)
         for (index, _), probability in zip(tiles, found, strict=True):
             total.add(index, probability)
     tell(0)

@@ -10,6 +10,7 @@ import numpy as np
 from decr.dataset.clear import held_out, read_clear, read_labelled
 from decr.dataset.collage import LabelledImage, detection_sample
 from decr.dataset.dates import DatedPlace, dated_partners, other_date_sample
+from decr.dataset.fine_views import fine_sample
 from decr.dataset.layouts import list_pairs
 from decr.dataset.pairs import PairImage, pair_sample, read_pairs
 from decr.dataset.samples import ClearImage, Sample, area_shrunk, drawn, restoration_sample
@@ -134,7 +135,11 @@ def sampler(
                 f"recipe {recipe.name!r}: a detector needs clear imagery, not only pairs; add "
                 f"some with --clear or [[clear]]"
             )
-        return lambda rng: detection_sample(
+        if recipe.parts["detector"].size.get("darkest"):
+            draw_view = fine_sample
+        else:
+            draw_view = detection_sample
+        return lambda rng: draw_view(
             rng, imagery.clear, imagery.labelled, recipe.bands, config.size_px
         )
 

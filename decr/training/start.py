@@ -22,7 +22,8 @@ def start_from(path: Path, parts: Mapping[str, nn.Module], bands: tuple[str, ...
     """Copy a bundle's weights into new networks, dropping bands these do not have.
 
     Networks that the bundle does not hold are left as they are. A compact reference of the same
-    bands that has more levels than the bundle's takes over those it shares.
+    bands that has more levels than the bundle's takes over those it shares, and a Cloud-Net that
+    sees the darkest of each cell all weights of one that does not.
 
     Raises
     ------
@@ -46,6 +47,12 @@ def start_from(path: Path, parts: Mapping[str, nn.Module], bands: tuple[str, ...
         small, large = (_size(n) for n in (bundle.networks[name], network))
         if theirs == bands and small and large and grows_into(small, large):
             source = grown(source, small, own, large)
+        if getattr(network, "darkest", False) and not getattr(
+            bundle.networks[name], "darkest", False
+        ):
+            # What it was not shown so far says nothing at first.
+            stem = source["stem.weight"]
+            source["stem.weight"] = torch.cat([stem, torch.zeros_like(stem)], dim=1)
         try:
             network.load_state_dict(
                 {k: _without_bands(source[k], v, chosen, len(theirs)) for k, v in own.items()}

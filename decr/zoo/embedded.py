@@ -11,6 +11,7 @@ EMBEDDED = {
     "embedded-rgbn": "embedded_rgbn.safetensors",
     "embedded-rgb": "embedded_rgb.safetensors",
     "embedded-detector": "embedded_detector.safetensors",
+    "embedded-detector-fine": "embedded_detector_fine.safetensors",
 }
 """Name -> file in ``decr.weights``."""
 

@@ -16,9 +16,7 @@ from docs.make_ccp_tables import (
     Labelled,
     alone,
     errors_of,
-    flight,
     labelled_rows,
-    of_one_flight,
     skies,
     sky_rows,
     unseen,
@@ -67,13 +65,6 @@ def test_what_is_found_in_clear_images_is_an_error() -> None:
     assert clouded[0].thickness > 0
     assert sky_rows("one", clouded)[0].startswith("| one | ")
     assert not any("| none |" in row for row in sky_rows("one", clouded))
-
-
-def test_a_flight_is_a_place_and_a_year() -> None:
-    names = ("a_2018_1.tif", "a_2018_23.tif", "a_2020_1.tif", "b_3.tif")
-    images = [ClearImage(n, np.zeros((1, 2, 2), np.uint8), ("red",), 1.0, 255.0) for n in names]
-    assert [i.name for i in of_one_flight(images, "a_2018_9.tif")] == list(names[:2])
-    assert flight("m_3708020_sw_17_1_p6_new.tif") == flight("m_3708020_sw_17_1_p17_new.tif")
 
 
 def test_compact_over_unseen_imagery_is_within_three_points_as_a_rule(shared: Path) -> None:

@@ -16,17 +16,21 @@ from decr.geo.scene import open_scene, reader
 from tests.geo.scene_files import BGRN, NORTH_UP, UTM, coded, write
 
 
-def brute_force(array: np.ndarray, valid: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+def brute_force(
+    array: np.ndarray, valid: np.ndarray, k: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Means, least and numbers of valid pixels by cell."""
     height, width = (-(-n // k) for n in valid.shape)
-    mean = np.zeros((len(array), height, width))
     count = np.zeros((height, width), dtype=int)
+    mean, least = np.zeros((2, len(array), height, width))
     for i, j in np.ndindex(height, width):
         cell = (slice(i * k, i * k + k), slice(j * k, j * k + k))
         good = valid[cell]
         count[i, j] = good.sum()
         if good.any():
             mean[:, i, j] = [band[cell][good].astype(float).mean() for band in array]
-    return mean, count
+            least[:, i, j] = [band[cell][good].min() for band in array]
+    return mean, least, count
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +64,11 @@ def test_coarse_means(
     with reader(scene) as source:
         dn, valid = source.read(scene.grid.window)
         mean, count = source.read_coarse(window, k, (3, 1))
-    expected, number = brute_force(dn[[3, 1]], valid, k)
+        both, again = source.read_coarse(window, k, (3, 1), darkest=True)
+    expected, least, number = brute_force(dn[[3, 1]], valid, k)
+    np.testing.assert_array_equal(count, again)
+    np.testing.assert_array_equal(both[:2], mean)
+    np.testing.assert_array_equal(both[2:], least[:, *window.slices()])
     assert (mean.dtype, count.dtype) == (np.float32, np.int32)
     np.testing.assert_array_equal(count, number[window.slices()])
     np.testing.assert_allclose(mean, expected[:, *window.slices()], rtol=1e-6)
@@ -73,10 +81,11 @@ def test_coarse_floats_ignore_missing(tmp_path: Path) -> None:
     array[1, 12, 12] = np.inf
     scene = open_scene(write(tmp_path / "a.tif", array))
     with reader(scene) as source:
-        mean, count = source.read_coarse(Window(0, 0, 2, 2), 10)
+        mean, count = source.read_coarse(Window(0, 0, 2, 2), 10, darkest=True)
     assert count.tolist() == [[0, 0], [100, 99]]
     assert np.isfinite(mean).all()
     assert (mean[:, 0] == 0).all()
+    assert (mean[4:] <= mean[:4]).all()
 
 
 def test_coarse_ignores_overviews(tmp_path: Path) -> None:

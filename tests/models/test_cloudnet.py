@@ -115,3 +115,11 @@ def test_gradients_reach_every_parameter() -> None:
     silent = without_gradient(net)
     assert {key for key in silent if not key.endswith("conv.bias")} == set()
     assert {key for key, p in net.named_parameters() if p.grad is None} == set()
+
+
+def test_it_may_see_the_darkest_beside_the_means() -> None:
+    network = CloudNet(3, 1, darkest=True).eval()
+    assert network.stem.in_channels == 6
+    assert network(torch.rand(1, 6, 32, 32)).shape == (1, 1, 32, 32)
+    with pytest.raises(RuntimeError, match="6 channels"):
+        network(torch.rand(1, 3, 32, 32))

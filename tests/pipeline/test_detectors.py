@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from importlib.metadata import EntryPoint, EntryPoints
 from pathlib import Path
 from types import ModuleType
@@ -26,6 +27,8 @@ from decr.pipeline.engine import local_engine
 from decr.pipeline.networks import CLOUDNET_VARIABLE, DetectorChoice, detector_of
 from decr.plugins import DETECTORS, detector_plugin
 from decr.predictor import load_detector
+from decr.zoo.bundle import sha256_of
+from decr.zoo.embedded import embedded_path
 from decr.zoo.imports import import_checkpoint
 from tests.golden.common import finish
 from tests.golden.vectors import VectorFile, fill_all, params_checksum
@@ -112,6 +115,27 @@ def haze(device: str) -> Detector:
     return Detector("haze", f"1 {device}", ("red",), 0.5, probability, tells_thin=True)
 
 
+def shady(device: str) -> Detector:
+    """A detector that finds cloud where not even the darkest pixel of a cell is dark."""
+
+    def probability(views: Float32) -> Float32:
+        mean, least = views[:, 0], views[:, 1]
+        assert (least <= mean).all()
+        return np.asarray(least > 0.3, np.float32)
+
+    return Detector("shady", "1", ("red",), 4.0, probability, darkest=True)
+
+
+def sharp(device: str) -> Detector:
+    """Everything is cloud, unless cells are fine: then it is `shady`."""
+
+    def probability(views: Float32) -> Float32:
+        assert views.shape[1] == 1
+        return np.ones((len(views), *views.shape[2:]), np.float32)
+
+    return Detector("sharp", "1", ("red",), 4.0, probability, fine=shady(device))
+
+
 def nothing(device: str) -> str:
     return "nothing"
 
@@ -146,6 +170,46 @@ def test_a_plugin_tells_thin_cloud(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     mask = read(tmp_path / "o" / "scene_mask.tif")
     np.testing.assert_array_equal(mask[0], pixels[0] > 76)
     np.testing.assert_array_equal(mask[1], pixels[0] == 120)
+
+
+def test_a_detector_may_see_the_darkest_of_each_cell(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    offer(monkeypatch, ("shady", f"{__name__}:shady"))
+    pixels = np.full((4, 512, 512), 200, "uint8")
+    pixels[:, :256, ::8] = 20  # a shadow in each cell of 8 x 8 pixels, whose means stay bright
+    got = found(write_scene(tmp_path / "s.tif", pixels), detector="shady")
+    assert got.ccp == 0.5
+
+
+def test_fine_cells_are_looked_at_by_the_fine_part() -> None:
+    plain, fine = shady("cpu"), replace(shady("cpu"), name="fine")
+    both = replace(plain, fine=fine)
+    assert [both.of_cells(k).name for k in (1, 2, 3, 8)] == ["shady", "shady", "fine", "fine"]
+    assert plain.of_cells(8) is plain
+
+
+def test_compact_has_a_part_for_fine_scenes() -> None:
+    detector = detector_of(DetectorChoice("compact", "cpu"))
+    assert detector.fine is not None
+    assert (detector.darkest, detector.fine.darkest) == (False, True)
+    assert (detector.fine.bands, detector.fine.gsd_m) == (detector.bands, detector.gsd_m)
+    assert detector.version.split("+") == [
+        sha256_of(embedded_path(f"embedded-detector{part}")) for part in ("", "-fine")
+    ]
+
+
+def test_the_fine_part_sees_fine_scenes_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    offer(monkeypatch, ("sharp", f"{__name__}:sharp"))
+    pixels = np.full((4, 512, 512), 200, "uint8")
+    pixels[:, :256, ::8] = 20
+    fine = found(write_scene(tmp_path / "fine.tif", pixels), detector="sharp")
+    coarse = found(
+        write_scene(tmp_path / "coarse.tif", pixels, transform=LANDSAT), detector="sharp"
+    )
+    assert (fine.ccp, coarse.ccp) == (0.5, 1.0)
 
 
 def test_a_plugin_decides_what_declouds_touches(

@@ -95,7 +95,29 @@ def test_a_detector_recipe_gives_a_detector(folder: Path, tmp_path: Path) -> Non
     path = run_recipe(recipe(folder, "detector"), tmp_path / "run")
     assert path is not None
     detector = load_detector(path, device="cpu")
+    assert not detector.darkest
     assert detector.probability(np.zeros((1, 4, 64, 64), np.float32)).shape == (1, 64, 64)
+
+
+def test_a_detector_may_see_means_alone_and_more_later(folder: Path, tmp_path: Path) -> None:
+    plain = recipe(folder, "detector")
+    path = run_recipe(plain, tmp_path / "plain")
+    assert path is not None
+    views = np.random.default_rng(0).random((1, 8, 64, 64), np.float32)
+    size = {**DETECTOR["detector"].size, "darkest": True}
+    more = {"detector": create("cloudnet", 4, size)}
+    start_from(path, more, plain.bands)
+    with torch.no_grad():
+        found = more["detector"].eval()(torch.from_numpy(views))[:, 0].numpy()
+    # At first the darkest say nothing.
+    wanted = load_detector(path, device="cpu").probability(views[:, :4])
+    np.testing.assert_allclose(found, wanted, atol=1e-5)
+    both = replace(plain, parts={"detector": Part("cloudnet", size)}, start=path)
+    path = run_recipe(both, tmp_path / "both")
+    assert path is not None
+    detector = load_detector(path, device="cpu")
+    assert detector.darkest
+    assert detector.probability(views).shape == (1, 64, 64)
 
 
 def test_held_out_images_are_not_trained_on(folder: Path) -> None:
