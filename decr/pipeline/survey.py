@@ -155,11 +155,9 @@ def _sums(task: SurveyTask, tell: Tell) -> CellSums:
             return CellSums(cloudy.astype(np.int32) * np.int32(FULL), [], count)
         detector = the_detector(task.networks).of_cells(task.k)
         seen, count = source.read_coarse(total.window, task.k, task.feed, detector.darkest)
-    size = len(task.feed)
-    looks = [
-        task.radiometry.encode(seen[first : first + size]) for first in range(0, len(seen), size)
-    ]
-    view = np.concatenate(looks)
+    # Means and, if they were read, the darkest have the bands and the range of the scene alike.
+    looks = np.split(seen, 1 + detector.darkest)
+    view: Float32 = np.concatenate([task.radiometry.encode(look) for look in looks])
     wanted = task.blocks.tiles_of(task.block)
     tiles = list(cut_tiles(view, count > 0, total.window, task.blocks, wanted))
     if tiles:
