@@ -160,14 +160,16 @@ def other_date_sample(
     truth, _ = crop(twin, replace(then, gsd_m=now.gsd_m), bands, size_px, gsd_range_m)
     truth = matched_levels(truth, clear)
     clear, truth = vary_radiometry(rng, clear), vary_radiometry(twin, truth)
-    if variety.plain_share and rng.random() < variety.plain_share:
-        twin.random()
+
+    def both(share: float) -> bool:
+        # What one generator draws the other must, too, or they part.
+        return bool(share) and (rng.random(), twin.random())[0] < share
+
+    if both(variety.plain_share):
         clear, truth = toned_down(rng, clear), toned_down(twin, truth)
-    mixed = bool(variety.mixed_share) and rng.random() < variety.mixed_share
+    mixed = both(variety.mixed_share)
     if mixed:
-        twin.random()
         clear, truth = mixed_bands(rng, clear), mixed_bands(twin, truth)
-    if variety.vivid_share and rng.random() < variety.vivid_share:
-        twin.random()
+    if both(variety.vivid_share):
         clear, truth = vivid(rng, clear), vivid(twin, truth)
     return under_sky(rng, clear, truth, bands, gsd_m, variety, params, mixed)

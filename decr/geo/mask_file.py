@@ -79,7 +79,10 @@ class MaskFile:
             fine = part.scaled(k).intersection(self.grid.window)
             assert fine is not None
             try:
-                cloudy = wanted(self.dataset.read(1, window=fine.to_rasterio()))
+                there = fine.to_rasterio()
+                # Of some masks the nodata number is not 0, and beyond a mask is nodata.
+                cloudy = wanted(self.dataset.read(1, window=there))
+                cloudy &= self.dataset.read_masks(1, window=there) != 0
             except REFUSALS as error:
                 raise SceneError(
                     f"{self.dataset.name}: the cloud mask cannot be read: {first_line(error)}; it "
@@ -99,7 +102,8 @@ def open_mask(
     """Open a mask for a scene.
 
     A mask of the scene's very shape is taken pixel by pixel when either has no CRS or both have
-    the same transform; otherwise it is warped to the scene's grid by nearest neighbour.
+    the same transform; otherwise it is warped to the scene's grid by nearest neighbour. Where it
+    has no data, or ends, nothing is cloudy.
 
     Parameters
     ----------
@@ -112,6 +116,8 @@ def open_mask(
         If the mask cannot be read.
     GridMismatchError
         If it can be laid over the scene neither by its shape nor by its CRS.
+    ConfigError
+        If its nodata number is among the cloudy ones.
     """
     classes = classes or MaskClasses()
     with ExitStack() as stack:
@@ -119,6 +125,11 @@ def open_mask(
             dataset = stack.enter_context(rasterio.open(path))
         except RasterioError as error:
             raise SceneError(f"{path}: cannot open the cloud mask ({error})") from error
+        if dataset.nodata in classes.cloudy:
+            raise ConfigError(
+                f"{path}: {dataset.nodata:g} cannot mean cloud, it is the mask's nodata number; "
+                f"take it off with 'gdal_edit -unsetnodata' or name other classes"
+            )
         same_shape = (dataset.height, dataset.width) == (grid.height, grid.width)
         same_place = dataset.transform.almost_equals(grid.transform, 1e-6)
         if same_shape and (same_place or dataset.crs is None or grid.crs is None):
@@ -129,14 +140,20 @@ def open_mask(
                 f"{path}: the mask has {dataset.height} x {dataset.width} px, the scene "
                 f"{grid.height} x {grid.width}; without a CRS on both they must be equal"
             )
-        warped = stack.enter_context(
-            WarpedVRT(
-                dataset,
-                crs=grid.crs,
-                transform=grid.transform,
-                height=grid.height,
-                width=grid.width,
-                resampling=Resampling.nearest,
+        try:
+            warped = stack.enter_context(
+                WarpedVRT(
+                    dataset,
+                    crs=grid.crs,
+                    transform=grid.transform,
+                    height=grid.height,
+                    width=grid.width,
+                    resampling=Resampling.nearest,
+                )
             )
-        )
+        except REFUSALS as error:
+            raise GridMismatchError(
+                f"{path}: the mask cannot be laid over the scene: {first_line(error)}; bring it "
+                f"to the scene's CRS first"
+            ) from error
         yield MaskFile(warped, grid, classes)

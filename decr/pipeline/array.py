@@ -42,15 +42,30 @@ def declouds_array(
     DecrError
         As for :func:`decr.declouds`.
     """
-    if scene.ndim != 3:
-        raise BandError(f"the array has dimensions {scene.dims}; wanted three: (band, y, x)")
     if config is not None and config.error_map:
         raise ConfigError("an array comes back without a map of errors; write one by decr.declouds")
     with tempfile.TemporaryDirectory(prefix="decr-") as folder:
-        source, out = Path(folder) / "scene.tif", Path(folder) / "clear.tif"
-        # Blocks of the file that an array was read from may not suit tiles.
-        scene.rio.to_raster(source, tiled=True, blockxsize=256, blockysize=256)
-        declouds(source, out, config, restorer=restorer)
+        out = Path(folder) / "clear.tif"
+        declouds(stored(scene, Path(folder)), out, config, restorer=restorer)
         with rasterio.open(out) as written:
             pixels = written.read()
     return scene.copy(data=pixels.astype(scene.dtype))
+
+
+def stored(scene: xr.DataArray, folder: Path) -> Path:
+    """Write an array, as it is in memory, where the pipeline reads it.
+
+    Raises
+    ------
+    BandError
+        If the array is not three-dimensional.
+    """
+    if scene.ndim != 3:
+        raise BandError(f"the array has dimensions {scene.dims}; wanted three: (band, y, x)")
+    path = folder / "scene.tif"
+    # Its encoding says how it was in a file: scaled to integers, and a number where it has NaN.
+    plain = scene.copy(deep=False)
+    plain.encoding = {k: v for k, v in scene.encoding.items() if k == "grid_mapping"}
+    # Blocks of the file that an array was read from may not suit tiles.
+    plain.rio.to_raster(path, tiled=True, blockxsize=256, blockysize=256)
+    return path

@@ -8,13 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import rasterio
-import rioxarray  # noqa: F401 (registers the .rio accessor)
 import xarray as xr
 
 from decr.cloud.coverage import POLARITY
 from decr.config import CcpConfig
-from decr.errors import BandError
 from decr.geo.gdal import gdal_environment
+from decr.pipeline.array import stored
 from decr.pipeline.ccp import SceneCcp, looking, scene_ccp
 from decr.pipeline.ccp_sources import Source
 from decr.pipeline.engine import local_engine
@@ -56,8 +55,8 @@ def ccp(scene: xr.DataArray | str | os.PathLike[str], config: CcpConfig | None =
     """
     if isinstance(scene, xr.DataArray):
         with tempfile.TemporaryDirectory(prefix="decr-") as folder:
-            return _found(_stored(scene, Path(folder)), config, None)
-    return _found(os.fspath(scene), config, None)
+            return _found(stored(scene, Path(folder)), config, None)
+    return _found(scene, config, None)
 
 
 def cloud_mask(scene: xr.DataArray, config: CcpConfig | None = None) -> xr.DataArray:
@@ -94,7 +93,7 @@ def cloud_mask(scene: xr.DataArray, config: CcpConfig | None = None) -> xr.DataA
     """
     with tempfile.TemporaryDirectory(prefix="decr-") as name:
         folder = Path(name)
-        found = _found(_stored(scene, folder), config, folder)
+        found = _found(stored(scene, folder), config, folder)
         with rasterio.open(folder / "scene_mask.tif") as file:
             cloudy = file.read(1) == 1
     mask = scene.isel({scene.dims[0]: 0}, drop=True).copy(data=np.asarray(cloudy))
@@ -103,16 +102,7 @@ def cloud_mask(scene: xr.DataArray, config: CcpConfig | None = None) -> xr.DataA
     return mask
 
 
-def _stored(scene: xr.DataArray, folder: Path) -> str:
-    """Write the array where the pipeline reads it."""
-    if scene.ndim != 3:
-        raise BandError(f"the array has dimensions {scene.dims}; wanted three: (band, y, x)")
-    path = folder / "scene.tif"
-    # Blocks of the file that an array was read from may not suit tiles.
-    scene.rio.to_raster(path, tiled=True, blockxsize=256, blockysize=256)
-    return str(path)
-
-
-def _found(path: str, config: CcpConfig | None, folder: Path | None) -> SceneCcp:
+def _found(path: str | os.PathLike[str], config: CcpConfig | None, folder: Path | None) -> SceneCcp:
     with gdal_environment(), local_engine() as engine:
-        return scene_ccp(Source("scene", path), looking(config or CcpConfig(), engine), folder)
+        source = Source("scene", os.fspath(path))
+        return scene_ccp(source, looking(config or CcpConfig(), engine), folder)

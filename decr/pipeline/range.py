@@ -75,8 +75,9 @@ def _sampled(source: SceneReader, scene: Scene, bands: tuple[int, ...]) -> NDArr
     found = []
     for i in range(rows):
         for j in range(cols):
+            # A window that is all of the scene's rows or columns begins with them.
             row, col = (
-                int((k + shift) / parts * n) // b * b
+                int((k + shift) / parts * n) // b * b if n > size else 0
                 for k, parts, n, shift, b in zip(
                     (i, j), (rows, cols), (height, width), shifts[i, j], begin, strict=True
                 )

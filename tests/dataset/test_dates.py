@@ -121,9 +121,9 @@ def test_samples_are_whole_and_reproducible(seed: int) -> None:
 
 @given(
     seed=st.integers(0, 10_000),
-    mixed=st.sampled_from([0.0, 1.0]),
-    plain=st.sampled_from([0.0, 1.0]),
-    vivid=st.sampled_from([0.0, 1.0]),
+    mixed=st.sampled_from([0.0, 0.5, 1.0]),
+    plain=st.sampled_from([0.0, 0.5, 1.0]),
+    vivid=st.sampled_from([0.0, 0.5, 1.0]),
 )
 @settings(max_examples=25)
 def test_both_dates_are_cut_turned_and_varied_alike(

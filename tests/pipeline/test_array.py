@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import rasterio
 import rioxarray
 import xarray as xr
 
@@ -23,3 +24,23 @@ def test_an_array_read_from_strips_or_blocks(tmp_path: Path, tiled: bool) -> Non
     out = decr.declouds_array(array, config, restorer=same())
     np.testing.assert_array_equal(out.values, array.values)
     assert out.rio.transform() == array.rio.transform()
+
+
+@pytest.mark.parametrize("scaled", [False, True])
+def test_pixels_missing_from_a_masked_array_stay_missing(tmp_path: Path, scaled: bool) -> None:
+    pixels = cloudy_pixels(200, 300)
+    pixels[:, :20] = 0
+    scene = write_scene(tmp_path / "s.tif", pixels, nodata=0)
+    if scaled:
+        with rasterio.open(scene, "r+") as file:
+            file.scales, file.offsets = (0.5,) * 4, (-3.0,) * 4
+    array = rioxarray.open_rasterio(scene, masked=True, mask_and_scale=scaled)
+    assert isinstance(array, xr.DataArray)
+    assert array.isnull().sum() == 4 * 20 * 300
+    encoding = dict(array.encoding)
+    config = decr.DecloudConfig(detector="threshold", bands="b,g,r,n")
+    out = decr.declouds_array(array, config, restorer=same())
+    np.testing.assert_array_equal(out.values, array.values)
+    assert array.encoding == encoding
+    ccp = decr.CcpConfig(detector="threshold", bands="b,g,r,n")
+    assert decr.ccp(array, ccp).coverage.valid_px == 180 * 300

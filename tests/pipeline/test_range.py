@@ -54,3 +54,19 @@ def test_a_glint_does_not_darken_a_scene(tmp_path: Path) -> None:
     path = write_scene(tmp_path / "s.tif", pixels, tiled=True, blockxsize=512, blockysize=512)
     found = radiometry_of(open_scene(str(path)), None, {})
     assert found.high[0] < 1200
+
+
+@pytest.mark.parametrize("block", [(512, 512), (256, 256), (2, 512)])
+@pytest.mark.parametrize("side", [256, 512])
+def test_clouds_at_the_top_of_a_small_scene_are_not_missed(
+    tmp_path: Path, side: int, block: tuple[int, int]
+) -> None:
+    pixels = np.full((4, side, side), 300, np.uint16)
+    pixels[:, : side // 2] = 1900
+    blocks = {"tiled": block[0] > 2, "blockysize": block[0]}
+    if block[0] > 2:
+        blocks["blockxsize"] = block[1]
+    path = write_scene(tmp_path / "s.tif", pixels, **blocks)
+    found = radiometry_of(open_scene(str(path)), None, {})
+    assert found.low[0] <= 300
+    assert found.high[0] >= 1900

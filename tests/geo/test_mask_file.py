@@ -1,0 +1,66 @@
+"""A user's cloud mask: what its numbers mean, where it has none, and where it ends."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+from affine import Affine
+from rasterio.crs import CRS
+
+from decr.errors import ConfigError, GridMismatchError
+from decr.geo.grid import PixelGrid, Window
+from decr.geo.mask_file import MaskClasses, open_mask
+from tests.geo.scene_files import NORTH_UP, UTM, write
+
+GRID = PixelGrid(200, 160, NORTH_UP, UTM)
+
+
+def cloudy(path: Path, classes: MaskClasses | None = None) -> np.ndarray:
+    with open_mask(path, GRID, classes) as mask:
+        return mask.coarse_any(Window(0, 0, 200, 160), 1)
+
+
+@pytest.mark.parametrize("nodata", [None, 0, 255])
+def test_beyond_a_mask_nothing_is_cloudy(tmp_path: Path, nodata: int | None) -> None:
+    numbers = np.zeros((1, 100, 100), np.uint8)
+    numbers[0, :10] = 1
+    found = cloudy(write(tmp_path / "m.tif", numbers, nodata=nodata))
+    assert found[:10, :100].all()
+    assert found.sum() == 1000
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "float32"])
+def test_no_data_is_no_cloud(tmp_path: Path, dtype: str) -> None:
+    nodata = 255 if dtype == "uint8" else np.nan
+    numbers = np.zeros((1, 200, 160), dtype)
+    numbers[0, :10], numbers[0, 100:] = 1, nodata
+    found = cloudy(write(tmp_path / "m.tif", numbers, nodata=nodata))
+    assert found[:10].all()
+    assert found.sum() == 1600
+
+
+def test_a_class_that_is_nodata_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path / "m.tif", np.full((1, 200, 160), 255, np.uint8), nodata=255)
+    with pytest.raises(ConfigError, match=r"m\.tif: 255 cannot mean cloud"):
+        cloudy(path, MaskClasses((64, 255)))
+
+
+def test_a_crs_that_leads_nowhere_is_one_error(tmp_path: Path) -> None:
+    local = CRS.from_wkt('LOCAL_CS["site",UNIT["metre",1]]')
+    path = write(tmp_path / "m.tif", np.ones((1, 50, 50), np.uint8), crs=local)
+    with pytest.raises(GridMismatchError, match=r"m\.tif: the mask cannot be laid"):
+        cloudy(path)
+
+
+def test_a_mask_without_a_crs_fits_by_shape_alone(tmp_path: Path) -> None:
+    numbers = np.ones((1, 200, 160), np.uint8)
+    with pytest.warns(rasterio.errors.NotGeoreferencedWarning):
+        path = write(tmp_path / "m.tif", numbers, crs=None, transform=Affine.identity())
+    assert cloudy(path).all()
+    with pytest.warns(rasterio.errors.NotGeoreferencedWarning):
+        small = write(tmp_path / "n.tif", numbers[:, :9], crs=None, transform=Affine.identity())
+    with pytest.raises(GridMismatchError, match="9 x 160 px"):
+        cloudy(small)
