@@ -1,10 +1,12 @@
-"""Small files: each appears whole or not at all."""
+"""Small files, each whole or not at all; and folders in which only one process works."""
 
 from __future__ import annotations
 
+import fcntl
 import os
 import tempfile
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from decr.errors import OutputError
@@ -58,6 +60,41 @@ def write_report_file(path: Path, content: str | bytes) -> None:
         write_whole(path, content)
     except OSError as error:
         raise _refused(path, error) from error
+
+
+LOCK = "lock"
+"""File of a work folder that the process at work there holds."""
+
+
+@contextmanager
+def sole_worker(work: Path, out: Path) -> Iterator[None]:
+    """Hold a work folder, which is made if need be, against other processes.
+
+    Parameters
+    ----------
+    out
+        What is made there, for messages.
+
+    Raises
+    ------
+    OutputError
+        If the folder cannot be made, or another process holds it.
+    """
+    try:
+        work.mkdir(exist_ok=True)
+        lock = (work / LOCK).open("w")
+    except OSError as error:
+        raise OutputError(
+            f"{out}: cannot write there ({error.strerror}); choose another output folder"
+        ) from error
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise OutputError(
+                f"{out}: another decr is writing this output ({work}); wait for it or stop it"
+            ) from error
+        yield
 
 
 def _refused(path: Path, error: OSError) -> OutputError:

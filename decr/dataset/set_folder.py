@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from decr.errors import DecrError, OutputError
-from decr.files import write_whole
+from decr.files import LOCK, sole_worker, write_whole
 
 SUMS = "SHA256SUMS"
 JOB = "simulation.json"
@@ -51,18 +51,21 @@ def make_set(
     Raises
     ------
     OutputError
-        If OUT is there and another's, or damaged, or cannot be written; what is done is kept.
+        If OUT is there and another's, or damaged, or cannot be written; what is done is kept. If
+        another process makes it.
     """
     if out.exists() and not _is_empty_folder(out):
         _check_finished(out, job, job_file)
         return
     work = work_folder(out)
     try:
-        done = _begin(work, job, job_file)
-        (work / SCRATCH).mkdir(exist_ok=True)
-        records, more = make(done)
-        shutil.rmtree(work / SCRATCH)
-        _finish(work, out, records, manifest, job_file, more)
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with sole_worker(work, out):
+            done = _begin(work, job, job_file)
+            (work / SCRATCH).mkdir(exist_ok=True)
+            records, more = make(done)
+            shutil.rmtree(work / SCRATCH)
+            _finish(work, out, records, manifest, job_file, more)
     except DecrError:
         raise
     except OSError as error:
@@ -132,11 +135,13 @@ def entries(manifest: Path) -> list[dict[str, Any]]:
 
 
 def _begin(work: Path, job: str, job_file: str) -> dict[str, Record]:
-    """Make the work folder, or continue it: the chips that are finished there."""
+    """Begin in the work folder, or go on: the chips that are finished there."""
     if not (work / job_file).is_file() or (work / job_file).read_text() != job:
-        if work.exists():
-            shutil.rmtree(work)
-        work.mkdir(parents=True)
+        for child in work.iterdir():
+            if child.is_dir():
+                shutil.rmtree(child)
+            elif child.name != LOCK:
+                child.unlink()
         write_whole(work / job_file, job.encode())
     done: dict[str, Record] = {}
     for chip in noted(work / _JOURNAL):
@@ -183,6 +188,7 @@ def _finish(
     (work / _JOURNAL).unlink()
     for left in work.rglob("*.part"):
         left.unlink()
+    (work / LOCK).unlink()
     if out.exists():
         out.rmdir()
     work.replace(out)

@@ -5,7 +5,6 @@ Kill the process at any time: what the journal names is whole on disk, the rest 
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import shutil
@@ -22,6 +21,7 @@ from numpy.typing import NDArray
 from rasterio.errors import RasterioError
 
 from decr.errors import OutputError
+from decr.files import LOCK, sole_worker
 
 
 @contextmanager
@@ -149,20 +149,7 @@ def work_dir(out: Path, job: Mapping[str, Any]) -> Iterator[WorkDir]:
     """
     path = _path(out)
     text = json.dumps(dict(job), sort_keys=True, indent=1)
-    try:
-        path.mkdir(exist_ok=True)
-        lock = (path / "lock").open("w")
-    except OSError as error:
-        raise OutputError(
-            f"{out}: cannot write there ({error.strerror}); choose another output folder"
-        ) from error
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise OutputError(
-                f"{out}: another decr is writing this output ({path}); wait for it or stop it"
-            ) from error
+    with sole_worker(path, out):
         resumed = _is_same_job(path, text)
         if not resumed:
             _cleared(path, text)
@@ -180,7 +167,7 @@ def _is_same_job(path: Path, text: str) -> bool:
 
 def _cleared(path: Path, text: str) -> None:
     for child in path.iterdir():
-        if child.name == "lock":
+        if child.name == LOCK:
             continue
         shutil.rmtree(child) if child.is_dir() else child.unlink()
     part = path / "job.part"

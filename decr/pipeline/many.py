@@ -11,6 +11,7 @@ from decr.errors import ConfigError, DecrError, OutputError
 from decr.pipeline.declouds import DecloudResult, OnProgress, OnReport, declouds
 from decr.pipeline.engine import Engine
 from decr.pipeline.error_map import error_map_path
+from decr.pipeline.journal import may_have_made
 from decr.pipeline.plan import Plan
 
 
@@ -117,7 +118,8 @@ def declouds_many(
     for scene, out in zip(scenes, outputs, strict=True):
         if on_start is not None:
             on_start(scene, out)
-        if out.exists() and not overwrite and not _same(scene, out):
+        finished = out.exists() and not may_have_made(out)
+        if finished and not overwrite and not _same(scene, out):
             yield Outcome(scene, out)
             continue
         try:

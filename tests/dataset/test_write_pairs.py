@@ -163,6 +163,24 @@ def test_a_stopped_run_leaves_no_set_and_goes_on_to_the_same_bytes(
         assert (out / file.relative_to(work)).stat().st_mtime_ns == stamp
 
 
+@pytest.mark.parametrize("seed", [0, 1])
+def test_two_processes_do_not_make_one_set(images: list[Path], tmp_path: Path, seed: int) -> None:
+    """Neither of the same options nor of others."""
+    out, refused = tmp_path / "set", []
+
+    def meanwhile(done: int, total: int) -> None:
+        if done == 3:
+            with pytest.raises(OutputError, match="another decr is writing this output") as error:
+                simulate_pairs(images, out, options(seed=seed))
+            refused.append(error)
+
+    simulate_pairs(images, out, options(seed=0), meanwhile)
+    simulate_pairs(images, tmp_path / "whole", options(seed=0))
+    assert len(refused) == 1
+    assert contents(out) == contents(tmp_path / "whole")
+    assert not (tmp_path / "set.decr-work").exists()
+
+
 def test_a_killed_process_leaves_whole_files_only(tmp_path: Path) -> None:
     image = write_scene(tmp_path / "big.tif", ground(384, 384))
     code = (

@@ -76,6 +76,22 @@ def test_the_same_call_goes_on_and_gives_what_single_calls_give(
     assert (out / "1.tif").stat().st_mtime_ns != stamp
 
 
+def test_a_scene_killed_before_it_was_tidied_up_is_finished(
+    scenes: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, call = tmp_path / "out", (scenes[0], "-o", f"{tmp_path / 'out'}/", "--json", "-q", *FAST)
+    out.mkdir()
+    with monkeypatch.context() as patched:
+        patched.setattr("decr.pipeline.declouds._discard", lambda path: None)
+        assert run(*call).exit_code == 0
+    stamp = (out / "1.tif").stat().st_mtime_ns
+    assert (out / "1.tif.decr-work").exists()
+    second = run(*call)
+    assert json.loads(second.stdout)["out"] == str(out / "1.tif")
+    assert (out / "1.tif").stat().st_mtime_ns == stamp
+    assert not (out / "1.tif.decr-work").exists()
+
+
 def test_inputs_are_never_overwritten(scenes: list[Path]) -> None:
     good = [scenes[0], scenes[2]]
     before = [path.read_bytes() for path in good]
