@@ -112,8 +112,9 @@ class DecloudConfig:
         )
         _check(0 < self.threshold <= 1, f"the threshold must lie in (0, 1], not {self.threshold}")
         _check(
-            self.margin_m >= 0 and self.feather_m >= 0,
-            "the cloud margin and feather must not be negative",
+            0 <= self.margin_m < math.inf and 0 <= self.feather_m < math.inf,
+            "the cloud margin and feather must be metres from 0 up, "
+            f"not {self.margin_m} and {self.feather_m}",
         )
         _check(self.batch >= 1, f"batch must be at least 1, not {self.batch}")
         _check(

@@ -25,7 +25,9 @@ def writable_folder(folder: Path) -> Path:
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        raise _refused(folder, error) from error
+        raise OutputError(
+            f"{folder}: cannot write there ({error.strerror}); name another folder"
+        ) from error
     return folder
 
 
@@ -59,7 +61,9 @@ def write_report_file(path: Path, content: str | bytes) -> None:
     try:
         write_whole(path, content)
     except OSError as error:
-        raise _refused(path, error) from error
+        raise OutputError(
+            f"{path}: cannot write the report there ({error.strerror}); name another folder for it"
+        ) from error
 
 
 LOCK = "lock"
@@ -95,9 +99,3 @@ def sole_worker(work: Path, out: Path) -> Iterator[None]:
                 f"{out}: another decr is writing this output ({work}); wait for it or stop it"
             ) from error
         yield
-
-
-def _refused(path: Path, error: OSError) -> OutputError:
-    return OutputError(
-        f"{path}: cannot write the report there ({error.strerror}); name another folder for it"
-    )

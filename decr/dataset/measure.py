@@ -218,6 +218,8 @@ def measure_pair(
             seen = opened.read(window)
             ok = seen.clear_in_both
             means.append((cell_means(seen.clear, ok), cell_means(seen.cloudy, ok)))
+    if not means:
+        return PairFacts(shift, None, white, LOW_OVERLAP)
     match = fit_match(*(np.concatenate([m[i] for m in means], axis=1) for i in (0, 1)))
     return PairFacts(shift, match, white, None)
 

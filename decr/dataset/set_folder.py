@@ -13,6 +13,7 @@ from typing import Any
 
 from decr.errors import DecrError, OutputError
 from decr.files import LOCK, sole_worker, write_whole
+from decr.geo.opening import local_files
 
 SUMS = "SHA256SUMS"
 JOB = "simulation.json"
@@ -192,6 +193,18 @@ def _finish(
     if out.exists():
         out.rmdir()
     work.replace(out)
+
+
+def raster_mark(path: str) -> str:
+    """SHA-256 of `file_mark` of all files on this machine that a raster is read from.
+
+    Raises
+    ------
+    SceneError
+        If it cannot be opened.
+    """
+    marks = "".join(file_mark(file) for file in local_files(path))
+    return hashlib.sha256(marks.encode()).hexdigest()
 
 
 def file_mark(path: Path) -> str:

@@ -21,9 +21,9 @@ from decr.dataset.set_folder import (
     Made,
     Record,
     entries,
-    file_mark,
     make_set,
     note,
+    raster_mark,
     work_folder,
 )
 from decr.dataset.simulate import Simulated, simulate_clouds
@@ -261,7 +261,7 @@ def _job_text(chips: Sequence[Chip], options: PairOptions) -> str:
     for source in {chip.source.key: chip.source for chip in chips}.values():
         images[source.key] = {
             "bands": ",".join(source.scene.bands.roles),
-            "file": file_mark(Path(source.scene.path)),
+            "file": raster_mark(source.scene.path),
         }
     job = {"decr": __version__, "options": asdict(options), "images": images}
     return json.dumps(job, indent=1, sort_keys=True)

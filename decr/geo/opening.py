@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import threading
 import warnings
 from collections.abc import Iterator
@@ -21,6 +22,8 @@ DTYPES = ("uint8", "uint16", "int16", "float32", "float64")
 # GDAL's own errors pass through rasterio unwrapped in places.
 REFUSALS = (CPLE_BaseError, RasterioError, OSError)
 
+_VSI = re.compile(r"^(/vsi[a-z0-9_]+/)+")
+"""What GDAL puts before names of files within others, or elsewhere."""
 _PNG_END = b"IEND\xaeB`\x82"
 """Last chunk of a PNG with its checksum."""
 _PNG_TAIL = 1 << 16
@@ -56,6 +59,40 @@ def opened(path: str, overview: int | None = None) -> Iterator[Any]:
         if dataset.driver == "PNG":
             _check_whole_png(path)
         yield dataset
+
+
+def local_files(path: str) -> list[Path]:
+    """The files of this machine that a raster's pixels and masks are read from, sorted.
+
+    Sources of virtual rasters are among them, and archives; neither are files elsewhere, nor
+    statistics that other programs leave beside a raster.
+
+    Raises
+    ------
+    SceneError
+        If GDAL refuses the raster, or a virtual one that it is made of.
+    """
+    found, seen, todo = set(), set(), [path]
+    while todo:
+        name = todo.pop()
+        if name in seen:
+            continue
+        seen.add(name)
+        file = _file_of(name)
+        if file is not None:
+            found.add(file)
+        if name == path or name.lower().endswith(".vrt"):
+            with opened(name) as dataset:
+                todo += dataset.files
+    return sorted(found)
+
+
+def _file_of(name: str) -> Path | None:
+    """The file of this machine that a GDAL name leads to, which may be an archive; None if none."""
+    path = Path(_VSI.sub("", name).replace("{", "").replace("}", ""))
+    if name.endswith(".aux.xml"):
+        return None
+    return next((file for file in (path, *path.parents) if file.is_file()), None)
 
 
 def _check_whole_png(path: str) -> None:

@@ -186,7 +186,9 @@ def _restored(
         return restorer.restore(stack, corners)
     restored, weights = restorer.restore_weighed(stack, corners)
     for window, weight in zip(windows, weights, strict=True):
-        add(weighed, window, task.factor, task.look_px, weight)
+        # Of a scene smaller than a tile, the rest of it is mirrored.
+        own = weight[: window.height, : window.width]
+        add(weighed, window, task.factor, task.look_px, own)
     return restored
 
 

@@ -46,10 +46,10 @@ from decr.dataset.set_folder import (
     Made,
     Record,
     entries,
-    file_mark,
     make_set,
     note,
     noted,
+    raster_mark,
     work_folder,
 )
 from decr.errors import ConfigError, DatasetError
@@ -325,8 +325,8 @@ def _job_text(pairs: Sequence[Acquisitions], options: BuildOptions, look: Lookin
                 "site": pair.site,
                 "source": pair.source,
                 "bands": pair.bands,
-                "cloudy": file_mark(Path(pair.cloudy.path)),
-                "clear": file_mark(Path(pair.clear.path)),
+                "cloudy": raster_mark(pair.cloudy.path),
+                "clear": raster_mark(pair.clear.path),
                 "cloudy_date": pair.cloudy_date.when.isoformat(),
                 "clear_date": pair.clear_date.when.isoformat(),
             }

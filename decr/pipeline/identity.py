@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import decr
+from decr.geo.opening import local_files
 from decr.pipeline.plan import Plan
 from decr.pipeline.prepare import Prepared
 from decr.pipeline.tiles import STRIP_ROWS
@@ -17,16 +18,15 @@ def job_of(prepared: Prepared) -> dict[str, Any]:
     """Everything that decides the output's bytes, or how work is kept; batch and device do not."""
     scene, config = prepared.scene, prepared.config
     options = {k: str(v) for k, v in asdict(config).items() if k not in ("batch", "device")}
-    stat = Path(scene.path).stat() if Path(scene.path).exists() else None
     for name in ("aoi", "cloud_mask"):
         extra = getattr(config, name)
         if extra is not None and Path(extra).exists():
-            options[f"{name}_mtime"] = str(Path(extra).stat().st_mtime_ns)
+            options[f"{name}_state"] = str(_state(Path(extra)))
     return {
         "decr": decr.__version__,
         "scene": scene.path,
-        "scene_size": None if stat is None else stat.st_size,
-        "scene_mtime_ns": None if stat is None else stat.st_mtime_ns,
+        # Not of scenes elsewhere: they are taken to stay as they are.
+        "scene_files": {str(f): _state(f) for f in local_files(scene.path)},
         "blocks": prepared.blocks.strides,
         "strip_rows": STRIP_ROWS,
         "model": prepared.restorer.version,
@@ -39,6 +39,11 @@ def job_of(prepared: Prepared) -> dict[str, Any]:
         "radiometry": [list(prepared.radiometry.low), list(prepared.radiometry.high)],
         "options": options,
     }
+
+
+def _state(path: Path) -> list[int]:
+    stat = path.stat()
+    return [stat.st_size, stat.st_mtime_ns]
 
 
 def tags_of(prepared: Prepared, plan: Plan) -> Mapping[str, str]:

@@ -183,7 +183,7 @@ def the_restorer(networks: Restorer | Named) -> Restorer:
     assert isinstance(networks.choice, ModelChoice)
     _same("decr", networks.decr, decr.__version__)
     with _LOADING:
-        loaded = _kept_restorer(networks.choice, networks.lanes)
+        loaded = _kept_restorer(networks.choice, networks.lanes, networks.version)
     _same("model", networks.version, loaded.version)
     _same_settings(dict(networks.settings), loaded.settings)
     return loaded
@@ -196,18 +196,19 @@ def the_detector(networks: Detector | Named) -> Detector:
     assert isinstance(networks.choice, DetectorChoice)
     _same("decr", networks.decr, decr.__version__)
     with _LOADING:
-        loaded = _kept_detector(networks.choice, networks.lanes)
+        loaded = _kept_detector(networks.choice, networks.lanes, networks.version)
     _same("detector", networks.version, loaded.version)
     return loaded
 
 
 @lru_cache(maxsize=1)
-def _kept_restorer(choice: ModelChoice, lanes: int | None) -> Restorer:
+def _kept_restorer(choice: ModelChoice, lanes: int | None, version: str) -> Restorer:
+    # A file may have been replaced since: with its version, it is another one here.
     return restorer_of(choice, lanes)
 
 
 @lru_cache(maxsize=1)
-def _kept_detector(choice: DetectorChoice, lanes: int | None) -> Detector:
+def _kept_detector(choice: DetectorChoice, lanes: int | None, version: str) -> Detector:
     return detector_of(choice, lanes)
 
 

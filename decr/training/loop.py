@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from torch import nn
 
 from decr.diffusion.schedule import NoiseSchedule
+from decr.files import writable_folder
 from decr.training.interrupt import interrupts_deferred
 from decr.training.loading import Draw, batch_of, batches, default_loaders
 from decr.training.log import Log
@@ -86,7 +87,7 @@ def train_stage(
     Jaccard of the detector and the CVAE's divergence do see how a batch is cut.
     """
     place = place or Place()
-    run_dir.mkdir(parents=True, exist_ok=True)
+    writable_folder(run_dir)
     run = Progress(stage, parts, run_dir, config, schedule, published, place)
     rows = place.rows(config.batch)
     if loaders is None:

@@ -121,7 +121,7 @@ def read_recipe(path: Path, root: Path) -> Recipe:
         text = tomllib.loads(path.read_text())
     except OSError as error:
         raise ConfigError(f"{path}: cannot read the recipe ({error.strerror})") from error
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not valid TOML ({error})") from error
     _known(path, text, {f.name for f in fields(Recipe)})
     try:

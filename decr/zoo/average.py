@@ -80,7 +80,7 @@ def average_bundles(
             **{f"{theirs.card.name} {k}": v for k, v in theirs.card.provenance.items()},
         },
     )
-    save_bundle(out, card, networks)
+    save_bundle(out, card, networks, ours.dtype)
     return card
 
 

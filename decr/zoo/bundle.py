@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -81,11 +82,15 @@ class Card:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Bundle:
-    """A loaded bundle: its card, its networks (eval mode, float32, CPU) and the file's SHA-256."""
+    """A loaded bundle: its card, its networks (eval mode, float32, CPU) and the file's SHA-256.
+
+    ``dtype`` is what the file keeps weights as.
+    """
 
     card: Card
     networks: Mapping[str, nn.Module]
     sha256: str
+    dtype: torch.dtype
 
 
 def save_bundle(
@@ -100,6 +105,8 @@ def save_bundle(
     ------
     BundleError
         If card and networks name different parts.
+    OutputError
+        If the file cannot be written.
     """
     if set(card.parts) != set(networks):
         raise BundleError(f"the card names {sorted(card.parts)}, networks are {sorted(networks)}")
@@ -120,10 +127,19 @@ def _fits(tensor: Tensor, dtype: torch.dtype) -> bool:
 
 
 def _save(path: Path, card: Card, tensors: Mapping[str, Tensor]) -> None:
+    """Write beside the file and rename: nobody ever sees half a bundle."""
     header = {"format": FORMAT, **asdict(card)}
-    save_file(dict(tensors), str(path), metadata={_KEY: json.dumps(header, sort_keys=True)})
-    # safetensors writes files that only their owner may read.
-    path.chmod(0o644)
+    part = path.with_name(f".{path.name}.part")
+    try:
+        save_file(dict(tensors), str(part), metadata={_KEY: json.dumps(header, sort_keys=True)})
+        # safetensors writes files that only their owner may read.
+        part.chmod(0o644)
+        part.replace(path)
+    except (OSError, SafetensorError) as error:
+        raise OutputError(f"{path}: cannot be written ({error}); choose another folder") from error
+    finally:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
 
 
 def save_with_card(source: Path, out: Path, card: Card) -> None:
@@ -138,14 +154,7 @@ def save_with_card(source: Path, out: Path, card: Card) -> None:
     """
     with _opened(source) as file:
         tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-    part = out.with_name(f".{out.name}.part")
-    try:
-        _save(part, card, tensors)
-        part.replace(out)
-    except (OSError, SafetensorError) as error:
-        raise OutputError(f"{out}: cannot be written ({error}); choose another folder") from error
-    finally:
-        part.unlink(missing_ok=True)
+    _save(out, card, tensors)
 
 
 def read_card(path: Path) -> Card:
@@ -185,7 +194,8 @@ def load_bundle(path: Path) -> Bundle:
     extra = [k for k in tensors if k.split("/", 1)[0] not in card.parts]
     if extra:
         raise BundleError(f"{path}: tensor {extra[0]!r} belongs to no part of the card")
-    return Bundle(card, networks, digest)
+    halves = any(tensor.dtype == torch.float16 for tensor in tensors.values())
+    return Bundle(card, networks, digest, torch.float16 if halves else torch.float32)
 
 
 def _created(path: Path, card: Card, part: Part) -> nn.Module:

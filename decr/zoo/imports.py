@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from torch import nn
 
 from decr.diffusion.schedule import NoiseSchedule
@@ -151,7 +150,8 @@ def import_checkpoint(
         licence=licence or (known.licence if known else _UNSTATED),
         provenance=_provenance(sources, [order_note, gsd_note, _cvae_note(networks)]),
     )
-    _write(out, card, {NETWORKS[net].part: network for net, network in networks.items()})
+    parts_of = {NETWORKS[net].part: network for net, network in networks.items()}
+    save_bundle(out, card, parts_of, dtype=torch.float32)
     return card
 
 
@@ -269,15 +269,3 @@ def _cvae_note(networks: Mapping[str, nn.Module]) -> str:
     if "cvae" not in networks:
         return ""
     return "CVAE takes tiles of up to 256 px; decr draws its likeliest image, not a random one"
-
-
-def _write(out: Path, card: Card, networks: Mapping[str, nn.Module]) -> None:
-    """Write beside the output and rename: nobody ever sees half a bundle."""
-    part = out.with_name(f"{out.name}.part")
-    try:
-        save_bundle(part, card, networks, dtype=torch.float32)
-        part.replace(out)
-    except (OSError, SafetensorError) as error:
-        raise OutputError(f"{out}: cannot be written ({error})") from error
-    finally:
-        part.unlink(missing_ok=True)

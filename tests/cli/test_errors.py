@@ -207,7 +207,7 @@ def test_a_report_that_cannot_be_written_is_refused_before_any_work(
     out = tmp_path / "o.tif"
     result = run("declouds", scene, "-o", out, "--report", tmp_path / "file" / "in")
     assert result.exit_code == 1
-    assert "cannot write the report there" in result.stderr
+    assert "in: cannot write there" in result.stderr
     assert not out.exists()
     assert not (tmp_path / "o.tif.decr-work").exists()
     plan = run("declouds", scene, "-o", out, "--report", tmp_path / "r", "--dry-run", "-q")

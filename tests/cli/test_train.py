@@ -99,6 +99,7 @@ def test_contradictions_are_usage_errors(arguments: tuple[str, ...], says: str) 
     ("arguments", "says"),
     [
         (("all", "--recipe", "none.toml", "-o", "run"), "none.toml: cannot read the recipe"),
+        (("all", "--recipe", "photo.toml", "-o", "run"), "photo.toml: not valid TOML"),
         (("all", "--clear", "absent", "-o", "run"), "absent: no raster there"),
     ],
 )
@@ -106,10 +107,19 @@ def test_mendable_errors_are_one_line(
     arguments: tuple[str, ...], says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    Path("photo.toml").write_bytes(b"\xff\xd8\xff")
     result = run(*arguments)
     assert result.exit_code == 1
     assert says in result.stderr
     assert result.stderr.count("\n") == 1
+
+
+def test_a_run_where_nothing_can_be_written_is_one_error(pairs: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    options = ("--pairs", pairs, "--gsd", 0.5, "--steps", 1, "-q")
+    result = run("reference", *options, "-o", tmp_path / "file" / "run")
+    assert result.exit_code == 1
+    assert "file/run: cannot write there" in result.stderr
 
 
 def test_a_stage_without_those_before_it_is_refused(pairs: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -121,3 +122,18 @@ def test_blocks_of_an_earlier_run_without_w_leave_it_out(
     result, report = report_of(scene, tmp_path / "o.tif", restorer=restorer)
     assert result.resumed
     assert report.allocation is None
+
+
+def test_w_of_a_scene_smaller_than_a_tile_is_that_of_its_pixels(tmp_path: Path) -> None:
+    """What is mirrored up to a tile's size is not counted."""
+    scene = write_scene(tmp_path / "small.tif", cloudy_pixels(50, 40))
+
+    def half(tiles: np.ndarray, corners: object) -> tuple[np.ndarray, np.ndarray]:
+        weight = np.full((len(tiles), *tiles.shape[2:]), 1.0, np.float32)
+        weight[:, :50, :40] = 0.5
+        return tiles, weight
+
+    restorer = replace(darker(), restore_weighed=half)
+    _, report = report_of(scene, tmp_path / "o.tif", restorer=restorer)
+    assert report.allocation is not None
+    assert set(np.unique(report.allocation)) == {128}

@@ -86,6 +86,24 @@ def test_a_narrow_clear_image_overlaps_too_little(dates: TwoDates, tmp_path: Pat
         assert (line["reason"] == "low overlap") == (int(line["col"]) + SIZE > 420)
 
 
+def test_an_overlap_that_the_shift_makes_too_narrow_is_no_overlap(
+    dates: TwoDates, tmp_path: Path
+) -> None:
+    """Windows of 64 px fit before the clear image is shifted, and none after."""
+    with rasterio.open(dates.clear) as file:
+        clear = file.read()
+    folder = tmp_path / "in"
+    folder.mkdir()
+    path = write(folder / "clear.tif", clear[:, :, :65], TIFFTAG_DATETIME="2024:05:14 03:05:00")
+    masks = tmp_path / "masks"
+    masks.mkdir()
+    with rasterio.open(dates.masks / "clear.tif") as file:
+        write(masks / "clear.tif", file.read()[:, :, :65], ("-",), None)
+    (masks / "cloudy.tif").write_bytes((dates.masks / "cloudy.tif").read_bytes())
+    with pytest.raises(DatasetError, match="low overlap"):
+        build(TwoDates(dates.cloudy, path, masks), tmp_path / "set", replace(QUICK, split="random"))
+
+
 def test_planted_duplicates_are_found_across_pairs(dates: TwoDates, tmp_path: Path) -> None:
     """A second pair shows the same ground again, once exactly and once a little brighter."""
     with rasterio.open(dates.clear) as file:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from rasterio.shutil import copy as gdal_copy
 from rasterio.warp import transform_geom
 
 from decr.config import DecloudConfig
@@ -270,6 +271,29 @@ def test_a_run_killed_between_rename_and_tidying_is_finished_by_the_next(
         declouds(scene, out, other, restorer=darker())
     assert out.read_bytes() == made
     assert list(tmp_path.glob("*.decr-work")) == []
+
+
+def test_what_was_made_of_another_source_of_a_virtual_scene_is_not_used(
+    scene: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    virtual, out = tmp_path / "scene.vrt", tmp_path / "out.tif"
+    source = tmp_path / "source.tif"
+    source.write_bytes(scene.read_bytes())
+    gdal_copy(source, virtual, driver="VRT")
+
+    def stopped(*arguments: object, **more: object) -> None:
+        raise KeyboardInterrupt
+
+    for _ in range(2):
+        with monkeypatch.context() as patched:
+            patched.setattr("decr.pipeline.declouds.write_cog", stopped)
+            with pytest.raises(KeyboardInterrupt):
+                declouds(virtual, out, DecloudConfig(**FAST), restorer=darker())
+    write_scene(source, read(scene)[:, ::-1])
+    result = declouds(virtual, out, DecloudConfig(**FAST), restorer=darker())
+    assert not result.resumed
+    declouds(source, tmp_path / "plain.tif", DecloudConfig(**FAST), restorer=darker())
+    np.testing.assert_array_equal(read(out), read(tmp_path / "plain.tif"))
 
 
 def _killed(path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -19,7 +20,9 @@ from decr.pipeline.networks import (
     the_detector,
     the_restorer,
 )
+from decr.zoo.bundle import save_bundle
 from tests.pipeline.scenes import darker
+from tests.tiny import PARTS, tiny_bundle, tiny_card, tiny_networks
 
 CHOICE = model_choice(
     DecloudConfig(model="embedded", steps=1, device="cpu", precision="float32"), False
@@ -66,3 +69,16 @@ def test_detectors_likewise() -> None:
         the_detector(replace(name, version="other"))
     with pytest.raises(ConfigError, match="neither"):
         detector_of(DetectorChoice("gone", "cpu"))
+
+
+def test_a_file_that_was_replaced_is_loaded_anew(tmp_path: Path) -> None:
+    """Workers of a cluster live longer than models keep their weights."""
+    path = tiny_bundle(tmp_path, 3)
+    config = DecloudConfig(model=str(path), device="cpu", precision="float32")
+    choice = model_choice(config, True)
+    before = named(choice, restorer_of(choice, 1), 1)
+    assert the_restorer(before).version == before.version
+    save_bundle(path, replace(tiny_card(PARTS, 3), name="newer"), tiny_networks(PARTS, 3))
+    after = named(choice, restorer_of(choice, 1), 1)
+    assert after.version != before.version
+    assert the_restorer(after).version == after.version

@@ -261,9 +261,9 @@ def test_a_scene_called_index_keeps_its_page(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_is_one_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(OutputError, match=r"cannot write the report there .*another folder"):
+    with pytest.raises(OutputError, match=r"file: cannot write there .*another folder"):
         writable_folder(tmp_path / "file")
-    with pytest.raises(OutputError, match=r"cannot write the report there"):
+    with pytest.raises(OutputError, match=r"below: cannot write there"):
         writable_folder(tmp_path / "file" / "below")
     (tmp_path / "index.html").mkdir()
     with pytest.raises(OutputError, match=r"index.html: cannot write"):

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import SafetensorError
 
 from decr.calibration import ErrorTable
 from decr.errors import BundleError, ConfigError, OutputError
 from decr.models.registry import create
 from decr.zoo.average import average_bundles
 from decr.zoo.bundle import load_bundle, save_bundle, save_with_card
-from tests.tiny import DETECTOR, PARTS, randomised, tiny_bundle, tiny_card
+from tests.tiny import DETECTOR, PARTS, randomised, tiny_bundle, tiny_card, tiny_networks
 
 REFERENCE = {"reference": PARTS["reference"]}
 
@@ -116,3 +117,30 @@ def test_what_cannot_be_averaged(tmp_path: Path) -> None:
     assert not out.exists()
     with pytest.raises(OutputError, match="exists already"):
         average_bundles(first, first, first)
+
+
+def test_parts_that_are_not_averaged_keep_their_bits(tmp_path: Path) -> None:
+    first, second, out = (tmp_path / f"{n}.safetensors" for n in ("a", "b", "mean"))
+    networks = tiny_networks(PARTS, 3)
+    save_bundle(first, tiny_card(PARTS, 3), networks, torch.float32)
+    save_bundle(second, tiny_card(PARTS, 3), tiny_networks(PARTS, 3))
+    average_bundles(first, second, out, ("reference",))
+    mean = load_bundle(out)
+    assert mean.dtype == torch.float32
+    for part in ("cnp", "wa"):
+        for key, value in networks[part].state_dict().items():
+            assert torch.equal(value, mean.networks[part].state_dict()[key])
+
+
+def test_a_mean_that_cannot_be_written_is_one_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = tiny_bundle(tmp_path, 3)
+
+    def full(*arguments: object, **more: object) -> None:
+        raise SafetensorError("No space left on device")
+
+    monkeypatch.setattr("decr.zoo.bundle.save_file", full)
+    with pytest.raises(OutputError, match=r"m\.safetensors: cannot be written \(No space"):
+        average_bundles(first, first, tmp_path / "m.safetensors")
+    assert [file.name for file in tmp_path.iterdir()] == [first.name]

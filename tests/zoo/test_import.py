@@ -266,11 +266,11 @@ def test_outputs_that_cannot_be(tmp_path: Path, spagan: Path, where: str) -> Non
 def test_a_failing_disk_leaves_nothing(
     tmp_path: Path, spagan: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(path: Path, *_: Any, **__: Any) -> None:
-        path.write_bytes(b"half")
+    def full(tensors: object, path: str, **_: Any) -> None:
+        Path(path).write_bytes(b"half")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("decr.zoo.imports.save_bundle", full)
+    monkeypatch.setattr("decr.zoo.bundle.save_file", full)
     with pytest.raises(OutputError, match=r"cannot be written .*No space left"):
         import_checkpoint(spagan, tmp_path / "b")
     assert list(tmp_path.iterdir()) == [spagan]

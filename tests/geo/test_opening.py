@@ -1,0 +1,44 @@
+"""Which files of this machine a raster is read from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from zipfile import ZipFile
+
+import pytest
+import rasterio
+from rasterio.shutil import copy as gdal_copy
+
+from decr.errors import SceneError
+from decr.geo.opening import local_files
+from tests.geo.scene_files import coded, write
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Path:
+    return write(tmp_path / "s.tif", coded(4, 20, 30))
+
+
+def test_a_file_with_its_mask_but_not_its_statistics(scene: Path) -> None:
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=False), rasterio.open(scene, "r+") as file:
+        file.write_mask(True)
+    Path(f"{scene}.aux.xml").write_text("<PAMDataset/>")
+    assert local_files(str(scene)) == [scene, Path(f"{scene}.msk")]
+
+
+def test_sources_of_virtual_rasters_in_virtual_rasters(scene: Path) -> None:
+    inner, outer = scene.with_name("inner.vrt"), scene.with_name("outer.vrt")
+    gdal_copy(scene, inner, driver="VRT")
+    outer.write_text(inner.read_text().replace("s.tif", "inner.vrt"))
+    assert local_files(str(outer)) == sorted([inner, outer, scene])
+    inner.unlink()
+    with pytest.raises(SceneError, match=r"inner\.vrt"):
+        local_files(str(outer))
+
+
+@pytest.mark.parametrize("name", ["/vsizip/{}/s.tif", "/vsizip/{{{}}}/s.tif", "zip://{}!s.tif"])
+def test_the_archive_around_a_raster(scene: Path, name: str) -> None:
+    archive = scene.with_name("a.zip")
+    with ZipFile(archive, "w") as packed:
+        packed.write(scene, "s.tif")
+    assert local_files(name.format(archive)) == [archive]
