@@ -12,22 +12,6 @@ import click
 from . import options as shared
 
 
-class Numbers(click.ParamType):  # type: ignore[type-arg,unused-ignore]
-    """Whole numbers with commas between: 192,255."""
-
-    name = "numbers"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[int, ...]:
-        if isinstance(value, tuple):
-            return value
-        try:
-            return tuple(int(part) for part in str(value).split(","))
-        except ValueError:
-            self.fail(f"{value!r} is not a list of whole numbers like 192,255", param, ctx)
-
-
 @click.command()
 @click.argument("scenes", metavar="SCENE_OR_FOLDER...", nargs=-1, required=True)
 @click.option(
@@ -82,13 +66,13 @@ class Numbers(click.ParamType):  # type: ignore[type-arg,unused-ignore]
 @click.option("--fast", is_flag=True, help="Read overviews, as coarse as the detector allows.")
 @click.option(
     "--cloudy",
-    type=Numbers(),
+    type=shared.Listed(int, "whole numbers", "192,255"),
     default=(),
     help="With file:MASK: the mask's numbers for cloud, such as 192,255; all but 0 if absent.",
 )
 @click.option(
     "--thin",
-    type=Numbers(),
+    type=shared.Listed(int, "whole numbers", "192,255"),
     default=(),
     help="With file:MASK: those of them that mean thin cloud.",
 )

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
 
 from . import dataset_build, dataset_import
+from . import options as shared
 
 
 @click.group()
@@ -106,9 +108,9 @@ def simulate(
             f"{wanted.size_px} px from {images} images to {out}"
         )
         return
-    progress = _Bar(quiet)
+    progress = shared.Progress(quiet)
     try:
-        entries = simulate_pairs(clear, out, wanted, progress)
+        entries = simulate_pairs(clear, out, wanted, partial(progress, "simulate"))
     finally:
         progress.close()
     click.echo(f"{out}: {summary(entries)}")
@@ -219,28 +221,3 @@ def view(folder: Path, out: Path, layout: str | None) -> None:
 
     write_sheet(folder, out, layout)
     click.echo(out)
-
-
-class _Bar:
-    """A progress bar on stderr."""
-
-    def __init__(self, quiet: bool) -> None:
-        self.quiet = quiet
-        self._bar: Any = None
-
-    def __call__(self, done: int, total: int) -> None:
-        """Show that ``done`` of ``total`` pairs are done."""
-        if self.quiet:
-            return
-        from tqdm import tqdm
-
-        if self._bar is None:
-            self._bar = tqdm(
-                total=total, desc="simulating", unit="pair", file=sys.stderr, mininterval=0.5
-            )
-        self._bar.update(done - self._bar.n)
-
-    def close(self) -> None:
-        """Leave the bar as it stands."""
-        if self._bar is not None:
-            self._bar.close()

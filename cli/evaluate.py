@@ -11,28 +11,12 @@ import click
 from . import options as shared
 
 
-class Names(click.ParamType):  # type: ignore[type-arg,unused-ignore]
-    """Names with commas between."""
-
-    name = "names"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[str, ...]:
-        if isinstance(value, tuple):
-            return value
-        names = tuple(part.strip() for part in str(value).split(","))
-        if not all(names):
-            self.fail(f"{value!r} is not a list of names like embedded,none", param, ctx)
-        return names
-
-
 @click.command()
 @shared.pairs_options
 @click.option(
     "--model",
     "models",
-    type=Names(),
+    type=shared.Listed(str, "names", "embedded,none"),
     required=True,
     metavar="NAME|FILE[,...]",
     help="Embedded models, bundle files, models of packages, or none for the untouched image.",

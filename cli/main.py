@@ -22,6 +22,10 @@ _COMMANDS = {
 }
 
 
+_RESUMED = ("dataset", "declouds", "train")
+"""Commands that keep what they have done."""
+
+
 class LazyGroup(click.Group):
     """A group that imports a command when it is asked for: `decr --help` needs no torch."""
 
@@ -52,7 +56,8 @@ class LazyGroup(click.Group):
             click.echo(f"decr: {_one_line(error)}", err=True)
             sys.exit(1)
         except KeyboardInterrupt:
-            click.echo("decr: interrupted; run the same command again to go on", err=True)
+            done = "go on" if ctx.invoked_subcommand in _RESUMED else "begin again"
+            click.echo(f"decr: interrupted; run the same command again to {done}", err=True)
             sys.exit(130)
 
 

@@ -12,21 +12,28 @@ import click
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
-class NumberPair(click.ParamType):  # type: ignore[type-arg,unused-ignore]
-    """Two numbers with a comma between: LOW,HIGH."""
+class Listed(click.ParamType):  # type: ignore[type-arg,unused-ignore]
+    """Values with commas between, as a tuple."""
 
-    name = "low,high"
+    def __init__(
+        self, kind: Callable[[str], Any], what: str, like: str, count: int | None = None
+    ) -> None:
+        self.name = what
+        self.kind, self.like, self.count = kind, like, count
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[float, float]:
+    ) -> tuple[Any, ...]:
         if isinstance(value, tuple):
             return value
+        parts = [part.strip() for part in str(value).split(",")]
         try:
-            low, high = (float(part) for part in str(value).split(","))
+            found = tuple(self.kind(part) for part in parts)
         except ValueError:
-            self.fail(f"{value!r} is not two numbers like 0,2047", param, ctx)
-        return low, high
+            found = ()
+        if not all(parts) or not found or self.count not in (None, len(found)):
+            self.fail(f"{value!r} is not {self.name} like {self.like}", param, ctx)
+        return found
 
 
 detector_option = click.option(
@@ -45,7 +52,8 @@ bands_option = click.option(
 range_option = click.option(
     "--range",
     "dn_range",
-    type=NumberPair(),
+    type=Listed(float, "two numbers", "0,2047", 2),
+    metavar="LOW,HIGH",
     help="DN that count as darkest and brightest, such as 0,2047; estimated if absent.",
 )
 threshold_option = click.option(
@@ -93,7 +101,7 @@ _RESTORATION = (
     ),
     click.option(
         "--cloud-mask",
-        type=click.Path(path_type=Path),
+        metavar="RASTER",
         help="Your own mask instead of a detector: non-zero is cloudy.",
     ),
     threshold_option,
@@ -215,6 +223,7 @@ class Progress:
         "images": ("finding clouds", "image"),
         "duplicates": ("looking for copies", "image"),
         "evaluate": ("evaluating", "image"),
+        "simulate": ("simulating", "pair"),
         "restore": ("restoring", "tile"),
         "write": ("writing", "file"),
         "report": ("looking at the result", "block"),

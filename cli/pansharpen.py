@@ -6,32 +6,21 @@ from pathlib import Path
 
 import click
 
-
-class Weights(click.ParamType):  # type: ignore[type-arg,unused-ignore]
-    """Numbers with commas between: 0.2,0.3,0.3,0.2."""
-
-    name = "numbers"
-
-    def convert(
-        self, value: object, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[float, ...]:
-        if isinstance(value, tuple):
-            return value
-        try:
-            return tuple(float(part) for part in str(value).split(","))
-        except ValueError:
-            self.fail(f"{value!r} is not a list of numbers like 0.2,0.3,0.3,0.2", param, ctx)
+from . import options as shared
 
 
 @click.command()
-@click.argument("pan", type=click.Path(path_type=Path))
-@click.argument("ms", type=click.Path(path_type=Path))
+@click.argument("pan")
+@click.argument("ms")
 @click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="COG to write.")
 @click.option(
     "--bands", metavar="LIST", help="Roles of the bands of MS in file order, such as b,g,r,n."
 )
 @click.option(
-    "--weights", type=Weights(), help="Share of each band of MS in PAN; all alike if absent."
+    "--weights",
+    type=shared.Listed(float, "numbers", "0.2,0.3,0.3,0.2"),
+    metavar="LIST",
+    help="Share of each band of MS in PAN; all alike if absent.",
 )
 @click.option(
     "--resampling",
@@ -41,8 +30,8 @@ class Weights(click.ParamType):  # type: ignore[type-arg,unused-ignore]
     help="Of MS.",
 )
 def command(
-    pan: Path,
-    ms: Path,
+    pan: str,
+    ms: str,
     out: Path,
     bands: str | None,
     weights: tuple[float, ...] | None,

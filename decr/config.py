@@ -37,7 +37,8 @@ class DecloudConfig:
     full
         Restore every valid pixel, as the paper does, not only cloudy ones.
     cloud_mask
-        A raster whose non-zero pixels are cloudy, instead of a detector.
+        A raster whose non-zero pixels are cloudy, instead of a detector; as str if it is a /vsi
+        path or URL.
     threshold
         Cloud probability from which a pixel counts as cloudy.
     margin_m, feather_m
@@ -71,7 +72,7 @@ class DecloudConfig:
     prior_floor: float | None = None
     seed: int = 0
     full: bool = False
-    cloud_mask: Path | None = None
+    cloud_mask: Path | str | None = None
     threshold: float = 0.5
     margin_m: float = 12.0
     feather_m: float = 16.0
@@ -194,19 +195,19 @@ class CcpConfig:
         )
 
 
-def mask_named(detector: str) -> Path | None:
+def mask_named(detector: str) -> str | None:
     """The mask that a detector "file:MASK" names; None for all other detectors.
 
     Examples
     --------
-    >>> mask_named("file:clouds.tif"), mask_named("compact")  # doctest: +ELLIPSIS
-    (...Path('clouds.tif'), None)
+    >>> mask_named("file:clouds.tif"), mask_named("compact")
+    ('clouds.tif', None)
     """
     kind, colon, name = detector.partition(":")
     if kind != "file" or not colon:
         return None
     _check(bool(name), "the detector file: names no mask; write file:MASK")
-    return Path(name)
+    return name
 
 
 def _check(condition: bool, message: str) -> None:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from decr.diffusion.noise import noise_field, noise_window
 from decr.diffusion.samplers import ddim
 from decr.errors import BundleError, ConfigError
 from decr.lanes import in_lanes
+from decr.plugins import made
 from decr.zoo.bundle import Bundle, load_bundle
 
 Float32 = NDArray[np.float32]
@@ -156,6 +158,20 @@ def load_restorer(
         restore_weighed if "wa" in card.parts else None,
         card.errors,
     )
+
+
+def made_restorer(plugin: EntryPoint, seed: int, device: str) -> Restorer:
+    """The restorer that an installed package offers (`decr.plugins.model_plugin`).
+
+    Raises
+    ------
+    ConfigError
+        If the package fails, or makes something else.
+    """
+    restorer = made(plugin, seed=seed, device=device)
+    if not isinstance(restorer, Restorer):
+        raise ConfigError(f"the model {plugin.name!r} of {plugin.value} made no Restorer")
+    return restorer
 
 
 def _restoring(path: Path) -> Bundle:

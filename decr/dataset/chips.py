@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from decr.dataset.clear import Folder
 from decr.dataset.duplicates import split_of
+from decr.dataset.measure import full_scale
 from decr.errors import BandError, DatasetError, DecrWarning
 from decr.geo.grid import PixelGrid, Window
 from decr.geo.scene import Scene, open_scene, reader
@@ -255,8 +256,8 @@ def _keys(files: Sequence[Path]) -> list[str]:
 
 def _white_of(scene: Scene) -> float:
     """DN of white: the full scale of the fewest bits that hold every valid DN."""
-    if scene.dtype == "uint8":
-        return 255.0
+    if scene.dtype == "uint8":  # without a look at its pixels
+        return full_scale(scene.dtype, 0.0)
     largest = 0
     grid = scene.grid.window
     with reader(scene) as file:
@@ -266,4 +267,4 @@ def _white_of(scene: Scene) -> float:
                 assert part is not None
                 dn, valid = file.read(part)
                 largest = max(largest, int(dn[:, valid].max(initial=0)))
-    return float(2 ** max(10, largest.bit_length()) - 1)
+    return full_scale(scene.dtype, largest)

@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from decr.dataset.manifest import MANIFEST
+from decr.dataset.manifest import MANIFEST, manifest_bytes
 
 _CONTEXT: dict[str, Any] = {
     "@language": "en",
@@ -78,7 +78,7 @@ def croissant(entries: Sequence[Mapping[str, Any]]) -> str:
                 "name": manifest,
                 "contentUrl": MANIFEST,
                 "encodingFormat": "application/jsonlines",
-                "sha256": _manifest_sum(entries),
+                "sha256": hashlib.sha256(manifest_bytes(entries)).hexdigest(),
             }
         ],
         "recordSet": [
@@ -104,8 +104,3 @@ def croissant(entries: Sequence[Mapping[str, Any]]) -> str:
         ],
     }
     return json.dumps(data, indent=1) + "\n"
-
-
-def _manifest_sum(entries: Sequence[Mapping[str, Any]]) -> str:
-    """SHA-256 of the manifest as it will be written."""
-    return hashlib.sha256("".join(json.dumps(e) + "\n" for e in entries).encode()).hexdigest()

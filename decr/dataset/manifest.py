@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -46,6 +46,11 @@ class PairFile:
     gsd_m: float | None = None
     white: float | None = None
     ccp: float | None = None
+
+
+def manifest_bytes(entries: Iterable[Mapping[str, Any]]) -> bytes:
+    """A manifest of these lines."""
+    return "".join(json.dumps(entry) + "\n" for entry in entries).encode()
 
 
 def read_manifest(path: Path) -> list[PairFile]:

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from decr.dataset.manifest import manifest_bytes
 from decr.errors import DecrError, OutputError
 from decr.files import LOCK, sole_worker, write_whole
 from decr.geo.opening import local_files
@@ -176,7 +177,7 @@ def _finish(
     more: Mapping[str, bytes],
 ) -> None:
     """Write manifest, further files by name, and checksums, and give the folder its name."""
-    lines = "".join(json.dumps(record.entry) + "\n" for record in records).encode()
+    lines = manifest_bytes([record.entry for record in records])
     write_whole(work / manifest, lines)
     sums = {name: digest for record in records for name, digest in record.sums.items()}
     sums[manifest] = hashlib.sha256(lines).hexdigest()

@@ -31,6 +31,7 @@ from decr.dataset.sky import PRESETS, CloudParams, SkyMix, draw_params
 from decr.errors import BandError, ConfigError
 from decr.files import write_whole
 from decr.geo.encode import png_bytes, tiff_bytes
+from decr.report.histogram import counts
 
 Progress = Callable[[int, int], None]
 
@@ -165,11 +166,10 @@ def simulate_pairs(
 def summary(pairs: Sequence[Mapping[str, Any]]) -> str:
     """One line on a set: pairs per split, mean CCP, and its histogram in bins of 0.1."""
     ccp = [pair["ccp"] for pair in pairs]
-    bins, _ = np.histogram(ccp, np.linspace(0.0, 1.0, 11))
     test = sum(pair["split"] == "test" for pair in pairs)
     return (
         f"{len(ccp)} pairs ({len(ccp) - test} train, {test} test), CCP mean {np.mean(ccp):.3f}, "
-        f"by tenths {' '.join(str(n) for n in bins)}"
+        f"by tenths {' '.join(str(n) for n in counts(ccp))}"
     )
 
 

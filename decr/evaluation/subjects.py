@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from decr.errors import ConfigError
 from decr.geo.lattice import FEATHER_SUM, Lattice
-from decr.plugins import made, model_plugin
-from decr.predictor import Restorer, load_restorer
+from decr.plugins import model_plugin
+from decr.predictor import Restorer, load_restorer, made_restorer
 from decr.zoo.bundle import read_card
 from decr.zoo.embedded import find_bundle
 
@@ -157,9 +157,7 @@ def _subject(model: str, nir: bool, sampling: Sampling) -> Subject:
             precision=sampling.precision,
         )
     else:
-        restorer = made(plugin, seed=sampling.seed, device=sampling.device)
-        if not isinstance(restorer, Restorer):
-            raise ConfigError(f"the model {model!r} of {plugin.value} made no Restorer")
+        restorer = made_restorer(plugin, sampling.seed, sampling.device)
     settings = dict(restorer.settings)
     if alone:
         settings = {k: v for k, v in settings.items() if k not in ("steps", "prior_floor", "seed")}

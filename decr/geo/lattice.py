@@ -72,12 +72,6 @@ class Lattice:
         """Tiles down and across."""
         return len(self.starts(0)), len(self.starts(1))
 
-    @property
-    def count(self) -> int:
-        """Number of tiles."""
-        rows, cols = self.shape
-        return rows * cols
-
     def starts(self, axis: Axis) -> tuple[int, ...]:
         """First pixel of each tile along an axis (0: rows, 1: columns), strictly increasing."""
         return _starts(self.width if axis else self.height, self.tile_px, self.stride)
@@ -94,13 +88,6 @@ class Lattice:
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
         return self.indices()
-
-    def tiles_touching(self, window: Window) -> Iterator[tuple[int, int]]:
-        """All (i, j) of tiles that share a pixel with the window, row by row."""
-        return product(
-            _touching(self.starts(0), self.tile_px, window.row, window.row_stop),
-            _touching(self.starts(1), self.tile_px, window.col, window.col_stop),
-        )
 
     def weights(self, axis: Axis) -> tuple[NDArray[np.int32], ...]:
         """Feather weight of each tile along an axis.
@@ -129,11 +116,6 @@ class Lattice:
 def _starts(size: int, tile: int, stride: int) -> tuple[int, ...]:
     """Regular starts while a tile stays clear of the far edge, then the flush one."""
     return (*range(0, size - tile, stride), size - tile) if size > tile else (0,)
-
-
-def _touching(starts: tuple[int, ...], tile: int, first: int, stop: int) -> range:
-    """Return the indices of the tiles that hold a coordinate of [first, stop)."""
-    return range(bisect_left(starts, first - tile + 1), bisect_left(starts, stop))
 
 
 @lru_cache(maxsize=16)

@@ -8,7 +8,7 @@ import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import rasterio
@@ -93,6 +93,17 @@ def _file_of(name: str) -> Path | None:
     if name.endswith(".aux.xml"):
         return None
     return next((file for file in (path, *path.parents) if file.is_file()), None)
+
+
+def stem_of(path: str) -> str:
+    """The name of a scene, of which folders, the suffix and a URL's query (``?...``) are no part.
+
+    Examples
+    --------
+    >>> stem_of("in/a.vrt"), stem_of("https://host/b.tif?key=x/y.z"), stem_of("")
+    ('a', 'b', 'scene')
+    """
+    return PurePosixPath(path.replace("\\", "/").partition("?")[0]).stem or "scene"
 
 
 def _check_whole_png(path: str) -> None:

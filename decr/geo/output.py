@@ -7,7 +7,6 @@ import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,7 @@ from decr.geo.overlay import Overlay, Patch, overlay
 from decr.geo.scene import Scene
 from decr.geo.tiff_tags import fill_room
 
-__all__ = ["CogOptions", "Patch", "write_cog", "write_memory_bytes"]
+__all__ = ["Patch", "write_cog", "write_memory_bytes"]
 
 _CACHE_BYTES = 32 * 2**20
 _MAX_CACHE_BYTES = 2 * 2**30
@@ -46,51 +45,31 @@ _REFUSALS = (CPLE_BaseError, RasterioError, OSError)
 _SIDECARS = (".aux.xml", ".ovr", ".msk")
 
 
-@dataclass(frozen=True, slots=True)
-class CogOptions:
-    """How the output is stored; pixels are the same with all of them.
+_BLOCK_PX = 512
+"""Side of the output's storage blocks."""
+_THREADS = 4
+"""That compress. More than a few would only wait for the one that reads the scene and makes
+overviews, and each takes 25 MB for 4 bands of uint16."""
 
-    Parameters
-    ----------
-    compress
-        "ZSTD", "DEFLATE", "LZW" or "NONE"; None takes ZSTD if GDAL has it, else DEFLATE.
-    level
-        Of the compression; None leaves it to GDAL.
-    block_px
-        Side of a storage block in pixels.
-    overview_resampling
-        How pixels of overviews are made: "AVERAGE", "NEAREST", ...
-    threads
-        That compress, at most as many as there are cores; the bytes do not depend on it. More than
-        a few would only wait for the one that reads the scene and makes overviews, and each takes
-        25 MB for 4 bands of uint16.
-    """
 
-    compress: str | None = None
-    level: int | None = None
-    block_px: int = 512
-    overview_resampling: str = "AVERAGE"
-    threads: int = 4
+def _creation_options(threads: int) -> dict[str, str]:
+    """Of GDAL's COG driver; the bytes do not depend on the threads."""
+    return {
+        "COMPRESS": _best_compression(),
+        "PREDICTOR": "YES",
+        "BLOCKSIZE": str(_BLOCK_PX),
+        "BIGTIFF": "IF_SAFER",
+        "OVERVIEWS": "IGNORE_EXISTING",
+        "RESAMPLING": "AVERAGE",
+        "OVERVIEW_RESAMPLING": "AVERAGE",
+        "STATISTICS": "NO",
+        "NUM_THREADS": str(_running(threads)),
+    }
 
-    @property
-    def running(self) -> int:
-        """Threads that will compress on this machine."""
-        return min(self.threads, os.cpu_count() or 1)
 
-    def to_gdal(self) -> dict[str, str]:
-        """Creation options of GDAL's COG driver."""
-        options = {
-            "COMPRESS": self.compress or _best_compression(),
-            "PREDICTOR": "YES",
-            "BLOCKSIZE": str(self.block_px),
-            "BIGTIFF": "IF_SAFER",
-            "OVERVIEWS": "IGNORE_EXISTING",
-            "RESAMPLING": self.overview_resampling,
-            "OVERVIEW_RESAMPLING": self.overview_resampling,
-            "STATISTICS": "NO",
-            "NUM_THREADS": str(self.running),
-        }
-        return options | ({} if self.level is None else {"LEVEL": str(self.level)})
+def _running(threads: int) -> int:
+    """Threads that will compress on this machine."""
+    return min(threads, os.cpu_count() or 1)
 
 
 def write_cog(
@@ -99,8 +78,8 @@ def write_cog(
     out: Path,
     tags: Mapping[str, str],
     work_dir: Path,
-    creation: CogOptions | None = None,
     before_rename: Callable[[Path], None] | None = None,
+    threads: int = _THREADS,
 ) -> None:
     """Write a scene with patches over it as a COG with overviews and all metadata of the scene.
 
@@ -119,10 +98,10 @@ def write_cog(
         Go into the tag domain ``DECR``.
     work_dir
         Existing folder on the file system of ``out``, for files named ``cog.*``.
-    creation
-        Way of storage.
     before_rename
         Called with the finished file just before it becomes ``out``.
+    threads
+        That compress, at most as many as there are cores; the bytes do not depend on it.
 
     Raises
     ------
@@ -140,19 +119,16 @@ def write_cog(
     """
     if _is_same_file(source, out):
         raise OutputError(f"{out}: is the scene itself; give another name for the output")
-    options = creation or CogOptions()
     cog, vrt = work_dir / "cog.tif", work_dir / "cog.vrt"
     with _gdal(work_dir), _explained(out, work_dir):
         _clear(work_dir)
         with _opened(source) as dataset:
             content = overlay(dataset, patches, {OUR_DOMAIN: dict(tags)})
             bytes_per_px = sum(np.dtype(name).itemsize for name in dataset.dtypes)
-            cache = _cache_bytes(
-                dataset.block_shapes[0], dataset.width, bytes_per_px, options.block_px
-            )
+            cache = _cache_bytes(dataset.block_shapes[0], dataset.width, bytes_per_px)
         vrt.write_bytes(content.xml)
         with rasterio.Env(GDAL_CACHEMAX=cache):
-            rasterio.shutil.copy(str(vrt), str(cog), driver="COG", **options.to_gdal())
+            rasterio.shutil.copy(str(vrt), str(cog), driver="COG", **_creation_options(threads))
         _finish(cog, vrt, content)
         lost = compare_metadata(source, cog)
         if before_rename is not None:
@@ -187,12 +163,12 @@ def _gdal(work_dir: Path) -> Iterator[None]:
         yield
 
 
-def _cache_bytes(block: tuple[int, int], width: int, bytes_per_px: int, block_px: int) -> int:
+def _cache_bytes(block: tuple[int, int], width: int, bytes_per_px: int) -> int:
     """Memory for decoded blocks, so that strips are not decoded anew for each output block."""
     rows, cols = block
-    if cols <= 4 * block_px:
+    if cols <= 4 * _BLOCK_PX:
         return _CACHE_BYTES
-    strips = (block_px + rows - 2) // rows + 1
+    strips = (_BLOCK_PX + rows - 2) // rows + 1
     # A tenth more, for the masks and for what is being written.
     needed = strips * rows * width * bytes_per_px * 11 // 10
     return min(max(_CACHE_BYTES, needed), _MAX_CACHE_BYTES)
@@ -201,10 +177,9 @@ def _cache_bytes(block: tuple[int, int], width: int, bytes_per_px: int, block_px
 def write_memory_bytes(scene: Scene) -> int:
     """Memory that `write_cog` takes for a scene, beside what the process holds already."""
     bytes_per_px = np.dtype(scene.dtype).itemsize * scene.count
-    options = CogOptions()
-    cache = _cache_bytes(scene.block_shape, scene.grid.width, bytes_per_px, options.block_px)
-    blocks = options.running * _BLOCKS_PER_THREAD
-    return cache + _BUFFER_BYTES + blocks * options.block_px**2 * bytes_per_px
+    cache = _cache_bytes(scene.block_shape, scene.grid.width, bytes_per_px)
+    blocks = _running(_THREADS) * _BLOCKS_PER_THREAD
+    return cache + _BUFFER_BYTES + blocks * _BLOCK_PX**2 * bytes_per_px
 
 
 @contextmanager

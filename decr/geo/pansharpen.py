@@ -53,7 +53,9 @@ class PansharpenOptions:
             raise ConfigError(f"weights {given} must not be negative, and not all 0")
 
 
-def pansharpen(pan: Path, ms: Path, out: Path, options: PansharpenOptions | None = None) -> Scene:
+def pansharpen(
+    pan: Path | str, ms: Path | str, out: Path, options: PansharpenOptions | None = None
+) -> Scene:
     """Fuse two images of one acquisition by GDAL's weighted Brovey transform, block by block.
 
     Bands keep their names; CRS, transform and RPCs are those of the panchromatic image; the time
@@ -62,7 +64,7 @@ def pansharpen(pan: Path, ms: Path, out: Path, options: PansharpenOptions | None
     Parameters
     ----------
     pan
-        One panchromatic band.
+        One panchromatic band; /vsi paths and URLs as str.
     ms
         Bands of larger pixels over the same ground.
     out
@@ -97,7 +99,7 @@ def pansharpen(pan: Path, ms: Path, out: Path, options: PansharpenOptions | None
             fused, source = Path(folder) / "fused.vrt", Path(folder) / "described.vrt"
             fused.write_bytes(fused_xml(one, many, options))
             source.write_bytes(_described_xml(one, fused))
-            tags = {"PAN": pan.name, "MS": ms.name, "METHOD": "GDAL weighted Brovey"}
+            tags = {"PAN": Path(pan).name, "MS": Path(ms).name, "METHOD": "GDAL weighted Brovey"}
             tags["WEIGHTS"] = ",".join(f"{w:.6g}" for w in _weights(many, options))
             tags["RESAMPLING"] = options.resampling
             write_cog(str(source), [], out, tags, Path(folder))

@@ -51,8 +51,3 @@ class CNP(nn.Module):
         """
         out: Tensor = self.unet(torch.cat([x_t, cloudy], dim=1), t)
         return out
-
-
-def build_cnp(bands: int) -> CNP:
-    """The published CNP for 3 or 4 bands."""
-    return CNP(cnp_size(bands))

@@ -49,8 +49,3 @@ class WA(nn.Module):
         """
         out: Tensor = self.unet(torch.cat([x_t, cloudy, x0_prior], dim=1), t)
         return out
-
-
-def build_wa(bands: int) -> WA:
-    """The published WA for 3 or 4 bands."""
-    return WA(wa_size(bands))

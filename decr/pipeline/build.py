@@ -131,7 +131,7 @@ def build_set(
     """
     options, ccp = options or BuildOptions(), ccp or CcpConfig()
     masks = mask_named(ccp.detector)
-    if masks is not None and not masks.is_dir():
+    if masks is not None and not Path(masks).is_dir():
         raise ConfigError(
             f"the detector file:{masks} is one mask, but both images need one; name a folder that "
             "holds a mask for each, under the image's name"

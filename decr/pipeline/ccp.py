@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 from numpy.typing import NDArray
@@ -229,7 +229,7 @@ def _seen(source: Source, look: Looking) -> _Seen:
         masks = mask_named(config.detector)
         assert masks is not None
         mask = MaskSource(mask_of(masks, source), MaskClasses(config.cloudy, config.thin))
-        nobody = Detector(f"file:{masks.name}", "", (), 0.0, _no_probability)
+        nobody = Detector(f"file:{PurePosixPath(masks).name}", "", (), 0.0, _no_probability)
         # Numbers of the scene are not looked at.
         radiometry = from_dtype("uint8", scene.count)
         return _Seen(scene, read, gsd_m, nobody, mask, radiometry, 1)

@@ -10,6 +10,7 @@ from decr.dataset.layouts import cloudy_side
 from decr.dataset.manifest import SPLITS
 from decr.errors import ConfigError, SceneError
 from decr.geo.delivery import rasters_of
+from decr.geo.opening import stem_of
 
 _IMAGES = (".tif", ".tiff", ".jp2", ".png", ".jpg", ".jpeg")
 
@@ -72,7 +73,7 @@ def find_sources(paths: Sequence[str], report: Path | None = None) -> list[Sourc
 def _sources(path: str, report: Path | None) -> list[Source]:
     folder = Path(path)
     if not folder.is_dir():
-        return [Source(_stem(raster), raster) for raster in rasters_of(path)]
+        return [Source(stem_of(raster), raster) for raster in rasters_of(path)]
     if report is not None and report.resolve() == folder.resolve():
         raise ConfigError(f"{report}: holds the images; give the report a folder of its own")
     chosen = cloudy_side(folder)
@@ -107,11 +108,7 @@ def _split(file: Path, folder: Path) -> str | None:
     return next((part for part in file.relative_to(folder).parts[:-1] if part in SPLITS), None)
 
 
-def _stem(path: str) -> str:
-    return PurePosixPath(path.replace("\\", "/").partition("?")[0]).stem or "scene"
-
-
-def mask_of(masks: Path, source: Source) -> Path:
+def mask_of(masks: str, source: Source) -> Path | str:
     """The mask of an image: the file itself, or that of the image's name in a folder.
 
     Raises
@@ -119,10 +116,10 @@ def mask_of(masks: Path, source: Source) -> Path:
     SceneError
         If there is none, or more than one.
     """
-    if not masks.is_dir():
+    if not Path(masks).is_dir():
         return masks
     for name in dict.fromkeys((source.name, PurePosixPath(source.name).name)):
-        place = masks / name
+        place = Path(masks) / name
         fitting = [place.with_name(place.name + suffix) for suffix in _IMAGES]
         there = [file for file in fitting if file.is_file()]
         if len(there) > 1:

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from decr.cloud.coverage import BINS
 from decr.dataset.duplicates import (
     NEAR_BITS,
     Duplicate,
@@ -29,6 +28,7 @@ from decr.files import writable_folder, write_report_file
 from decr.geo.gdal import gdal_environment
 from decr.geo.scene import open_scene, reader
 from decr.pipeline.contact import sheet_of
+from decr.report.histogram import counts
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,7 +225,6 @@ def stats_of(folder: Path, layout: str | None = None) -> dict[str, Any]:
             kinds["dtype"][scene.dtype] += 1
             kinds["gsd"]["unknown" if gsd_m is None else f"{gsd_m:.3g} m"] += 1
     known = [pair.ccp for pair in pairs if pair.ccp is not None]
-    bins, _ = np.histogram(known, np.linspace(0.0, 1.0, BINS + 1))
     return {
         "set": str(folder),
         "layout": name,
@@ -235,7 +234,7 @@ def stats_of(folder: Path, layout: str | None = None) -> dict[str, Any]:
         "ccp": {
             "known": len(known),
             "mean": float(np.mean(known)) if known else None,
-            "histogram": [int(n) for n in bins],
+            "histogram": counts(known),
         },
     }
 

@@ -123,7 +123,7 @@ def import_set(
     """
     ccp = ccp or CcpConfig()
     masks = mask_named(ccp.detector)
-    if masks is not None and not masks.is_dir():
+    if masks is not None and not Path(masks).is_dir():
         raise ConfigError(
             f"the detector file:{masks} is no folder; name one that holds a mask for each cloudy "
             "image, under the image's name"

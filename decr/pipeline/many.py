@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from decr.config import DecloudConfig
 from decr.errors import ConfigError, DecrError, OutputError
+from decr.geo.opening import stem_of
 from decr.pipeline.declouds import DecloudResult, OnProgress, OnReport, declouds
 from decr.pipeline.engine import Engine
 from decr.pipeline.error_map import error_map_path
@@ -55,8 +56,7 @@ def targets(scenes: Sequence[str], folder: Path) -> list[Path]:
     """
     found: dict[Path, str] = {}
     for scene in scenes:
-        name = PurePosixPath(scene.replace("\\", "/").partition("?")[0]).stem or "scene"
-        target = folder / f"{name}.tif"
+        target = folder / f"{stem_of(scene)}.tif"
         if target in found:
             raise ConfigError(
                 f"{found[target]} and {scene} would both become {target}; restore them in two "

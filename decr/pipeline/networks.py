@@ -15,7 +15,7 @@ from decr.config import DecloudConfig
 from decr.errors import ConfigError
 from decr.pipeline.omnicloudmask import omnicloudmask_detector
 from decr.plugins import detector_plugin, made, model_plugin
-from decr.predictor import Restorer, load_detector, load_restorer
+from decr.predictor import Restorer, load_detector, load_restorer, made_restorer
 from decr.zoo.embedded import embedded_path, find_bundle
 
 DETECTORS = ("compact", "threshold", "cloudnet", "omnicloudmask", "file:MASK")
@@ -105,10 +105,7 @@ def restorer_of(choice: ModelChoice, lanes: int | None = None) -> Restorer:
     """
     plugin = model_plugin(choice.model)
     if plugin is not None:
-        restorer = made(plugin, seed=choice.seed, device=choice.device)
-        if not isinstance(restorer, Restorer):
-            raise ConfigError(f"the model {choice.model!r} of {plugin.value} made no Restorer")
-        return restorer
+        return made_restorer(plugin, choice.seed, choice.device)
     return load_restorer(
         find_bundle(choice.model, choice.nir),
         steps=choice.steps,

@@ -38,7 +38,8 @@ _DECIDING = (
 
 def clouds_job(look: Looking) -> dict[str, Any]:
     """All that decides which pixels count as cloudy, as plain values."""
-    masks, detector = mask_named(look.config.detector), look.detector
+    named, detector = mask_named(look.config.detector), look.detector
+    masks = None if named is None else Path(named)
     return {
         "detector": [detector.name, detector.version] if detector is not None else "file",
         "clouds": {key: getattr(look.config, key) for key in _DECIDING},

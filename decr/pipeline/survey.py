@@ -93,7 +93,7 @@ def survey_factor(
 class MaskSource:
     """A user's mask, and what its numbers mean."""
 
-    path: Path
+    path: Path | str
     classes: MaskClasses = MaskClasses()  # noqa: RUF009 (a frozen value)
 
 

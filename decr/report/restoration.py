@@ -31,7 +31,7 @@ from decr.report.pictures import (
     ramp_layer,
     weight_layer,
 )
-from decr.report.tilemap import figure, scale
+from decr.report.tilemap import scale
 from decr.report.values import RestorationReport
 
 _SEAMS = {
@@ -82,20 +82,13 @@ def restoration_page(report: RestorationReport) -> str:
     """
     _check(report)
     body = headline(_figures(report)) + _view(report)
-    scripts = ["layers.js", "slider.js"]
-    if report.tiles:
-        # Tiles lie in scene pixels; they reach to its far corner.
-        height = max(t.row + t.height for t in report.tiles)
-        width = max(t.col + t.width for t in report.tiles)
-        body += section("CCP of tiles before", figure(report.tiles, height, width))
-        scripts.append("tiles.js")
     body += _seams(report.seams) + _stages(report.stages_s)
     body += section("Provenance", facts({"CCP": DEFINITION, **report.facts}))
     lead = (
         '<p class="lead">Only pixels with a change weight above 0 may differ from the input. '
         "Under thick cloud the restored ground is invented: do not measure anything there.</p>"
     )
-    return document(report.name, "Restoration report", lead, body, scripts)
+    return document(report.name, "Restoration report", lead, body, ["layers.js", "slider.js"])
 
 
 def _check(report: RestorationReport) -> None:

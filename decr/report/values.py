@@ -107,8 +107,6 @@ class RestorationReport:
         over steps; None if it was not collected.
     ccp_before, ccp_after
         0..1; None if it was not measured.
-    tiles
-        CCP of the scene's tiles before, if known.
     seams
         Numbers of `decr.pipeline.seams.Seams` that are known, by name.
     stages_s
@@ -125,7 +123,6 @@ class RestorationReport:
     allocation: NDArray[np.uint8] | None
     ccp_before: float
     ccp_after: float | None
-    tiles: Sequence[TileCcp] = ()
     seams: Mapping[str, float] = field(default_factory=dict)
     stages_s: Mapping[str, float] = field(default_factory=dict)
     facts: Mapping[str, str] = field(default_factory=dict)  # provenance: model, hashes, options

@@ -62,8 +62,8 @@ class Objective:
         network.
     make_discriminator
         Number of bands to a discriminator of the published size, or None.
-    rate, betas, weight_decay
-        Of Adam, for the network and for its discriminator: constant over training.
+    betas, weight_decay
+        Of Adam, for the network and for its discriminator.
 
     Notes
     -----
@@ -74,7 +74,6 @@ class Objective:
     generator: GeneratorLoss
     discriminator: DiscriminatorLoss | None = None
     make_discriminator: Callable[[int], nn.Module] | None = None
-    rate: float = 1e-4
     betas: tuple[float, float] = (0.5, 0.999)
     weight_decay: float = 1e-5
 

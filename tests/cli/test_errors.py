@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from zipfile import ZipFile
 
 import numpy as np
 import pytest
@@ -213,3 +214,43 @@ def test_a_report_that_cannot_be_written_is_refused_before_any_work(
     plan = run("declouds", scene, "-o", out, "--report", tmp_path / "r", "--dry-run", "-q")
     assert plan.exit_code == 0
     assert not (tmp_path / "r").exists()
+
+
+@pytest.mark.parametrize(
+    ("command", "stopped", "said"),
+    [
+        (("declouds", "{}", "-o", "o.tif"), "decr.pipeline.declouds.declouds", "to go on"),
+        (("pansharpen", "{}", "{}", "-o", "o.tif"), "decr.geo.pansharpen.pansharpen", "begin"),
+    ],
+)
+def test_an_interrupted_command_says_whether_it_goes_on(
+    scene: Path,
+    command: tuple[str, ...],
+    stopped: str,
+    said: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def interrupted(*arguments: object, **more: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(stopped, interrupted)
+    result = run(*(part.format(scene) for part in command))
+    assert result.exit_code == 130
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("decr: interrupted; run the same command again to ")
+    assert said in line
+
+
+def test_a_mask_in_an_archive_is_named_as_gdal_does(scene: Path, tmp_path: Path) -> None:
+    """Two slashes in a row are part of such a name."""
+    mask = write_scene(tmp_path / "m.tif", np.ones((1, 300, 400), "uint8"), names=None)
+    with ZipFile(tmp_path / "m.zip", "w") as packed:
+        packed.write(mask, "m.tif")
+    name = f"/vsizip/{tmp_path / 'm.zip'}/m.tif"
+    assert "//" in name
+    for option in (("--cloud-mask", name), ("--detector", f"file:{name}")):
+        result = run("plan", scene, *option, "--json")
+        assert result.exit_code == 0, result.stderr
+        assert json.loads(result.stdout)["ccp"] == 1

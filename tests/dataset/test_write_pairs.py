@@ -163,6 +163,11 @@ def test_a_stopped_run_leaves_no_set_and_goes_on_to_the_same_bytes(
         assert (out / file.relative_to(work)).stat().st_mtime_ns == stamp
 
 
+def test_borders_of_tenths_belong_to_the_bin_above() -> None:
+    pairs = [{"ccp": ccp, "split": "train"} for ccp in (0.0, 0.3, 0.6, 0.7, 1.0)]
+    assert summary(pairs).endswith("by tenths 1 0 0 1 0 0 1 1 0 1")
+
+
 @pytest.mark.parametrize("seed", [0, 1])
 def test_two_processes_do_not_make_one_set(images: list[Path], tmp_path: Path, seed: int) -> None:
     """Neither of the same options nor of others."""

@@ -41,18 +41,8 @@ def test_tiles_cover_and_stay_inside(lattice: Lattice) -> None:
     assert covered.shape == (lattice.height, lattice.width)
     assert covered.min() >= 1
     assert covered.max() <= 9
-    assert len(list(lattice.indices())) == lattice.count
-
-
-@given(lattices(60), st.data())
-def test_tiles_touching(lattice: Lattice, data: st.DataObject) -> None:
-    row = data.draw(st.integers(0, lattice.height - 1))
-    col = data.draw(st.integers(0, lattice.width - 1))
-    height = data.draw(st.integers(1, lattice.height - row))
-    width = data.draw(st.integers(1, lattice.width - col))
-    window = Window(row, col, height, width)
-    expected = [ij for ij in lattice if lattice.tile(*ij).intersection(window) is not None]
-    assert list(lattice.tiles_touching(window)) == expected
+    rows, cols = lattice.shape
+    assert len(list(lattice.indices())) == rows * cols
 
 
 @given(lattices(300))

@@ -15,7 +15,7 @@ from rio_cogeo import cog_validate
 
 from decr.errors import GridMismatchError, OutputError, SceneError
 from decr.geo.metadata import compare_metadata
-from decr.geo.output import CogOptions, Patch, write_cog
+from decr.geo.output import Patch, write_cog
 from tests.geo.full_scenes import make, patched
 
 KINDS = ["plain", "tags", "mask", "external", "alpha", "nodata", "nan", "rpc", "gcp"]
@@ -148,18 +148,6 @@ def test_small_scenes_are_valid(tmp_path: Path, work: Path, size: int) -> None:
         assert file.overviews(1) == ([2] if size > 512 else [])
 
 
-def test_the_way_of_storage_can_be_chosen(tmp_path: Path, work: Path) -> None:
-    source = make(tmp_path / "a.tif", "tags")
-    options = CogOptions(compress="DEFLATE", level=1, block_px=256, overview_resampling="NEAREST")
-    write_cog(str(source), [], tmp_path / "o.tif", {}, work, options)
-    with rasterio.open(tmp_path / "o.tif") as file:
-        assert file.compression.name == "deflate"
-        assert file.block_shapes[0] == (256, 256)
-        assert file.overviews(1) == [2, 4, 8]
-    assert cog_validate(tmp_path / "o.tif", strict=True)[0]
-    assert compare_metadata(source, tmp_path / "o.tif") == []
-
-
 @pytest.mark.parametrize("kind", ["mask", "tags"])
 def test_same_bytes_twice_and_for_any_number_of_threads(
     tmp_path: Path, work: Path, kind: str
@@ -168,8 +156,7 @@ def test_same_bytes_twice_and_for_any_number_of_threads(
     patch, _ = patched(work, (0, 3), "uint16")
     seen = []
     for threads in (1, 1, 2, 16):
-        options = CogOptions(threads=threads)
-        write_cog(str(source), [patch], tmp_path / "o.tif", {"A": "1"}, work, options)
+        write_cog(str(source), [patch], tmp_path / "o.tif", {"A": "1"}, work, threads=threads)
         seen.append((tmp_path / "o.tif").read_bytes())
     assert seen[1:] == seen[:1] * 3
 

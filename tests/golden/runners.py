@@ -17,10 +17,10 @@ from decr.diffusion.losses import de_losses
 from decr.diffusion.samplers import Step, ddim
 from decr.diffusion.schedule import NoiseSchedule
 from decr.models.cloudnet import CloudNet, keras_names, state_dict_from_keras
-from decr.models.cnp import CNP, build_cnp
+from decr.models.cnp import CNP, cnp_size
 from decr.models.memorynet import MemoryNet
 from decr.models.msda import MSDA, MSDADiscriminator
-from decr.models.wa import WA, build_wa
+from decr.models.wa import WA, wa_size
 from tests.golden.common import (
     DEVICE,
     GRADIENT,
@@ -50,7 +50,7 @@ REFERENCES: dict[str, Callable[[int], nn.Module]] = {"memorynet": MemoryNet, "ms
 @lru_cache(maxsize=3)  # filling is half of the time; several files share a seed
 def de_networks(bands: int, seed: int, gain: float) -> tuple[CNP, WA, int]:
     """CNP and WA filled as one checkpoint, and its checksum."""
-    cnp, wa = build_cnp(bands).eval(), build_wa(bands).eval()
+    cnp, wa = CNP(cnp_size(bands)).eval(), WA(wa_size(bands)).eval()
     cnp_params = fill_all(floating_shapes(cnp.unet), seed, gain)
     wa_shapes = {WA_PREFIX + key: shape for key, shape in floating_shapes(wa.unet).items()}
     wa_params = fill_all(wa_shapes, seed, gain)
