@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -86,6 +87,8 @@ class DecloudConfig:
 
     def __post_init__(self) -> None:
         mask = mask_named(self.detector)
+        if self.cloud_mask is not None:
+            object.__setattr__(self, "cloud_mask", os.fspath(self.cloud_mask))
         if mask is not None:
             _check(
                 self.cloud_mask in (None, mask),
