@@ -67,12 +67,14 @@ from . import options as shared
 @click.option(
     "--cloudy",
     type=shared.Listed(int, "whole numbers", "192,255"),
+    metavar="NUMBERS",
     default=(),
     help="With file:MASK: the mask's numbers for cloud, such as 192,255; all but 0 if absent.",
 )
 @click.option(
     "--thin",
     type=shared.Listed(int, "whole numbers", "192,255"),
+    metavar="NUMBERS",
     default=(),
     help="With file:MASK: those of them that mean thin cloud.",
 )

@@ -33,7 +33,7 @@ def test_defaults_are_the_papers_and_cannot_be_changed() -> None:
         {"margin_m": 0.0, "feather_m": 0.0},
         {"dn_range": (-5.0, 5.0)},
         {"full": True},
-        {"cloud_mask": Path("mask.tif")},
+        {"cloud_mask": "mask.tif"},
     ],
 )
 def test_values_at_the_edge_are_fine(options: dict[str, Any]) -> None:
