@@ -98,8 +98,8 @@ class DecloudConfig:
             object.__setattr__(self, "cloud_mask", mask)
             object.__setattr__(self, "detector", "compact")
         _check(
-            self.tile_px >= 32 and self.tile_px % 16 == 0,
-            f"tile must be a multiple of 16 and at least 32 px, not {self.tile_px}",
+            32 <= self.tile_px <= 4096 and self.tile_px % 16 == 0,
+            f"tile must be a multiple of 16, at least 32 and at most 4096 px, not {self.tile_px}",
         )
         _check(
             0 <= self.overlap_px <= self.tile_px // 2,

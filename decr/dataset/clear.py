@@ -64,6 +64,7 @@ class Folder:
             p
             for p in self.path.rglob("*")
             if p.suffix.lower() in _SUFFIXES
+            and p.exists()  # not a link that leads nowhere
             and not any(
                 fnmatch.fnmatch(p.name, s) or ("/" in s and s in p.as_posix()) for s in self.skip
             )

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from rasterio._err import CPLE_BaseError
 from rasterio.crs import CRS
 from rasterio.errors import RasterioError
-from rasterio.warp import transform_geom
+from rasterio.warp import transform_bounds, transform_geom
 from shapely.errors import ShapelyError
 from shapely.geometry import shape
 from shapely.geometry.base import BaseGeometry
@@ -132,10 +132,10 @@ def read_aoi(path: str | os.PathLike[str], grid: PixelGrid) -> Aoi:
     polygons = list(polygons_in(document, name))
     if not polygons:
         raise ConfigError(f"{name} holds no polygon; draw the area of interest as one")
-    area = projected(shapely.union_all(polygons), crs_of(document, name), grid.crs, name)
+    area = projected(shapely.union_all(polygons), crs_of(document, name), grid, name)
     aoi = Aoi(in_pixels(area, grid.transform), grid.height, grid.width)
     scene = shapely.box(0, 0, grid.width, grid.height)
-    if aoi.bounds_window is None or not aoi.area.intersects(scene):
+    if aoi.area.is_empty or aoi.bounds_window is None or not aoi.area.intersects(scene):
         raise ConfigError(
             f"the area in {name} does not touch the scene; area {_bounds(area)}, scene "
             f"{_bounds(grid.footprint())} in {grid.crs.to_string()[:60]}; "
@@ -168,7 +168,7 @@ def loaded(name: str) -> dict[str, Any]:
         document = json.loads(Path(name).read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise ConfigError(f"{name} cannot be read: {error.strerror or error}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"{name} is not GeoJSON: {error}; export the area as GeoJSON") from error
     if not isinstance(document, dict):
         raise ConfigError(
@@ -217,9 +217,19 @@ def crs_of(document: dict[str, Any], name: str) -> CRS:
         ) from error
 
 
-def projected(area: BaseGeometry, source: CRS, target: CRS, name: str) -> BaseGeometry:
-    """Bring the area to the scene's CRS; long edges bend as the ground does."""
+def projected(area: BaseGeometry, source: CRS, grid: PixelGrid, name: str) -> BaseGeometry:
+    """Bring the area to the CRS of a scene, which has one; long edges bend as the ground does.
+
+    What lies far from the scene is cut off: the scene's CRS may not be able to show it.
+    """
+    target = grid.crs
+    assert target is not None
+    if source.is_geographic and target.is_geographic:
+        area = _on_its_side(area, grid)
     if source == target:
+        return area
+    area = _near(area, source, grid)
+    if area.is_empty:
         return area
     left, top, right, bottom = area.bounds
     dense = shapely.segmentize(area, max(right - left, bottom - top) / _PIECES)
@@ -236,6 +246,39 @@ def projected(area: BaseGeometry, source: CRS, target: CRS, name: str) -> BaseGe
             f"{_bounds(area)} in {source.to_string()}; GeoJSON has longitude first, in degrees"
         )
     return shapely.union_all(list(valid_parts(moved)))
+
+
+def _on_its_side(area: BaseGeometry, grid: PixelGrid) -> BaseGeometry:
+    """The area with the longitudes of a scene beyond 180 degrees, if that is where it lies."""
+    footprint = grid.footprint()
+    assert footprint is not None
+    left, _, right, _ = footprint.bounds
+    if left >= -180.0 and right <= 180.0:
+        return area
+    turned = [
+        shapely.transform(area, lambda xy, by=by: xy + np.array((by, 0.0)))
+        for by in (-360.0, 0.0, 360.0)
+    ]
+    beside = shapely.box(left - 90.0, -90.0, right + 90.0, 90.0)
+    return shapely.union_all([shapely.intersection(part, beside) for part in turned])
+
+
+def _near(area: BaseGeometry, source: CRS, grid: PixelGrid) -> BaseGeometry:
+    """The area within three times the scene's bounds, if both can be told in the area's CRS."""
+    footprint = grid.footprint()
+    assert footprint is not None
+    try:
+        left, bottom, right, top = transform_bounds(grid.crs, source, *footprint.bounds)
+    except (CPLE_BaseError, RasterioError, ValueError):
+        return area
+    if not np.isfinite((left, bottom, right, top)).all() or left >= right or bottom >= top:
+        return area
+    box = shapely.box(
+        left - (right - left), bottom - (top - bottom), right + (right - left), top + (top - bottom)
+    )
+    if box.contains(area) or not box.intersects(area):
+        return area  # one that is elsewhere is told as it was given
+    return shapely.union_all(list(valid_parts(shapely.intersection(area, box))))
 
 
 def in_pixels(area: BaseGeometry, t: Affine) -> BaseGeometry:

@@ -31,6 +31,10 @@ def rasters_of(path: str) -> list[str]:
     (['scene.tif'], ['/vsicurl/https://example.org/scene.tif'])
     """
     here = Path(path)
+    if not path:
+        raise SceneError("the name of a scene is empty; was a variable of the shell not set?")
+    if here.is_dir() and any((here / name).exists() for name in _ZARR):
+        return [f'ZARR:"{path}"']
     if here.is_dir():
         files = (file.relative_to(here).as_posix() for file in here.rglob("*") if file.is_file())
         return _found([str(here / name) for name in _chosen(files)], path)
@@ -44,13 +48,20 @@ def rasters_of(path: str) -> list[str]:
     return [path]
 
 
+_ZARR = (".zgroup", ".zarray", ".zmetadata", "zarr.json")
+"""Files that make a folder an array, which GDAL opens under another name."""
+
+
 def _chosen(names: Iterable[str]) -> list[str]:
-    """Rasters by name, without what is hidden or made by an operating system."""
+    """Rasters by name, without what is hidden, made by an operating system, or work under way."""
     return sorted(
         name
         for name in names
         if name.lower().endswith(_RASTERS)
-        and not any(part.startswith((".", "__")) for part in PurePosixPath(name).parts)
+        and not any(
+            part.startswith((".", "__")) or part.endswith(".decr-work")
+            for part in PurePosixPath(name).parts
+        )
     )
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import shapely
 from rasterio.crs import CRS
 from rasterio.errors import RasterioError
@@ -131,5 +132,7 @@ def _of_layer(name: str) -> Iterator[_Row]:
 def _placed(polygons: list[BaseGeometry], crs: CRS, grid: PixelGrid, name: str) -> Aoi | None:
     if not polygons:
         return None
-    area = projected(shapely.union_all(polygons), crs, grid.crs, name)
-    return Aoi(in_pixels(area, grid.transform), grid.height, grid.width)
+    area = in_pixels(projected(shapely.union_all(polygons), crs, grid, name), grid.transform)
+    if area.is_empty or not np.isfinite(shapely.get_coordinates(area)).all():
+        return None  # nowhere near the scene
+    return Aoi(area, grid.height, grid.width)

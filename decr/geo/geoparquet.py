@@ -96,7 +96,7 @@ def write_geoparquet(
     turned = [None if s is None else shapely.geometry.polygon.orient(s) for s in outlines]
     column: dict[str, Any] = {
         "encoding": "WKB",
-        "geometry_types": ["Polygon"] if len(there) else [],
+        "geometry_types": sorted({shape.geom_type for shape in there}),
         # null says "not known"; without the key it would be longitude and latitude.
         "crs": None if crs is None else crs.to_dict(projjson=True),
         "edges": "planar",

@@ -14,12 +14,15 @@ from numpy.typing import NDArray
 from rasterio.enums import Resampling
 from rasterio.errors import RasterioError
 from rasterio.vrt import WarpedVRT
+from rasterio.warp import transform_bounds
 
 from decr.errors import ConfigError, GridMismatchError, SceneError
 from decr.geo.grid import PixelGrid, Window
 from decr.geo.opening import REFUSALS, first_line
 
 _STRIP_PX = 16_000_000
+_SAME_PX = 0.01
+"""How far off corners may be of what lies pixel on pixel."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +50,9 @@ class MaskClasses:
 
     def is_cloudy(self, numbers: NDArray[Any]) -> NDArray[np.bool_]:
         """Which pixels of a mask are under any cloud."""
-        return np.isin(numbers, self.cloudy) if self.cloudy else np.asarray(numbers != 0)
+        if self.cloudy:
+            return np.isin(numbers, self.cloudy)
+        return np.asarray((numbers != 0) & ~np.isnan(numbers))
 
     def is_thick(self, numbers: NDArray[Any]) -> NDArray[np.bool_]:
         """Which pixels of a mask are under thick cloud."""
@@ -131,7 +136,7 @@ def open_mask(
                 f"take it off with 'gdal_edit -unsetnodata' or name other classes"
             )
         same_shape = (dataset.height, dataset.width) == (grid.height, grid.width)
-        same_place = dataset.transform.almost_equals(grid.transform, 1e-6)
+        same_place = _same_place(dataset, grid)
         if same_shape and (same_place or dataset.crs is None or grid.crs is None):
             yield MaskFile(dataset, grid, classes)
             return
@@ -140,6 +145,7 @@ def open_mask(
                 f"{path}: the mask has {dataset.height} x {dataset.width} px, the scene "
                 f"{grid.height} x {grid.width}; without a CRS on both they must be equal"
             )
+        _check_overlap(dataset, grid, path)
         try:
             warped = stack.enter_context(
                 WarpedVRT(
@@ -149,6 +155,7 @@ def open_mask(
                     height=grid.height,
                     width=grid.width,
                     resampling=Resampling.nearest,
+                    tolerance=1e-6,  # or it would depend on the window
                 )
             )
         except REFUSALS as error:
@@ -157,3 +164,33 @@ def open_mask(
                 f"to the scene's CRS first"
             ) from error
         yield MaskFile(warped, grid, classes)
+
+
+def _same_place(dataset: Any, grid: PixelGrid) -> bool:
+    """Whether the corners of a mask of the scene's shape are those of the scene."""
+    if dataset.transform.is_degenerate:
+        return False
+    corners = ((0, 0), (grid.width, 0), (0, grid.height), (grid.width, grid.height))
+    back = ~dataset.transform
+    return all(
+        abs(there - here) < _SAME_PX
+        for corner in corners
+        for there, here in zip(back @ (grid.transform @ corner), corner, strict=True)
+    )
+
+
+def _check_overlap(dataset: Any, grid: PixelGrid, path: str | os.PathLike[str]) -> None:
+    """Refuse a mask that lies elsewhere: its scene would be clear without a word."""
+    try:
+        left, bottom, right, top = transform_bounds(dataset.crs, grid.crs, *dataset.bounds)
+    except REFUSALS:
+        return  # whoever warps it says more
+    footprint = grid.footprint()
+    assert footprint is not None
+    west, south, east, north = footprint.bounds
+    if left >= east or right <= west or bottom >= north or top <= south:
+        raise GridMismatchError(
+            f"{path}: the mask does not touch the scene: it covers x {left:g} to {right:g}, y "
+            f"{bottom:g} to {top:g} in the scene's CRS, the scene x {west:g} to {east:g}, y "
+            f"{south:g} to {north:g}; give the mask of this scene"
+        )

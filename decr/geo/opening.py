@@ -53,7 +53,7 @@ def opened(path: str, overview: int | None = None) -> Iterator[Any]:
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
             level = {} if overview is None else {"overview_level": overview}
             dataset = rasterio.open(path, **level)
-    except REFUSALS as error:
+    except (*REFUSALS, UnicodeError) as error:
         raise SceneError(_why_not_open(path, error)) from error
     with dataset:
         if dataset.driver == "PNG":

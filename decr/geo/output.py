@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 import rasterio
 import rasterio.shutil
-from rasterio._err import CPLE_BaseError
-from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.errors import NotGeoreferencedWarning
 from rasterio.io import MemoryFile
 from rasterio.windows import Window as RasterioWindow
 
 from decr.errors import DecrError, DecrWarning, OutputError, SceneError
 from decr.geo.metadata import OUR_DOMAIN, compare_metadata
+from decr.geo.opening import REFUSALS, first_line
 from decr.geo.overlay import Overlay, Patch, overlay
 from decr.geo.scene import Scene
 from decr.geo.tiff_tags import fill_room
@@ -38,7 +38,8 @@ _BLOCKS_PER_THREAD = 12
 # more than the cache does. Patches are read in the order in which they lie, so few do.
 _OPEN_FILES = 4
 
-_REFUSALS = (CPLE_BaseError, RasterioError, OSError)
+# Of some formats GDAL says nothing at all.
+_REFUSALS = (*REFUSALS, SystemError)
 
 # What GDAL and others keep beside a raster; left over from an earlier file of that name, they
 # would be taken for the new one's.
@@ -120,7 +121,7 @@ def write_cog(
     if _is_same_file(source, out):
         raise OutputError(f"{out}: is the scene itself; give another name for the output")
     cog, vrt = work_dir / "cog.tif", work_dir / "cog.vrt"
-    with _gdal(work_dir), _explained(out, work_dir):
+    with _gdal(work_dir), _explained(source, out, work_dir):
         _clear(work_dir)
         with _opened(source) as dataset:
             content = overlay(dataset, patches, {OUR_DOMAIN: dict(tags)})
@@ -130,6 +131,8 @@ def write_cog(
         with rasterio.Env(GDAL_CACHEMAX=cache):
             rasterio.shutil.copy(str(vrt), str(cog), driver="COG", **_creation_options(threads))
         _finish(cog, vrt, content)
+        # What GDAL kept beside the file does not come along.
+        cog.with_name(cog.name + ".aux.xml").unlink(missing_ok=True)
         lost = compare_metadata(source, cog)
         if before_rename is not None:
             before_rename(cog)
@@ -194,7 +197,7 @@ def _opened(source: str) -> Iterator[Any]:
 
 
 @contextmanager
-def _explained(out: Path, work_dir: Path) -> Iterator[None]:
+def _explained(source: str, out: Path, work_dir: Path) -> Iterator[None]:
     """Turn what GDAL and the system say into one sentence, leaving no half file."""
     try:
         yield
@@ -203,10 +206,15 @@ def _explained(out: Path, work_dir: Path) -> Iterator[None]:
         raise
     except _REFUSALS as error:
         _clear(work_dir)
-        reason = (str(error.__cause__ or error).strip() or type(error).__name__).splitlines()[0]
+        reason = first_line(error)
+        if "IReadBlock" in reason or Path(source).name in reason:
+            raise SceneError(
+                f"{source}: cannot be read to its end: {reason}; it is damaged or incomplete, copy "
+                f"it again from where it came"
+            ) from error
         raise OutputError(
-            f"{out}: cannot be written: {reason.rstrip('.;')}; make sure that {out.parent} has "
-            "free space and may be written, then run again: finished work is kept"
+            f"{out}: cannot be written: {reason}; make sure that {out.parent} has free space and "
+            f"may be written, and that {source} is whole, then run again: finished work is kept"
         ) from error
 
 

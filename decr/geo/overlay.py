@@ -152,8 +152,11 @@ def _band(root: ET.Element, dataset: Any, old: ET.Element, band: int, changed: b
 def _source_name(dataset: Any, band: ET.Element) -> str:
     """Name under which GDAL can open the scene again, from any folder."""
     if dataset.driver == "VRT":
-        # A virtual raster describes itself by its own sources.
-        name = dataset.files[0] if dataset.files else dataset.name
+        # A virtual raster describes itself by its own sources, and one without a file of its own
+        # (vrt://...) has them alone as its files.
+        name, files = dataset.name, dataset.files
+        own = not name.startswith("vrt://") and files and name.endswith(Path(files[0]).name)
+        name = files[0] if own else name
     else:
         name = band.findtext("*/SourceFilename") or dataset.name
     return os.path.abspath(name) if os.path.exists(name) else str(name)  # noqa: PTH100, PTH110

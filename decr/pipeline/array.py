@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import rasterio
 import rioxarray  # noqa: F401 (registers the .rio accessor)
 import xarray as xr
+from rioxarray.exceptions import MissingSpatialDimensionError
 
 from decr.config import DecloudConfig
-from decr.errors import BandError, ConfigError
+from decr.errors import BandError, ConfigError, SceneError
+from decr.geo.opening import DTYPES
 from decr.pipeline.declouds import declouds
 from decr.predictor import Restorer
 
@@ -58,14 +61,44 @@ def stored(scene: xr.DataArray, folder: Path) -> Path:
     Raises
     ------
     BandError
-        If the array is not three-dimensional.
+        If it is no DataArray (band, y, x).
+    SceneError
+        If it is empty, or its numbers are of a kind that no scene has.
     """
-    if scene.ndim != 3:
-        raise BandError(f"the array has dimensions {scene.dims}; wanted three: (band, y, x)")
+    if not isinstance(scene, xr.DataArray) or scene.ndim != 3:
+        found = f"dimensions {scene.dims}" if isinstance(scene, xr.DataArray) else type(scene)
+        raise BandError(f"wanted a DataArray of three dimensions (band, y, x), not {found}")
+    try:
+        across = (scene.rio.y_dim, scene.rio.x_dim)
+    except MissingSpatialDimensionError as error:
+        raise BandError(
+            f"of the dimensions {scene.dims} none are known as rows and columns; tell which are: "
+            f"array.rio.set_spatial_dims(x_dim=..., y_dim=...)"
+        ) from error
+    if scene.dims[1:] != across:
+        raise BandError(
+            f"the array has dimensions {scene.dims}; wanted {('band', *across)}: transpose it"
+        )
+    if scene.size == 0 or scene.dtype.name not in DTYPES:
+        raise SceneError(
+            f"the array has shape {scene.shape} and {scene.dtype} numbers; give it pixels of "
+            f"{', '.join(DTYPES)}, such as by array.astype('float32')"
+        )
     path = folder / "scene.tif"
     # Its encoding says how it was in a file: scaled to integers, and a number where it has NaN.
-    plain = scene.copy(deep=False)
+    plain = scene.astype(scene.dtype.newbyteorder("="))
+    plain.attrs = {**scene.attrs, **_names(scene)}
     plain.encoding = {k: v for k, v in scene.encoding.items() if k == "grid_mapping"}
     # Blocks of the file that an array was read from may not suit tiles.
     plain.rio.to_raster(path, tiled=True, blockxsize=256, blockysize=256)
     return path
+
+
+def _names(scene: xr.DataArray) -> dict[str, Any]:
+    """Names of its bands: some taken out of an array still have those of all beside them."""
+    names, bands = scene.attrs.get("long_name"), scene.coords.get(scene.dims[0])
+    if not isinstance(names, tuple | list) or len(names) == len(scene):
+        return {}
+    if bands is None or not all(float(b).is_integer() and 1 <= b <= len(names) for b in bands):
+        return {"long_name": ("",) * len(scene)}
+    return {"long_name": tuple(names[int(b) - 1] for b in bands)}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
@@ -16,6 +15,7 @@ from decr.config import DecloudConfig
 from decr.errors import DecrError, OutputError, SceneError
 from decr.geo.aoi import read_aoi
 from decr.geo.gdal import gdal_environment
+from decr.geo.opening import local_files
 from decr.geo.output import Patch, write_cog, write_memory_bytes
 from decr.geo.quicklook import quicklook_px
 from decr.pipeline.cluster import open_engine
@@ -23,7 +23,7 @@ from decr.pipeline.engine import Engine
 from decr.pipeline.error_map import KIND, error_map_path, write_error_map
 from decr.pipeline.identity import job_of, tags_of
 from decr.pipeline.job import Restoration
-from decr.pipeline.journal import WorkDir, may_have_made, work_dir
+from decr.pipeline.journal import WorkDir, discard, may_have_made, still_whole, work_dir
 from decr.pipeline.memory import giving_back, let_go
 from decr.pipeline.plan import Plan, make_plan
 from decr.pipeline.prepare import Prepared, prepare
@@ -144,7 +144,8 @@ def _survey(
     store = None if work is None else work.path / "clouds.npy"
     if work is not None and store is not None and ("survey", 0, 0) in work.done:
         found = work.done["survey", 0, 0]
-        stored = np.load(store, mmap_mode="r")
+        with still_whole(store, work.path):
+            stored = np.load(store, mmap_mode="r")
         return Survey(k, stored, found["cloudy_px"], found["valid_px"])
     survey = survey_scene(
         scene,
@@ -243,7 +244,7 @@ def declouds(
     """
     config, target, clock = config or DecloudConfig(), Path(out), _Clock()
     outputs = _outputs(target, config)
-    _check_target(str(path), outputs, overwrite)
+    _check_target(str(path), config, outputs, overwrite)
     with ExitStack() as stack:
         stack.enter_context(gdal_environment())
         engine = engine or stack.enter_context(open_engine(device=config.device))
@@ -252,14 +253,14 @@ def declouds(
             read_aoi(config.aoi, prepared.scene.grid)
         work = stack.enter_context(work_dir(target, job_of(prepared)))
         if not overwrite and (taken := _taken(outputs, work)) is not None:
-            _discard(work.path)
+            discard(work.path)
             raise _exists(taken)
         clock.ends("preparing")
         try:
             change, plan = survey_and_plan(prepared, engine, work, on_progress)
         except DecrError:
             if not work.done:
-                _discard(work.path)
+                discard(work.path)
             raise
         let_go(change.survey.stored)
         clock.ends("survey")
@@ -292,24 +293,26 @@ def declouds(
             told = _of_stage(on_progress, "report")
             looks = looked_at(prepared, change, plan, work, target, told)
             clock.ends("report")
-    _discard(work.path)
-    result = DecloudResult(
-        str(target),
-        plan.restore,
-        plan.copy,
-        plan.skip,
-        changed,
-        plan.ccp,
-        round(sum(clock.stages.values()), 2),
-        resumed,
-        seams,
-        clock.stages,
-        tags,
-        None if looks is None else looks.ccp_after,
-        str(outputs[KIND]) if KIND in outputs else None,
-    )
-    if on_report is not None and looks is not None:
-        on_report(result, restoration_report(prepared.scene, looks, result))
+        result = DecloudResult(
+            str(target),
+            plan.restore,
+            plan.copy,
+            plan.skip,
+            changed,
+            plan.ccp,
+            round(sum(clock.stages.values()), 2),
+            resumed,
+            seams,
+            clock.stages,
+            tags,
+            None if looks is None else looks.ccp_after,
+            str(outputs[KIND]) if KIND in outputs else None,
+        )
+        if on_report is not None and looks is not None:
+            on_report(result, restoration_report(prepared.scene, looks, result))
+        # Last of all, and while no other process may work there: until then the same call goes
+        # on, such as with a report that could not be written.
+        discard(work.path)
     return result
 
 
@@ -360,8 +363,15 @@ def _write(
             )
 
 
-def _check_target(path: str, outputs: Mapping[str, Path], overwrite: bool) -> None:
+def _check_target(
+    path: str, config: DecloudConfig, outputs: Mapping[str, Path], overwrite: bool
+) -> None:
     out = outputs[_OUTPUT]
+    try:
+        for file in outputs.values():
+            file.exists()
+    except OSError as error:
+        raise OutputError(f"{out}: cannot be a file's name ({error.strerror})") from error
     if out.is_dir():
         raise OutputError(
             f"{out}: is a folder; give a file name such as {out / 'clear.tif'}, "
@@ -372,15 +382,23 @@ def _check_target(path: str, outputs: Mapping[str, Path], overwrite: bool) -> No
     for kind, file in outputs.items():
         if file.is_dir():
             raise OutputError(f"{file}: is a folder; move it, or give another name than {out}")
-        if file.exists() and Path(path).exists() and file.samefile(path):
-            raise OutputError(f"{file}: is the input itself; decr never overwrites its input")
+        if file.exists() and any(file.samefile(read) for read in _read_files(path, config)):
+            raise OutputError(
+                f"{file}: is the input itself, or a part of it; decr never overwrites its input"
+            )
         if file.exists() and not overwrite and not may_have_made(out, file, kind):
             raise _exists(file)
 
 
+def _read_files(path: str, config: DecloudConfig) -> list[Path]:
+    """The files on this machine that a run reads."""
+    named = [config.aoi, config.model, config.detector]
+    found = [Path(name) for name in named if name is not None]
+    for raster in (path, config.cloud_mask):
+        if raster is not None:
+            found += local_files(str(raster))
+    return [file for file in found if file.exists()]
+
+
 def _exists(out: Path) -> OutputError:
     return OutputError(f"{out}: exists already; pass --overwrite to replace it")
-
-
-def _discard(path: Path) -> None:
-    shutil.rmtree(path, ignore_errors=True)

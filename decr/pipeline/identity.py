@@ -18,15 +18,19 @@ def job_of(prepared: Prepared) -> dict[str, Any]:
     """Everything that decides the output's bytes, or how work is kept; batch and device do not."""
     scene, config = prepared.scene, prepared.config
     options = {k: str(v) for k, v in asdict(config).items() if k not in ("batch", "device")}
-    for name in ("aoi", "cloud_mask"):
-        extra = getattr(config, name)
-        if extra is not None and Path(extra).exists():
-            options[f"{name}_state"] = str(_state(Path(extra)))
+    read = [scene.path] if config.cloud_mask is None else [scene.path, str(config.cloud_mask)]
+    files = {file for path in read for file in local_files(path)}
+    if config.aoi is not None:
+        files.add(config.aoi)
     return {
         "decr": decr.__version__,
         "scene": scene.path,
         # Not of scenes elsewhere: they are taken to stay as they are.
-        "scene_files": {str(f): _state(f) for f in local_files(scene.path)},
+        "files": {str(f): _state(f) for f in sorted(files)},
+        "grid": [list(scene.grid.transform), scene.grid.crs and scene.grid.crs.to_wkt()],
+        "bands": scene.bands.roles,
+        "nodata": [str(value) for value in scene.nodata],
+        "mask": str(scene.mask_kind),
         "blocks": prepared.blocks.strides,
         "strip_rows": STRIP_ROWS,
         "model": prepared.restorer.version,

@@ -14,14 +14,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
-from zipfile import ZipFile
+from zipfile import BadZipFile, ZipFile
 
 import numpy as np
 from numpy.typing import NDArray
-from rasterio.errors import RasterioError
 
 from decr.errors import OutputError
 from decr.files import LOCK, sole_worker
+from decr.geo.opening import REFUSALS
+
+_JOB, _JOURNAL = "job.json", "journal.jsonl"
 
 
 @contextmanager
@@ -29,10 +31,22 @@ def explained(path: Path) -> Iterator[None]:
     """Say what to do when work cannot be kept, usually for want of space."""
     try:
         yield
-    except (RasterioError, OSError) as error:
+    except REFUSALS as error:
         raise OutputError(
             f"{path}: cannot write finished work ({error}); free some space and run the "
             f"same command again: what is finished is kept"
+        ) from error
+
+
+@contextmanager
+def still_whole(file: Path, work: Path) -> Iterator[None]:
+    """Say what to do when finished work cannot be read: a damaged disk, or somebody tidied up."""
+    try:
+        yield
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
+        raise OutputError(
+            f"{file}: finished work cannot be read ({error or type(error).__name__}); delete the "
+            f"folder {work} and run the same command again, from the beginning"
         ) from error
 
 
@@ -93,7 +107,8 @@ class WorkDir:
 
     def load(self, kind: str, row: int, col: int, *names: str) -> list[NDArray[Any]]:
         """Read some of the arrays that `save` wrote, and only those."""
-        with np.load(self.block_file(kind, row, col, "npz")) as packed:
+        file = self.block_file(kind, row, col, "npz")
+        with still_whole(file, self.path), np.load(file) as packed:
             return [packed[name] for name in names]
 
     def drop(self, kind: str, row: int, col: int) -> None:
@@ -123,7 +138,7 @@ def may_have_made(out: Path, file: Path | None = None, kind: str = "output") -> 
     file, kind
         The file, if not the output itself, and what the journal calls it.
     """
-    done = _finished(_path(out) / "journal.jsonl", cut=False)
+    done = _finished(_path(out) / _JOURNAL, cut=False)
     noted = done.get((kind, 0, 0))
     return noted is not None and _identity(file or out).items() <= noted.items()
 
@@ -153,26 +168,36 @@ def work_dir(out: Path, job: Mapping[str, Any]) -> Iterator[WorkDir]:
         resumed = _is_same_job(path, text)
         if not resumed:
             _cleared(path, text)
-        done = _finished(path / "journal.jsonl") if resumed else {}
-        with (path / "journal.jsonl").open("a") as journal:
+        done = _finished(path / _JOURNAL) if resumed else {}
+        with (path / _JOURNAL).open("a") as journal:
             yield WorkDir(path, resumed and bool(done), done, journal)
 
 
 def _is_same_job(path: Path, text: str) -> bool:
     try:
-        return (path / "job.json").read_text() == text
-    except OSError:
+        return (path / _JOB).read_text() == text
+    except (OSError, UnicodeDecodeError):
         return False
 
 
+def discard(path: Path) -> None:
+    """Remove a work directory; whoever is killed while doing so leaves nothing to go on with."""
+    for name in (_JOB, _JOURNAL):
+        (path / name).unlink(missing_ok=True)
+    shutil.rmtree(path, ignore_errors=True)
+
+
 def _cleared(path: Path, text: str) -> None:
+    # Without them no run takes what is left for its own work.
+    for name in (_JOB, _JOURNAL):
+        (path / name).unlink(missing_ok=True)
     for child in path.iterdir():
         if child.name == LOCK:
             continue
         shutil.rmtree(child) if child.is_dir() else child.unlink()
     part = path / "job.part"
     part.write_text(text)
-    part.replace(path / "job.json")
+    part.replace(path / _JOB)
 
 
 def _finished(journal: Path, cut: bool = True) -> dict[tuple[str, int, int], dict[str, Any]]:

@@ -13,6 +13,8 @@ from decr.pipeline.survey import ChangeMap
 from decr.pipeline.tiles import STRIP_ROWS
 from decr.pipeline.tone import REACH, Index
 
+_PATCH_BYTES = 24_000
+"""Of memory for each patch that the output is put together from; measured."""
 _RUNTIME_MB = 720
 """Python, torch, GDAL and the embedded networks at work, without any scene.
 
@@ -134,7 +136,14 @@ def make_plan(
         counts["skip"],
         change.survey.ccp,
         planned_memory_mb(
-            blocks, factor, bytes_per_pixel, channels, write_bytes, side_by_side, batch, at_once
+            blocks,
+            factor,
+            bytes_per_pixel,
+            channels,
+            write_bytes + _PATCH_BYTES * len(work),
+            side_by_side,
+            batch,
+            at_once,
         )
         + change.survey.stored.nbytes / _MB,  # mapped from disk, but counted as resident
     )

@@ -9,7 +9,7 @@ from decr.calibration import ErrorTable
 from decr.cloud.detector import Detector
 from decr.config import DecloudConfig
 from decr.device import resolved
-from decr.errors import ConfigError, DecrWarning
+from decr.errors import ConfigError, DecrWarning, SceneError
 from decr.geo.lattice import Blocks, Lattice
 from decr.geo.scene import Scene, open_scene
 from decr.pipeline.compose import Composer
@@ -143,8 +143,15 @@ def _work_factor(scene: Scene, config: DecloudConfig, restorer: Restorer) -> int
                 f"followed; use --gsd native"
             )
         return 1
+    if not gsd_m > 0:
+        raise SceneError(f"{scene.path}: its transform says that pixels have no size; mend it")
     ratio = wanted / gsd_m
     factor = max(1, round(ratio)) if config.gsd == "model" else 1
+    if factor > max(scene.grid.height, scene.grid.width):
+        raise ConfigError(
+            f"{scene.path}: all of it is less than one pixel of the model, {wanted:.2g} m; its own "
+            f"are {gsd_m:.2g} m: use --gsd native"
+        )
     left = max(ratio / factor, factor / ratio)
     if left > 1.5:
         hint = "; try --gsd model" if ratio > 1.5 and factor == 1 else ""

@@ -273,6 +273,8 @@ def _patch(path: Path, scene: Scene, bands: tuple[int, ...], window: Window) -> 
     placed = scene.grid.has_transform
     place = scene.grid.window_transform(window) if placed else Affine.scale(1, -1)
     with explained(path.parent):
+        # GDAL would look into what a killed run has left there.
+        part.unlink(missing_ok=True)
         file = rasterio.open(
             part,
             "w",

@@ -20,6 +20,7 @@ from shapely.geometry import MultiPolygon, Polygon, mapping
 
 from decr.errors import ConfigError
 from decr.geo.aoi import Aoi, read_aoi
+from decr.geo.features import read_features
 from decr.geo.grid import GroundPoint, PixelGrid, Window
 
 UTM = CRS.from_epsg(32650)
@@ -246,3 +247,27 @@ def test_scene_without_a_map(tmp_path: Path, grid: PixelGrid) -> None:
     path = save(tmp_path / "a.json", ground(BOX))
     with pytest.raises(ConfigError, match="scene has no map coordinates"):
         read_aoi(path, grid)
+
+
+@pytest.mark.parametrize("lat", [90, 89.9, 85])
+def test_an_area_as_wide_as_the_world_holds_the_scene(tmp_path: Path, lat: float) -> None:
+    path = save(tmp_path / "a.json", mapping(shapely.box(-180, -lat, 180, lat)))
+    assert read_aoi(path, GRID).mask(GRID.window).all()
+    half = save(tmp_path / "b.json", mapping(shapely.box(0, -10, 179, 75)))
+    assert read_aoi(half, GRID).mask(GRID.window).all()
+    assert read_features(half, GRID)[0].area is not None
+
+
+def test_an_area_beyond_the_date_line_is_found_on_a_scene_across_it(tmp_path: Path) -> None:
+    grid = PixelGrid(100, 700, Affine(5e-6, 0, 179.9985, 0, -5e-6, 10), WGS84)
+    west, east = shapely.box(179.99, 9, 180, 11), shapely.box(-180, 9, -179.99, 11)
+    both = save(tmp_path / "a.json", mapping(MultiPolygon([west, east])))
+    assert read_aoi(both, grid).mask(grid.window).all()
+    found = read_aoi(save(tmp_path / "b.json", mapping(east)), grid).mask(grid.window)
+    np.testing.assert_array_equal(found.any(axis=0), np.arange(700) >= 300)
+
+
+def test_brackets_without_end_are_one_error(tmp_path: Path) -> None:
+    (tmp_path / "deep.json").write_text("[" * 100_000)
+    with pytest.raises(ConfigError, match=r"deep\.json is not GeoJSON"):
+        read_aoi(tmp_path / "deep.json", GRID)

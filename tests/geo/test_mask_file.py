@@ -42,6 +42,19 @@ def test_no_data_is_no_cloud(tmp_path: Path, dtype: str) -> None:
     assert found.sum() == 1600
 
 
+def test_what_is_not_a_number_is_no_cloud(tmp_path: Path) -> None:
+    numbers = np.full((1, 200, 160), np.nan, "float32")
+    numbers[0, :10] = 1
+    assert cloudy(write(tmp_path / "m.tif", numbers)).sum() == 1600
+
+
+def test_a_mask_of_another_place_is_refused(tmp_path: Path) -> None:
+    far = NORTH_UP * Affine.translation(400, 0)
+    path = write(tmp_path / "m.tif", np.ones((1, 200, 160), np.uint8), transform=far)
+    with pytest.raises(GridMismatchError, match=r"m\.tif: the mask does not touch the scene"):
+        cloudy(path)
+
+
 def test_a_class_that_is_nodata_is_refused(tmp_path: Path) -> None:
     path = write(tmp_path / "m.tif", np.full((1, 200, 160), 255, np.uint8), nodata=255)
     with pytest.raises(ConfigError, match=r"m\.tif: 255 cannot mean cloud"):

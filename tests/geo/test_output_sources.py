@@ -216,3 +216,26 @@ def test_a_full_disk_is_explained_and_leaves_no_output(tmp_path: Path, share: fl
     assert len(done.stdout.strip().splitlines()) == 1
     assert not (tmp_path / "o.tif").exists()
     assert not [*work.iterdir()]
+
+
+@pytest.mark.parametrize("how", ["srcwin=50,60,100,120", "bands=3,2,1", "unscale=true&ot=Float32"])
+def test_virtual_rasters_without_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    profile = {"driver": "GTiff", "height": 300, "width": 300, "dtype": "uint8"}
+    with rasterio.open("s.tif", "w", count=3, crs="EPSG:32650", **profile) as file:
+        file.write(noise(3, 300, 300))
+        file.scales, file.offsets = (0.5,) * 3, (3.0,) * 3
+    carried(f"vrt://s.tif?{how}", tmp_path / "o.tif")
+
+
+def test_a_crs_that_a_geotiff_cannot_hold_is_told(tmp_path: Path) -> None:
+    pole = "+proj=ob_tran +o_proj=longlat +o_lon_p=-162 +o_lat_p=39.25 +lon_0=180"
+    profile = {"driver": "GTiff", "height": 40, "width": 40, "dtype": "uint8"}
+    place = {"crs": f"{pole} +to_meter=0.0174532925199433", "transform": Affine(1, 0, 5, 0, -1, 7)}
+    with rasterio.open(tmp_path / "s.tif", "w", count=3, **profile, **place) as file:
+        file.write(noise(3, 40, 40))
+    (tmp_path / "work").mkdir()
+    with pytest.warns(DecrWarning, match="CRS"):
+        write_cog(str(tmp_path / "s.tif"), [], tmp_path / "o.tif", {}, tmp_path / "work")

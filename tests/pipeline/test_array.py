@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +13,7 @@ import rioxarray
 import xarray as xr
 
 import decr
+from decr.errors import DecrError
 from tests.pipeline.scenes import cloudy_pixels, same, write_scene
 
 
@@ -44,3 +47,39 @@ def test_pixels_missing_from_a_masked_array_stay_missing(tmp_path: Path, scaled:
     assert array.encoding == encoding
     ccp = decr.CcpConfig(detector="threshold", bands="b,g,r,n")
     assert decr.ccp(array, ccp).coverage.valid_px == 180 * 300
+
+
+def test_bands_taken_out_of_an_array_keep_their_own_names(tmp_path: Path) -> None:
+    scene = write_scene(tmp_path / "s.tif", cloudy_pixels(100, 120))
+    array = rioxarray.open_rasterio(scene)
+    assert isinstance(array, xr.DataArray)
+    config = decr.CcpConfig(detector="threshold")
+    turned = array.sel(band=[3, 2, 1])
+    assert len(turned.attrs["long_name"]) == 4
+    found = decr.ccp(turned, config)
+    assert found.ccp == decr.ccp(array.astype(">u2").sel(band=[1, 2, 3]), config).ccp
+    unnamed = turned.drop_vars("band")
+    assert decr.ccp(unnamed, replace(config, bands="r,g,b")).ccp == found.ccp
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda a: a.transpose("y", "x", "band"), "transpose it"),
+        (lambda a: a.rename(y="row", x="col"), "set_spatial_dims"),
+        (lambda a: a.astype("float16"), "float16 numbers"),
+        (lambda a: a[:, :0], "has shape"),
+        (lambda a: a[0], "three dimensions"),
+        (lambda a: a.values, "DataArray"),
+        (lambda a: a.to_dataset(name="a"), "DataArray"),
+    ],
+)
+def test_arrays_that_are_no_scene_are_refused(
+    tmp_path: Path, change: Callable[[xr.DataArray], xr.DataArray], says: str
+) -> None:
+    array = rioxarray.open_rasterio(write_scene(tmp_path / "s.tif", cloudy_pixels(50, 60)))
+    assert isinstance(array, xr.DataArray)
+    with pytest.raises(DecrError, match=says):
+        decr.declouds_array(change(array), restorer=same())
+    with pytest.raises(DecrError, match=says):
+        decr.cloud_mask(change(array))

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import itertools
 import json
+import shutil
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import numpy as np
 import pytest
@@ -254,7 +256,7 @@ def test_a_run_killed_between_rename_and_tidying_is_finished_by_the_next(
 ) -> None:
     out, other = tmp_path / "out.tif", DecloudConfig(**FAST, seed=1)
     with monkeypatch.context() as patched:
-        patched.setattr("decr.pipeline.declouds._discard", _killed)
+        patched.setattr("decr.pipeline.declouds.discard", _killed)
         with pytest.raises(KeyboardInterrupt):
             declouds(scene, out, DecloudConfig(**FAST), restorer=darker())
     made, identity = out.read_bytes(), out.stat().st_ino
@@ -264,7 +266,7 @@ def test_a_run_killed_between_rename_and_tidying_is_finished_by_the_next(
     assert list(tmp_path.glob("*.decr-work")) == []
     # What another job left there is somebody's file.
     with monkeypatch.context() as patched:
-        patched.setattr("decr.pipeline.declouds._discard", _killed)
+        patched.setattr("decr.pipeline.declouds.discard", _killed)
         with pytest.raises(KeyboardInterrupt):
             declouds(scene, out, DecloudConfig(**FAST), restorer=darker(), overwrite=True)
     with pytest.raises(OutputError, match="exists already"):
@@ -294,6 +296,125 @@ def test_what_was_made_of_another_source_of_a_virtual_scene_is_not_used(
     assert not result.resumed
     declouds(source, tmp_path / "plain.tif", DecloudConfig(**FAST), restorer=darker())
     np.testing.assert_array_equal(read(out), read(tmp_path / "plain.tif"))
+
+
+@pytest.mark.parametrize("kind", ["vrt", "zip", "mask", "aoi"])
+def test_nothing_that_is_read_is_overwritten(scene: Path, tmp_path: Path, kind: str) -> None:
+    read_from, config = tmp_path / f"in.{kind}", DecloudConfig(**FAST)
+    path, victim = str(scene), scene
+    if kind == "vrt":
+        gdal_copy(scene, read_from, driver="VRT")
+        path = str(read_from)
+    elif kind == "zip":
+        victim = read_from
+        with ZipFile(victim, "w") as packed:
+            packed.write(scene, "s.tif")
+        path = f"/vsizip/{victim}/s.tif"
+    elif kind == "mask":
+        victim = write_scene(read_from, read(scene)[:1], names=None)
+        config = DecloudConfig(**FAST, cloud_mask=victim)
+    else:
+        victim = read_from
+        victim.write_text("{}")
+        config = DecloudConfig(**FAST, aoi=victim)
+    before = victim.read_bytes()
+    with pytest.raises(OutputError, match="never overwrites its input"):
+        declouds(path, victim, config, restorer=same(), overwrite=True)
+    assert victim.read_bytes() == before
+
+
+def _interrupted(scene: Path, out: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Leave all blocks finished and no output; returns the work folder."""
+
+    def stopped(*arguments: object, **more: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("decr.pipeline.declouds.write_cog", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            declouds(scene, out, DecloudConfig(**FAST), restorer=darker())
+    return Path(f"{out}.decr-work")
+
+
+@pytest.mark.parametrize("left", [b"", b"II*\0" + bytes(4), b"noise"])
+def test_a_patch_torn_by_a_kill_is_written_anew(
+    scene: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, left: bytes
+) -> None:
+    out, whole = tmp_path / "o.tif", tmp_path / "whole.tif"
+    declouds(scene, whole, DecloudConfig(**FAST), restorer=darker())
+    work = _interrupted(scene, out, monkeypatch)
+    journal = work / "journal.jsonl"
+    lines = journal.read_text().splitlines(keepends=True)
+    journal.write_text("".join(line for line in lines if json.loads(line)["kind"] == "survey"))
+    for patch in list(work.glob("patch_*.tif")):
+        patch.unlink()
+        patch.with_suffix(".part").write_bytes(left)
+    declouds(scene, out, DecloudConfig(**FAST), restorer=darker())
+    assert out.read_bytes() == whole.read_bytes()
+
+
+@pytest.mark.parametrize("damage", ["gone", "empty", "noise"])
+@pytest.mark.parametrize("name", ["clouds.npy", "job.json"])
+def test_damaged_work_is_told_or_made_anew(
+    scene: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, damage: str
+) -> None:
+    out, whole = tmp_path / "o.tif", tmp_path / "whole.tif"
+    declouds(scene, whole, DecloudConfig(**FAST), restorer=darker())
+    work = _interrupted(scene, out, monkeypatch)
+    if damage == "gone":
+        (work / name).unlink()
+    else:
+        (work / name).write_bytes(b"\xff\xfe" * 40 if damage == "noise" else b"")
+    if name == "clouds.npy":
+        with pytest.raises(OutputError, match=r"finished work cannot be read .* delete the folder"):
+            declouds(scene, out, DecloudConfig(**FAST), restorer=darker())
+        shutil.rmtree(work)
+    declouds(scene, out, DecloudConfig(**FAST), restorer=darker())
+    assert out.read_bytes() == whole.read_bytes()
+
+
+def test_a_kill_while_work_is_cleared_leaves_nothing_to_go_on_with(
+    scene: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, whole = tmp_path / "o.tif", tmp_path / "whole.tif"
+    declouds(scene, whole, DecloudConfig(**FAST), restorer=darker())
+    _interrupted(scene, out, monkeypatch)
+    unlink = Path.unlink
+
+    def killed(path: Path, missing_ok: bool = False) -> None:
+        unlink(path, missing_ok)
+        if path.suffix == ".tif":
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "unlink", killed)
+        with pytest.raises(KeyboardInterrupt):
+            declouds(scene, out, DecloudConfig(**FAST, seed=1), restorer=darker())
+    assert not declouds(scene, out, DecloudConfig(**FAST), restorer=darker()).resumed
+    assert out.read_bytes() == whole.read_bytes()
+
+
+def test_a_report_that_could_not_be_written_is_made_by_the_same_call(
+    scene: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "o.tif"
+
+    def full(*said: object) -> None:
+        raise OutputError("no space")
+
+    with pytest.raises(OutputError, match="no space"):
+        declouds(scene, out, DecloudConfig(**FAST), restorer=darker(), on_report=full)
+    made, told = out.stat().st_mtime_ns, []
+    declouds(
+        scene,
+        out,
+        DecloudConfig(**FAST),
+        restorer=darker(),
+        on_report=lambda *said: told.append(said),
+    )
+    assert len(told) == 1
+    assert out.stat().st_mtime_ns == made
+    assert not Path(f"{out}.decr-work").exists()
 
 
 def _killed(path: Path) -> None:

@@ -103,7 +103,7 @@ def test_batch_area_and_interruption_do_not_matter(
     declouds(scene, batch, replace(CONFIG, batch=1), restorer=measured())
     assert error_map_path(batch).read_bytes() == wanted
     # Dies before the map, after it, and after everything but tidying up.
-    for number, name in enumerate(("write_error_map", "write_cog", "_discard")):
+    for number, name in enumerate(("write_error_map", "write_cog", "discard")):
         out = tmp_path / f"dies{number}.tif"
         with monkeypatch.context() as patched:
             patched.setattr(f"decr.pipeline.declouds.{name}", _killed)

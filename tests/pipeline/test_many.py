@@ -82,7 +82,7 @@ def test_a_scene_killed_before_it_was_tidied_up_is_finished(
     out, call = tmp_path / "out", (scenes[0], "-o", f"{tmp_path / 'out'}/", "--json", "-q", *FAST)
     out.mkdir()
     with monkeypatch.context() as patched:
-        patched.setattr("decr.pipeline.declouds._discard", lambda path: None)
+        patched.setattr("decr.pipeline.declouds.discard", lambda path: None)
         assert run(*call).exit_code == 0
     stamp = (out / "1.tif").stat().st_mtime_ns
     assert (out / "1.tif.decr-work").exists()
