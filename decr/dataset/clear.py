@@ -6,7 +6,7 @@ import fnmatch
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 from numpy.typing import NDArray
@@ -75,8 +75,29 @@ class Folder:
 
 
 def held_out(name: str, patterns: Sequence[str]) -> bool:
-    """Whether an image belongs to the validation side, by its file name."""
-    return any(fnmatch.fnmatch(name, pattern) for pattern in patterns)
+    """Whether an image belongs to the validation side, by its name.
+
+    Patterns may leave out folders and suffix of a name.
+
+    Examples
+    --------
+    >>> [held_out(name, ["img_1*"]) for name in ("img_1.tif", "train/img_12", "img_2.tif")]
+    [True, True, False]
+    >>> held_out("train/img_1", ["img_1.png"]), held_out("a.b.tif", ["a.b"])
+    (True, True)
+    """
+    path = PurePosixPath(name)
+    names = {name, path.name, path.with_suffix("").name if path.suffix in _SUFFIXES else path.name}
+    return any(
+        fnmatch.fnmatch(one, form)
+        for pattern in patterns
+        for form in (pattern, _without_suffix(pattern))
+        for one in names
+    )
+
+
+def _without_suffix(pattern: str) -> str:
+    return next((pattern.removesuffix(s) for s in _SUFFIXES if pattern.endswith(s)), pattern)
 
 
 def read_clear(folder: Folder, bands: tuple[str, ...], least_px: int) -> list[ClearImage]:

@@ -87,11 +87,21 @@ def block_split(
     side = {name: "test" if blocks[name] in tested else "train" for name in names}
     train = [name for name in names if side[name] == "train"]
     test = [name for name in names if side[name] == "test"]
-    dropped = frozenset(
-        train[i]
-        for i in near([outlines[n] for n in train], [outlines[n] for n in test], buffer_m * _SLACK)
-    )
+    ones, others = [outlines[n] for n in train], [outlines[n] for n in test]
+    too_near = near(ones, others, buffer_m * _SLACK) if buffer_m > 0 else in_common(ones, others)
+    dropped = frozenset(train[i] for i in too_near)
     return BlockSplit({n: s for n, s in side.items() if n not in dropped}, dropped)
+
+
+def in_common(ones: Sequence[Float], others: Sequence[Float]) -> list[int]:
+    """Which outlines share ground with any of the others; touching is not sharing."""
+    if not ones or not others:
+        return []
+    mine, tree = shapely.polygons(list(ones)), shapely.STRtree(shapely.polygons(list(others)))
+    found, candidates = tree.query(mine, predicate="intersects")
+    overlap = shapely.area(shapely.intersection(mine[found], tree.geometries[candidates]))
+    # Neighbours on one lattice share slivers by rounding.
+    return sorted({int(i) for i in found[overlap > 1e-6 * shapely.area(mine[found])]})
 
 
 def near(ones: Sequence[Float], others: Sequence[Float], distance_m: float) -> list[int]:

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from decr.device import pick_device
+from decr.device import pick_device, settle_cuda
 from decr.diffusion.fusion import FusedDenoiser, WeightAllocator, x0_from_eps
 from decr.diffusion.noise import noise_window
 from decr.diffusion.samplers import Step, ddim
@@ -75,6 +75,8 @@ def load_networks(path: Path, device: str = "auto") -> Networks:
             f"with reference, cnp and wa"
         )
     target = pick_device(device)
+    if target.type == "cuda":
+        settle_cuda()
     for network in bundle.networks.values():
         network.to(target)
     return Networks(bundle, target)

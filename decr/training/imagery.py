@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -14,7 +15,7 @@ from decr.dataset.fine_views import fine_sample
 from decr.dataset.layouts import list_pairs
 from decr.dataset.pairs import PairImage, pair_sample, read_pairs
 from decr.dataset.samples import ClearImage, Sample, area_shrunk, drawn, restoration_sample
-from decr.errors import ConfigError, DatasetError
+from decr.errors import ConfigError, DatasetError, DecrWarning
 from decr.training.recipe import Recipe
 from decr.training.settings import TrainConfig
 from decr.training.stages import Stage
@@ -70,6 +71,14 @@ def read_split(recipe: Recipe) -> tuple[Imagery, Imagery]:
             [pair for pair in pairs if held_out(pair.name, recipe.holdout) == held],
         )
 
+    names = Imagery(clear, labelled, pairs).names
+    for pattern in recipe.holdout:
+        if not any(held_out(name, [pattern]) for name in names):
+            warnings.warn(
+                f"recipe {recipe.name!r}: no image is called {pattern}, so that holds out none",
+                DecrWarning,
+                stacklevel=2,
+            )
     unseen = side(held=True)
     unseen.pairs.extend(other)
 

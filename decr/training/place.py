@@ -12,7 +12,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from decr.device import pick_device, pick_precision
+from decr.device import pick_device, pick_precision, settle_cuda
 
 _CPU = torch.device("cpu")
 
@@ -103,6 +103,8 @@ def placed(device: str, precision: str) -> Iterator[Place]:
         If CUDA is asked for and absent.
     """
     target = pick_device(device)
+    if target.type == "cuda":
+        settle_cuda()
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
         yield Place(target, pick_precision(precision, target))

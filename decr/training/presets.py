@@ -14,13 +14,15 @@ PUBLISHED_REFERENCE = TrainConfig(
     warmup=0,
     ema=0.0,
     size_px=256,
+    shrink="whole",
     schedule="constant",
     clip=0.0,
     ema_warmup=False,
     save_every=1000,
     validate_every=1000,
 )
-"""The reference networks of the paper: Adam, 256 px, batches of 2, a constant rate, no average.
+"""The reference networks of the paper: Adam, whole images shrunk to 256 px, batches of 2, a
+constant rate, no average.
 
 They were trained for 200 epochs; how many steps that is depends on the number of images.
 """
@@ -63,7 +65,7 @@ PRESETS: Mapping[str, Mapping[str, TrainConfig]] = {
         "reference": PUBLISHED_REFERENCE,
         "coarse": _PAPER_COARSE,
         "weights": _PAPER_COARSE,
-        "joint": replace(_PAPER_COARSE, batch=16, size_px=256, shrink=1),
+        "joint": replace(_PAPER_COARSE, batch=16, size_px=256),
         "detector": TrainConfig(steps=900, batch=8, lr=2e-3, size_px=192),
     },
 }

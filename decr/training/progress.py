@@ -163,7 +163,7 @@ class Progress:
         Raises
         ------
         DatasetError
-            If the loss is not a number; nothing has changed then.
+            If the loss or its gradient is not a number; this network has not changed then.
         """
         pieces = self._pieces(images)
         if self.discriminator is not None and self.other_optimiser is not None:
@@ -249,16 +249,21 @@ class Progress:
         self.place.sum_([total, *(p.grad for p in parameters if p.grad is not None)])
         value = float(total)
         if not math.isfinite(value):
-            raise DatasetError(
-                f"{self.run_dir}: the loss of stage {self.stage.name} became {value} at step "
-                f"{self.step}; the checkpoint before it is kept; resume with a lower learning rate"
-            )
-        if self.config.clip:
-            nn.utils.clip_grad_norm_(parameters, self.config.clip)
+            raise self._lost("loss", value)
+        # Finite losses may have gradients that are not: they would be the end of all weights.
+        norm = float(nn.utils.clip_grad_norm_(parameters, self.config.clip or math.inf))
+        if not math.isfinite(norm):
+            raise self._lost("gradient", norm)
         for group in optimiser.param_groups:
             group["lr"] = self.config.rate(self.step)
         optimiser.step()
         return value
+
+    def _lost(self, what: str, value: float) -> DatasetError:
+        return DatasetError(
+            f"{self.run_dir}: the {what} of stage {self.stage.name} became {value} at step "
+            f"{self.step}; the checkpoint before it is kept; resume with a lower learning rate"
+        )
 
     @property
     def cuda_devices(self) -> list[torch.device]:
@@ -273,11 +278,15 @@ class Progress:
         # Norms belong to weights that no longer exist until they are measured anew at the end:
         # till then a detector is looked at with those of the batch itself.
         self.trained.train(self.stage.loss == "mask")
+        if self.discriminator is not None:  # its norms, too, would move by being looked with
+            self.discriminator.eval()
         try:
             yield
         finally:
             self.trained.load_state_dict(kept)
             self.trained.train()
+            if self.discriminator is not None:
+                self.discriminator.train()
 
     def finish(self) -> TrainResult:
         """Save, and leave the averaged weights in the networks."""

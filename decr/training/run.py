@@ -241,9 +241,10 @@ def _watch(job: _Job, stage: Stage, config: TrainConfig) -> Watch:
     unseen = job.unseen
     held_out = bool(unseen.clear or (unseen.pairs and stage.loss != "mask"))
     draw = sampler(stage, config, job.recipe, unseen if held_out else job.imagery)
-    # Three numbers where training's samples have four: never one of those.
+    # In a batch that large there is none of training's samples.
     samples = [
-        draw(np.random.default_rng([config.seed, zlib_id(stage.name), n])) for n in range(_WATCHED)
+        draw(np.random.default_rng([config.seed, zlib_id(stage.name), n, 2**31]))
+        for n in range(_WATCHED)
     ]
     bands = job.recipe.bands
     red, green, blue = (

@@ -63,6 +63,26 @@ def test_no_test_chip_lies_within_the_buffer_of_a_training_chip(
 
 
 @settings(max_examples=30, deadline=None)
+@given(lattices, st.floats(1.0, 255.0), st.floats(1.0, 255.0), st.integers(0, 5))
+def test_without_a_buffer_no_ground_is_on_both_sides(
+    places: Places, down: float, right: float, seed: int
+) -> None:
+    """Chips of two acquisitions lie on lattices of their own."""
+    if next(iter(places.values()))[0] == "EPSG:3031":
+        places = {n: (crs, x + 1.5e6, 2.0e5 + y % 10000) for n, (crs, x, y) in places.items()}
+    other = {f"{n}b": (crs, x + right, y + down) for n, (crs, x, y) in places.items()}
+    found, squares = outlines(places | other, 256.0)
+    side = block_split(found, 0.3, 800.0, 0.0, seed).side
+    train, test = ([squares[n] for n, v in side.items() if v == s] for s in ("train", "test"))
+    tree = shapely.STRtree(train)
+    for one in test:
+        beside = [train[i] for i in tree.query(one)]
+        assert all(shapely.area(shapely.intersection(one, b)) < 100.0 for b in beside)
+    # Neighbours on one lattice touch, and may be on both sides.
+    assert not block_split(outlines(places, 256.0)[0], 0.3, 800.0, 0.0, seed).dropped
+
+
+@settings(max_examples=30, deadline=None)
 @given(lattices, st.integers(0, 5))
 def test_a_split_depends_on_nothing_but_its_arguments(places: Places, seed: int) -> None:
     found, _ = outlines(places, 256.0)

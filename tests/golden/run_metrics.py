@@ -62,11 +62,12 @@ def run_metrics(file: VectorFile) -> list[Check]:
     """Score one pair of byte images in the published and the standard way."""
     name, (a, b) = file.path.name, (file.arrays[key] for key in PAIR)
     got = {"psnr": (paper_psnr(a, b), SCORE), "ssim": (paper_ssim(a, b), SCORE)}
-    path, checks = backbone(file), []
-    if path is None:
+    asked = any(output.startswith("lpips") for output in file.arrays)
+    path, checks = backbone(file) if asked else None, []
+    if asked and path is None:
         note = f"lacking: no weights for LPIPS; set {BACKBONE_VARIABLE}"
         checks.append(Check(name, "lpips", note=note))
-    else:
+    elif path is not None:
         network = load_lpips(path)
         sym_a, sym_b = (x.astype(np.float32) / np.float32(127.5) - np.float32(1) for x in (a, b))
         got["lpips_paper"] = lpips_paper(a, b, network), PERCEPTUAL

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
@@ -139,10 +138,9 @@ def run_sampler(file: VectorFile) -> list[Check]:
     reference, checks = _reference(file)
     previous = tensors(file)["previous"]
     schedule = NoiseSchedule.linear()
-    steps = re.fullmatch(r"ddim(\d+)", file.meta["respacing"])
     floor, ceiling = file.meta["w_clip"]
-    if steps is None or file.meta["eta"] != 0 or ceiling != 1:
-        return [Check(file.path.name, "all", note="lacking: only ddimN with eta 0 and W up to 1")]
+    if file.meta["eta"] != 0 or ceiling != 1:
+        return [Check(file.path.name, "all", note="lacking: only eta 0 and W up to 1")]
     raw: list[tuple[int, Tensor, Tensor]] = []
     done: list[Step] = []
     with torch.no_grad():
@@ -157,10 +155,11 @@ def run_sampler(file: VectorFile) -> list[Check]:
             on_weights=lambda t, eps, w: raw.append((t, eps, w)),
         )
         x_T = placed(file.arrays["x_T"])
-        ddim(denoise, x_T, schedule.respaced(int(steps[1])), on_step=done.append)
+        ddim(denoise, x_T, _chain(schedule, file.meta["respacing"]), on_step=done.append)
     got: Arrays = {"x0E": numbers(x0_prior)}
     for i, ((t, eps, w), step) in enumerate(zip(raw, done, strict=True)):
-        got |= {f"s{i}_t": np.array([t]), f"s{i}_eps": numbers(eps), f"s{i}_w": numbers(w)}
+        got |= {f"s{i}_t": np.full(len(previous), t), f"s{i}_eps": numbers(eps)}
+        got |= {f"s{i}_w": numbers(w)}
         got |= {f"s{i}_x0": numbers(step.x0), f"s{i}_x": numbers(step.x_prev)}
     return checks + finish(file, crc, got, SAMPLER)
 
@@ -190,6 +189,13 @@ def run_train_loss(file: VectorFile) -> list[Check]:
     return checks
 
 
+def _chain(full: NoiseSchedule, named: str) -> NoiseSchedule:
+    """The chain that is called "ddimN", of one stride, or "N", evenly spaced."""
+    if named.startswith("ddim"):
+        return full.respaced(int(named.removeprefix("ddim")))
+    return full.spaced_evenly(int(named))
+
+
 def run_schedule(file: VectorFile) -> list[Check]:
     """Compute the coefficients of the full and of every respaced chain, in float64."""
     checks = []
@@ -198,7 +204,7 @@ def run_schedule(file: VectorFile) -> list[Check]:
         chain, _, quantity = key.partition("_")
         if chain not in chains:
             full = NoiseSchedule.linear()
-            kept = full if chain == "full" else full.respaced(int(chain.removeprefix("ddim")))
+            kept = full if chain == "full" else _chain(full, chain)
             of_x0, of_x_t = kept.posterior_mean_coefficients()
             chains[chain] = {
                 "timesteps": kept.timesteps,

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from decr.diffusion.schedule import NoiseSchedule
 from tests.golden.__main__ import main
+from tests.golden.run_metrics import BACKBONE_VARIABLE, PAIR
 from tests.golden.runners import RUNNERS, run_file
 from tests.golden.vectors import Check, compare, fill, uniform
 
@@ -114,6 +117,30 @@ def test_runner_fails_on_a_wrong_value_and_on_an_unknown_output(tmp_path: Path) 
     assert [c.ok for c in run_file(tmp_path / "good.npz")] == [True]
     assert [c.ok for c in run_file(tmp_path / "bad.npz")] == [False]
     assert [c.ok for c in run_file(tmp_path / "odd.npz")] == [False]
+
+
+def test_plain_respacing_is_that_of_even_steps(tmp_path: Path) -> None:
+    timesteps = np.array([0, 250, 500, 749, 999])
+    kept = NoiseSchedule.linear().alpha_bar[timesteps]
+    arrays = {"5_timesteps": timesteps, "5_alphas_cumprod": kept}
+    path = tmp_path / "plain.npz"
+    np.savez(path, meta=json.dumps({"model": "schedule"}), **arrays)
+    checks = run_file(path)
+    assert len(checks) == 2
+    assert all(check.ok for check in checks)
+
+
+def test_scores_of_an_image_with_itself_need_no_lpips(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(BACKBONE_VARIABLE, raising=False)
+    image = np.random.default_rng(0).integers(0, 256, (3, 16, 20)).astype(np.uint8)
+    arrays = {PAIR[0]: image, PAIR[1]: image, "psnr": np.inf, "ssim": 1.0}
+    path = tmp_path / "same.npz"
+    np.savez(path, meta=json.dumps({"model": "metrics"}), **arrays)
+    checks = run_file(path)
+    assert [check.output for check in checks] == ["psnr", "ssim"]
+    assert all(check.ok for check in checks)
 
 
 def test_runner_fails_without_files(tmp_path: Path) -> None:

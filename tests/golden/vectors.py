@@ -138,7 +138,9 @@ def compare(
     """Largest and mean difference of two arrays; any NaN or wrong shape fails."""
     if got.shape != wanted.shape:
         return Check(file, output, note=f"shape {got.shape} instead of {wanted.shape}")
-    error = np.abs(got.astype(np.float64) - wanted.astype(np.float64))
+    with np.errstate(invalid="ignore"):
+        error = np.abs(got.astype(np.float64) - wanted.astype(np.float64))
+    error = np.where(got == wanted, 0.0, error)  # infinities, too
     if relative:
         scale = np.abs(wanted.astype(np.float64))
         error = error / np.where(scale > 0, scale, 1.0)

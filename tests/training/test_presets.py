@@ -23,7 +23,7 @@ def test_the_paper_is_followed(stage: str) -> None:
     config = PRESETS["paper"][stage]
     assert {config.rate(step) for step in (0, 1, 10, config.steps)} == {1e-5}
     assert (config.ema, config.ema_warmup, config.clip) == (0.9999, False, 0.0)
-    wanted = (256, 1, 16) if stage == "joint" else (64, "whole", 64)
+    wanted = (256, "whole", 16) if stage == "joint" else (64, "whole", 64)
     assert (config.size_px, config.shrink, config.batch) == wanted
 
 
@@ -34,7 +34,7 @@ def test_published_references_keep_their_published_settings(preset: str, archite
     config = stage_settings(preset, "reference", parts)
     assert config is PUBLISHED_REFERENCE
     assert config.rate(0) == config.rate(99_999) == 1e-4
-    assert config.clip == 0
+    assert (config.size_px, config.shrink, config.clip) == (256, "whole", 0)
 
 
 def test_an_unknown_preset_is_refused() -> None:

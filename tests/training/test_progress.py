@@ -25,6 +25,7 @@ from decr.training.progress import turned
 from decr.training.published import objective
 from decr.training.settings import TrainConfig
 from decr.training.stages import STAGES
+from decr.training.validation import Watch
 from tests.tiny import PARTS, randomised, tiny_networks
 
 CONFIG = TrainConfig(steps=3, batch=4, lr=1e-3, warmup=1, save_every=2, ema=0.0)
@@ -146,7 +147,9 @@ def test_bfloat16_learns_much_the_same(tmp_path: Path) -> None:
     assert any(not torch.equal(precise[k], v) for k, v in rough.items())
 
 
-def adversarial(folder: Path, steps: int) -> tuple[State, dict[str, object]]:
+def adversarial(
+    folder: Path, steps: int, watch: Watch | None = None
+) -> tuple[State, dict[str, object]]:
     """Train a small SpA-GAN with its discriminator up to some step of three."""
     published = objective("spagan")
     torch.manual_seed(0)
@@ -160,10 +163,18 @@ def adversarial(folder: Path, steps: int) -> tuple[State, dict[str, object]]:
         if step == steps:
             raise TimeoutError
 
-    config = replace(CONFIG, batch=1, save_every=1)
+    config = replace(CONFIG, batch=1, save_every=1, validate_every=1)
     with contextlib.suppress(TimeoutError):
         train_stage(
-            STAGES["reference"], parts, draw, folder, config, SCHEDULE, stop, published=published
+            STAGES["reference"],
+            parts,
+            draw,
+            folder,
+            config,
+            SCHEDULE,
+            stop,
+            published=published,
+            watch=watch,
         )
     return reference.state_dict(), torch.load(folder / "reference.pt", weights_only=True)
 
@@ -194,3 +205,27 @@ def test_a_checkpoint_of_other_networks_is_named(tmp_path: Path) -> None:
     (tmp_path / "reference.pt").write_bytes(b"rubbish")
     with pytest.raises(DatasetError, match="not a readable checkpoint"):
         train("reference", tmp_path, CONFIG)
+
+
+def test_a_look_leaves_no_trace_in_a_discriminator(tmp_path: Path) -> None:
+    seen = Watch(tuple(draw(np.random.default_rng(n)) for n in range(3)), (0, 1, 2), True)
+    _, blind = adversarial(tmp_path / "blind", steps=9)
+    _, watched = adversarial(tmp_path / "watched", steps=9, watch=seen)
+    for part in ("model", "discriminator"):
+        one, other = blind[part], watched[part]
+        assert isinstance(one, dict)
+        assert isinstance(other, dict)
+        assert all(torch.equal(value, other[key]) for key, value in one.items()), part
+
+
+def test_a_gradient_that_is_no_number_stops_before_the_weights_change(tmp_path: Path) -> None:
+    parts = tiny_networks(PARTS, 3)
+    weight = next(parts["reference"].parameters())
+    weight.register_hook(lambda gradient: gradient * torch.nan)
+    before = weight.detach().clone()
+    for clip in (0.0, 1.0):
+        config = replace(CONFIG, clip=clip, save_every=1)
+        with pytest.raises(DatasetError, match="the gradient of stage reference became nan"):
+            train_stage(STAGES["reference"], parts, draw, tmp_path, config, SCHEDULE)
+        assert torch.equal(weight, before)
+    assert not (tmp_path / "reference.pt").exists()

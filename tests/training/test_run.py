@@ -13,7 +13,7 @@ import torch
 from decr.dataset.clear import Folder, read_clear
 from decr.dataset.pairs import PairFolder, PairImage
 from decr.dataset.samples import ClearImage
-from decr.errors import BundleError, ConfigError, DatasetError
+from decr.errors import BundleError, ConfigError, DatasetError, DecrWarning
 from decr.models.registry import create
 from decr.predictor import load_detector, load_restorer
 from decr.training.imagery import Imagery, sampler
@@ -126,6 +126,27 @@ def test_held_out_images_are_not_trained_on(folder: Path) -> None:
     assert [i.name for i in read_imagery(whole, validation=True).clear] == ["s_3.tif"]
     with pytest.raises(DatasetError, match="no training image with bands"):
         read_imagery(replace(whole, holdout=("*",)))
+
+
+def test_a_pattern_that_holds_nothing_out_is_told(folder: Path) -> None:
+    with pytest.warns(DecrWarning, match=r"no image is called s_7\*, so that holds out none"):
+        read_imagery(replace(recipe(folder, "coarse"), holdout=("s_3", "s_7*")))
+
+
+@pytest.mark.parametrize("pattern", ["b*", "b.tif", "train/b*"])
+def test_pairs_are_held_out_by_the_names_of_their_files(tmp_path: Path, pattern: str) -> None:
+    for side in ("cloudy", "clear"):
+        for name in "abc":
+            path = tmp_path / "train" / side / f"{name}.tif"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            seed = ord(name) + len(side)
+            pixels = np.random.default_rng(seed).integers(20, 200, (4, 150, 160))
+            write_scene(path, pixels.astype(np.uint8))
+    pairs = PairFolder(tmp_path, split="train")
+    asked = replace(recipe(tmp_path, "coarse"), clear=(), pairs=(pairs,), holdout=(pattern,))
+    assert [pair.name for pair in read_imagery(asked).pairs] == ["train/a", "train/c"]
+    unseen = read_imagery(asked, validation=True).pairs
+    assert "train/b" in [pair.name for pair in unseen]
 
 
 def test_a_copy_of_a_held_out_image_is_not_trained_on(folder: Path, tmp_path: Path) -> None:
