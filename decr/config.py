@@ -89,6 +89,10 @@ class DecloudConfig:
         mask = mask_named(self.detector)
         if self.cloud_mask is not None:
             object.__setattr__(self, "cloud_mask", os.fspath(self.cloud_mask))
+        _check(
+            self.cloud_mask is None or mask is not None or self.detector == "compact",
+            f"a cloud mask and the detector {self.detector}; drop one of them",
+        )
         if mask is not None:
             _check(
                 self.cloud_mask in (None, mask),
@@ -99,7 +103,7 @@ class DecloudConfig:
             object.__setattr__(self, "detector", "compact")
         _check(
             32 <= self.tile_px <= 4096 and self.tile_px % 16 == 0,
-            f"tile must be a multiple of 16, at least 32 and at most 4096 px, not {self.tile_px}",
+            f"tile must be a multiple of 16 from 32 to 4096 px, not {self.tile_px}",
         )
         _check(
             0 <= self.overlap_px <= self.tile_px // 2,

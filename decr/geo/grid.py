@@ -5,12 +5,15 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from affine import Affine
+from rasterio._err import CPLE_BaseError
 from rasterio.crs import CRS
-from rasterio.errors import CRSError
+from rasterio.errors import CRSError, RasterioError
+from rasterio.warp import transform as transform_points
 from shapely.geometry import Polygon
 
 from decr.errors import ConfigError, GridMismatchError
@@ -20,6 +23,8 @@ if TYPE_CHECKING:
 
 _SPHEROID = re.compile(r'(?:SPHEROID|ELLIPSOID)\["[^"]*",\s*([0-9.eE+]+),\s*([0-9.eE+]+)')
 _WGS84 = (6378137.0, 298.257223563)
+_SCALE_STEP_M = 100.0
+"""Over how long a way a map's scale is measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,8 +247,8 @@ class PixelGrid:
         Notes
         -----
         Geographic coordinates are measured by local metres on the CRS's own ellipsoid at the
-        centre of the scene; web Mercator by its true local scale. Control points are fitted with
-        an affine transform first.
+        centre of the scene; maps by their true scale there where that is off by 3 % or more, such
+        as those of the world. Control points are fitted with an affine transform first.
         """
         crs, transform = self.crs, self.transform
         if not self.has_transform:
@@ -257,7 +262,8 @@ class PixelGrid:
             return None
         row, col = self.height / 2, self.width / 2
         y = transform.d * col + transform.e * row + transform.f
-        scale = _metres_per_unit(crs, y)
+        x = transform.a * col + transform.b * row + transform.c
+        scale = _metres_per_unit(crs, x, y)
         if scale is None:
             return None
         along_cols = math.hypot(transform.a * scale[0], transform.d * scale[1])
@@ -276,18 +282,41 @@ def _affine_from(points: tuple[GroundPoint, ...]) -> Affine | None:
     return Affine(a, b, c, d, e, f)
 
 
-def _metres_per_unit(crs: Any, y: float) -> tuple[float, float] | None:
-    """Metres per CRS unit along x and y at northing or latitude y; None if the CRS cannot say."""
+def _metres_per_unit(crs: Any, x: float, y: float) -> tuple[float, float] | None:
+    """Metres per CRS unit along x and y at a place; None if the CRS cannot say."""
     try:
         if crs.is_geographic:
             return _metres_per_angle(crs, y)
         scale = float(crs.linear_units_factor[1])
         if crs.to_epsg() == 3857:
-            # Nominal metres of web Mercator are true at the equator only.
+            # Nominal metres of web Mercator, a sphere's, are true at the equator only.
             scale /= math.cosh(y / _WGS84[0])
+            return scale, scale
+        across, up = _true_scale(crs.to_wkt(), x, y)
     except CRSError:
         return None
-    return scale, scale
+    return scale * across, scale * up
+
+
+@lru_cache(maxsize=64)
+def _true_scale(wkt: str, x: float, y: float) -> tuple[float, float]:
+    """Metres on the ground for a metre of a map at a place, along x and y; 1 where about that."""
+    crs, world = CRS.from_wkt(wkt), CRS.from_epsg(4326)
+    step = _SCALE_STEP_M / float(crs.linear_units_factor[1])
+    try:
+        lons, lats = transform_points(crs, world, [x, x + step, x], [y, y, y + step])
+    except (CPLE_BaseError, RasterioError):
+        return 1.0, 1.0
+    if not np.isfinite((lons, lats)).all():
+        return 1.0, 1.0
+    east, north = _metres_per_angle(world, lats[0])
+    found = [
+        math.hypot((lons[k] - lons[0]) * east, (lats[k] - lats[0]) * north) / _SCALE_STEP_M
+        for k in (1, 2)
+    ]
+    # Grids such as UTM's mean their metres, and give the pixels' size in them.
+    near_one = all(0.97 < value < 1.03 for value in found)
+    return (1.0, 1.0) if near_one else (found[0], found[1])
 
 
 def _metres_per_angle(crs: Any, latitude: float) -> tuple[float, float]:

@@ -29,6 +29,10 @@ from decr.radiometry import Radiometry
 BLOCK_STRIDES = 6
 
 
+_WIDE_PX = 16_384
+"""Width from which rows as blocks of a file are told: time goes with its square."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Prepared:
     """All choices made for a scene, before any pixel is restored.
@@ -64,6 +68,13 @@ def prepare(
     scene = open_scene(path, config.bands)
     for warning in scene.warnings:
         warnings.warn(warning, DecrWarning, stacklevel=2)
+    if scene.block_shape[1] >= _WIDE_PX and scene.block_shape[0] < config.tile_px // 2:
+        warnings.warn(
+            f"{scene.path}: stored in rows of {scene.block_shape[1]} px, which are read many times "
+            f"over; gdal_translate -co TILED=YES -co BIGTIFF=YES makes one that takes less time",
+            DecrWarning,
+            stacklevel=2,
+        )
     networks, restorer, detector = _networks(config, "nir" in scene.bands.roles, restorer, engine)
     if config.error_map:
         table_of(restorer)

@@ -10,6 +10,7 @@ from affine import Affine
 from hypothesis import given
 from hypothesis import strategies as st
 from rasterio.crs import CRS
+from rasterio.warp import transform
 from rasterio.windows import transform as rasterio_transform
 from shapely.geometry import Polygon
 
@@ -171,6 +172,21 @@ def test_gsd_of_web_mercator_is_local() -> None:
     y = 8399737.89  # 60 degrees north, where one metre on the map is half a metre
     grid = PixelGrid(2, 2, Affine(1, 0, 0, 0, -1, y), CRS.from_epsg(3857))
     assert grid.gsd_m == pytest.approx(0.5, abs=1e-5)
+
+
+@pytest.mark.parametrize("name", ["ESRI:102100", "EPSG:3395"])
+def test_gsd_of_maps_of_the_world_is_local(name: str) -> None:
+    (x,), (y,) = transform("EPSG:4326", name, [10.0], [60.0])
+    grid = PixelGrid(2, 2, Affine(1, 0, x, 0, -1, y), CRS.from_user_input(name))
+    assert grid.gsd_m == pytest.approx(0.5, rel=0.01)
+
+
+@pytest.mark.parametrize("name", ["EPSG:32650", "EPSG:2154", "EPSG:2056"])
+def test_grids_of_countries_mean_their_metres(name: str) -> None:
+    centre = {"EPSG:32650": (117, 40), "EPSG:2154": (2, 47), "EPSG:2056": (8, 47)}[name]
+    (x,), (y,) = transform("EPSG:4326", name, [centre[0]], [centre[1]])
+    grid = PixelGrid(2, 2, Affine(0.5, 0, x, 0, -0.5, y), CRS.from_user_input(name))
+    assert grid.gsd_m == 0.5
 
 
 def test_unplaced_grids_know_nothing() -> None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from affine import Affine
 
 from decr.config import DecloudConfig
-from decr.errors import BundleError, ConfigError
+from decr.errors import BundleError, ConfigError, SceneError
 from decr.pipeline.declouds import declouds
 from decr.pipeline.prepare import prepare
 from decr.zoo.bundle import save_bundle
@@ -63,3 +65,27 @@ def test_a_detector_that_is_none(scene: Path, tmp_path: Path) -> None:
         prepare(str(scene), DecloudConfig(detector="nowhere"), same())
     with pytest.raises(BundleError):
         prepare(str(scene), DecloudConfig(detector=str(scene)), same())
+
+
+@pytest.mark.parametrize("tiled", [False, True])
+def test_wide_scenes_in_rows_are_told(tmp_path: Path, tiled: bool) -> None:
+    blocks = {"tiled": True, "blockxsize": 256, "blockysize": 256} if tiled else {}
+    pixels = np.tile(cloudy_pixels(64, 600), (1, 1, 30))
+    path = write_scene(tmp_path / "wide.tif", pixels, **blocks)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        prepare(str(path), DecloudConfig(detector="threshold"), same())
+    assert any("stored in rows of 18000 px" in str(one.message) for one in told) is not tiled
+
+
+def test_pixels_of_no_size_are_one_error(tmp_path: Path) -> None:
+    flat = write_scene(
+        tmp_path / "flat.tif", cloudy_pixels(64, 64), transform=Affine(0, 0, 5, 0, 0, 7)
+    )
+    with pytest.raises(SceneError, match="pixels have no size"):
+        prepare(str(flat), DecloudConfig(detector="threshold"), replace(same(), gsd_m=0.5))
+    tiny = Affine(1e-9, 0, 5e5, 0, -1e-9, 4e6)
+    small = write_scene(tmp_path / "small.tif", cloudy_pixels(64, 64), transform=tiny)
+    config = DecloudConfig(detector="threshold", gsd="model")
+    with pytest.raises(ConfigError, match="less than one pixel of the model"):
+        prepare(str(small), config, replace(same(), gsd_m=0.5))
