@@ -139,10 +139,10 @@ def uncertainty(samples: int, **options: Any) -> None:
 
 
 for _name, _summary in (
-    ("weights", "W of the weight allocator: a map, and its mean at each step (Figs. 8 and 9)."),
-    ("trajectory", "Estimates over the steps, with and without the prior (Fig. 4)."),
+    ("weights", "W of the weight allocator: a map, and its mean at each step (figures 8 and 9)."),
+    ("trajectory", "Estimates over the steps, with and without the prior (figure 4)."),
     ("steps", "Quality and seconds against DDIM steps."),
-    ("floor", "Quality against the least W, the paper's eta (Fig. 11)."),
+    ("floor", "Quality against the least W, the paper's eta (figure 11)."),
     ("cost", "Parameters, operations and seconds, beside Table X."),
     ("gsd", "Quality where the model works at other pixel sizes (Table VII)."),
 ):

@@ -39,7 +39,8 @@ from . import options as shared
     type=float,
     default=0.0,
     show_default=True,
-    help="Grow clouds by this many metres, and by 3 pixels at least, unless 0.",
+    help="Grow clouds by this many metres, in whole cells of the detector: by one and by 3 pixels "
+    "at least, unless 0.",
 )
 @click.option(
     "--feather",
@@ -47,7 +48,8 @@ from . import options as shared
     type=float,
     default=0.0,
     show_default=True,
-    help="Also write NAME_weight.tif, which falls from 1 to 0 over so many metres beyond that.",
+    help="Also write NAME_weight.tif, which falls from 1 to 0 over so many metres beyond that, and "
+    "over 4 pixels at least.",
 )
 @click.option(
     "--tile",

@@ -111,7 +111,8 @@ _RESTORATION = (
         type=float,
         default=12.0,
         show_default=True,
-        help="Grow clouds by this many metres, and by 3 pixels at least, unless 0.",
+        help="Grow clouds by this many metres, in whole cells of the detector: by one and by 3 "
+        "pixels at least, unless 0.",
     ),
     click.option(
         "--feather",

@@ -137,10 +137,10 @@ def load_restorer(
         list(in_lanes(lambda _: compiled(), [None], side_by_side))
 
     restore, restore_weighed = _in_batches(call, card.name, target, size, side_by_side)
+    # A reference alone knows nothing of steps and noise.
+    sampling = {"steps": str(steps), "prior_floor": f"{floor:g}", "seed": str(seed)}
     settings = {
-        "steps": str(steps),
-        "prior_floor": f"{floor:g}",
-        "seed": str(seed),
+        **(sampling if "cnp" in card.parts else {}),
         "precision": str(dtype).removeprefix("torch."),
         "device": target.type,
     }

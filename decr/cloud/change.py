@@ -74,7 +74,8 @@ def rule_in_cells(
     """The mask rule on a grid of k x k scene pixels, from metres.
 
     From far, metres are less than a pixel: a margin or feather that is not 0 is at least
-    `LEAST_MARGIN_PX` or `LEAST_FEATHER_PX` scene pixels.
+    `LEAST_MARGIN_PX` or `LEAST_FEATHER_PX` scene pixels. Clouds grow by whole cells: a margin that
+    is not 0 is at least one.
 
     Examples
     --------
@@ -82,12 +83,14 @@ def rule_in_cells(
     ChangeRule(threshold=0.5, margin_px=3.0, feather_px=4.0)
     >>> rule_in_cells(0.5, 12.0, 0.0, 30.0, 1)
     ChangeRule(threshold=0.5, margin_px=3.0, feather_px=0.0)
+    >>> rule_in_cells(0.5, 1.0, 0.0, 0.5, 8)
+    ChangeRule(threshold=0.5, margin_px=1.0, feather_px=0.0)
     """
     margin, feather = (
         max(metres / gsd_m, least) / k if metres > 0 else 0.0
         for metres, least in ((margin_m, LEAST_MARGIN_PX), (feather_m, LEAST_FEATHER_PX))
     )
-    return ChangeRule(threshold, margin, feather)
+    return ChangeRule(threshold, max(margin, 1.0) if margin else 0.0, feather)
 
 
 def upsampled(

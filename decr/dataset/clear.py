@@ -121,8 +121,11 @@ def read_clear(folder: Folder, bands: tuple[str, ...], least_px: int) -> list[Cl
         gsd_m = folder.gsd_m or scene.grid.gsd_m
         white = folder.white or (255.0 if scene.dtype == "uint8" else None)
         if gsd_m is None or white is None:
-            missing = "GSD" if gsd_m is None else "white level"
-            raise DatasetError(f"{path}: its {missing} is unknown; state it for the folder")
+            missing, said = ("GSD", "gsd") if gsd_m is None else ("white level", "white")
+            raise DatasetError(
+                f"{path}: its {missing} is unknown; state it for the folder: --{said}, or "
+                f"{said}{'_m' if said == 'gsd' else ''} in a recipe"
+            )
         keep = scene.bands.data_indices
         with reader(scene) as source:
             dn, valid = source.read(scene.grid.window, keep)

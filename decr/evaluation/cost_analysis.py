@@ -57,14 +57,14 @@ def costs(setting: Setting) -> Analysis:
         ],
         "versions": versions(),
     }
-    lines = [f"{'network':22} {'parameters':>12} {'GMAC':>9} {'by the paper':>12} {'Table X':>9}"]
+    lines = [f"{'network':26} {'parameters':>12} {'GMAC':>9} {'by the paper':>12} {'Table X':>9}"]
     lines += [
-        f"{one.name:22} {one.parameters:12,} {one.gmac:9.2f} "
+        f"{one.name:26} {one.parameters:12,} {one.gmac:9.2f} "
         f"{PAPER_IMAGES * one.paper_gmac:12.2f} {TABLE_X[one.name][0]:9.2f}"
         for one in published
     ]
     lines += [
-        f"{card.name + ', ' + name:22} {int(found['parameters']):12,} {found['gmac']:9.2f}"
+        f"{card.name + ', ' + name:26} {int(found['parameters']):12,} {found['gmac']:9.2f}"
         for name, found in parts.items()
     ]
     lines += [

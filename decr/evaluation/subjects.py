@@ -158,14 +158,11 @@ def _subject(model: str, nir: bool, sampling: Sampling) -> Subject:
         )
     else:
         restorer = made_restorer(plugin, sampling.seed, sampling.device)
-    settings = dict(restorer.settings)
-    if alone:
-        settings = {k: v for k, v in settings.items() if k not in ("steps", "prior_floor", "seed")}
     return Subject(
         restorer.name,
         restorer.version,
         restorer.bands,
-        settings,
+        dict(restorer.settings),
         alone,
         lambda image: restored(restorer, image, sampling.tile_px, sampling.overlap_px),
     )

@@ -104,7 +104,7 @@ def value_text(value: float | None, column: str) -> str:
     name = column.removeprefix("cloudy_").removeprefix("clear_")
     if value is None or math.isnan(value):
         return "-"
-    return "inf" if math.isinf(value) else f"{value:.{_DIGITS[name]}f}"
+    return f"{value:.{_DIGITS[name]}f}"
 
 
 def _head(evaluation: Evaluation, part: str) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -88,6 +89,11 @@ def pansharpen(
     if out.exists():
         raise OutputError(f"{out} exists already; delete it or give another name")
     with gdal_environment():
+        with opened(os.fspath(pan)) as dataset:
+            if dataset.count != 1:
+                raise BandError(
+                    f"{pan}: PAN has one band, this has {dataset.count}; are PAN and MS swapped?"
+                )
         one, many = open_scene(pan, "p"), open_scene(ms, options.bands)
         _check(one, many, options)
         try:

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from decr.errors import BundleError
 from decr.models.registry import create
 
 SIDE = 256
@@ -74,6 +75,8 @@ def cost(name: str, bands: int) -> Cost:
     BundleError
         For a name that is no network.
     """
+    if name not in COUNTED:
+        raise BundleError(f"no network {name!r} is counted; there are {', '.join(COUNTED)}")
     parts = ("cnp", "wa") if name == "de" else (name,)
     # Only shapes count: on the meta device nothing is computed.
     with torch.device("meta"):

@@ -268,7 +268,9 @@ def _decided(run: _Run, facts: Mapping[str, PairFacts], chips: Sequence[Consider
 
 
 def _why_not(pair: Acquisitions, facts: PairFacts) -> str:
-    said = f"{pair.name}: {facts.reason or 'no room for a chip'}"
+    if facts.reason is None:
+        return f"{pair.name}: no room for a chip; choose smaller ones with --size"
+    said = f"{pair.name}: {facts.reason}"
     if facts.reason == GAP:
         said += f" ({pair.gap_days:.1f} days; raise --max-gap-days if that will do)"
     elif facts.shift is not None:

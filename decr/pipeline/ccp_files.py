@@ -19,6 +19,7 @@ from decr.errors import ConfigError, DecrWarning
 from decr.files import writable_folder, write_report_file
 from decr.geo.geoparquet import in_one_crs, require_pyarrow, write_geoparquet
 from decr.pipeline.ccp import SceneCcp
+from decr.pipeline.ccp_sources import REPORT
 from decr.report.histogram import histogram_png, histogram_svg
 from decr.report.page import ccp_page
 from decr.report.values import CcpReport, SceneReport, TileCcp
@@ -53,7 +54,7 @@ def write_report(folder: Path, scenes: Sequence[SceneCcp]) -> list[Path]:
         If tiles.parquet is left out, since pyarrow is not installed.
     """
     files: dict[str, str | bytes] = {
-        "ccp.json": json.dumps(as_json(scenes), indent=1) + "\n",
+        REPORT: json.dumps(as_json(scenes), indent=1) + "\n",
         "ccp.csv": _csv(("scene", "group", *_COUNTS), _scene_rows(scenes), scenes[0].facts),
     }
     if any(scene.features for scene in scenes):

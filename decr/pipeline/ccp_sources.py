@@ -12,6 +12,8 @@ from decr.errors import ConfigError, SceneError
 from decr.geo.delivery import rasters_of
 from decr.geo.opening import stem_of
 
+REPORT = "ccp.json"
+"""File of every report of coverage."""
 _IMAGES = (".tif", ".tiff", ".jp2", ".png", ".jpg", ".jpeg")
 
 
@@ -86,6 +88,8 @@ def _sources(path: str, report: Path | None) -> list[Source]:
             )
             for pair in {pair.cloudy: pair for pair in pairs}.values()
         ]
+    # The rasters of reports are no images.
+    reports = [file.parent for file in folder.rglob(REPORT) if file.parent != folder]
     files = sorted(
         file
         for file in folder.rglob("*")
@@ -93,6 +97,7 @@ def _sources(path: str, report: Path | None) -> list[Source]:
         and file.is_file()
         and not any(part.startswith((".", "__")) for part in file.relative_to(folder).parts)
         and not (report is not None and file.resolve().is_relative_to(report.resolve()))
+        and not any(file.is_relative_to(other) for other in reports)
     )
     if not files:
         raise SceneError(f"{path}: holds no image ({', '.join(_IMAGES)})")

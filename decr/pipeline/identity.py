@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -45,6 +46,17 @@ def job_of(prepared: Prepared) -> dict[str, Any]:
     }
 
 
+def _sum_of(mask: Path | str | None) -> str | None:
+    """SHA-256 of the files of a user's mask; empty of one that lies elsewhere, None of none."""
+    if mask is None:
+        return None
+    digest, files = hashlib.sha256(), local_files(str(mask))
+    for path in files:
+        with path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest() if files else ""
+
+
 def _state(path: Path) -> list[int]:
     stat = path.stat()
     return [stat.st_size, stat.st_mtime_ns]
@@ -53,13 +65,14 @@ def _state(path: Path) -> list[int]:
 def tags_of(prepared: Prepared, plan: Plan) -> Mapping[str, str]:
     """The output's DECR domain. No times or paths: the same job gives the same bytes."""
     config, radiometry = prepared.config, prepared.radiometry
+    mask = _sum_of(config.cloud_mask)
     tags = {
         "VERSION": decr.__version__,
         "MODEL": prepared.restorer.name,
         "MODEL_SHA256": prepared.restorer.version,
         **{key.upper(): value for key, value in prepared.restorer.settings.items()},
         "DETECTOR": "file" if config.cloud_mask else prepared.detector.name,
-        "DETECTOR_VERSION": prepared.detector.version,
+        "DETECTOR_VERSION": prepared.detector.version if mask is None else mask,
         "BANDS": ",".join(prepared.scene.bands.roles),
         "TILE_PX": str(config.tile_px),
         "OVERLAP_PX": str(config.overlap_px),

@@ -131,7 +131,7 @@ def detector_of(choice: DetectorChoice, lanes: int | None = None) -> Detector:
     name = choice.detector
     if name == "threshold":
         return threshold_detector()
-    if name == "compact":
+    if name in ("compact", "embedded-detector"):
         plain, fine = (
             load_detector(embedded_path(name), choice.device, lanes)
             for name in ("embedded-detector", "embedded-detector-fine")

@@ -89,7 +89,7 @@ def _figures(scenes: Sequence[SceneReport]) -> list[tuple[str, str, str]]:
         scene = scenes[0]
         found = [
             ("CCP", number(ccp), f"{percent(ccp)} of valid pixels are cloudy"),
-            ("Cloudy", f"{cloudy:,} px", "pixels at or above the threshold"),
+            ("Cloudy", f"{cloudy:,} px", "pixels, by the definition below"),
             ("Valid", f"{valid:,} px", f"{percent(ccp_of(valid, every))} of all pixels hold data"),
         ]
         if scene.thin_px is not None:

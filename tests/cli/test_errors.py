@@ -12,6 +12,7 @@ from zipfile import ZipFile
 
 import numpy as np
 import pytest
+import rasterio
 from click.testing import CliRunner, Result
 
 from cli.main import main
@@ -254,3 +255,40 @@ def test_a_mask_in_an_archive_is_named_as_gdal_does(scene: Path, tmp_path: Path)
         result = run("plan", scene, *option, "--json")
         assert result.exit_code == 0, result.stderr
         assert json.loads(result.stdout)["ccp"] == 1
+
+
+def test_a_small_margin_is_a_cell_and_none_is_none(scene: Path) -> None:
+    found = {}
+    for margin in (0, 0.1, 1, 8):
+        options = ("--detector", "threshold", "--margin", margin, "--json", "-q")
+        printed = json.loads(run("ccp", scene, *options).stdout)
+        found[margin] = printed["scenes"][0]["cloudy_px"]
+    assert found[0] < found[0.1] == found[1] < found[8]
+
+
+def test_the_version_of_a_mask_is_its_own(scene: Path, tmp_path: Path) -> None:
+    mask = write_scene(tmp_path / "m.tif", np.ones((1, 300, 400), "uint8"), names=None)
+    other = write_scene(tmp_path / "n.tif", np.ones((1, 300, 400), "uint16"), names=None)
+    versions = set()
+    for n, path in enumerate((mask, other)):
+        out = tmp_path / f"o{n}.tif"
+        small = ("--steps", 1, "--tile", 64, "--overlap", 16, "-q")
+        assert run("declouds", scene, "-o", out, "--cloud-mask", path, *small).exit_code == 0
+        with rasterio.open(out) as file:
+            tags = file.tags(ns="DECR")
+        assert tags["DETECTOR"] == "file"
+        versions.add(tags["DETECTOR_VERSION"])
+    assert {len(version) for version in versions} == {64}
+    assert len(versions) == 2
+
+
+def test_only_networks_that_are_counted_can_be_counted() -> None:
+    result = run("models", "cost", "patchgan")
+    check_one_line(result, "'patchgan'", "spagan", "cloudnet")
+    assert "patchgan" not in result.stderr.split("there are")[1]
+
+
+def test_swapped_images_are_told(scene: Path, tmp_path: Path) -> None:
+    pan = write_scene(tmp_path / "pan.tif", np.ones((1, 300, 400), "uint16"), names=None)
+    result = run("pansharpen", scene, pan, "-o", tmp_path / "o.tif")
+    check_one_line(result, "scene.tif", "has 4", "swapped")

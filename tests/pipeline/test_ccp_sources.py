@@ -32,6 +32,11 @@ def test_a_folder_is_its_images_with_splits_on_the_way(tmp_path: Path) -> None:
     assert listed(tmp_path) == [("b", None), ("test/a", "test"), ("train/x/a", "train")]
 
 
+def test_reports_among_the_images_are_none(tmp_path: Path) -> None:
+    touch(tmp_path, "a.tif", "one/ccp.json", "one/a_mask.tif", "one/deep/b.png", "two/c.tif")
+    assert listed(tmp_path) == [("a", None), ("two/c", None)]
+
+
 def test_of_a_published_set_the_cloudy_side_counts(tmp_path: Path) -> None:
     sides = ("cloud", "label", "nir/cloud", "nir/label")
     folder = tmp_path / "CUHK-CR1"
