@@ -37,8 +37,8 @@ from decr.pipeline.range import ALL_NODATA, radiometry_of
 from decr.pipeline.survey import MaskSource, survey_factor, survey_scene
 from decr.radiometry import Radiometry, from_dtype
 
-CHUNK_PX = 2**24
-"""Pixels that the second pass holds at a time."""
+CHUNK_BYTES = 2**27
+"""Of the scene's pixels, that the second pass holds at a time."""
 
 OnProgress = Callable[[str, int, int], None]
 Bytes = NDArray[np.uint8]
@@ -173,7 +173,7 @@ def scene_ccp(
             ]
         pixels = stack.enter_context(reader(seen.scene))
         count = Count(pixels, cells, config.tile_px, features, layers, quicklook_px)
-        chunks = list(_chunks(seen.scene.grid))
+        chunks = list(_chunks(seen.scene))
         for done, window in enumerate(chunks, 1):
             count.add(window)
             if on_progress is not None:
@@ -331,9 +331,10 @@ def _layer(
     return layer_writer(out, seen.scene.grid, Layer(bands, scale, tags))
 
 
-def _chunks(grid: PixelGrid) -> Iterator[Window]:
+def _chunks(scene: Scene) -> Iterator[Window]:
     """Windows that partition a scene, on the storage blocks of the rasters that are written."""
-    cols = min(grid.width, CHUNK_PX // BLOCK_PX)
+    grid, column_bytes = scene.grid, BLOCK_PX * scene.count * np.dtype(scene.dtype).itemsize
+    cols = max(BLOCK_PX, CHUNK_BYTES // column_bytes // BLOCK_PX * BLOCK_PX)
     for row in range(0, grid.height, BLOCK_PX):
         for col in range(0, grid.width, cols):
             height, width = min(BLOCK_PX, grid.height - row), min(cols, grid.width - col)

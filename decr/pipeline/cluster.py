@@ -17,6 +17,8 @@ from decr.pipeline.engine import Engine, Tell, local_engine
 from decr.pipeline.memory import share_heap
 
 _PATIENCE_S = 20
+_LOOKS = 3
+"""How often, so many seconds apart, nobody may be there before they are given up."""
 
 
 @contextmanager
@@ -152,10 +154,11 @@ def _engine(client: Any, workers: int, lanes: int, name: str) -> Engine:
             where = {"workers": chosen, "allow_other_workers": True} if chosen else {}
             future = client.submit(_on_worker, function, (task, _unheard), pure=False, **where)
         under_way.extend((worker, future) for worker in chosen)
-        return _Remote(future, name)
+        return _Remote(future, name, client)
 
     def ask(function: Callable[..., Any], *arguments: Any) -> Any:
-        return _Remote(client.submit(_on_worker, function, arguments, pure=False), name).result()
+        future = client.submit(_on_worker, function, arguments, pure=False)
+        return _Remote(future, name, client).result()
 
     dashboard = client.dashboard_link if _has_dashboard() else None
     return Engine(
@@ -181,12 +184,25 @@ def _explained(where: str) -> Iterator[None]:
 class _Remote:
     """A Dask future whose errors are decr's."""
 
-    def __init__(self, future: Any, where: str) -> None:
-        self._future, self._where = future, where
+    def __init__(self, future: Any, where: str, client: Any) -> None:
+        self._future, self._where, self._client = future, where, client
 
     def result(self) -> Any:
+        """Wait for it, but not for ever where nobody is left to compute it."""
+        alone = 0
         with _explained(self._where):
-            return self._future.result()
+            while True:
+                try:
+                    return self._future.result(timeout=_PATIENCE_S)
+                except TimeoutError:
+                    if self._future.done():  # the task's own
+                        raise
+                alone = 0 if _threads(self._client) else alone + 1
+                if alone == _LOOKS:
+                    raise ClusterError(
+                        f"{self._where}: all workers are gone; start some, then run the same "
+                        f"command again: what is finished is kept"
+                    )
 
     def cancel(self) -> None:
         self._future.cancel()

@@ -23,7 +23,7 @@ from decr.calibration import ErrorTable
 from decr.config import DecloudConfig
 from decr.errors import ClusterError, ConfigError, SceneError
 from decr.pipeline import cluster
-from decr.pipeline.cluster import open_engine
+from decr.pipeline.cluster import _Remote, open_engine
 from decr.pipeline.declouds import DecloudResult, declouds
 from decr.pipeline.engine import Engine, local_engine
 from decr.pipeline.error_map import error_map_path
@@ -223,3 +223,30 @@ def test_errors_say_on_which_worker_they_arose(two_workers: Engine, tmp_path: Pa
 def test_what_a_worker_raises_of_its_own_is_a_cluster_error(two_workers: Engine) -> None:
     with pytest.raises(ClusterError, match="ZeroDivisionError"):
         two_workers.ask(divmod, 1, 0)
+
+
+class _Waiting:
+    """A future that nobody ever computes, and its client."""
+
+    def __init__(self, workers: list[dict[str, int]]) -> None:
+        self.workers, self.looks = workers, 0
+
+    def result(self, timeout: float) -> str:
+        if self.looks == len(self.workers):
+            return "done"
+        raise TimeoutError
+
+    def done(self) -> bool:
+        return False
+
+    def nthreads(self, callback_timeout: float) -> dict[str, int]:
+        self.looks += 1
+        return self.workers[self.looks - 1]
+
+
+def test_workers_that_stay_away_are_given_up() -> None:
+    gone = _Waiting([{}, {}, {}, {}])
+    with pytest.raises(ClusterError, match="all workers are gone"):
+        _Remote(gone, "here", gone).result()
+    back = _Waiting([{}, {}, {"a": 1}, {}, {}])
+    assert _Remote(back, "here", back).result() == "done"
