@@ -89,10 +89,6 @@ class DecloudConfig:
         mask = mask_named(self.detector)
         if self.cloud_mask is not None:
             object.__setattr__(self, "cloud_mask", os.fspath(self.cloud_mask))
-        _check(
-            self.cloud_mask is None or mask is not None or self.detector == "compact",
-            f"a cloud mask and the detector {self.detector}; drop one of them",
-        )
         if mask is not None:
             _check(
                 self.cloud_mask in (None, mask),

@@ -47,7 +47,6 @@ def test_values_at_the_edge_are_fine(options: dict[str, Any]) -> None:
     [
         ({"tile_px": 100}, "multiple of 16 .* not 100"),
         ({"tile_px": 99999984}, "from 32 to 4096 px, not 99999984"),
-        ({"cloud_mask": "m.tif", "detector": "threshold"}, "a cloud mask and the detector"),
         ({"tile_px": 16}, "from 32 to 4096 px, not 16"),
         ({"overlap_px": 129}, r"0\.\.128 px for tiles of 256 px, not 129"),
         ({"overlap_px": -1}, "not -1"),
