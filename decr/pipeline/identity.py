@@ -22,7 +22,7 @@ def job_of(prepared: Prepared) -> dict[str, Any]:
     read = [scene.path] if config.cloud_mask is None else [scene.path, str(config.cloud_mask)]
     files = {file for path in read for file in local_files(path)}
     if config.aoi is not None:
-        files.add(config.aoi)
+        files.add(Path(config.aoi))
     return {
         "decr": decr.__version__,
         "scene": scene.path,
