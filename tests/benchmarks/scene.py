@@ -43,10 +43,11 @@ with rasterio.open(path) as scene:
         return dn.astype(np.float32) / 1000 - 1, (w.row, w.col)
     model.restore(cut((0, 0))[0][None], [(0, 0)])
     spent, count, group = 0.0, 0, []
-    for index in lattice:
+    every = list(lattice)
+    for index in every:
         group.append(cut(index))
         count += 1
-        if len(group) == 4 * model.side_by_side or count == lattice.count:
+        if len(group) == 4 * model.side_by_side or count == len(every):
             tiles, corners = np.stack([t for t, _ in group]), [c for _, c in group]
             began = time.perf_counter()
             model.restore(tiles, corners)
