@@ -207,7 +207,7 @@ def _explained(source: str, out: Path, work_dir: Path) -> Iterator[None]:
     except _REFUSALS as error:
         _clear(work_dir)
         reason = first_line(error)
-        if "IReadBlock" in reason or Path(source).name in reason:
+        if "IReadBlock" in reason and "cog.tif" not in reason:
             raise SceneError(
                 f"{source}: cannot be read to its end: {reason}; it is damaged or incomplete, copy "
                 f"it again from where it came"

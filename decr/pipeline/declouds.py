@@ -12,19 +12,19 @@ import numpy as np
 
 from decr.cloud.change import ChangeRule, rule_in_cells
 from decr.config import DecloudConfig
-from decr.errors import DecrError, OutputError, SceneError
+from decr.errors import DecrError, SceneError
 from decr.geo.aoi import read_aoi
 from decr.geo.gdal import gdal_environment
-from decr.geo.opening import local_files
 from decr.geo.output import Patch, write_cog, write_memory_bytes
 from decr.geo.quicklook import quicklook_px
 from decr.pipeline.cluster import open_engine
 from decr.pipeline.engine import Engine
-from decr.pipeline.error_map import KIND, error_map_path, write_error_map
+from decr.pipeline.error_map import KIND, write_error_map
 from decr.pipeline.identity import job_of, tags_of
 from decr.pipeline.job import Restoration
-from decr.pipeline.journal import WorkDir, discard, may_have_made, still_whole, work_dir
+from decr.pipeline.journal import WorkDir, discard, still_whole, work_dir
 from decr.pipeline.memory import giving_back, let_go
+from decr.pipeline.outputs import OUTPUT, check_outputs, exists_already, outputs_of, taken_of
 from decr.pipeline.plan import Plan, make_plan
 from decr.pipeline.prepare import Prepared, prepare
 from decr.pipeline.range import ALL_NODATA
@@ -83,9 +83,6 @@ class DecloudResult:
     ccp_after: float | None = None
     error_map: str | None = None
 
-
-_OUTPUT = "output"
-"""What the journal calls it."""
 
 OnReport = Callable[[DecloudResult, RestorationReport], None]
 
@@ -243,8 +240,8 @@ def declouds(
         For anything the user can mend; nothing is left under the name ``out``.
     """
     config, target, clock = config or DecloudConfig(), Path(out), _Clock()
-    outputs = _outputs(target, config)
-    _check_target(str(path), config, outputs, overwrite)
+    outputs = outputs_of(target, config)
+    check_outputs(str(path), config, outputs, overwrite)
     with ExitStack() as stack:
         stack.enter_context(gdal_environment())
         engine = engine or stack.enter_context(open_engine(device=config.device))
@@ -252,9 +249,9 @@ def declouds(
         if config.aoi is not None:
             read_aoi(config.aoi, prepared.scene.grid)
         work = stack.enter_context(work_dir(target, job_of(prepared)))
-        if not overwrite and (taken := _taken(outputs, work)) is not None:
+        if not overwrite and (taken := taken_of(outputs, work)) is not None:
             discard(work.path)
-            raise _exists(taken)
+            raise exists_already(taken)
         clock.ends("preparing")
         try:
             change, plan = survey_and_plan(prepared, engine, work, on_progress)
@@ -332,18 +329,6 @@ class _Clock:
         self.stages[stage], self._last = round(now - self._last, 3), now
 
 
-def _outputs(target: Path, config: DecloudConfig) -> Mapping[str, Path]:
-    """The files of a run by what the journal calls them, the output first."""
-    more = {KIND: error_map_path(target)} if config.error_map else {}
-    return {_OUTPUT: target, **more}
-
-
-def _taken(outputs: Mapping[str, Path], work: WorkDir) -> Path | None:
-    """A file that exists and that this very job did not make."""
-    there = (file for kind, file in outputs.items() if file.exists() and not work.made(file, kind))
-    return next(there, None)
-
-
 def _write(
     prepared: Prepared,
     change: ChangeMap,
@@ -355,50 +340,9 @@ def _write(
     """Write what is not there yet; the output comes last."""
     if KIND in outputs and not work.made(outputs[KIND], KIND):
         write_error_map(prepared, change, work, outputs[KIND])
-    out = outputs[_OUTPUT]
+    out = outputs[OUTPUT]
     if not work.made(out):
         with giving_back():
             write_cog(
                 prepared.scene.path, patches, out, tags, work.path, before_rename=work.note_output
             )
-
-
-def _check_target(
-    path: str, config: DecloudConfig, outputs: Mapping[str, Path], overwrite: bool
-) -> None:
-    out = outputs[_OUTPUT]
-    try:
-        for file in outputs.values():
-            file.exists()
-    except OSError as error:
-        raise OutputError(f"{out}: cannot be a file's name ({error.strerror})") from error
-    if out.is_dir():
-        raise OutputError(
-            f"{out}: is a folder; give a file name such as {out / 'clear.tif'}, "
-            f"or end the folder's name with a /"
-        )
-    if not out.parent.is_dir():
-        raise OutputError(f"{out}: the folder {out.parent} does not exist; make it first")
-    for kind, file in outputs.items():
-        if file.is_dir():
-            raise OutputError(f"{file}: is a folder; move it, or give another name than {out}")
-        if file.exists() and any(file.samefile(read) for read in _read_files(path, config)):
-            raise OutputError(
-                f"{file}: is the input itself, or a part of it; decr never overwrites its input"
-            )
-        if file.exists() and not overwrite and not may_have_made(out, file, kind):
-            raise _exists(file)
-
-
-def _read_files(path: str, config: DecloudConfig) -> list[Path]:
-    """The files on this machine that a run reads."""
-    named = [config.aoi, config.model, config.detector]
-    found = [Path(name) for name in named if name is not None]
-    for raster in (path, config.cloud_mask):
-        if raster is not None:
-            found += local_files(str(raster))
-    return [file for file in found if file.exists()]
-
-
-def _exists(out: Path) -> OutputError:
-    return OutputError(f"{out}: exists already; pass --overwrite to replace it")

@@ -10,7 +10,7 @@ import os
 import shutil
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -182,8 +182,9 @@ def _is_same_job(path: Path, text: str) -> bool:
 
 def discard(path: Path) -> None:
     """Remove a work directory; whoever is killed while doing so leaves nothing to go on with."""
-    for name in (_JOB, _JOURNAL):
-        (path / name).unlink(missing_ok=True)
+    with suppress(OSError):
+        for name in (_JOB, _JOURNAL):
+            (path / name).unlink(missing_ok=True)
     shutil.rmtree(path, ignore_errors=True)
 
 

@@ -11,6 +11,7 @@ import rasterio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from rasterio.enums import Resampling
+from rasterio.errors import RasterioError
 from rio_cogeo import cog_validate
 
 from decr.errors import GridMismatchError, OutputError, SceneError
@@ -194,3 +195,31 @@ def test_failures_are_explained_and_leave_no_output(tmp_path: Path, work: Path) 
             write_cog(str(source), [wrong], out, {}, work)
     assert not out.exists()
     assert not [*work.glob("cog*")]
+
+
+def test_a_full_disk_is_not_blamed_on_a_scene_of_the_same_name(
+    tmp_path: Path, work: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, out = make(tmp_path / "a.tif", "tags"), tmp_path / "out" / "a.tif"
+    out.parent.mkdir()
+
+    def full(*arguments: object, **options: object) -> None:
+        raise RasterioError("/out/a.tif.decr-work/cog.tif, band 1: IWriteBlock failed: No space")
+
+    monkeypatch.setattr("rasterio.shutil.copy", full)
+    with pytest.raises(OutputError, match=r"cannot be written: .*No space; make sure"):
+        write_cog(str(source), [], out, {}, work)
+
+
+def test_a_damaged_scene_is_not_blamed_on_the_disk(tmp_path: Path, work: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 255, (5, 600, 600)).astype("uint8")
+    profile = {"driver": "GTiff", "count": 5, "height": 600, "width": 600, "dtype": "uint8"}
+    profile |= {"tiled": True, "compress": "deflate", "interleave": "band"}
+    with rasterio.open(tmp_path / "s.tif", "w", **profile) as file:
+        file.write(pixels)
+    data = bytearray((tmp_path / "s.tif").read_bytes())
+    data[-40_000:] = bytes(40_000)
+    (tmp_path / "s.tif").write_bytes(data)
+    with pytest.raises(SceneError, match=r"s\.tif: cannot be read to its end"):
+        write_cog(str(tmp_path / "s.tif"), [], tmp_path / "o.tif", {}, work)
+    assert not (tmp_path / "o.tif").exists()

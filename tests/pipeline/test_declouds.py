@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 from zipfile import ZipFile
@@ -18,7 +17,6 @@ from decr.config import DecloudConfig
 from decr.errors import DecrError, DecrWarning, OutputError
 from decr.geo.aoi import read_aoi
 from decr.geo.scene import open_scene
-from decr.pipeline import restore
 from decr.pipeline.declouds import declouds, plan_scene
 from decr.predictor import Restorer
 from tests.pipeline.scenes import GRID, cloudy_pixels, darker, read, same, write_scene
@@ -87,76 +85,6 @@ def test_an_area_gives_the_same_pixels_as_the_whole(scene: Path, tmp_path: Path)
     np.testing.assert_array_equal(cut[:, ~inside], source[:, ~inside])
     np.testing.assert_array_equal(cut[:, inside], full[:, inside])
     assert 0 < result.changed_px < (source != full).any(axis=0).sum()
-
-
-class _Stop(Exception):
-    """Stands for a process that dies."""
-
-
-@pytest.mark.parametrize("after", [1, 5, 15])
-def test_an_interrupted_run_goes_on_to_the_same_bytes(
-    scene: Path, tmp_path: Path, after: int
-) -> None:
-    config = DecloudConfig(**FAST)
-    whole, out = tmp_path / "whole.tif", tmp_path / "out.tif"
-    declouds(scene, whole, config, restorer=darker())
-    plain, calls = darker(), 0
-
-    def dying(tiles: Any, corners: Any) -> Any:
-        nonlocal calls
-        calls += 1
-        if calls > after:
-            raise _Stop
-        return plain.restore(tiles, corners)
-
-    broken = Restorer("darker", "1", plain.bands, None, {}, {}, dying)
-    with pytest.raises(_Stop):
-        declouds(scene, out, config, restorer=broken)
-    assert not out.exists()
-    result = declouds(scene, out, config, restorer=darker())
-    assert out.read_bytes() == whole.read_bytes()
-    assert result.resumed
-    assert not list(tmp_path.glob("*.decr-work"))
-
-
-def test_another_job_does_not_inherit_old_work(scene: Path, tmp_path: Path) -> None:
-    out, fresh = tmp_path / "out.tif", tmp_path / "fresh.tif"
-
-    def dies(tiles: Any, corners: Any) -> Any:
-        raise _Stop
-
-    with pytest.raises(_Stop):
-        declouds(
-            scene,
-            out,
-            DecloudConfig(**FAST, threshold=0.9),
-            restorer=Restorer("x", "1", darker().bands, None, {}, {}, dies),
-        )
-    declouds(scene, out, DecloudConfig(**FAST), restorer=darker())
-    declouds(scene, fresh, DecloudConfig(**FAST), restorer=darker())
-    assert out.read_bytes() == fresh.read_bytes()
-
-
-def test_a_torn_journal_line_is_ignored(scene: Path, tmp_path: Path) -> None:
-    out, whole = tmp_path / "out.tif", tmp_path / "whole.tif"
-    config = DecloudConfig(**FAST)
-    declouds(scene, whole, config, restorer=darker())
-    real = restore.patches_of
-
-    def dies(job: Any) -> Any:
-        journal = job.work.path / "journal.jsonl"
-        text = journal.read_text()
-        journal.write_text(text + text.splitlines()[-1][:25])
-        raise _Stop
-
-    restore.patches_of = dies  # type: ignore[assignment]
-    try:
-        with pytest.raises(_Stop):
-            declouds(scene, out, config, restorer=darker())
-    finally:
-        restore.patches_of = real
-    declouds(scene, out, config, restorer=darker())
-    assert out.read_bytes() == whole.read_bytes()
 
 
 def test_a_users_mask_decides(scene: Path, tmp_path: Path) -> None:
@@ -251,53 +179,6 @@ def test_the_largest_possible_change_does_not_wrap(tmp_path: Path, source: int) 
     assert (read(tmp_path / "o.tif") == 2047 - source).all()
 
 
-def test_a_run_killed_between_rename_and_tidying_is_finished_by_the_next(
-    scene: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    out, other = tmp_path / "out.tif", DecloudConfig(**FAST, seed=1)
-    with monkeypatch.context() as patched:
-        patched.setattr("decr.pipeline.declouds.discard", _killed)
-        with pytest.raises(KeyboardInterrupt):
-            declouds(scene, out, DecloudConfig(**FAST), restorer=darker())
-    made, identity = out.read_bytes(), out.stat().st_ino
-    result = declouds(scene, out, DecloudConfig(**FAST), restorer=darker())
-    assert result.resumed
-    assert (out.read_bytes(), out.stat().st_ino) == (made, identity)
-    assert list(tmp_path.glob("*.decr-work")) == []
-    # What another job left there is somebody's file.
-    with monkeypatch.context() as patched:
-        patched.setattr("decr.pipeline.declouds.discard", _killed)
-        with pytest.raises(KeyboardInterrupt):
-            declouds(scene, out, DecloudConfig(**FAST), restorer=darker(), overwrite=True)
-    with pytest.raises(OutputError, match="exists already"):
-        declouds(scene, out, other, restorer=darker())
-    assert out.read_bytes() == made
-    assert list(tmp_path.glob("*.decr-work")) == []
-
-
-def test_what_was_made_of_another_source_of_a_virtual_scene_is_not_used(
-    scene: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    virtual, out = tmp_path / "scene.vrt", tmp_path / "out.tif"
-    source = tmp_path / "source.tif"
-    source.write_bytes(scene.read_bytes())
-    gdal_copy(source, virtual, driver="VRT")
-
-    def stopped(*arguments: object, **more: object) -> None:
-        raise KeyboardInterrupt
-
-    for _ in range(2):
-        with monkeypatch.context() as patched:
-            patched.setattr("decr.pipeline.declouds.write_cog", stopped)
-            with pytest.raises(KeyboardInterrupt):
-                declouds(virtual, out, DecloudConfig(**FAST), restorer=darker())
-    write_scene(source, read(scene)[:, ::-1])
-    result = declouds(virtual, out, DecloudConfig(**FAST), restorer=darker())
-    assert not result.resumed
-    declouds(source, tmp_path / "plain.tif", DecloudConfig(**FAST), restorer=darker())
-    np.testing.assert_array_equal(read(out), read(tmp_path / "plain.tif"))
-
-
 @pytest.mark.parametrize("kind", ["vrt", "zip", "mask", "aoi"])
 def test_nothing_that_is_read_is_overwritten(scene: Path, tmp_path: Path, kind: str) -> None:
     read_from, config = tmp_path / f"in.{kind}", DecloudConfig(**FAST)
@@ -321,101 +202,3 @@ def test_nothing_that_is_read_is_overwritten(scene: Path, tmp_path: Path, kind: 
     with pytest.raises(OutputError, match="never overwrites its input"):
         declouds(path, victim, config, restorer=same(), overwrite=True)
     assert victim.read_bytes() == before
-
-
-def _interrupted(scene: Path, out: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Leave all blocks finished and no output; returns the work folder."""
-
-    def stopped(*arguments: object, **more: object) -> None:
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patched:
-        patched.setattr("decr.pipeline.declouds.write_cog", stopped)
-        with pytest.raises(KeyboardInterrupt):
-            declouds(scene, out, DecloudConfig(**FAST), restorer=darker())
-    return Path(f"{out}.decr-work")
-
-
-@pytest.mark.parametrize("left", [b"", b"II*\0" + bytes(4), b"noise"])
-def test_a_patch_torn_by_a_kill_is_written_anew(
-    scene: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, left: bytes
-) -> None:
-    out, whole = tmp_path / "o.tif", tmp_path / "whole.tif"
-    declouds(scene, whole, DecloudConfig(**FAST), restorer=darker())
-    work = _interrupted(scene, out, monkeypatch)
-    journal = work / "journal.jsonl"
-    lines = journal.read_text().splitlines(keepends=True)
-    journal.write_text("".join(line for line in lines if json.loads(line)["kind"] == "survey"))
-    for patch in list(work.glob("patch_*.tif")):
-        patch.unlink()
-        patch.with_suffix(".part").write_bytes(left)
-    declouds(scene, out, DecloudConfig(**FAST), restorer=darker())
-    assert out.read_bytes() == whole.read_bytes()
-
-
-@pytest.mark.parametrize("damage", ["gone", "empty", "noise"])
-@pytest.mark.parametrize("name", ["clouds.npy", "job.json"])
-def test_damaged_work_is_told_or_made_anew(
-    scene: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, damage: str
-) -> None:
-    out, whole = tmp_path / "o.tif", tmp_path / "whole.tif"
-    declouds(scene, whole, DecloudConfig(**FAST), restorer=darker())
-    work = _interrupted(scene, out, monkeypatch)
-    if damage == "gone":
-        (work / name).unlink()
-    else:
-        (work / name).write_bytes(b"\xff\xfe" * 40 if damage == "noise" else b"")
-    if name == "clouds.npy":
-        with pytest.raises(OutputError, match=r"finished work cannot be read .* delete the folder"):
-            declouds(scene, out, DecloudConfig(**FAST), restorer=darker())
-        shutil.rmtree(work)
-    declouds(scene, out, DecloudConfig(**FAST), restorer=darker())
-    assert out.read_bytes() == whole.read_bytes()
-
-
-def test_a_kill_while_work_is_cleared_leaves_nothing_to_go_on_with(
-    scene: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    out, whole = tmp_path / "o.tif", tmp_path / "whole.tif"
-    declouds(scene, whole, DecloudConfig(**FAST), restorer=darker())
-    _interrupted(scene, out, monkeypatch)
-    unlink = Path.unlink
-
-    def killed(path: Path, missing_ok: bool = False) -> None:
-        unlink(path, missing_ok)
-        if path.suffix == ".tif":
-            raise KeyboardInterrupt
-
-    with monkeypatch.context() as patched:
-        patched.setattr(Path, "unlink", killed)
-        with pytest.raises(KeyboardInterrupt):
-            declouds(scene, out, DecloudConfig(**FAST, seed=1), restorer=darker())
-    assert not declouds(scene, out, DecloudConfig(**FAST), restorer=darker()).resumed
-    assert out.read_bytes() == whole.read_bytes()
-
-
-def test_a_report_that_could_not_be_written_is_made_by_the_same_call(
-    scene: Path, tmp_path: Path
-) -> None:
-    out = tmp_path / "o.tif"
-
-    def full(*said: object) -> None:
-        raise OutputError("no space")
-
-    with pytest.raises(OutputError, match="no space"):
-        declouds(scene, out, DecloudConfig(**FAST), restorer=darker(), on_report=full)
-    made, told = out.stat().st_mtime_ns, []
-    declouds(
-        scene,
-        out,
-        DecloudConfig(**FAST),
-        restorer=darker(),
-        on_report=lambda *said: told.append(said),
-    )
-    assert len(told) == 1
-    assert out.stat().st_mtime_ns == made
-    assert not Path(f"{out}.decr-work").exists()
-
-
-def _killed(path: Path) -> None:
-    raise KeyboardInterrupt

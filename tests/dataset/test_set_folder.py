@@ -1,0 +1,136 @@
+"""Sets appear whole or not at all: interrupted, killed, made twice, or there already."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from decr.dataset.write_pairs import (
+    PairOptions,
+    simulate_pairs,
+)
+from decr.errors import OutputError
+from tests.dataset.test_write_pairs import contents, ground, options
+from tests.pipeline.scenes import read, write_scene
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> list[Path]:
+    """Two scenes with room for 2 x 3 and 2 x 2 chips."""
+    return [
+        write_scene(tmp_path / "hill.tif", ground()),
+        write_scene(tmp_path / "lake.tif", ground(65, 66, seed=1)),
+    ]
+
+
+class _Stopped(Exception):
+    pass
+
+
+@pytest.mark.parametrize("after", [0, 1, 7])
+def test_a_stopped_run_leaves_no_set_and_goes_on_to_the_same_bytes(
+    images: list[Path], tmp_path: Path, after: int
+) -> None:
+    def stop(done: int, total: int) -> None:
+        if done == after:
+            raise _Stopped
+
+    simulate_pairs(images, tmp_path / "whole", options(truth=True))
+    out, seen = tmp_path / "cut", []
+    with pytest.raises(_Stopped):
+        simulate_pairs(images, out, options(truth=True), stop)
+    assert not out.exists()
+    work = tmp_path / "cut.decr-work"
+    before = {f: f.stat().st_mtime_ns for f in work.rglob("*.tif")}
+    with (work / "journal.jsonl").open("a") as journal:
+        journal.write('{"name": "torn')
+    simulate_pairs(images, out, options(truth=True), lambda done, total: seen.append(done))
+    assert contents(out) == contents(tmp_path / "whole")
+    assert seen == list(range(11))
+    # What was finished was not made again.
+    for file, stamp in before.items():
+        assert (out / file.relative_to(work)).stat().st_mtime_ns == stamp
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_two_processes_do_not_make_one_set(images: list[Path], tmp_path: Path, seed: int) -> None:
+    """Neither of the same options nor of others."""
+    out, refused = tmp_path / "set", []
+
+    def meanwhile(done: int, total: int) -> None:
+        if done == 3:
+            with pytest.raises(OutputError, match="another decr is writing this output") as error:
+                simulate_pairs(images, out, options(seed=seed))
+            refused.append(error)
+
+    simulate_pairs(images, out, options(seed=0), meanwhile)
+    simulate_pairs(images, tmp_path / "whole", options(seed=0))
+    assert len(refused) == 1
+    assert contents(out) == contents(tmp_path / "whole")
+    assert not (tmp_path / "set.decr-work").exists()
+
+
+def test_a_killed_process_leaves_whole_files_only(tmp_path: Path) -> None:
+    image = write_scene(tmp_path / "big.tif", ground(384, 384))
+    code = (
+        "import sys; from pathlib import Path; from decr.dataset.write_pairs import *\n"
+        "simulate_pairs([Path(sys.argv[1])], Path(sys.argv[2]), PairOptions(size_px=64))"
+    )
+    out, work = tmp_path / "set", tmp_path / "set.decr-work"
+    process = subprocess.Popen([sys.executable, "-c", code, str(image), str(out)], cwd=ROOT)
+    deadline = time.monotonic() + 60
+    while not list(work.rglob("*.tif")) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    if not out.exists():
+        for file in work.rglob("*.tif"):
+            assert read(file).shape == (4, 64, 64)
+    entries = simulate_pairs([image], out, PairOptions(size_px=64))
+    assert len(entries) == 36
+    simulate_pairs([image], tmp_path / "whole", PairOptions(size_px=64))
+    assert contents(out) == contents(tmp_path / "whole")
+
+
+def test_a_finished_set_is_checked_and_left(images: list[Path], tmp_path: Path) -> None:
+    out = tmp_path / "set"
+    first = simulate_pairs(images, out, options())
+    stamps = {f: f.stat().st_mtime_ns for f in out.rglob("*")}
+    assert simulate_pairs(images, out, options()) == first
+    assert {f: f.stat().st_mtime_ns for f in out.rglob("*")} == stamps
+    with pytest.raises(OutputError, match="not made from these images with these options"):
+        simulate_pairs(images, out, options(seed=3))
+    (out / first[0]["clear"]).write_bytes(b"")
+    with pytest.raises(OutputError, match="differs from SHA256SUMS; delete"):
+        simulate_pairs(images, out, options())
+
+
+def test_other_options_begin_anew_and_foreign_folders_are_left(
+    images: list[Path], tmp_path: Path
+) -> None:
+    def stop(done: int, total: int) -> None:
+        if done == 3:
+            raise _Stopped
+
+    out = tmp_path / "set"
+    with pytest.raises(_Stopped):
+        simulate_pairs(images, out, options(), stop)
+    simulate_pairs(images, out, options(seed=5))
+    simulate_pairs(images, tmp_path / "fresh", options(seed=5))
+    assert contents(out) == contents(tmp_path / "fresh")
+    foreign = tmp_path / "foreign"
+    foreign.mkdir()
+    assert simulate_pairs(images, foreign, options(count=1))
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "letter.txt").write_text("dear")
+    with pytest.raises(OutputError, match="choose another folder"):
+        simulate_pairs(images, tmp_path / "mine", options())
+    assert [p.name for p in (tmp_path / "mine").iterdir()] == ["letter.txt"]
