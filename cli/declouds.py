@@ -16,6 +16,7 @@ import click
 from . import options as shared
 
 if TYPE_CHECKING:
+    from decr.config import DecloudConfig
     from decr.pipeline.declouds import DecloudResult
     from decr.pipeline.many import Outcome
 
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
 )
 @click.option("--overwrite", is_flag=True, help="Replace an existing output.")
 @click.option("--dry-run", is_flag=True, help="Print the plan and stop.")
-@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result or plan as JSON.")
 @click.option(
     "--report",
     type=click.Path(file_okay=False, path_type=Path),
@@ -89,7 +90,7 @@ def command(
     """
     from decr.files import writable_folder
     from decr.pipeline.cluster import open_engine
-    from decr.pipeline.declouds import declouds, plan_scene
+    from decr.pipeline.declouds import declouds
     from decr.pipeline.many import declouds_many, targets
     from decr.pipeline.plan import describe
     from decr.pipeline.report_files import write_report
@@ -113,10 +114,7 @@ def command(
         if dry_run:
             if folder is not None:
                 targets(scenes, folder)  # says now what it would say then
-            for scene in scenes:
-                plan = plan_scene(scene, config, on_progress=progress)
-                progress.close()
-                click.echo(f"{scene}\n{describe(plan)}" if len(scenes) > 1 else describe(plan))
+            _plans(scenes, config, as_json, progress)
             return
         engine = stack.enter_context(open_engine(workers, scheduler, config.device))
         if engine.travels and not quiet:
@@ -151,6 +149,22 @@ def _expanded(scenes: tuple[str, ...]) -> tuple[str, ...]:
                 raise
             found.append(scene)  # it fails in its turn, and does not stop the rest
     return tuple(found)
+
+
+def _plans(
+    scenes: tuple[str, ...], config: DecloudConfig, as_json: bool, progress: shared.Progress
+) -> None:
+    """Tell what would be done with each scene."""
+    from decr.pipeline.declouds import plan_scene
+    from decr.pipeline.plan import describe
+
+    for scene in scenes:
+        plan = plan_scene(scene, config, on_progress=progress)
+        progress.close()
+        if as_json:
+            click.echo(json.dumps({"scene": scene, **plan.facts()}))
+        else:
+            click.echo(f"{scene}\n{describe(plan)}" if len(scenes) > 1 else describe(plan))
 
 
 def _all(

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 import click
+from click.core import ParameterSource
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -205,6 +206,16 @@ def config_from(options: dict[str, Any]) -> Any:
     from decr.config import DecloudConfig
     from decr.errors import ConfigError
 
+    mask, detector = options.get("cloud_mask"), options["detector"]
+    context = click.get_current_context(silent=True)
+    chosen = context is not None and (
+        context.get_parameter_source("detector") is ParameterSource.COMMANDLINE
+    )
+    if mask is not None and chosen and not detector.startswith("file:"):
+        raise click.UsageError(
+            f"--cloud-mask {mask} goes instead of a detector, so --detector {detector} would have "
+            "no effect; drop one of them"
+        )
     try:
         return DecloudConfig(**options)
     except ConfigError as error:

@@ -31,19 +31,4 @@ def command(scene: str, as_json: bool, quiet: bool, **restoration: Any) -> None:
         plan = plan_scene(scene, shared.config_from(restoration), on_progress=progress)
     finally:
         progress.close()
-    if as_json:
-        click.echo(
-            json.dumps(
-                {
-                    "restore": plan.restore,
-                    "copy": plan.copy,
-                    "skip": plan.skip,
-                    "ccp": plan.ccp,
-                    "memory_mb": round(plan.memory_mb),
-                    "seconds_per_tile": plan.seconds_per_tile,
-                    "seconds": plan.seconds,
-                }
-            )
-        )
-    else:
-        click.echo(describe(plan))
+    click.echo(json.dumps(plan.facts()) if as_json else describe(plan))

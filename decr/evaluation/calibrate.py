@@ -19,7 +19,7 @@ from decr.calibration import ErrorTable
 from decr.cloud.change import LEAST_MARGIN_PX
 from decr.config import DecloudConfig
 from decr.errors import DatasetError, OutputError
-from decr.evaluation.statistics import rank_correlation
+from decr.evaluation.statistics import ascending, rank_correlation
 from decr.evaluation.tiles import PairSource, cut_tiles
 from decr.predictor import Restorer, load_restorer
 from decr.zoo.bundle import read_card, save_with_card
@@ -169,8 +169,8 @@ def held(expected: Sequence[Float64], measured: Sequence[Float64]) -> Held:
         (N,) of each image.
     """
     a, b = np.concatenate(expected), np.concatenate(measured)
-    order = np.argsort(a, kind="stable")
-    bins = [(float(a[p].mean()), float(b[p].mean())) for p in np.array_split(order, BINS) if p.size]
+    tenths = (part for part in np.array_split(ascending(a), BINS) if part.size)
+    bins = [(float(a[part].mean()), float(b[part].mean())) for part in tenths]
     ratios = [
         float(x.mean() / max(float(y.mean()), 1e-12))
         for x, y in zip(expected, measured, strict=True)
@@ -184,7 +184,7 @@ def _ause(expected: Float64, measured: Float64) -> float:
     """See `Held`; 1 where all errors are equal, so that nothing is to be told."""
 
     def left(by: Float64) -> Float64:
-        kept = np.cumsum(measured[np.argsort(by, kind="stable")]) / np.arange(1, len(by) + 1)
+        kept = np.cumsum(measured[ascending(by)]) / np.arange(1, len(by) + 1)
         last = [max(1, round((1.0 - share) * len(by))) - 1 for share in _SHARES]
         return np.asarray(kept[last], np.float64)
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import stats
 
 from decr.errors import ConfigError, DatasetError
 
@@ -140,8 +141,19 @@ def _resampled(
 
 
 def rank_correlation(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
-    """Spearman's, 0 where one of the two does not vary."""
-    ranks = [np.argsort(np.argsort(x.ravel(), kind="stable"), kind="stable") for x in (a, b)]
+    """Spearman's, equal values sharing a rank; 0 where one of the two does not vary.
+
+    Examples
+    --------
+    >>> rank_correlation(np.array([1.0, 1.0, 2.0]), np.array([5.0, 5.0, 7.0]))
+    1.0
+    """
     if np.ptp(a) == 0 or np.ptp(b) == 0:
         return 0.0
-    return float(np.corrcoef(ranks[0], ranks[1])[0, 1])
+    ranks = [stats.rankdata(x.ravel()) for x in (a, b)]
+    return round(float(np.corrcoef(ranks[0], ranks[1])[0, 1]), 12)
+
+
+def ascending(values: NDArray[np.float64]) -> NDArray[np.intp]:
+    """Order from low to high, equal values in a seeded random one: where they lie tells nothing."""
+    return np.lexsort((np.random.default_rng(0).permutation(values.size), values.ravel()))

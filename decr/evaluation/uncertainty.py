@@ -13,7 +13,7 @@ from decr.errors import ConfigError
 from decr.evaluation.analysis import Analysis, Bench, Setting, bench_of, facts
 from decr.evaluation.calibrate import Held, described, expected_of, held, seen
 from decr.evaluation.sampling import sampled
-from decr.evaluation.statistics import rank_correlation
+from decr.evaluation.statistics import ascending, rank_correlation
 from decr.evaluation.tiles import shown
 from decr.report.chart import Panel, chart, png, strip
 from decr.report.pictures import ramp
@@ -43,9 +43,8 @@ def calibration(spread: Float64, error: Float64, bins: int = BINS) -> list[dict[
     >>> calibration(np.array([1.0, 2.0]), np.array([-1.0, 3.0]), bins=2)[1]
     {'spread': 2.0, 'error': 3.0, 'pixels': 1}
     """
-    order = np.argsort(spread.ravel(), kind="stable")
     found = []
-    for part in np.array_split(order, bins):
+    for part in np.array_split(ascending(spread), bins):
         if part.size:
             found.append(
                 {
@@ -91,8 +90,10 @@ def uncertainty(setting: Setting, samples: int = SAMPLES) -> Analysis:
                 for n in range(samples)
             ]
         ).astype(np.float64)
-        # Half of unit is a share of white; over bands as a root mean square.
-        spreads.append(np.sqrt((several.var(axis=0, ddof=1) / 4).mean(axis=0)))
+        # Half of unit is a share of white; over bands as a root mean square. The truth, were it
+        # one more sample, would lie 1 + 1/n variances from the mean of n.
+        variance = several.var(axis=0, ddof=1) * (1 + 1 / samples)
+        spreads.append(np.sqrt((variance / 4).mean(axis=0)))
         gap = (several.mean(axis=0) - tile.clear) / 2
         errors.append(np.sqrt((gap**2).mean(axis=0)))
     spread, error = np.stack(spreads), np.stack(errors)

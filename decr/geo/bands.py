@@ -144,6 +144,11 @@ def bands_of(
             for role, name in zip(described, colorinterp, strict=True)
         ]
         roles, warning = _by_interpretation(merged, path)
+    if roles is None and "palette" in colorinterp:
+        raise BandError(
+            f"{path}: its pixels are numbers of a palette's colours, not brightness; spread them "
+            "to bands first: gdal_translate -expand rgb"
+        )
     if roles is None:
         raise BandError(
             f"{path}: cannot tell its {_bands(count)} apart (descriptions: "
@@ -174,7 +179,9 @@ def _overridden(override: str, count: int, path: str) -> Bands:
     try:
         return Bands(tuple(_NAMES.get(name, PASS_THROUGH) for name in names))
     except BandError as error:
-        raise BandError(f"--bands {override} for {path}: {error}; name each role once") from error
+        raise BandError(
+            f"--bands {override} for {path}: {error}; for example {_example(count)}"
+        ) from error
 
 
 def _role_of(description: str | None) -> str | None:

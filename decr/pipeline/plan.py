@@ -75,6 +75,18 @@ class Plan:
         """Estimated time for the tiles, without reading the scene and writing the file."""
         return None if self.seconds_per_tile is None else self.seconds_per_tile * self.restore
 
+    def facts(self) -> dict[str, float | None]:
+        """The numbers above without the blocks, for JSON."""
+        return {
+            "restore": self.restore,
+            "copy": self.copy,
+            "skip": self.skip,
+            "ccp": self.ccp,
+            "memory_mb": round(self.memory_mb),
+            "seconds_per_tile": self.seconds_per_tile,
+            "seconds": self.seconds,
+        }
+
 
 def make_plan(
     blocks: Blocks,

@@ -292,3 +292,30 @@ def test_swapped_images_are_told(scene: Path, tmp_path: Path) -> None:
     pan = write_scene(tmp_path / "pan.tif", np.ones((1, 300, 400), "uint16"), names=None)
     result = run("pansharpen", scene, pan, "-o", tmp_path / "o.tif")
     check_one_line(result, "scene.tif", "has 4", "swapped")
+
+
+def test_a_mask_beside_a_detector_is_refused(scene: Path, tmp_path: Path) -> None:
+    both = ("--cloud-mask", tmp_path / "m.tif", "--detector")
+    result = run("plan", scene, *both, "threshold")
+    assert result.exit_code == 2
+    assert "goes instead of a detector" in result.stderr
+    assert run("plan", scene, *both, f"file:{tmp_path / 'm.tif'}").exit_code == 1  # there is none
+
+
+def test_a_dry_run_prints_json_if_asked(scene: Path, tmp_path: Path) -> None:
+    out = tmp_path / "o.tif"
+    found = run("declouds", scene, "-o", out, "--dry-run", "--json", "-q")
+    plan = json.loads(found.stdout)
+    assert plan["scene"] == str(scene)
+    assert plan["restore"] + plan["copy"] + plan["skip"] > 0
+    assert not out.exists()
+
+
+def test_a_palette_is_no_brightness(tmp_path: Path) -> None:
+    path = write_scene(tmp_path / "p.tif", np.ones((1, 90, 90), "uint8"), names=None)
+    with rasterio.open(path, "r+") as file:
+        file.write_colormap(1, {1: (200, 10, 10, 255)})
+    result = run("plan", path)
+    assert result.exit_code == 1
+    assert "palette" in result.stderr
+    assert "-expand rgb" in result.stderr

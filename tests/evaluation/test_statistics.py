@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 
 from decr.errors import ConfigError, DatasetError
-from decr.evaluation.statistics import compare, mean_of
+from decr.evaluation.statistics import ascending, compare, mean_of, rank_correlation
 
 
 @settings(max_examples=30, deadline=None)
@@ -70,3 +71,21 @@ def test_what_cannot_be_averaged_is_said() -> None:
         mean_of([1.0], level=1.0)
     with pytest.raises(DatasetError, match="same images"):
         compare([1.0], [1.0, 2.0], True)
+
+
+def test_equal_values_share_a_rank_wherever_they_lie() -> None:
+    rng = np.random.default_rng(1)
+    steps, other = rng.integers(0, 4, 500).astype(float), rng.normal(size=500)
+    order = np.argsort(other)
+    expected = stats.spearmanr(steps, other).statistic
+    assert rank_correlation(steps, other) == pytest.approx(expected)
+    # Values that rise along the array would have agreed with the places of equal ones.
+    assert rank_correlation(steps[order], other[order]) == pytest.approx(expected)
+    assert rank_correlation(np.ones(500), other) == 0.0
+
+
+def test_ascending_puts_equal_values_in_no_order_of_place() -> None:
+    order = ascending(np.array([2.0] * 100 + [1.0] * 100))
+    assert set(order[:100]) == set(range(100, 200))
+    assert list(order[:100]) != sorted(order[:100])
+    assert list(order) == list(ascending(np.array([2.0] * 100 + [1.0] * 100)))
