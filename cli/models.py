@@ -140,8 +140,8 @@ def import_weights(file: Path, out: Path, **card: Any) -> None:
 
 
 @command.command("average")
-@click.argument("first", type=click.Path(path_type=Path))
-@click.argument("second", type=click.Path(path_type=Path))
+@click.argument("first")
+@click.argument("second")
 @click.option("-o", "--out", type=click.Path(path_type=Path), required=True, help="The bundle.")
 @click.option(
     "--part",
@@ -156,8 +156,8 @@ def import_weights(file: Path, out: Path, **card: Any) -> None:
 @click.option("--name", help="Name on the card; that of the file if absent.")
 @click.option("--overwrite", is_flag=True, help="Replace an existing bundle.")
 def average(
-    first: Path,
-    second: Path,
+    first: str,
+    second: str,
     out: Path,
     parts: tuple[str, ...],
     share: float,
@@ -171,6 +171,7 @@ def average(
 
     \b
     Examples:
+      decr models average embedded-rgb mine.safetensors -o mean.safetensors --share 0.3
       decr models average runs/a/a.safetensors runs/b/b.safetensors -o mean.safetensors
     """
     from decr.zoo.average import average_bundles

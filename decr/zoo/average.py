@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -11,11 +12,12 @@ from torch import Tensor, nn
 
 from decr.errors import BundleError, ConfigError, OutputError
 from decr.zoo.bundle import Bundle, Card, load_bundle, save_bundle
+from decr.zoo.embedded import find_bundle
 
 
 def average_bundles(
-    first: Path,
-    second: Path,
+    first: str | Path,
+    second: str | Path,
     out: Path,
     parts: tuple[str, ...] = (),
     name: str | None = None,
@@ -30,7 +32,7 @@ def average_bundles(
     Parameters
     ----------
     first, second
-        Bundles with the same bands; shared parts have the same architecture and size.
+        Embedded names or bundle files with the same bands; shared parts have the same architecture and size.
     out
         The bundle to write.
     parts
@@ -60,6 +62,7 @@ def average_bundles(
         raise OutputError(f"{out}: exists already; pass --overwrite to replace it")
     if not out.parent.is_dir():
         raise OutputError(f"{out}: the folder {out.parent} does not exist; make it first")
+    first, second = (find_bundle(os.fspath(model), scene_has_nir=False) for model in (first, second))
     ours, theirs = load_bundle(first), load_bundle(second)
     shared = _shared(first, ours, second, theirs, parts)
     networks: Mapping[str, nn.Module] = ours.networks

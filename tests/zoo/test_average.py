@@ -14,6 +14,7 @@ from decr.errors import BundleError, ConfigError, OutputError
 from decr.models.registry import create
 from decr.zoo.average import average_bundles
 from decr.zoo.bundle import load_bundle, save_bundle, save_with_card
+from decr.zoo.embedded import embedded_path
 from tests.tiny import DETECTOR, PARTS, randomised, tiny_bundle, tiny_card, tiny_networks
 
 REFERENCE = {"reference": PARTS["reference"]}
@@ -144,3 +145,11 @@ def test_a_mean_that_cannot_be_written_is_one_error(
     with pytest.raises(OutputError, match=r"m\.safetensors: cannot be written \(No space"):
         average_bundles(first, first, tmp_path / "m.safetensors")
     assert [file.name for file in tmp_path.iterdir()] == [first.name]
+
+
+def test_embedded_bundles_have_names(tmp_path: Path) -> None:
+    out = tmp_path / "mean.safetensors"
+    card = average_bundles("embedded-detector", embedded_path("embedded-detector"), out, share=0.5)
+    assert card.provenance["averaged"].startswith("detector with ")
+    with pytest.raises(BundleError, match="neither a file"):
+        average_bundles("embedded-nothing", out, tmp_path / "x.safetensors")
