@@ -32,7 +32,8 @@ def average_bundles(
     Parameters
     ----------
     first, second
-        Embedded names or bundle files with the same bands; shared parts have the same architecture and size.
+        Embedded names or bundle files with the same bands; shared parts have the same architecture
+        and size.
     out
         The bundle to write.
     parts
@@ -62,7 +63,7 @@ def average_bundles(
         raise OutputError(f"{out}: exists already; pass --overwrite to replace it")
     if not out.parent.is_dir():
         raise OutputError(f"{out}: the folder {out.parent} does not exist; make it first")
-    first, second = (find_bundle(os.fspath(model), scene_has_nir=False) for model in (first, second))
+    first, second = (find_bundle(os.fspath(model), False) for model in (first, second))
     ours, theirs = load_bundle(first), load_bundle(second)
     shared = _shared(first, ours, second, theirs, parts)
     networks: Mapping[str, nn.Module] = ours.networks
