@@ -92,6 +92,7 @@ def command(
     from decr.pipeline.cluster import open_engine
     from decr.pipeline.declouds import declouds
     from decr.pipeline.many import declouds_many, targets
+    from decr.pipeline.outputs import check_report
     from decr.pipeline.plan import describe
     from decr.pipeline.report_files import write_report
 
@@ -108,6 +109,8 @@ def command(
         raise click.UsageError("the scheduler's workers are used: drop --workers")
     if report is not None and not dry_run:
         writable_folder(report)
+        outs = [Path(out)] if folder is None else targets(scenes, folder)
+        check_report(report, scenes, outs, config)
         run["on_report"] = lambda result, shown: write_report(report, result, shown)
     with ExitStack() as stack:
         stack.callback(progress.close)

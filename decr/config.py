@@ -87,11 +87,17 @@ class DecloudConfig:
 
     def __post_init__(self) -> None:
         mask = mask_named(self.detector)
+        # One number has one name, in tags and in what decides whether work may go on.
+        for name in ("threshold", "prior_floor", "margin_m", "feather_m"):
+            value = getattr(self, name)
+            object.__setattr__(self, name, None if value is None else float(value))
+        if self.dn_range is not None:
+            object.__setattr__(self, "dn_range", tuple(float(dn) for dn in self.dn_range))
         if self.cloud_mask is not None:
             object.__setattr__(self, "cloud_mask", os.fspath(self.cloud_mask))
         if mask is not None:
             _check(
-                self.cloud_mask in (None, mask),
+                self.cloud_mask is None or _place(self.cloud_mask) == _place(mask),
                 f"two cloud masks, {mask} and {self.cloud_mask}; drop one of them",
             )
             # One way to say it, so that both give the same bytes.
@@ -211,6 +217,12 @@ def mask_named(detector: str) -> str | None:
         return None
     _check(bool(name), "the detector file: names no mask; write file:MASK")
     return name
+
+
+def _place(mask: Path | str) -> str:
+    """A mask's name, alike for one file however it is written."""
+    name = os.fspath(mask)
+    return name if name.startswith("/vsi") or "://" in name else os.path.normpath(name)
 
 
 def _check(condition: bool, message: str) -> None:

@@ -15,6 +15,10 @@ class OutputError(DecrError, OSError):
     """The output cannot be written: no permission, no space, or it exists already."""
 
 
+class OutputExistsError(OutputError):
+    """A file of the output's name is there, and nobody said that it may be replaced."""
+
+
 class GridMismatchError(DecrError, ValueError):
     """Two rasters that must share a grid do not."""
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from decr.errors import OutputError
 
@@ -84,18 +86,36 @@ def sole_worker(work: Path, out: Path) -> Iterator[None]:
     OutputError
         If the folder cannot be made, or another process holds it.
     """
-    try:
-        work.mkdir(exist_ok=True)
-        lock = (work / LOCK).open("w")
-    except OSError as error:
-        raise OutputError(
-            f"{out}: cannot write there ({error.strerror}); choose another output folder"
-        ) from error
-    with lock:
+    with _locked(work, out):
+        yield
+
+
+def _locked(work: Path, out: Path) -> BinaryIO:
+    """The open lock of a work folder, held."""
+    while True:
+        try:
+            work.mkdir(exist_ok=True)
+            lock = (work / LOCK).open("wb")
+        except FileNotFoundError:  # whoever was at work there has just cleared it away
+            if not work.parent.is_dir():
+                raise OutputError(f"{out}: the folder {work.parent} does not exist") from None
+            continue
+        except OSError as error:
+            remedy = "choose another output folder"
+            if error.errno == errno.ENAMETOOLONG:
+                remedy = f"{work.name} must fit beside it: choose a shorter name"
+            raise OutputError(f"{out}: cannot write there ({error.strerror}); {remedy}") from error
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
+            lock.close()
             raise OutputError(
                 f"{out}: another decr is writing this output ({work}); wait for it or stop it"
             ) from error
-        yield
+        try:
+            # Or it is the lock of a folder that has gone since it was opened.
+            if os.path.samestat(os.fstat(lock.fileno()), (work / LOCK).stat()):
+                return lock
+        except FileNotFoundError:
+            pass
+        lock.close()

@@ -70,3 +70,18 @@ def test_bad_values_are_refused_with_the_value(options: dict[str, Any], says: st
         DecloudConfig(**options)
     assert isinstance(caught.value, DecrError)
     assert isinstance(caught.value, ValueError)
+
+
+def test_numbers_have_one_name_however_they_are_given() -> None:
+    whole = DecloudConfig(dn_range=(0, 2047), margin_m=12, feather_m=16, prior_floor=1, threshold=1)
+    parts = DecloudConfig(
+        dn_range=(0.0, 2047.0), margin_m=12.0, feather_m=16.0, prior_floor=1.0, threshold=1.0
+    )
+    assert str(whole) == str(parts)
+
+
+def test_one_mask_may_be_named_in_two_ways() -> None:
+    config = DecloudConfig(detector="file:./m.tif", cloud_mask="m.tif")
+    assert config.cloud_mask == "./m.tif"
+    with pytest.raises(ConfigError, match="two cloud masks"):
+        DecloudConfig(detector="file:/vsizip/a//m.tif", cloud_mask="/vsizip/a/m.tif")

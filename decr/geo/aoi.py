@@ -235,7 +235,7 @@ def projected(area: BaseGeometry, source: CRS, grid: PixelGrid, name: str) -> Ba
     dense = shapely.segmentize(area, max(right - left, bottom - top) / _PIECES)
     try:
         moved = shape(transform_geom(source, target, shapely.geometry.mapping(dense)))
-    except (CPLE_BaseError, RasterioError, ShapelyError, ValueError) as error:
+    except (CPLE_BaseError, RasterioError, ShapelyError, SystemError, ValueError) as error:
         raise ConfigError(
             f"the area in {name} cannot be brought to the scene's coordinates: {error}; "
             "GeoJSON has longitude first, in degrees"
@@ -271,11 +271,20 @@ def _near(area: BaseGeometry, source: CRS, grid: PixelGrid) -> BaseGeometry:
         left, bottom, right, top = transform_bounds(grid.crs, source, *footprint.bounds)
     except (CPLE_BaseError, RasterioError, ValueError):
         return area
-    if not np.isfinite((left, bottom, right, top)).all() or left >= right or bottom >= top:
+    across = source.is_geographic and left > right  # longitudes of a scene over the date line
+    width, height = right - left + 360.0 * across, top - bottom
+    if not np.isfinite((left, bottom, right, top)).all() or width <= 0 or height <= 0:
         return area
-    box = shapely.box(
-        left - (right - left), bottom - (top - bottom), right + (right - left), top + (top - bottom)
-    )
+    low, high = bottom - height, top + height
+    if across:
+        box = shapely.union_all(
+            [
+                shapely.box(left - width, low, 180.0, high),
+                shapely.box(-180.0, low, right + width, high),
+            ]
+        )
+    else:
+        box = shapely.box(left - width, low, right + width, high)
     if box.contains(area) or not box.intersects(area):
         return area  # one that is elsewhere is told as it was given
     return shapely.union_all(list(valid_parts(shapely.intersection(area, box))))

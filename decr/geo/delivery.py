@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Iterable
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePath, PurePosixPath
 
 from decr.errors import SceneError
 
@@ -33,7 +33,7 @@ def rasters_of(path: str) -> list[str]:
     here = Path(path)
     if not path:
         raise SceneError("the name of a scene is empty; was a variable of the shell not set?")
-    if here.is_dir() and any((here / name).exists() for name in _ZARR):
+    if is_zarr(here):
         return [f'ZARR:"{path}"']
     if here.is_dir():
         files = (file.relative_to(here).as_posix() for file in here.rglob("*") if file.is_file())
@@ -49,7 +49,11 @@ def rasters_of(path: str) -> list[str]:
 
 
 _ZARR = (".zgroup", ".zarray", ".zmetadata", "zarr.json")
-"""Files that make a folder an array, which GDAL opens under another name."""
+
+
+def is_zarr(folder: Path) -> bool:
+    """Whether a folder is an array, which GDAL opens under another name."""
+    return any((folder / name).exists() for name in _ZARR)
 
 
 def _chosen(names: Iterable[str]) -> list[str]:
@@ -57,12 +61,19 @@ def _chosen(names: Iterable[str]) -> list[str]:
     return sorted(
         name
         for name in names
-        if name.lower().endswith(_RASTERS)
-        and not any(
-            part.startswith((".", "__")) or part.endswith(".decr-work")
-            for part in PurePosixPath(name).parts
-        )
+        if name.lower().endswith(_RASTERS) and not passed_over(PurePosixPath(name))
     )
+
+
+def passed_over(path: PurePath) -> bool:
+    """Whether a path is hidden, made by an operating system, or of work under way.
+
+    Examples
+    --------
+    >>> [passed_over(PurePosixPath(p)) for p in ("a/._b.tif", "c.tif.decr-work/d.tif", "a/b.tif")]
+    [True, True, False]
+    """
+    return any(part.startswith((".", "__")) or part.endswith(".decr-work") for part in path.parts)
 
 
 def _found(paths: list[str], where: str) -> list[str]:

@@ -309,14 +309,21 @@ def _true_scale(wkt: str, x: float, y: float) -> tuple[float, float]:
         return 1.0, 1.0
     if not np.isfinite((lons, lats)).all():
         return 1.0, 1.0
-    east, north = _metres_per_angle(world, lats[0])
-    found = [
-        math.hypot((lons[k] - lons[0]) * east, (lats[k] - lats[0]) * north) / _SCALE_STEP_M
-        for k in (1, 2)
-    ]
+    # Straight ways through space: longitudes jump at the date line, and mean nothing at a pole.
+    places = np.stack([_in_space(lon, lat) for lon, lat in zip(lons, lats, strict=True)])
+    found = (np.linalg.norm(places[1:] - places[0], axis=1) / _SCALE_STEP_M).tolist()
     # Grids such as UTM's mean their metres, and give the pixels' size in them.
     near_one = all(0.97 < value < 1.03 for value in found)
     return (1.0, 1.0) if near_one else (found[0], found[1])
+
+
+def _in_space(lon: float, lat: float) -> tuple[float, float, float]:
+    """Metres from the middle of the earth, of a place on the WGS 84 ellipsoid in degrees."""
+    flattening = 1 / _WGS84[1]
+    e2, lam, phi = flattening * (2 - flattening), math.radians(lon), math.radians(lat)
+    normal = _WGS84[0] / math.sqrt(1 - e2 * math.sin(phi) ** 2)
+    out = normal * math.cos(phi)
+    return out * math.cos(lam), out * math.sin(lam), normal * (1 - e2) * math.sin(phi)
 
 
 def _metres_per_angle(crs: Any, latitude: float) -> tuple[float, float]:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
-from rasterio.enums import Resampling
+from rasterio.enums import MaskFlags, Resampling
 from rasterio.errors import RasterioError
 from rasterio.vrt import WarpedVRT
 from rasterio.warp import transform_bounds
@@ -156,6 +156,8 @@ def open_mask(
                     width=grid.width,
                     resampling=Resampling.nearest,
                     tolerance=1e-6,  # or it would depend on the window
+                    # Or 0 would stand beyond its edge, which may be a number of clouds.
+                    add_alpha=dataset.nodata is None and not _has_mask(dataset),
                 )
             )
         except REFUSALS as error:
@@ -164,6 +166,11 @@ def open_mask(
                 f"to the scene's CRS first"
             ) from error
         yield MaskFile(warped, grid, classes)
+
+
+def _has_mask(dataset: Any) -> bool:
+    """Whether a raster tells by itself where it has data, otherwise than by a number."""
+    return MaskFlags.all_valid not in dataset.mask_flag_enums[0]
 
 
 def _same_place(dataset: Any, grid: PixelGrid) -> bool:
@@ -181,10 +188,16 @@ def _same_place(dataset: Any, grid: PixelGrid) -> bool:
 
 def _check_overlap(dataset: Any, grid: PixelGrid, path: str | os.PathLike[str]) -> None:
     """Refuse a mask that lies elsewhere: its scene would be clear without a word."""
+    ends = [(0, 0), (dataset.width, 0), (0, dataset.height), (dataset.width, dataset.height)]
+    xs, ys = zip(*(dataset.transform @ end for end in ends), strict=True)
     try:
-        left, bottom, right, top = transform_bounds(dataset.crs, grid.crs, *dataset.bounds)
+        left, bottom, right, top = transform_bounds(
+            dataset.crs, grid.crs, min(xs), min(ys), max(xs), max(ys)
+        )
     except REFUSALS:
         return  # whoever warps it says more
+    if not np.isfinite((left, bottom, right, top)).all():
+        return  # a disk of the earth, say, whose corners are none of its places
     footprint = grid.footprint()
     assert footprint is not None
     west, south, east, north = footprint.bounds

@@ -22,8 +22,8 @@ DTYPES = ("uint8", "uint16", "int16", "float32", "float64")
 # GDAL's own errors pass through rasterio unwrapped in places.
 REFUSALS = (CPLE_BaseError, RasterioError, OSError)
 
-_VSI = re.compile(r"^(/vsi[a-z0-9_]+/)+")
-"""What GDAL puts before names of files within others, or elsewhere."""
+_ARCHIVE = re.compile(r"/vsi(?:zip|tar|gzip|7z|rar)/")
+"""What GDAL puts before names of files within others, which may be of this machine."""
 _PNG_END = b"IEND\xaeB`\x82"
 """Last chunk of a PNG with its checksum."""
 _PNG_TAIL = 1 << 16
@@ -84,14 +84,27 @@ def local_files(path: str) -> list[Path]:
         if name == path or name.lower().endswith(".vrt"):
             with opened(name) as dataset:
                 todo += dataset.files
+                if dataset.driver == "Zarr":  # GDAL names none of its chunks
+                    arrays = [Path(file).parent for file in dataset.files]
+                    found |= {f for array in arrays for f in array.rglob("*") if f.is_file()}
     return sorted(found)
 
 
 def _file_of(name: str) -> Path | None:
     """The file of this machine that a GDAL name leads to, which may be an archive; None if none."""
-    path = Path(_VSI.sub("", name).replace("{", "").replace("}", ""))
     if name.endswith(".aux.xml"):
         return None
+    braces = 0
+    while archive := _ARCHIVE.match(name):
+        name = name[archive.end() :]
+        # An archive's own name may stand in braces, where it does not end like one.
+        braces += name.startswith("{")
+        name = name.removeprefix("{")
+    if name.startswith("/vsi"):
+        return None
+    for _ in range(braces):
+        name = "".join(name.rsplit("}", 1))
+    path = Path(name)
     return next((file for file in (path, *path.parents) if file.is_file()), None)
 
 
@@ -102,7 +115,11 @@ def stem_of(path: str) -> str:
     --------
     >>> stem_of("in/a.vrt"), stem_of("https://host/b.tif?key=x/y.z"), stem_of("")
     ('a', 'b', 'scene')
+    >>> stem_of('ZARR:"in/c.zarr"'), stem_of('NETCDF:"in/d.nc":red')
+    ('c', 'd')
     """
+    quoted = re.match(r'\w+:"(.+)"', path)
+    path = quoted[1] if quoted else path
     return PurePosixPath(path.replace("\\", "/").partition("?")[0]).stem or "scene"
 
 

@@ -6,6 +6,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import rasterio
 import rioxarray  # noqa: F401 (registers the .rio accessor)
 import xarray as xr
@@ -89,6 +90,12 @@ def stored(scene: xr.DataArray, folder: Path) -> Path:
     plain = scene.astype(scene.dtype.newbyteorder("="))
     plain.attrs = {**scene.attrs, **_names(scene)}
     plain.encoding = {k: v for k, v in scene.encoding.items() if k == "grid_mapping"}
+    # What its accessor was told is not on a new array.
+    plain = plain.rio.set_spatial_dims(x_dim=across[1], y_dim=across[0])
+    if scene.rio.crs is not None:
+        plain = plain.rio.write_crs(scene.rio.crs)
+    if scene.rio.nodata is not None:
+        plain = plain.rio.write_nodata(scene.rio.nodata)
     # Blocks of the file that an array was read from may not suit tiles.
     plain.rio.to_raster(path, tiled=True, blockxsize=256, blockysize=256)
     return path
@@ -99,6 +106,8 @@ def _names(scene: xr.DataArray) -> dict[str, Any]:
     names, bands = scene.attrs.get("long_name"), scene.coords.get(scene.dims[0])
     if not isinstance(names, tuple | list) or len(names) == len(scene):
         return {}
-    if bands is None or not all(float(b).is_integer() and 1 <= b <= len(names) for b in bands):
+    if bands is None or not np.issubdtype(bands.dtype, np.number):
+        return {"long_name": ("",) * len(scene)}
+    if not all(float(b).is_integer() and 1 <= b <= len(names) for b in bands):
         return {"long_name": ("",) * len(scene)}
     return {"long_name": tuple(names[int(b) - 1] for b in bands)}

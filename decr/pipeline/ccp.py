@@ -20,13 +20,14 @@ import decr
 from decr.cloud.coverage import DENOMINATOR, POLARITY, Coverage, definition
 from decr.cloud.detector import Detector
 from decr.config import CcpConfig, mask_named
-from decr.errors import DecrWarning, SceneError
+from decr.errors import DecrWarning, OutputError, SceneError
 from decr.files import writable_folder
 from decr.geo.features import read_features
 from decr.geo.gdal import gdal_environment
 from decr.geo.grid import PixelGrid, Window
 from decr.geo.layers import BLOCK_PX, Layer, LayerWriter, layer_writer
 from decr.geo.mask_file import MaskClasses
+from decr.geo.opening import local_files
 from decr.geo.scene import Scene, open_scene, overview_factors, overview_of, reader
 from decr.pipeline.ccp_count import FULL_BYTE, Count, Tiles, quicklook
 from decr.pipeline.ccp_sources import Source, mask_of
@@ -328,6 +329,9 @@ def _layer(
     tags = {key.upper().replace(" ", "_"): value for key, value in facts.items()}
     out = stem.with_name(f"{stem.name}_{kind}.tif")
     writable_folder(out.parent)
+    read = [seen.scene.path] if seen.mask is None else [seen.scene.path, str(seen.mask.path)]
+    if out.exists() and any(out.samefile(file) for path in read for file in local_files(path)):
+        raise OutputError(f"{out}: is read by this very run; give another folder")
     return layer_writer(out, seen.scene.grid, Layer(bands, scale, tags))
 
 

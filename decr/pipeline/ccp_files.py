@@ -19,7 +19,7 @@ from decr.errors import ConfigError, DecrWarning
 from decr.files import writable_folder, write_report_file
 from decr.geo.geoparquet import in_one_crs, require_pyarrow, write_geoparquet
 from decr.pipeline.ccp import SceneCcp
-from decr.pipeline.ccp_sources import REPORT
+from decr.pipeline.ccp_sources import PICTURE, REPORT
 from decr.report.histogram import histogram_png, histogram_svg
 from decr.report.page import ccp_page
 from decr.report.values import CcpReport, SceneReport, TileCcp
@@ -247,6 +247,6 @@ def _pages(scenes: Sequence[SceneCcp], title: str) -> dict[str, str | bytes]:
     groups, unit = histogram_groups(scenes), "tiles" if len(scenes) == 1 else "scenes"
     return {
         "histogram.svg": histogram_svg(groups, title, unit),
-        "histogram.png": histogram_png(groups, title, unit),
+        PICTURE: histogram_png(groups, title, unit),
         "report.html": ccp_page(report_values(scenes, title)),
     }

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from decr.dataset.layouts import cloudy_side
 from decr.dataset.manifest import SPLITS
 from decr.errors import ConfigError, SceneError
-from decr.geo.delivery import rasters_of
+from decr.geo.delivery import is_zarr, passed_over, rasters_of
 from decr.geo.opening import stem_of
 
 REPORT = "ccp.json"
-"""File of every report of coverage."""
+PICTURE = "histogram.png"
+LAYERS = ("mask", "probability", "weight")
+"""Files of every report of coverage, and kinds of rasters with it: NAME_mask.tif and so on."""
 _IMAGES = (".tif", ".tiff", ".jp2", ".png", ".jpg", ".jpeg")
 
 
@@ -74,7 +77,7 @@ def find_sources(paths: Sequence[str], report: Path | None = None) -> list[Sourc
 
 def _sources(path: str, report: Path | None) -> list[Source]:
     folder = Path(path)
-    if not folder.is_dir():
+    if not folder.is_dir() or is_zarr(folder):
         return [Source(stem_of(raster), raster) for raster in rasters_of(path)]
     if report is not None and report.resolve() == folder.resolve():
         raise ConfigError(f"{report}: holds the images; give the report a folder of its own")
@@ -88,20 +91,30 @@ def _sources(path: str, report: Path | None) -> list[Source]:
             )
             for pair in {pair.cloudy: pair for pair in pairs}.values()
         ]
-    # The rasters of reports are no images.
-    reports = [file.parent for file in folder.rglob(REPORT) if file.parent != folder]
+    made = {raster for file in folder.rglob(REPORT) for raster in _rasters_beside(file)}
     files = sorted(
         file
         for file in folder.rglob("*")
         if file.suffix.lower() in _IMAGES
         and file.is_file()
-        and not any(part.startswith((".", "__")) for part in file.relative_to(folder).parts)
+        and not passed_over(file.relative_to(folder))
         and not (report is not None and file.resolve().is_relative_to(report.resolve()))
-        and not any(file.is_relative_to(other) for other in reports)
+        and file not in made
     )
     if not files:
         raise SceneError(f"{path}: holds no image ({', '.join(_IMAGES)})")
     return [Source(_relative(file, folder), str(file), _split(file, folder)) for file in files]
+
+
+def _rasters_beside(report: Path) -> Iterator[Path]:
+    """What `decr ccp` has written beside a report, none of which is a scene."""
+    try:
+        names = [str(scene["name"]) for scene in json.loads(report.read_text())["scenes"]]
+    except (OSError, ValueError, KeyError, TypeError):
+        return  # another program's
+    yield report.with_name(PICTURE)
+    for name in names:
+        yield from (report.parent / f"{name}_{kind}.tif" for kind in LAYERS)
 
 
 def _relative(file: Path, folder: Path) -> str:

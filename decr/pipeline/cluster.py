@@ -195,8 +195,8 @@ class _Remote:
                 try:
                     return self._future.result(timeout=_PATIENCE_S)
                 except TimeoutError:
-                    if self._future.done():  # the task's own
-                        raise
+                    if self._future.done():  # just now, or the error is the task's own
+                        return self._future.result()
                 alone = 0 if _threads(self._client) else alone + 1
                 if alone == _LOOKS:
                     raise ClusterError(

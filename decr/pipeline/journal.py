@@ -183,14 +183,14 @@ def _is_same_job(path: Path, text: str) -> bool:
 def discard(path: Path) -> None:
     """Remove a work directory; whoever is killed while doing so leaves nothing to go on with."""
     with suppress(OSError):
-        for name in (_JOB, _JOURNAL):
+        for name in (_JOURNAL, _JOB):
             (path / name).unlink(missing_ok=True)
     shutil.rmtree(path, ignore_errors=True)
 
 
 def _cleared(path: Path, text: str) -> None:
     # Without them no run takes what is left for its own work.
-    for name in (_JOB, _JOURNAL):
+    for name in (_JOURNAL, _JOB):
         (path / name).unlink(missing_ok=True)
     for child in path.iterdir():
         if child.name == LOCK:

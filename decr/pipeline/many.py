@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from decr.config import DecloudConfig
-from decr.errors import ConfigError, DecrError, OutputError
+from decr.errors import ConfigError, DecrError, OutputError, OutputExistsError
 from decr.geo.opening import stem_of
 from decr.pipeline.declouds import DecloudResult, OnProgress, OnReport, declouds
 from decr.pipeline.engine import Engine
@@ -133,6 +133,10 @@ def declouds_many(
                 on_plan=on_plan,
                 on_report=on_report,
             )
+        except OutputExistsError as error:
+            # What was left of another run made it look as if that was still to be finished.
+            said = None if out.exists() and not _same(scene, out) else str(error)
+            yield Outcome(scene, out, error=said)
         except DecrError as error:
             yield Outcome(scene, out, error=" ".join(str(error).split()))
         else:

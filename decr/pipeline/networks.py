@@ -181,6 +181,8 @@ def the_restorer(networks: Restorer | Named) -> Restorer:
     _same("decr", networks.decr, decr.__version__)
     with _LOADING:
         loaded = _kept_restorer(networks.choice, networks.lanes, networks.version)
+        if loaded.version != networks.version:
+            _kept_restorer.cache_clear()  # the right file may be put there
     _same("model", networks.version, loaded.version)
     _same_settings(dict(networks.settings), loaded.settings)
     return loaded
@@ -194,6 +196,8 @@ def the_detector(networks: Detector | Named) -> Detector:
     _same("decr", networks.decr, decr.__version__)
     with _LOADING:
         loaded = _kept_detector(networks.choice, networks.lanes, networks.version)
+        if loaded.version != networks.version:
+            _kept_detector.cache_clear()
     _same("detector", networks.version, loaded.version)
     return loaded
 

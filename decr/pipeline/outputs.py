@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from decr.config import DecloudConfig
-from decr.errors import OutputError
+from decr.errors import OutputError, OutputExistsError, SceneError
 from decr.geo.opening import local_files
 from decr.pipeline.error_map import KIND, error_map_path
 from decr.pipeline.journal import WorkDir, may_have_made
@@ -64,6 +65,29 @@ def check_outputs(
             raise exists_already(file)
 
 
+def check_report(
+    folder: Path, scenes: Sequence[str], outs: Sequence[Path], config: DecloudConfig
+) -> None:
+    """Refuse a folder for reports in which one would replace what is read.
+
+    Raises
+    ------
+    OutputError
+        If that is so.
+    """
+    reports = [folder / f"{out.stem}{suffix}" for out in outs for suffix in (".json", ".html")]
+    there = [file for file in reports if file.exists()]
+    if not there:
+        return
+    read: set[Path] = set()
+    for scene in scenes:
+        with suppress(SceneError):  # said when its turn comes
+            read |= {file.resolve() for file in _read_files(scene, config)}
+    for file in there:
+        if file.resolve() in read:
+            raise OutputError(f"{file}: is read by this very run; name another folder for reports")
+
+
 def _read_files(path: str, config: DecloudConfig) -> list[Path]:
     """The files on this machine that a run reads."""
     named = [config.aoi, config.model, config.detector]
@@ -74,6 +98,6 @@ def _read_files(path: str, config: DecloudConfig) -> list[Path]:
     return [file for file in found if file.exists()]
 
 
-def exists_already(out: Path) -> OutputError:
+def exists_already(out: Path) -> OutputExistsError:
     """What to say of a file that is there."""
-    return OutputError(f"{out}: exists already; pass --overwrite to replace it")
+    return OutputExistsError(f"{out}: exists already; pass --overwrite to replace it")

@@ -212,10 +212,16 @@ def test_errors_are_one_line(
 def test_a_users_mask_is_never_replaced(scene: Path) -> None:
     mask = write_scene(scene.parent / "scene_mask.tif", np.ones((1, 600, 700), "uint8"), names=None)
     before = mask.read_bytes()
-    result = run(scene, "-o", scene.parent, "--detector", f"file:{mask}")
-    assert result.exit_code == 1
-    assert "not made by decr" in result.stderr
-    assert mask.read_bytes() == before
+    for detector, says in ((f"file:{mask}", "read by this very run"), ("threshold", "not made by")):
+        result = run(scene, "-o", scene.parent, "--detector", detector)
+        assert result.exit_code == 1
+        assert says in result.stderr
+        assert mask.read_bytes() == before
+    mask.unlink()
+    assert run(scene, "-o", scene.parent, "--detector", "threshold").exit_code == 0
+    made = mask.read_bytes()  # by decr, and perhaps by hand since
+    assert run(scene, "-o", scene.parent, "--detector", f"file:{mask}").exit_code == 1
+    assert mask.read_bytes() == made
 
 
 def test_the_page_and_the_histogram_are_written(scene: Path, tmp_path: Path) -> None:

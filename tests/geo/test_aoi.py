@@ -267,6 +267,18 @@ def test_an_area_beyond_the_date_line_is_found_on_a_scene_across_it(tmp_path: Pa
     np.testing.assert_array_equal(found.any(axis=0), np.arange(700) >= 300)
 
 
+@pytest.mark.parametrize("box", [(-180, -90, 180, 90), (-180, -60, 180, 60), (-180, -20, -100, 20)])
+def test_an_area_as_wide_as_the_world_on_a_map_across_the_date_line(
+    tmp_path: Path, box: tuple[int, int, int, int]
+) -> None:
+    utm = CRS.from_epsg(32660)
+    (x,), (y,) = transform("EPSG:4326", utm, [180.0], [10.0])
+    grid = PixelGrid(40, 400, Affine(0.5, 0, x - 100, 0, -0.5, y), utm)
+    mask = read_aoi(save(tmp_path / "a.json", mapping(shapely.box(*box))), grid).mask(grid.window)
+    assert mask[:, 210:].all()
+    assert mask[:, :190].all() == (box[2] == 180)
+
+
 def test_brackets_without_end_are_one_error(tmp_path: Path) -> None:
     (tmp_path / "deep.json").write_text("[" * 100_000)
     with pytest.raises(ConfigError, match=r"deep\.json is not GeoJSON"):

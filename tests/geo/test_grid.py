@@ -189,6 +189,15 @@ def test_grids_of_countries_mean_their_metres(name: str) -> None:
     assert grid.gsd_m == 0.5
 
 
+@pytest.mark.parametrize("name", ["EPSG:32660", "EPSG:3413", "EPSG:3031", "EPSG:3395"])
+def test_gsd_at_the_date_line_and_the_poles(name: str) -> None:
+    """Longitudes jump there, or mean nothing."""
+    lat = {"EPSG:3413": 90.0, "EPSG:3031": -90.0}.get(name, 10.0)
+    (x,), (y,) = transform("EPSG:4326", name, [180.0 - 1e-5], [lat])
+    grid = PixelGrid(2, 2, Affine(2, 0, x, 0, -2, y), CRS.from_user_input(name))
+    assert grid.gsd_m == pytest.approx(2.0, rel=0.035)
+
+
 def test_unplaced_grids_know_nothing() -> None:
     bare = PixelGrid(10, 10, Affine.identity(), None)
     assert bare.footprint() is None

@@ -55,6 +55,29 @@ def test_a_mask_of_another_place_is_refused(tmp_path: Path) -> None:
         cloudy(path)
 
 
+def test_a_mask_with_south_at_the_top_lies_where_it_says(tmp_path: Path) -> None:
+    numbers = np.zeros((1, 200, 160), np.uint8)
+    numbers[0, -10:] = 1
+    turned = NORTH_UP @ Affine.translation(0, 200) @ Affine.scale(1, -1)
+    found = cloudy(write(tmp_path / "m.tif", numbers, transform=turned))
+    assert found[:10].all()
+    assert found.sum() == 1600
+
+
+def test_a_mask_of_the_whole_disk_is_laid_over_the_scene(tmp_path: Path) -> None:
+    disk = CRS.from_string("+proj=geos +h=35786023 +lon_0=117 +sweep=x +datum=WGS84")
+    whole = Affine(110000, 0, -5.5e6, 0, -110000, 5.5e6)
+    path = write(tmp_path / "m.tif", np.ones((1, 100, 100), np.uint8), crs=disk, transform=whole)
+    assert cloudy(path).all()
+
+
+def test_beyond_a_mask_is_no_number_of_it(tmp_path: Path) -> None:
+    path = write(tmp_path / "m.tif", np.ones((1, 100, 160), np.uint8))
+    assert not cloudy(path, MaskClasses((0,))).any()
+    path = write(tmp_path / "n.tif", np.zeros((1, 100, 160), np.uint8))
+    assert cloudy(path, MaskClasses((0,))).sum() == 16000
+
+
 def test_a_class_that_is_nodata_is_refused(tmp_path: Path) -> None:
     path = write(tmp_path / "m.tif", np.full((1, 200, 160), 255, np.uint8), nodata=255)
     with pytest.raises(ConfigError, match=r"m\.tif: 255 cannot mean cloud"):

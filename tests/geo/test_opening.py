@@ -5,12 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from zipfile import ZipFile
 
+import numpy as np
 import pytest
 import rasterio
+from rasterio.io import MemoryFile
 from rasterio.shutil import copy as gdal_copy
 
 from decr.errors import SceneError
-from decr.geo.opening import local_files
+from decr.geo.delivery import rasters_of
+from decr.geo.opening import local_files, stem_of
 from tests.geo.scene_files import coded, write
 
 
@@ -42,3 +45,35 @@ def test_the_archive_around_a_raster(scene: Path, name: str) -> None:
     with ZipFile(archive, "w") as packed:
         packed.write(scene, "s.tif")
     assert local_files(name.format(archive)) == [archive]
+
+
+def test_braces_of_a_name_are_its_own(scene: Path) -> None:
+    braced = scene.rename(scene.with_name("s{1}.tif"))
+    assert local_files(str(braced)) == [braced]
+    archive = scene.with_name("a{1}.zip")
+    with ZipFile(archive, "w") as packed:
+        packed.write(braced, "s.tif")
+    assert local_files(f"/vsizip/{archive}/s.tif") == [archive]
+
+
+def test_a_file_elsewhere_is_none_of_a_like_name_here(
+    scene: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = scene.parent / "bucket"
+    folder.mkdir()
+    (folder / "s.tif").write_bytes(b"another")
+    monkeypatch.chdir(scene.parent)
+    with MemoryFile(scene.read_bytes(), dirname="bucket", filename="s.tif") as memory:
+        assert memory.name == "/vsimem/bucket/s.tif"
+        assert local_files(memory.name) == []
+
+
+def test_all_chunks_of_an_array_are_read(tmp_path: Path) -> None:
+    folder = tmp_path / "z.zarr"
+    profile = {"driver": "Zarr", "width": 300, "height": 300, "count": 1, "dtype": "uint8"}
+    with rasterio.open(folder, "w", **profile) as file:
+        file.write(np.ones((1, 300, 300), np.uint8))
+    (name,) = rasters_of(str(folder))
+    assert stem_of(name) == "z"
+    chunks = [file for file in local_files(name) if not file.name.startswith(".")]
+    assert len(chunks) == 4

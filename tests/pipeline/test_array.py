@@ -14,6 +14,7 @@ import xarray as xr
 
 import decr
 from decr.errors import DecrError
+from decr.pipeline.array import stored
 from tests.pipeline.scenes import cloudy_pixels, same, write_scene
 
 
@@ -60,6 +61,28 @@ def test_bands_taken_out_of_an_array_keep_their_own_names(tmp_path: Path) -> Non
     assert found.ccp == decr.ccp(array.astype(">u2").sel(band=[1, 2, 3]), config).ccp
     unnamed = turned.drop_vars("band")
     assert decr.ccp(unnamed, replace(config, bands="r,g,b")).ccp == found.ccp
+
+
+def test_what_an_accessor_was_told_is_not_lost(tmp_path: Path) -> None:
+    pixels = cloudy_pixels(200, 300)
+    pixels[:, :20] = 0
+    file = rioxarray.open_rasterio(write_scene(tmp_path / "s.tif", pixels))
+    assert isinstance(file, xr.DataArray)
+    bare = xr.DataArray(file.values, dims=("band", "row", "col"), attrs=dict(file.attrs))
+    told = bare.rio.set_spatial_dims(x_dim="col", y_dim="row").rio.write_crs("EPSG:32633")
+    told = told.rio.set_nodata(0)
+    path = stored(told, tmp_path)
+    with rasterio.open(path) as written:
+        assert (written.crs.to_epsg(), written.nodata) == (32633, 0)
+        np.testing.assert_array_equal(written.read(), pixels)
+
+
+def test_bands_called_by_text_are_no_numbers_of_names(tmp_path: Path) -> None:
+    array = rioxarray.open_rasterio(write_scene(tmp_path / "s.tif", cloudy_pixels(100, 120)))
+    assert isinstance(array, xr.DataArray)
+    lettered = array.assign_coords(band=list("bgrn")).isel(band=[2, 1, 0])
+    config = decr.CcpConfig(detector="threshold", bands="r,g,b")
+    assert decr.ccp(lettered, config).ccp == decr.ccp(array.isel(band=[2, 1, 0]), config).ccp
 
 
 @pytest.mark.parametrize(

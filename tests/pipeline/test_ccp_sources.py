@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -33,8 +34,15 @@ def test_a_folder_is_its_images_with_splits_on_the_way(tmp_path: Path) -> None:
 
 
 def test_reports_among_the_images_are_none(tmp_path: Path) -> None:
-    touch(tmp_path, "a.tif", "one/ccp.json", "one/a_mask.tif", "one/deep/b.png", "two/c.tif")
-    assert listed(tmp_path) == [("a", None), ("two/c", None)]
+    made = ("histogram.png", "a_mask.tif", "a_probability.tif", "x/b_weight.tif")
+    for report in ("", "one/"):
+        touch(tmp_path, *(f"{report}{name}" for name in made))
+        names = [{"name": name} for name in ("a", "x/b")]
+        (tmp_path / report / "ccp.json").write_text(json.dumps({"scenes": names}))
+    touch(tmp_path, "a.tif", "one/d_mask.tif", "two/c.tif", "b.tif.decr-work/patch_0_0.tif")
+    assert listed(tmp_path) == [("a", None), ("one/d_mask", None), ("two/c", None)]
+    touch(tmp_path / "three", "ccp.json", "a_mask.tif")  # another program's
+    assert listed(tmp_path / "three") == [("a_mask", None)]
 
 
 def test_of_a_published_set_the_cloudy_side_counts(tmp_path: Path) -> None:

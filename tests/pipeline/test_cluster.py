@@ -244,6 +244,23 @@ class _Waiting:
         return self.workers[self.looks - 1]
 
 
+class _Late(_Waiting):
+    """A future that is done just after one has stopped to wait for it."""
+
+    def result(self, timeout: float | None = None) -> str:
+        if timeout is not None:
+            raise TimeoutError
+        return "done"
+
+    def done(self) -> bool:
+        return True
+
+
+def test_a_task_that_ends_between_two_looks_is_done() -> None:
+    late = _Late([])
+    assert _Remote(late, "here", late).result() == "done"
+
+
 def test_workers_that_stay_away_are_given_up() -> None:
     gone = _Waiting([{}, {}, {}, {}])
     with pytest.raises(ClusterError, match="all workers are gone"):

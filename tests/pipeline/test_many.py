@@ -92,6 +92,31 @@ def test_a_scene_killed_before_it_was_tidied_up_is_finished(
     assert not (out / "1.tif.decr-work").exists()
 
 
+def test_a_finished_scene_with_work_of_another_run_is_left_as_it_is(
+    scenes: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    with monkeypatch.context() as patched:
+        patched.setattr("decr.pipeline.declouds.discard", lambda path: None)
+        assert run(scenes[0], "-o", f"{out}/", *FAST).exit_code == 0
+    before = (out / "1.tif").read_bytes()
+    again = run(scenes[0], "-o", f"{out}/", "--seed", 3, *FAST)
+    assert again.exit_code == 0, again.stderr
+    assert "1.tif exists already and is left as it is" in again.stderr
+    assert (out / "1.tif").read_bytes() == before
+
+
+def test_a_report_never_replaces_what_is_read(scenes: list[Path], tmp_path: Path) -> None:
+    area = tmp_path / "clear.json"
+    area.write_text('{"type": "Point", "coordinates": [0, 0]}')
+    options = ("--aoi", area, "--report", tmp_path, *FAST)
+    result = run(scenes[0], "-o", tmp_path / "clear.tif", *options)
+    assert result.exit_code == 1
+    assert "clear.json: is read by this very run" in result.stderr
+    assert area.read_text().startswith('{"type"')
+
+
 def test_inputs_are_never_overwritten(scenes: list[Path]) -> None:
     good = [scenes[0], scenes[2]]
     before = [path.read_bytes() for path in good]

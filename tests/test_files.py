@@ -1,0 +1,54 @@
+"""Folders in which only one process works."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from decr.errors import OutputError
+from decr.files import LOCK, sole_worker
+
+
+def test_a_folder_is_held_by_one(tmp_path: Path) -> None:
+    work, out = tmp_path / "w", tmp_path / "o"
+    with sole_worker(work, out), pytest.raises(OutputError, match="another decr"):  # noqa: SIM117
+        with sole_worker(work, out):
+            raise AssertionError
+    with sole_worker(work, out):
+        pass
+
+
+def test_the_lock_of_a_folder_that_has_gone_holds_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process may clear the folder away, and a third begin, between opening and locking."""
+    work, out = tmp_path / "w", tmp_path / "o"
+    flock, calls = __import__("fcntl").flock, []
+
+    def late(lock: object, how: int) -> None:
+        calls.append(how)
+        if len(calls) == 1:
+            shutil.rmtree(work)
+        flock(lock, how)
+
+    monkeypatch.setattr("fcntl.flock", late)
+    with sole_worker(work, out):
+        assert len(calls) == 2
+        assert (work / LOCK).exists()
+        monkeypatch.undo()
+        with pytest.raises(OutputError, match="another decr"), sole_worker(work, out):
+            raise AssertionError
+
+
+def test_why_a_folder_cannot_be_held(tmp_path: Path) -> None:
+    long = tmp_path / ("n" * 250)
+    with (
+        pytest.raises(OutputError, match="choose a shorter name"),
+        sole_worker(tmp_path / f"{long.name}.decr-work", long),
+    ):
+        raise AssertionError
+    gone = tmp_path / "no" / "w"
+    with pytest.raises(OutputError, match="does not exist"), sole_worker(gone, tmp_path / "o"):
+        raise AssertionError
