@@ -168,6 +168,16 @@ def open_mask(
         yield MaskFile(warped, grid, classes)
 
 
+def nodata_of(path: str | os.PathLike[str]) -> float | None:
+    """The nodata number of a mask; None if it has none, NaN, or cannot be opened any more."""
+    try:
+        with rasterio.open(path) as dataset:
+            number = dataset.nodata
+    except RasterioError:
+        return None
+    return None if number is None or np.isnan(number) else float(number)
+
+
 def _has_mask(dataset: Any) -> bool:
     """Whether a raster tells by itself where it has data, otherwise than by a number."""
     return MaskFlags.all_valid not in dataset.mask_flag_enums[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,12 +13,12 @@ from numpy.typing import NDArray
 
 from decr.cloud.change import INVALID, ChangeRule, cloudy_cells, probability_to_byte, upsampled
 from decr.cloud.detector import Detector
-from decr.errors import ConfigError
+from decr.errors import ConfigError, DecrWarning
 from decr.geo.aoi import Aoi
 from decr.geo.gdal import gdal_environment
 from decr.geo.grid import Window
 from decr.geo.lattice import Block, Blocks, Lattice
-from decr.geo.mask_file import MaskClasses, open_mask
+from decr.geo.mask_file import MaskClasses, nodata_of, open_mask
 from decr.geo.scene import Scene, reader
 from decr.pipeline.engine import Engine, Tell, in_order
 from decr.pipeline.journal import explained
@@ -213,6 +214,11 @@ def survey_scene(
     ------
     SceneError, GridMismatchError
         If the scene is damaged, or the mask does not lie over it.
+
+    Warns
+    -----
+    DecrWarning
+        If a mask without a cloud has a nodata number that may have meant cloud.
     """
     height, width = -(-scene.grid.height // k), -(-scene.grid.width // k)
     blocks = Blocks(Lattice(height, width, DETECTION_TILE_PX, DETECTION_OVERLAP_PX), 4)
@@ -252,6 +258,13 @@ def survey_scene(
             let_go(raster)
         if on_progress is not None:
             on_progress(done, len(everything))
+    if mask is not None and cloudy_px == 0 and (number := nodata_of(mask.path)):
+        warnings.warn(
+            f"{mask.path}: no cloud in it; {number:g} is its nodata number, which never counts as "
+            "cloud: take it off with 'gdal_edit -unsetnodata' if it means cloud",
+            DecrWarning,
+            stacklevel=2,
+        )
     return Survey(k, rasters[0], cloudy_px, valid_px, rasters[1] if tells else None)
 
 

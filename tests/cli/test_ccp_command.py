@@ -259,3 +259,13 @@ def test_values_for_the_page(tmp_path: Path) -> None:
         "test": [n / 8 for n in (0, 2, 4, 6)],
         "train": [n / 8 for n in (1, 3, 5, 7)],
     }
+
+
+@pytest.mark.parametrize("nodata", [0, 255])
+def test_a_mask_whose_cloud_is_nodata_is_told(scene: Path, tmp_path: Path, nodata: int) -> None:
+    numbers = np.zeros((1, 600, 700), "uint8")
+    numbers[0, :300] = 255
+    mask = write_scene(tmp_path / "m.tif", numbers, names=None, nodata=nodata)
+    result = run(scene, "--detector", f"file:{mask}")
+    assert result.exit_code == 0, result.output
+    assert ("255 is its nodata number" in result.stderr) == (nodata == 255)
