@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 
 from decr.dataset.clear import Folder
 from decr.dataset.duplicates import split_of
+from decr.dataset.manifest import safe_name
 from decr.dataset.measure import full_scale
 from decr.errors import BandError, DatasetError, DecrWarning
 from decr.geo.grid import PixelGrid, Window
@@ -240,7 +240,7 @@ def _keys(files: Sequence[Path]) -> list[str]:
     """A name per file: its stem; where that is not unique, its folder's name before it."""
 
     def safe(*parts: str) -> str:
-        return re.sub(r"[^A-Za-z0-9.-]+", "_", "_".join(parts))
+        return safe_name("_".join(parts))
 
     stems = Counter(safe(file.stem) for file in files)
     keys = [

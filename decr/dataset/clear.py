@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from decr.dataset.collage import LabelledImage
 from decr.dataset.samples import ClearImage
-from decr.errors import BandError, DatasetError, DecrWarning
+from decr.errors import BandError, ConfigError, DatasetError, DecrWarning
 from decr.geo.scene import open_scene, reader
 
 _SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".vrt")
@@ -47,6 +47,11 @@ class Folder:
         For labelled imagery: folder of masks with the same names.
     cloudy_from
         Mask values from this on are cloud.
+
+    Raises
+    ------
+    ConfigError
+        If white or the GSD is no number above 0.
     """
 
     path: Path
@@ -57,6 +62,9 @@ class Folder:
     weight: float = 1.0
     masks: Path | None = None
     cloudy_from: int = 1
+
+    def __post_init__(self) -> None:
+        check_above_zero(self.path, white=self.white, gsd=self.gsd_m)
 
     def files(self) -> list[Path]:
         """All rasters below the folder, sorted.
@@ -78,6 +86,19 @@ class Folder:
         if not found:
             raise DatasetError(f"{self.path}: no raster there; check the folder's name")
         return found
+
+
+def check_above_zero(path: Path, **stated: float | None) -> None:
+    """Refuse what is stated for a folder and can be neither a DN nor a length.
+
+    Raises
+    ------
+    ConfigError
+        Naming the folder and the first such number.
+    """
+    for name, value in stated.items():
+        if value is not None and not 0.0 < value < math.inf:
+            raise ConfigError(f"{path}: {name} is {value}; it must be a number above 0")
 
 
 def held_out(name: str, patterns: Sequence[str]) -> bool:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from decr.dataset.clear import tell, valid_inside
+from decr.dataset.clear import check_above_zero, tell, valid_inside
 from decr.dataset.layouts import LAYOUTS, list_pairs
 from decr.dataset.manifest import PairFile
 from decr.dataset.read_pair import Side, check_fit, open_side, read_side
@@ -50,6 +50,11 @@ class PairFolder:
         Name patterns (or parts of paths with a slash) to leave out.
     weight
         How much more often than their area says these pairs are drawn.
+
+    Raises
+    ------
+    ConfigError
+        If white or the GSD is no number above 0.
     """
 
     path: Path
@@ -60,6 +65,9 @@ class PairFolder:
     split: str | None = "train"
     skip: tuple[str, ...] = ()
     weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_above_zero(self.path, white=self.white, gsd=self.gsd_m)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

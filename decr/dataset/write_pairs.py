@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -87,8 +88,9 @@ class PairOptions:
             raise ConfigError(
                 f"chips of {self.size_px} px, {self.count} of them: give at least 16 px and 1 chip"
             )
-        if any(value is not None and not value > 0 for value in (self.gsd_m, self.white)):
-            raise ConfigError(f"GSD {self.gsd_m} and white {self.white} must be above 0")
+        stated = (self.gsd_m, self.white)
+        if any(value is not None and not 0 < value < math.inf for value in stated):
+            raise ConfigError(f"GSD {self.gsd_m} and white {self.white} must be numbers above 0")
         if not 0.0 <= self.test_share <= 1.0:
             raise ConfigError(f"the share for testing must lie in 0..1, not {self.test_share}")
 

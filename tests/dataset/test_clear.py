@@ -20,7 +20,8 @@ from decr.dataset.clear import (
     read_labelled,
     valid_inside,
 )
-from decr.errors import DatasetError, DecrWarning
+from decr.dataset.pairs import PairFolder
+from decr.errors import ConfigError, DatasetError, DecrWarning
 from tests.pipeline.scenes import write_scene
 
 RGB = ("red", "green", "blue")
@@ -185,3 +186,14 @@ def test_missing_masks_are_errors(tmp_path: Path) -> None:
 def test_a_digest_tells_splits_apart_whatever_their_order() -> None:
     assert digest(["a", "b"]) == digest(["b", "a"]) != digest(["a", "c"])
     assert len(digest([])) == 12
+
+
+@pytest.mark.parametrize("wrong", [0.0, -5.0, float("nan"), float("inf")])
+def test_a_white_or_gsd_that_cannot_be_is_refused(wrong: float) -> None:
+    for kind in (Folder, PairFolder):
+        with pytest.raises(
+            ConfigError, match=rf"^set: white is {wrong}; it must be a number above"
+        ):
+            kind(Path("set"), white=wrong)
+        with pytest.raises(ConfigError, match=rf"^set: gsd is {wrong}; it must be a number above"):
+            kind(Path("set"), gsd_m=wrong)

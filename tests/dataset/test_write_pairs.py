@@ -228,6 +228,10 @@ def test_same_names_in_two_folders_are_told_apart(tmp_path: Path) -> None:
     write_scene(tmp_path / "x" / "2016" / "a.tif", ground())
     with pytest.raises(DatasetError, match="would get one name; rename"):
         open_sources([tmp_path / "2016", tmp_path / "x"])
+    for name in ("測試", "實驗"):
+        write_scene(tmp_path / "x" / f"{name}.tif", ground())
+    foreign = sorted((tmp_path / "x").glob("*.tif"))
+    assert {s.key for s in open_sources(foreign)} == {"測試", "實驗"}
     one = tmp_path / "2016" / "a.tif"
     assert len(open_sources([one, one, tmp_path / "2016"])) == 1
 
@@ -285,6 +289,7 @@ def test_guessed_bands_are_told_once(tmp_path: Path) -> None:
         {"count": 0},
         {"gsd_m": 0.0},
         {"white": -1.0},
+        {"white": float("inf")},
         {"layout": "zip"},
         {"test_share": 1.5},
     ],
