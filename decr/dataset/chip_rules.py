@@ -19,6 +19,7 @@ EXACT = "exact duplicate"
 NEAR = "near duplicate"
 BUFFER = "within the buffer of a test chip"
 GAP = "too many days apart"
+TOO_SMALL = "too small"
 
 REASONS = (LOW_OVERLAP, NODATA, NOT_CLEAR, OCCLUDED, BAD_SHIFT, EXACT, NEAR, BUFFER)
 """Of chips, in the order in which they are looked at: a chip has the first that applies."""

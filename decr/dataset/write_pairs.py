@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from decr import __version__
-from decr.dataset.chips import Chip, chip_grid, choose_chips, open_sources
+from decr.dataset.chips import Chip, apart, chip_grid, choose_chips, open_sources
 from decr.dataset.manifest import MANIFEST, TEST_SHARE
 from decr.dataset.set_folder import (
     JOB,
@@ -102,6 +102,11 @@ def plan_pairs(clear: Sequence[Path], options: PairOptions) -> list[Chip]:
     ------
     DatasetError, BandError, SceneError
         If an image cannot be used, or none has room for a chip.
+
+    Warns
+    -----
+    DecrWarning
+        See `decr.dataset.chips.apart`.
     """
     sources = open_sources(clear, options.bands, options.gsd_m, options.white)
     if options.layout == "cuhk-cr":
@@ -112,7 +117,8 @@ def plan_pairs(clear: Sequence[Path], options: PairOptions) -> list[Chip]:
                     f"{source.scene.path} lacks {', '.join(sorted(lacking))}, which the layout "
                     "cuhk-cr needs; use --layout folders"
                 )
-    return choose_chips(sources, options.size_px, options.count, options.seed)
+    chips = choose_chips(sources, options.size_px, options.count, options.seed)
+    return apart(chips, options.test_share)
 
 
 def simulate_pairs(

@@ -27,11 +27,20 @@ from decr.dataset.build_set import (
     white_of,
     window_of,
 )
-from decr.dataset.chip_rules import BAD_SHIFT, GAP, ChipFacts, rejection, subset
+from decr.dataset.chip_rules import (
+    BAD_SHIFT,
+    GAP,
+    LOW_OVERLAP,
+    TOO_SMALL,
+    ChipFacts,
+    rejection,
+    subset,
+)
 from decr.dataset.duplicates import fingerprint
 from decr.dataset.manifest import MANIFEST
 from decr.dataset.match import LinearMatch
 from decr.dataset.measure import (
+    LEAST_VIEW_PX,
     NO_DATA,
     Both,
     Masks,
@@ -54,6 +63,7 @@ from decr.dataset.set_folder import (
     work_folder,
 )
 from decr.errors import ConfigError, DatasetError
+from decr.geo.align import KERNEL_PX
 from decr.geo.gdal import gdal_environment
 from decr.geo.grid import Window
 from decr.pipeline.build_files import BUILD_JOB, describing_files
@@ -289,6 +299,9 @@ def _why_not(pair: Acquisitions, facts: PairFacts) -> str:
     said = f"{pair.name}: {facts.reason}"
     if facts.reason == GAP:
         said += f" ({pair.gap_days:.1f} days; raise --max-gap-days if that will do)"
+    elif facts.reason in (TOO_SMALL, LOW_OVERLAP):
+        least = LEAST_VIEW_PX + 2 * KERNEL_PX
+        said += f" (both images must cover {least} x {least} px at least; give larger ones)"
     elif facts.shift is not None:
         said += f" ({facts.shift.px:.1f} px)"
     elif facts.reason == BAD_SHIFT:

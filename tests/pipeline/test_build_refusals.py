@@ -104,6 +104,19 @@ def test_an_overlap_that_the_shift_makes_too_narrow_is_no_overlap(
         build(TwoDates(dates.cloudy, path, masks), tmp_path / "set", replace(QUICK, split="random"))
 
 
+def test_a_scene_of_few_pixels_is_too_small_and_not_apart(dates: TwoDates, tmp_path: Path) -> None:
+    paths = []
+    (tmp_path / "in").mkdir()
+    for path in (dates.cloudy, dates.clear):
+        with rasterio.open(path) as file:
+            part = file.read()[:, :63, :200]
+            tags = {"TIFFTAG_DATETIME": file.tags()["TIFFTAG_DATETIME"]}
+        paths.append(write(tmp_path / "in" / path.name, part, **tags))
+    small = TwoDates(paths[0], paths[1], dates.masks)
+    with pytest.raises(DatasetError, match=r"too small .*must cover 70 x 70 px at least"):
+        build(small, tmp_path / "set", replace(QUICK, size_px=32))
+
+
 def test_planted_duplicates_are_found_across_pairs(dates: TwoDates, tmp_path: Path) -> None:
     """A second pair shows the same ground again, once exactly and once a little brighter."""
     with rasterio.open(dates.clear) as file:
