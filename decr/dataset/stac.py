@@ -109,9 +109,9 @@ def _type(name: str) -> str:
 
 
 def _outline(corners: Sequence[Sequence[float]]) -> tuple[dict[str, Any], list[float]]:
-    """Geometry and bounding box of GeoJSON: cut at the date line, whose boxes go from east to west.
+    """Geometry and bounding box as GeoJSON has them: outlines run counterclockwise.
 
-    Outlines run counterclockwise.
+    Across the date line the outline is cut there, and the west of the box is more than its east.
     """
     ring = unwrapped(np.asarray(corners))
     west, south, east, north = (float(v) for v in shapely.Polygon(ring).bounds)
