@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import csv
-import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from decr.dataset.manifest import safe_name
 from decr.errors import BandError, ConfigError, DatasetError
 from decr.geo.acquisition import Acquired, acquired, given_date
 from decr.geo.align import check_alike
@@ -184,9 +184,19 @@ def _date(path: Path, said: str | None, option: str) -> Acquired:
 
 
 def _names(stems: Sequence[str]) -> list[str]:
-    """Safe and unique names."""
-    safe = [re.sub(r"[^A-Za-z0-9.-]+", "_", stem).strip("._") or "pair" for stem in stems]
+    """Safe and unique names, also where capitals make no difference."""
+    safe = [safe_name(stem).strip("._") or "pair" for stem in stems]
     if len(safe) > 10**6:
         raise ConfigError(f"{len(safe)} pairs are too many")
     count = Counter(name.lower() for name in safe)
-    return [f"{s}_{i}" if count[s.lower()] > 1 else s for i, s in enumerate(safe, 1)]
+    taken = {name for name, number in count.items() if number == 1}
+    names = []
+    for number, name in enumerate(safe, 1):
+        unique = name
+        if count[name.lower()] > 1:
+            unique = f"{name}_{number}"
+            while unique.lower() in taken:
+                unique += "_"
+            taken.add(unique.lower())
+        names.append(unique)
+    return names

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,7 +19,7 @@ from decr.dataset.acquisitions import Acquisitions
 from decr.dataset.chip_rules import BUFFER, EXACT, NEAR, ChipFacts, Limits
 from decr.dataset.duplicates import Fingerprint, find_copies
 from decr.dataset.manifest import TEST_SHARE
-from decr.dataset.measure import Looked, PairFacts, full_scale
+from decr.dataset.measure import NO_DATA, Looked, PairFacts, full_scale
 from decr.dataset.set_folder import Record
 from decr.dataset.splits import block_split, random_split
 from decr.errors import ConfigError, DatasetError, DecrWarning
@@ -59,7 +60,7 @@ class BuildOptions:
         Of `EXPORTS`: 8-bit PNG copies in a folder of that name.
     white
         DN that becomes 255 in exports and 1 in training; None takes the full scale of the bits
-        that a pair's chips use.
+        that the set's chips use.
     opaque_dn
         See `decr.dataset.measure.measure_pair`.
 
@@ -90,8 +91,10 @@ class BuildOptions:
             raise ConfigError(f"no export is called {unknown[0]!r}; use {', '.join(EXPORTS)}")
         if self.size_px < 32:
             raise ConfigError(f"chips must have at least 32 px, not {self.size_px}")
-        if any(v is not None and not v > 0 for v in (self.white, self.opaque_dn)):
-            raise ConfigError(f"white {self.white} and opaque {self.opaque_dn} must be above 0")
+        if any(v is not None and not 0 < v < math.inf for v in (self.white, self.opaque_dn)):
+            raise ConfigError(
+                f"white {self.white} and opaque {self.opaque_dn} must be numbers above 0"
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +114,7 @@ class Considered:
     thin_share
         Of cloudy pixels, as the detector tells; None if it does not.
     top
-        Largest DN.
+        Largest DN of pixels with data in both images.
     digest, bits
         `Fingerprint` of the clear chip.
     """
@@ -207,10 +210,16 @@ def window_of(chip: Considered, options: BuildOptions) -> Window:
     return Window(chip.row, chip.col, options.size_px, options.size_px)
 
 
-def white_of(pair: Acquisitions, chips: Sequence[Considered], options: BuildOptions) -> float:
-    """DN of white of a pair's chips."""
-    top = max(chip.top for chip in chips if chip.pair == pair.name)
-    return options.white or full_scale(pair.cloudy.dtype, top)
+def white_of(
+    pair: Acquisitions,
+    chips: Sequence[Considered],
+    pairs: Mapping[str, Acquisitions],
+    options: BuildOptions,
+) -> float:
+    """DN of white of a pair's chips: that of all accepted chips of its type alike."""
+    dtype = pair.cloudy.dtype
+    top = max(chip.top for chip in chips if pairs[chip.pair].cloudy.dtype == dtype)
+    return options.white or full_scale(dtype, top)
 
 
 def chip_record(
@@ -270,12 +279,15 @@ def _files(
     options: BuildOptions,
 ) -> Iterator[tuple[str, bytes]]:
     """Name and bytes of each file of a chip."""
-    for folder, pixels in (("cloudy", seen.cloudy), ("clear", truth)):
-        yield f"{side}/{folder}/{name}.tif", tiff_bytes(pixels, grid, pair.bands)
+    sides = (("cloudy", seen.cloudy, seen.cloudy_mask), ("clear", truth, seen.clear_mask))
+    for folder, pixels, clouds in sides:
+        chip = tiff_bytes(pixels, grid, pair.bands, valid=clouds != NO_DATA)
+        yield f"{side}/{folder}/{name}.tif", chip
     mask = np.where(seen.clear_mask == 255, np.uint8(255), seen.cloudy_mask)[None]
-    yield f"{side}/mask/{name}.tif", tiff_bytes(mask, grid, ("cloudy",), 255)
+    yield f"{side}/mask/{name}.tif", tiff_bytes(mask, grid, ("cloudy",), NO_DATA)
     for export in options.exports:
-        for folder, pixels in zip(EXPORTS[export], (seen.cloudy, truth), strict=True):
+        for folder, (_, pixels, clouds) in zip(EXPORTS[export], sides, strict=True):
+            pixels = np.where(clouds != NO_DATA, pixels, 0)
             scaled = np.rint(np.clip(pixels * (255.0 / white), 0, 255)).astype(np.uint8)
             colours = [pair.bands.index(band) for band in ("red", "green", "blue")]
             yield f"{export}/{side}/{folder}/{name}.png", png_bytes(scaled[colours])

@@ -19,6 +19,7 @@ EXACT = "exact duplicate"
 NEAR = "near duplicate"
 BUFFER = "within the buffer of a test chip"
 GAP = "too many days apart"
+TOO_SMALL = "too small"
 
 REASONS = (LOW_OVERLAP, NODATA, NOT_CLEAR, OCCLUDED, BAD_SHIFT, EXACT, NEAR, BUFFER)
 """Of chips, in the order in which they are looked at: a chip has the first that applies."""
@@ -113,9 +114,11 @@ def rejection(facts: ChipFacts, limits: Limits) -> str | None:
     >>> rejection(ChipFacts(1.0, 0.0, 0.3, 0.4, 0.0), Limits())
     'clear image not clear'
     """
+    # No more can be told of a chip without a pixel, whatever is allowed.
+    most_nodata = min(limits.max_nodata, math.nextafter(1.0, 0.0))
     checks = (
         (LOW_OVERLAP, 1.0 - facts.overlap, 1e-9),
-        (NODATA, facts.nodata, limits.max_nodata),
+        (NODATA, facts.nodata, most_nodata),
         (NOT_CLEAR, facts.clear_ccp, limits.max_clear_ccp),
         (OCCLUDED, facts.occluded, limits.max_occluded),
         (BAD_SHIFT, facts.residual_px, limits.max_residual_px),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import re
+import math
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -15,8 +15,11 @@ from numpy.typing import NDArray
 
 from decr.dataset.clear import Folder
 from decr.dataset.duplicates import split_of
+from decr.dataset.manifest import safe_name
 from decr.dataset.measure import full_scale
+from decr.dataset.splits import block_of, in_common
 from decr.errors import BandError, DatasetError, DecrWarning
+from decr.geo.align import corners_lonlat
 from decr.geo.grid import PixelGrid, Window
 from decr.geo.scene import Scene, open_scene, reader
 
@@ -70,10 +73,27 @@ class Chip:
         """Unique name: image, row, column and variant."""
         return f"{self.source.key}_r{self.window.row:05}_c{self.window.col:05}_{self.variant}"
 
+    @property
+    def outline(self) -> NDArray[np.float64] | None:
+        """(4, 2) longitude and latitude of its corners; None where the image has no place."""
+        grid = self.source.scene.grid
+        if grid.crs is None or not grid.has_transform:
+            return None
+        return corners_lonlat(grid, self.window)
+
     def split(self, test_share: float) -> str:
-        """``train`` or ``test``: one answer for a neighbourhood of chips and all skies over it."""
-        side = self.window.height * _PLACE_CHIPS
-        place = f"{self.source.key}/{self.window.row // side}/{self.window.col // side}"
+        """``train`` or ``test``: one answer for a neighbourhood of chips and all skies over it.
+
+        It goes by the ground, so that images of one place, of several dates say, are on one side;
+        by image and pixels where that is not known.
+        """
+        side, outline = self.window.height * _PLACE_CHIPS, self.outline
+        if outline is None:
+            place = f"{self.source.key}/{self.window.row // side}/{self.window.col // side}"
+        else:
+            # One net for images of nearly the same pixel size.
+            block_m = side * 2.0 ** round(math.log2(self.source.gsd_m))
+            place = "{}/{}/{:g}".format(*block_of(outline, block_m), block_m)
         return split_of(place, test_share)
 
     def rng(self, seed: int) -> np.random.Generator:
@@ -184,6 +204,34 @@ def choose_chips(
     return sorted(chosen, key=lambda chip: chip.name)
 
 
+def apart(chips: Sequence[Chip], test_share: float) -> list[Chip]:
+    """Chips without those for training that share ground with one for testing.
+
+    Places go by the centres of chips: images of one ground whose pixels do not lie on one another,
+    or are of another size, may have chips on both sides of a border.
+
+    Warns
+    -----
+    DecrWarning
+        If there are such chips.
+    """
+    placed = {chip: chip.outline for chip in chips}
+    sides = {chip: chip.split(test_share) for chip in chips}
+    train, test = (
+        {c: o for c, o in placed.items() if o is not None and sides[c] == side}
+        for side in ("train", "test")
+    )
+    shared = {list(train)[i] for i in in_common(list(train.values()), list(test.values()))}
+    if shared:
+        warnings.warn(
+            f"{len(shared)} of {len(chips)} chips are left out: they are for training, and share "
+            "ground with chips of other images that are for testing",
+            DecrWarning,
+            stacklevel=3,
+        )
+    return [chip for chip in chips if chip not in shared]
+
+
 def chip_grid(chip: Chip) -> PixelGrid:
     """Pixels of a chip and where they lie."""
     grid, (height, width) = chip.source.scene.grid, chip.window.shape
@@ -240,7 +288,7 @@ def _keys(files: Sequence[Path]) -> list[str]:
     """A name per file: its stem; where that is not unique, its folder's name before it."""
 
     def safe(*parts: str) -> str:
-        return re.sub(r"[^A-Za-z0-9.-]+", "_", "_".join(parts))
+        return safe_name("_".join(parts))
 
     stems = Counter(safe(file.stem) for file in files)
     keys = [

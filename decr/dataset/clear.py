@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import fnmatch
 import hashlib
-from collections.abc import Sequence
+import math
+import warnings
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -13,10 +15,14 @@ from numpy.typing import NDArray
 
 from decr.dataset.collage import LabelledImage
 from decr.dataset.samples import ClearImage
-from decr.errors import BandError, DatasetError
+from decr.errors import BandError, ConfigError, DatasetError, DecrWarning
 from decr.geo.scene import open_scene, reader
 
 _SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".vrt")
+_CELLS = 2**20
+"""In which the valid inside of an image is looked for, at most."""
+_TOLD = 3
+"""Names that a warning gives of many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +47,11 @@ class Folder:
         For labelled imagery: folder of masks with the same names.
     cloudy_from
         Mask values from this on are cloud.
+
+    Raises
+    ------
+    ConfigError
+        If white or the GSD is no number above 0.
     """
 
     path: Path
@@ -51,6 +62,9 @@ class Folder:
     weight: float = 1.0
     masks: Path | None = None
     cloudy_from: int = 1
+
+    def __post_init__(self) -> None:
+        check_above_zero(self.path, white=self.white, gsd=self.gsd_m)
 
     def files(self) -> list[Path]:
         """All rasters below the folder, sorted.
@@ -72,6 +86,19 @@ class Folder:
         if not found:
             raise DatasetError(f"{self.path}: no raster there; check the folder's name")
         return found
+
+
+def check_above_zero(path: Path, **stated: float | None) -> None:
+    """Refuse what is stated for a folder and can be neither a DN nor a length.
+
+    Raises
+    ------
+    ConfigError
+        Naming the folder and the first such number.
+    """
+    for name, value in stated.items():
+        if value is not None and not 0.0 < value < math.inf:
+            raise ConfigError(f"{path}: {name} is {value}; it must be a number above 0")
 
 
 def held_out(name: str, patterns: Sequence[str]) -> bool:
@@ -109,14 +136,25 @@ def read_clear(folder: Folder, bands: tuple[str, ...], least_px: int) -> list[Cl
     ------
     DatasetError
         If an image does not say its GSD or white level and the folder does not either.
+
+    Warns
+    -----
+    DecrWarning
+        If images are passed over, or lose more than half of their pixels with the invalid ones.
     """
     images = []
-    for path in folder.files():
+    lacking: list[str] = []
+    small: list[str] = []
+    cut: list[str] = []
+    files = folder.files()
+    for path in files:
         try:
             scene = open_scene(path, folder.bands)
         except BandError:
+            lacking.append(path.name)
             continue
         if any(band not in scene.bands.roles for band in bands):
+            lacking.append(path.name)
             continue
         gsd_m = folder.gsd_m or scene.grid.gsd_m
         white = folder.white or (255.0 if scene.dtype == "uint8" else None)
@@ -131,27 +169,114 @@ def read_clear(folder: Folder, bands: tuple[str, ...], least_px: int) -> list[Cl
             dn, valid = source.read(scene.grid.window, keep)
         rows, cols = valid_inside(valid, least_px)
         dn = dn[:, rows, cols]
-        if min(dn.shape[1:]) >= least_px:
-            roles = tuple(scene.bands.roles[i] for i in keep)
-            images.append(ClearImage(path.name, dn, roles, gsd_m, white, folder.weight))
+        if min(dn.shape[1:]) < least_px:
+            small.append(path.name)
+            continue
+        if 2 * dn[0].size < valid.size:
+            cut.append(path.name)
+        roles = tuple(scene.bands.roles[i] for i in keep)
+        images.append(ClearImage(path.name, dn, roles, gsd_m, white, folder.weight))
+    told = {
+        f"passed over, for want of the bands {', '.join(bands)}": lacking,
+        f"passed over, for want of {least_px} x {least_px} valid pixels": small,
+        "cut to less than half, to be without invalid pixels": cut,
+    }
+    tell(f"{folder.path}: {{}} of {len(files)} images", told)
     return images
 
 
-def valid_inside(valid: NDArray[np.bool_], least_px: int) -> tuple[slice, slice]:
-    """A rectangle without invalid pixels: peel off the worst edge until none is left.
+def tell(what: str, named: Mapping[str, Sequence[str]]) -> None:
+    """Warn of images that are not taken as they are.
 
-    Empty when nothing of at least ``least_px`` remains.
+    Parameters
+    ----------
+    what
+        Of which images, with {} for how many.
+    named
+        Names by what is done with them, and why.
+
+    Warns
+    -----
+    DecrWarning
+        Once for each reason that there are names for.
     """
-    top, bottom, left, right = 0, valid.shape[0], 0, valid.shape[1]
-    while bottom - top >= least_px and right - left >= least_px:
-        inside = ~valid[top:bottom, left:right]
-        if not inside.any():
-            return slice(top, bottom), slice(left, right)
-        bad = [inside[0].mean(), inside[-1].mean(), inside[:, 0].mean(), inside[:, -1].mean()]
-        worst = int(np.argmax(bad))
-        top, bottom = top + (worst == 0), bottom - (worst == 1)
-        left, right = left + (worst == 2), right - (worst == 3)
-    return slice(0, 0), slice(0, 0)
+    for why, names in named.items():
+        if names:
+            more = ", ..." if len(names) > _TOLD else ""
+            said = f"{what.format(len(names))} are {why}: {', '.join(names[:_TOLD])}{more}"
+            warnings.warn(said, DecrWarning, stacklevel=4)
+
+
+def valid_inside(valid: NDArray[np.bool_], least_px: int) -> tuple[slice, slice]:
+    """The largest rectangle without invalid pixels whose sides have at least ``least_px``.
+
+    Of equally large ones, the one that ends first, by row, then by column, and the tallest of
+    these. Of images beyond `_CELLS` pixels, the largest of whole cells of pixels, then grown up,
+    down, left and right. Empty when there is none.
+    """
+    rows, cols = (np.flatnonzero(valid.any(axis=axis)) for axis in (1, 0))
+    if not rows.size:
+        return slice(0, 0), slice(0, 0)
+    box = slice(int(rows[0]), int(rows[-1]) + 1), slice(int(cols[0]), int(cols[-1]) + 1)
+    inside = valid[box]
+    if inside.all():
+        top, bottom, left, right = 0, inside.shape[0], 0, inside.shape[1]
+    else:
+        k = math.ceil(math.sqrt(inside.size / _CELLS))
+        top, bottom, left, right = _grown(inside, _largest(_cells(inside, k), -(-least_px // k)), k)
+    if min(bottom - top, right - left) < max(least_px, 1):
+        return slice(0, 0), slice(0, 0)
+    return (
+        slice(box[0].start + top, box[0].start + bottom),
+        slice(box[1].start + left, box[1].start + right),
+    )
+
+
+def _cells(valid: NDArray[np.bool_], k: int) -> NDArray[np.bool_]:
+    """Which whole cells of k x k pixels are valid."""
+    height, width = (side // k for side in valid.shape)
+    cells = valid[: height * k, : width * k].reshape(height, k, width, k)
+    return np.asarray(cells.all(axis=(1, 3)))
+
+
+def _largest(valid: NDArray[np.bool_], least: int) -> tuple[int, int, int, int]:
+    """Top, bottom, left and right of the largest rectangle of True; zeros if there is none.
+
+    Row by row, with how far True reaches up from each column: a rectangle ends where a column
+    reaches less far than those before it, which are kept in a stack.
+    """
+    best, found = 0, (0, 0, 0, 0)
+    reach = np.zeros(valid.shape[1], np.int64)
+    for row, here in enumerate(valid):
+        reach = np.where(here, reach + 1, 0)
+        stack: list[tuple[int, int]] = []  # column from which on, and how far up: rising
+        for col, height in enumerate([*reach.tolist(), 0]):
+            start = col
+            while stack and stack[-1][1] > height:
+                start, high = stack.pop()
+                if high * (col - start) > best and min(high, col - start) >= least:
+                    best, found = high * (col - start), (row + 1 - high, row + 1, start, col)
+            if height and (not stack or stack[-1][1] < height):
+                stack.append((start, height))
+    return found
+
+
+def _grown(
+    valid: NDArray[np.bool_], cells: tuple[int, int, int, int], k: int
+) -> tuple[int, int, int, int]:
+    """A rectangle of cells in pixels, as much wider as it stays valid."""
+    top, bottom, left, right = (edge * k for edge in cells)
+    if top == bottom:
+        return 0, 0, 0, 0
+    while top and valid[top - 1, left:right].all():
+        top -= 1
+    while bottom < valid.shape[0] and valid[bottom, left:right].all():
+        bottom += 1
+    while left and valid[top:bottom, left - 1].all():
+        left -= 1
+    while right < valid.shape[1] and valid[top:bottom, right].all():
+        right += 1
+    return top, bottom, left, right
 
 
 def read_labelled(folder: Folder) -> list[LabelledImage]:

@@ -227,8 +227,8 @@ def refuse_leak(
         kind = "the same image as" if leaks[0].exact else "nearly the same image as"
         raise DatasetError(
             f"{leaks[0].second[1:]}, for validation, is {kind} {leaks[0].first[1:]}, which is "
-            f"trained on ({len(leaks)} such pairs); leave one of the two out with skip, or "
-            "import the set with decr dataset import --drop-duplicates"
+            f"trained on ({len(leaks)} such pairs); take one of each two out of its set, whose "
+            "copies decr dataset dedupe lists, or name it under skip in a recipe for training"
         )
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 
 from decr.dataset.duplicates import split_of
@@ -141,7 +141,7 @@ def split_from(path: Path, layout: str) -> str:
     """Where the splits of a set come from: "folders", the name of a list, or "a hash of names"."""
     if any(split for _, split, _ in _roots(path, LAYOUTS[layout])):
         return "folders"
-    return "a hash of names" if _test_list(path) is None else _TEST_LIST
+    return _TEST_LIST if (path / _TEST_LIST).is_file() else "a hash of names"
 
 
 def cloudy_side(path: Path) -> tuple[list[PairFile], float | None] | None:
@@ -172,7 +172,8 @@ def list_pairs(path: Path, layout: str, skip: tuple[str, ...] = ()) -> list[Pair
     Files belong together if their names below the two folders are the same but for the suffix.
     Folders train, val and test give the split. Where there are none, `split_of` gives it from the
     name of the pair (of the clear file in a manifest), with a share of `TEST_SHARE` for testing; a
-    file ``test_list.txt`` with one file name a line, as RICE1 has in one edition, comes before it.
+    file ``test_list.txt`` with one name a line, as RICE1 has in one edition, comes before it. Names
+    there may leave out folders and suffix.
 
     Parameters
     ----------
@@ -186,7 +187,8 @@ def list_pairs(path: Path, layout: str, skip: tuple[str, ...] = ()) -> list[Pair
     Raises
     ------
     DatasetError
-        If the layout is unknown or does not fit, or if a file has no partner.
+        If the layout is unknown or does not fit, if a file has no partner, or if the list of test
+        images names one that is not there.
     """
     if layout not in LAYOUTS:
         raise DatasetError(
@@ -197,8 +199,11 @@ def list_pairs(path: Path, layout: str, skip: tuple[str, ...] = ()) -> list[Pair
         listed = read_manifest(path)
         return [p for p in listed if not (_skipped(p.cloudy, skip) or _skipped(p.clear, skip))]
     pairs = []
-    for root, split, sides in _roots(path, LAYOUTS[layout]):
-        pairs += _matched(path, root, split, sides, layout, skip)
+    roots = list(_roots(path, LAYOUTS[layout]))
+    clear = [root / sides[1] for root, split, sides in roots if split is None]
+    tested = _tested(path / _TEST_LIST, {_key(f, c) for c in clear for f in _files(c)})
+    for root, split, sides in roots:
+        pairs += _matched(path, root, split, sides, layout, skip, tested)
     if not pairs:
         raise DatasetError(
             f"{path}: does not have the layout {layout!r}: looked for {LAYOUTS[layout].wanted} "
@@ -238,14 +243,27 @@ def _skipped(path: Path, skip: tuple[str, ...]) -> bool:
 def _images(folder: Path, skip: tuple[str, ...] = ()) -> dict[str, Path]:
     """Image files below a folder by their relative name without suffix."""
     images: dict[str, Path] = {}
-    for file in sorted(folder.rglob("*")):
-        if file.suffix.lower() not in _SUFFIXES or _skipped(file, skip):
+    for file in _files(folder):
+        if _skipped(file, skip):
             continue
-        key = file.relative_to(folder).with_suffix("").as_posix()
+        key = _key(file, folder)
         if key in images:
             raise DatasetError(f"{file}: {images[key].name} has the same name; keep one of the two")
         images[key] = file
     return images
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """Image files below a folder, sorted; what other programs hide there is none."""
+    for file in sorted(folder.rglob("*")):
+        hidden = any(part.startswith(".") for part in file.relative_to(folder).parts)
+        if file.suffix.lower() in _SUFFIXES and not hidden and not file.is_dir():
+            yield file
+
+
+def _key(file: Path, folder: Path) -> str:
+    """Name of an image: relative, without suffix."""
+    return file.relative_to(folder).with_suffix("").as_posix()
 
 
 def _matched(
@@ -255,6 +273,7 @@ def _matched(
     sides: tuple[str, str],
     layout: str,
     skip: tuple[str, ...],
+    tested: frozenset[str] | None,
 ) -> list[PairFile]:
     """Pairs of one folder with two sides, with near infrared where the layout has it."""
     cloudy, clear = _images(root / sides[0], skip), _images(root / sides[1], skip)
@@ -264,13 +283,12 @@ def _matched(
         cloudy_nir, clear_nir = _images(nir / sides[0], skip), _images(nir / sides[1], skip)
         _same_names(nir, sides, cloudy_nir, clear_nir)
         _same_names(nir.parent, (f"{root.name} in RGB", "near infrared"), clear, clear_nir)
-    tested = _test_list(path)
     pairs = []
     for key in clear:
         if split is not None:
             own = split
         elif tested is not None:
-            own = "test" if clear[key].name in tested else "train"
+            own = "test" if key in tested else "train"
         else:
             own = split_of(key, TEST_SHARE)
         pairs.append(
@@ -308,6 +326,34 @@ def _nir_of(path: Path, root: Path) -> Path | None:
     return None
 
 
-def _test_list(path: Path) -> frozenset[str] | None:
-    file = path / _TEST_LIST
-    return frozenset(file.read_text().split()) if file.is_file() else None
+def _tested(file: Path, keys: Collection[str]) -> frozenset[str] | None:
+    """Which images a list names as those for testing; None if there is no list, or no image."""
+    if not keys or not file.is_file():
+        return None
+    try:
+        lines = file.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DatasetError(
+            f"{file}: cannot read the list of test images ({error}); store it as UTF-8, one name "
+            "a line"
+        ) from error
+    by_name: dict[str, list[str]] = {}
+    for key in keys:
+        by_name.setdefault(PurePosixPath(key).name, []).append(key)
+    found: set[str] = set()
+    for number, line in enumerate(lines, 1):
+        said = PurePosixPath(line.strip().replace("\\", "/"))
+        plain = said.with_suffix("") if said.suffix.lower() in _SUFFIXES else said
+        # Folders may be those above the image, or only some of them.
+        named = [
+            key
+            for key in by_name.get(plain.name, ())
+            if f"/{plain}".endswith(f"/{key}") or f"/{key}".endswith(f"/{plain}")
+        ]
+        if line.strip() and not named:
+            raise DatasetError(
+                f"{file}, line {number}: there is no image {line.strip()!r}; correct the name, or "
+                "take the line out"
+            )
+        found.update(named)
+    return frozenset(found)

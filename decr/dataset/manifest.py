@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import re
+import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -74,6 +76,18 @@ def read_manifest(path: Path) -> list[PairFile]:
     if not pairs:
         raise DatasetError(f"{file}: holds no pair; write one JSON object per line")
     return [pairs[name] for name in sorted(pairs)]
+
+
+def safe_name(text: str) -> str:
+    """Text as part of a file name: letters and digits of any script, dots, dashes; else "_".
+
+    Examples
+    --------
+    >>> safe_name("a  b_(2)"), safe_name("測試 1.5")
+    ('a_b_2_', '測試_1.5')
+    """
+    # Letters with marks are one character in some names and two in others.
+    return re.sub(r"(?:[^\w.-]|_)+", "_", unicodedata.normalize("NFC", text))
 
 
 def found_in(path: Path) -> str:

@@ -18,6 +18,7 @@ from decr.dataset.acquisitions import Acquisitions
 from decr.dataset.chip_rules import (
     BAD_SHIFT,
     LOW_OVERLAP,
+    TOO_SMALL,
     ChipFacts,
     Limits,
     optical_thickness,
@@ -40,6 +41,9 @@ Bool = NDArray[np.bool_]
 
 NO_DATA = 255
 """In cloud masks: 0 is clear, 1 is cloudy."""
+
+LEAST_VIEW_PX = 64
+"""Side of what both images must cover, less the border that resampling needs."""
 
 _VIEW_PX = 512
 _MOST_VIEWS = 36
@@ -199,6 +203,8 @@ def measure_pair(
         DN of opaque cloud; None takes the brightest cloudy pixels but one in a hundred, and at
         least 0.6 of the full scale of the bits in use, since all clouds may be thin.
     """
+    if min(*pair.cloudy.grid.window.shape, *pair.clear.grid.window.shape) < LEAST_VIEW_PX:
+        return PairFacts(None, None, 1.0, TOO_SMALL)
     windows = _spread(pair, (0.0, 0.0))
     if not windows:
         return PairFacts(None, None, 1.0, LOW_OVERLAP)
@@ -285,7 +291,7 @@ def _spread(pair: Acquisitions, shift: tuple[float, float]) -> list[Window]:
     right, bottom = int(area.bounds[2]), int(area.bounds[3])
     height, width = min(bottom, grid.height) - top, min(right, grid.width) - left
     side = min(_VIEW_PX, height, width)
-    if side < 64:
+    if side < LEAST_VIEW_PX:
         return []
     rows, cols = _starts(height, side), _starts(width, side)
     windows = [Window(top + row, left + col, side, side) for row in rows for col in cols]

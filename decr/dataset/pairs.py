@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from decr.dataset.clear import valid_inside
+from decr.dataset.clear import check_above_zero, tell, valid_inside
 from decr.dataset.layouts import LAYOUTS, list_pairs
 from decr.dataset.manifest import PairFile
 from decr.dataset.read_pair import Side, check_fit, open_side, read_side
@@ -50,6 +50,11 @@ class PairFolder:
         Name patterns (or parts of paths with a slash) to leave out.
     weight
         How much more often than their area says these pairs are drawn.
+
+    Raises
+    ------
+    ConfigError
+        If white or the GSD is no number above 0.
     """
 
     path: Path
@@ -60,6 +65,9 @@ class PairFolder:
     split: str | None = "train"
     skip: tuple[str, ...] = ()
     weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_above_zero(self.path, white=self.white, gsd=self.gsd_m)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -109,6 +117,11 @@ def read_pairs(folder: PairFolder, bands: tuple[str, ...]) -> list[PairImage]:
         other, their bands or white level are unknown, or the set would not fit in `MOST_BYTES`.
     SceneError
         If a file cannot be read.
+
+    Warns
+    -----
+    DecrWarning
+        If pairs are passed over, or cut.
     """
     listed = list_pairs(folder.path, folder.layout, folder.skip)
     files = [f for f in listed if folder.split in (None, "all", f.split)]
@@ -120,11 +133,13 @@ def read_pairs(folder: PairFolder, bands: tuple[str, ...]) -> list[PairImage]:
         )
     opened: list[tuple[PairFile, Side, Side]] = []
     total = 0
+    lacking = []
     for file in files:
         said = folder.bands or file.bands
         cloudy = open_side(file.cloudy, file.cloudy_nir, said, bands)
         clear = open_side(file.clear, file.clear_nir, said, bands)
         if cloudy is None or clear is None:
+            lacking.append(file.name)
             continue
         check_fit(cloudy.scene, clear.scene)
         opened.append((file, cloudy, clear))
@@ -134,6 +149,8 @@ def read_pairs(folder: PairFolder, bands: tuple[str, ...]) -> list[PairImage]:
             f"{folder.path}: {len(opened)} pairs would take {total / 2**30:.1f} GiB of memory, "
             f"more than {MOST_BYTES / 2**30:g}; leave some out with skip, or make a smaller set"
         )
+    why = f"passed over, for want of the bands {', '.join(bands)}"
+    tell(f"{folder.path}: {{}} of {len(files)} pairs", {why: lacking})
     return _read_all(folder, opened, bands)
 
 
@@ -142,12 +159,23 @@ def _read_all(
 ) -> list[PairImage]:
     """Read what was opened; white levels are known only once all pixels are."""
     read = []
+    empty: list[str] = []
+    cut: list[str] = []
     for file, cloudy, clear in opened:
         dn, ok = read_side(cloudy)
         truth, truth_ok = read_side(clear)
         rows, cols = valid_inside(ok & truth_ok, 1)
-        if dn[:, rows, cols].size:
-            read.append((file, clear.scene, dn[:, rows, cols], truth[:, rows, cols]))
+        if not dn[:, rows, cols].size:
+            empty.append(file.name)
+            continue
+        if dn[0, rows, cols].size < ok.size:
+            cut.append(file.name)
+        read.append((file, clear.scene, dn[:, rows, cols], truth[:, rows, cols]))
+    told = {
+        "passed over, for want of a pixel that is valid on both sides": empty,
+        "cut to a rectangle that is valid on both sides": cut,
+    }
+    tell(f"{folder.path}: {{}} of {len(opened)} pairs", told)
     unsaid = [
         (dn, truth) for file, _, dn, truth in read if folder.white is None and file.white is None
     ]

@@ -82,7 +82,8 @@ def block_split(
     if not (block_m > 0 and buffer_m >= 0):
         raise ConfigError(f"a block of {block_m} m and a buffer of {buffer_m} m cannot be")
     names = sorted(outlines)
-    blocks = {name: _block(outlines[name].mean(axis=0), block_m) for name in names}
+    outlines = {name: unwrapped(outlines[name]) for name in names}
+    blocks = {name: block_of(outlines[name], block_m) for name in names}
     tested = _tested(Counter(blocks.values()), test_share, seed)
     side = {name: "test" if blocks[name] in tested else "train" for name in names}
     train = [name for name in names if side[name] == "train"]
@@ -97,7 +98,11 @@ def in_common(ones: Sequence[Float], others: Sequence[Float]) -> list[int]:
     """Which outlines share ground with any of the others; touching is not sharing."""
     if not ones or not others:
         return []
-    mine, tree = shapely.polygons(list(ones)), shapely.STRtree(shapely.polygons(list(others)))
+    # Neighbours beyond the date line, too.
+    turns = [np.array((degrees, 0.0)) for degrees in (0.0, -360.0, 360.0)]
+    turned = [unwrapped(other) + turn for turn in turns for other in others]
+    mine = shapely.polygons([unwrapped(one) for one in ones])
+    tree = shapely.STRtree(shapely.polygons(turned))
     found, candidates = tree.query(mine, predicate="intersects")
     overlap = shapely.area(shapely.intersection(mine[found], tree.geometries[candidates]))
     # Neighbours on one lattice share slivers by rounding.
@@ -114,6 +119,7 @@ def near(ones: Sequence[Float], others: Sequence[Float], distance_m: float) -> l
     """
     if not ones or not others or distance_m <= 0:
         return []
+    ones, others = [unwrapped(one) for one in ones], [unwrapped(other) for other in others]
     centres, radii = _balls(ones)
     other_centres, other_radii = _balls(others)
     reach = distance_m + float(radii.max() + other_radii.max())
@@ -138,9 +144,25 @@ def _tested(sizes: Counter[tuple[int, int]], share: float, seed: int) -> set[tup
     return chosen
 
 
-def _block(place: Float, block_m: float) -> tuple[int, int]:
-    """Row and column of a place's block; blocks of one row are equally wide."""
-    lon, lat = float(place[0]), float(place[1])
+def unwrapped(outline: Float) -> Float:
+    """An outline in one piece: no two longitudes are more than 180 degrees apart.
+
+    Its centre lies in -180..180 degrees, parts of it beyond if it crosses the date line.
+
+    Examples
+    --------
+    >>> unwrapped(np.array([[179.5, 0.0], [-179.0, 1.0]]))[:, 0].tolist()
+    [-180.5, -179.0]
+    """
+    lon = outline[:, 0]
+    lon = lon - 360.0 * np.round((lon - lon[0]) / 360.0)
+    lon = lon - 360.0 * np.round(lon.mean() / 360.0)
+    return np.column_stack([lon, outline[:, 1]])
+
+
+def block_of(outline: Float, block_m: float) -> tuple[int, int]:
+    """Row and column of the block of an outline's centre; blocks of one row are equally wide."""
+    lon, lat = (float(value) for value in unwrapped(outline).mean(axis=0))
     east, north = _metres_per_degree(0.0)
     row = math.floor(lat * north / block_m)
     middle = min(89.9, max(-89.9, (row + 0.5) * block_m / north))

@@ -8,6 +8,13 @@ from itertools import pairwise
 from pathlib import PurePosixPath
 from typing import Any
 
+import numpy as np
+import shapely
+from shapely.geometry import mapping
+from shapely.geometry.polygon import orient
+
+from decr.dataset.splits import unwrapped
+
 STAC_FOLDER = "stac"
 _VERSION = "1.0.0"
 _COLLECTION = "collection.json"
@@ -24,7 +31,7 @@ def stac_files(entries: Sequence[Mapping[str, Any]]) -> dict[str, bytes]:
     entries
         Lines of the manifest of a set whose pairs have places and dates; at least one.
     """
-    items = {_id(entry): _item(entry) for entry in entries}
+    items = {name: _item(name, entry) for name, entry in zip(_ids(entries), entries, strict=True)}
     boxes = [item["bbox"] for item in items.values()]
     times = sorted(e["about"][key] for e in entries for key in ("cloudy_date", "clear_date"))
     collection = {
@@ -32,7 +39,7 @@ def stac_files(entries: Sequence[Mapping[str, Any]]) -> dict[str, bytes]:
         "stac_version": _VERSION,
         "id": _ID,
         "description": f"{len(entries)} pairs of a cloudy and a clear image of the same ground.",
-        "license": "proprietary",
+        "license": "other",  # of which none is named
         "extent": {
             "spatial": {"bbox": [_around(boxes)]},
             "temporal": {"interval": [[_time(times[0]), _time(times[-1])]]},
@@ -49,19 +56,22 @@ def stac_files(entries: Sequence[Mapping[str, Any]]) -> dict[str, bytes]:
     return files | {f"{STAC_FOLDER}/items/{name}.json": _bytes(i) for name, i in items.items()}
 
 
-def _id(entry: Mapping[str, Any]) -> str:
-    """The pair's name, on one level: files are called after it."""
-    return str(entry["about"]["name"]).replace("/", "_")
+def _ids(entries: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The pairs' names, on one level: files are called after them. The split tells equals apart."""
+    ids: dict[str, None] = {}
+    for entry in entries:
+        name = str(entry["about"]["name"]).replace("/", "_")
+        while name in ids:
+            name += f"_{entry['split']}"
+        ids[name] = None
+    return list(ids)
 
 
-def _item(entry: Mapping[str, Any]) -> dict[str, Any]:
+def _item(name: str, entry: Mapping[str, Any]) -> dict[str, Any]:
     """One pair."""
     about = entry["about"]
     corners = about["corners_lonlat"]
-    # Outlines of GeoJSON run counterclockwise.
-    ring = [*corners, corners[0]]
-    ring = ring if _area(ring) > 0 else ring[::-1]
-    xs, ys = ([c[i] for c in corners] for i in (0, 1))
+    geometry, bbox = _outline(corners)
     links = [
         {"rel": rel, "href": f"../{_COLLECTION}", "type": "application/json"}
         for rel in ("root", "parent", "collection")
@@ -77,10 +87,10 @@ def _item(entry: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "type": "Feature",
         "stac_version": _VERSION,
-        "id": _id(entry),
+        "id": name,
         "collection": _ID,
-        "geometry": {"type": "Polygon", "coordinates": [ring]},
-        "bbox": [min(xs), min(ys), max(xs), max(ys)],
+        "geometry": geometry,
+        "bbox": bbox,
         "properties": {
             "datetime": _time(about["cloudy_date"]),
             "gsd": entry["gsd_m"],
@@ -98,9 +108,45 @@ def _type(name: str) -> str:
     return _TYPES.get(PurePosixPath(name).suffix.lower(), _TIFF)
 
 
+def _outline(corners: Sequence[Sequence[float]]) -> tuple[dict[str, Any], list[float]]:
+    """Geometry and bounding box as GeoJSON has them: outlines run counterclockwise.
+
+    Across the date line the outline is cut there, and the west of the box is more than its east.
+    """
+    ring = unwrapped(np.asarray(corners))
+    west, south, east, north = (float(v) for v in shapely.Polygon(ring).bounds)
+    if west >= -180.0 and east <= 180.0:
+        plain = [[float(lon), float(lat)] for lon, lat in ring]
+        plain.append(plain[0])
+        plain = plain if _area(plain) > 0 else plain[::-1]
+        return {"type": "Polygon", "coordinates": [plain]}, [west, south, east, north]
+    parts = []
+    for degrees in (-360.0, 0.0, 360.0):
+        turned = shapely.Polygon(ring + np.array((degrees, 0.0)))
+        part = turned.intersection(shapely.box(-180, -90, 180, 90))
+        if part.area > 0:
+            parts.append(orient(part))
+    return dict(mapping(shapely.MultiPolygon(parts))), [
+        _turned(west), south, _turned(east), north,
+    ]  # fmt: skip
+
+
+def _turned(lon: float) -> float:
+    """A longitude in -180..180."""
+    return lon - 360.0 * round(lon / 360.0)
+
+
 def _around(boxes: Sequence[Sequence[float]]) -> list[float]:
+    """The box around others; around all longitudes if that would be wider than half the earth."""
     west, south, east, north = zip(*boxes, strict=True)
-    return [min(west), min(south), max(east), max(north)]
+    if all(w <= e for w, e in zip(west, east, strict=True)):
+        return [min(west), min(south), max(east), max(north)]
+    # From 0 to 360 degrees, those that cross the date line are like all others.
+    wests = [w % 360.0 for w in west]
+    first = min(wests)
+    last = max(w + (e - o) % 360.0 for w, o, e in zip(wests, west, east, strict=True))
+    sides = (-180.0, 180.0) if last - first > 180.0 else (_turned(first), _turned(last))
+    return [sides[0], min(south), sides[1], max(north)]
 
 
 def _area(ring: Sequence[Sequence[float]]) -> float:

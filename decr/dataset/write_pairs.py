@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from decr import __version__
-from decr.dataset.chips import Chip, chip_grid, choose_chips, open_sources
+from decr.dataset.chips import Chip, apart, chip_grid, choose_chips, open_sources
 from decr.dataset.manifest import MANIFEST, TEST_SHARE
 from decr.dataset.set_folder import (
     JOB,
@@ -87,8 +88,9 @@ class PairOptions:
             raise ConfigError(
                 f"chips of {self.size_px} px, {self.count} of them: give at least 16 px and 1 chip"
             )
-        if any(value is not None and not value > 0 for value in (self.gsd_m, self.white)):
-            raise ConfigError(f"GSD {self.gsd_m} and white {self.white} must be above 0")
+        stated = (self.gsd_m, self.white)
+        if any(value is not None and not 0 < value < math.inf for value in stated):
+            raise ConfigError(f"GSD {self.gsd_m} and white {self.white} must be numbers above 0")
         if not 0.0 <= self.test_share <= 1.0:
             raise ConfigError(f"the share for testing must lie in 0..1, not {self.test_share}")
 
@@ -100,6 +102,11 @@ def plan_pairs(clear: Sequence[Path], options: PairOptions) -> list[Chip]:
     ------
     DatasetError, BandError, SceneError
         If an image cannot be used, or none has room for a chip.
+
+    Warns
+    -----
+    DecrWarning
+        See `decr.dataset.chips.apart`.
     """
     sources = open_sources(clear, options.bands, options.gsd_m, options.white)
     if options.layout == "cuhk-cr":
@@ -110,7 +117,8 @@ def plan_pairs(clear: Sequence[Path], options: PairOptions) -> list[Chip]:
                     f"{source.scene.path} lacks {', '.join(sorted(lacking))}, which the layout "
                     "cuhk-cr needs; use --layout folders"
                 )
-    return choose_chips(sources, options.size_px, options.count, options.seed)
+    chips = choose_chips(sources, options.size_px, options.count, options.seed)
+    return apart(chips, options.test_share)
 
 
 def simulate_pairs(

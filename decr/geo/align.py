@@ -13,7 +13,7 @@ from affine import Affine
 from numpy.typing import NDArray
 from rasterio.enums import Resampling
 from rasterio.vrt import WarpedVRT
-from rasterio.warp import transform_geom
+from rasterio.warp import transform, transform_geom
 from shapely import affinity
 from shapely.geometry import Polygon, mapping, shape
 
@@ -159,11 +159,14 @@ def covered(grid: PixelGrid, like: PixelGrid, shift: tuple[float, float]) -> Pol
 
 
 def corners_lonlat(grid: PixelGrid, window: Window) -> NDArray[np.float64]:
-    """(4, 2) longitude and latitude of a window's corners."""
+    """(4, 2) longitude and latitude of a window's corners, each for itself.
+
+    Beyond the date line longitudes begin anew: corners of one window may be 360 degrees apart.
+    """
     outline = grid.footprint(window)
     assert outline is not None
-    there = shape(transform_geom(grid.crs, _LONLAT, mapping(outline)))
-    return np.asarray(there.exterior.coords)[:4, :2]
+    xs, ys = np.asarray(outline.exterior.coords)[:4].T
+    return np.stack(transform(grid.crs, _LONLAT, xs, ys), axis=1)
 
 
 def _short(crs: Any) -> str:

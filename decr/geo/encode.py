@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import rasterio
 from numpy.typing import NDArray
 from rasterio.io import MemoryFile
 
@@ -13,12 +14,23 @@ from decr.geo.grid import PixelGrid
 
 
 def tiff_bytes(
-    pixels: NDArray[Any], grid: PixelGrid, names: Sequence[str], nodata: float | None = None
+    pixels: NDArray[Any],
+    grid: PixelGrid,
+    names: Sequence[str],
+    nodata: float | None = None,
+    valid: NDArray[np.bool_] | None = None,
 ) -> bytes:
-    """A GeoTIFF with band descriptions, as bytes."""
+    """A GeoTIFF with band descriptions, as bytes.
+
+    Parameters
+    ----------
+    valid
+        (H, W) True where there is data; if not everywhere, the file gets a mask that says so.
+    """
     placed = {"transform": grid.transform} if grid.has_transform else {}
     in_colour = tuple(names[:3]) == ("red", "green", "blue")
-    with MemoryFile() as memory:
+    # A mask beside the file would stay behind in memory.
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), MemoryFile() as memory:
         with memory.open(
             driver="GTiff",
             count=len(pixels),
@@ -36,6 +48,8 @@ def tiff_bytes(
         ) as file:
             file.write(pixels)
             file.descriptions = tuple(names)
+            if valid is not None and not valid.all():
+                file.write_mask(valid)
         return bytes(memory.getbuffer())
 
 

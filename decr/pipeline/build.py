@@ -27,11 +27,21 @@ from decr.dataset.build_set import (
     white_of,
     window_of,
 )
-from decr.dataset.chip_rules import BAD_SHIFT, GAP, ChipFacts, rejection, subset
+from decr.dataset.chip_rules import (
+    BAD_SHIFT,
+    GAP,
+    LOW_OVERLAP,
+    TOO_SMALL,
+    ChipFacts,
+    rejection,
+    subset,
+)
 from decr.dataset.duplicates import fingerprint
 from decr.dataset.manifest import MANIFEST
 from decr.dataset.match import LinearMatch
 from decr.dataset.measure import (
+    LEAST_VIEW_PX,
+    NO_DATA,
     Both,
     Masks,
     PairFacts,
@@ -53,6 +63,7 @@ from decr.dataset.set_folder import (
     work_folder,
 )
 from decr.errors import ConfigError, DatasetError
+from decr.geo.align import KERNEL_PX
 from decr.geo.gdal import gdal_environment
 from decr.geo.grid import Window
 from decr.pipeline.build_files import BUILD_JOB, describing_files
@@ -139,6 +150,8 @@ def build_set(
     with gdal_environment(), local_engine() as engine:
         pairs = open_pairs(rows, ccp.bands, options.resample)
         check_exports(pairs, options)
+        if masks is not None:
+            _check_masks(masks, pairs)
         look = looking(ccp, engine)
         tells = bool(ccp.thin) if look.detector is None else look.detector.tells_thin
         job = _job_text(pairs, options, look)
@@ -156,6 +169,18 @@ def _made(run: _Run, tells: bool, done: dict[str, Record]) -> Made:
     return records, describing_files(
         run.work, run.pairs, facts, chips, decided, records, run.options, run.look
     )
+
+
+def _check_masks(masks: str, pairs: Sequence[Acquisitions]) -> None:
+    """Refuse images that would be given one mask: they have one name, in folders of their own."""
+    known: dict[str, str] = {}
+    for path in dict.fromkeys(s.path for pair in pairs for s in (pair.cloudy, pair.clear)):
+        other = known.setdefault(Path(path).stem, path)
+        if Path(other).resolve() != Path(path).resolve():
+            raise ConfigError(
+                f"{masks}: {other} and {path} would both have the mask {Path(path).stem}; give the "
+                "two images names of their own, and a mask each"
+            )
 
 
 def _silent(stage: str, done: int, total: int) -> None:
@@ -234,7 +259,8 @@ def _considered(run: _Run, opened: Both, name: str, window: Window, facts: PairF
     if seen.thin is not None and cloudy.any():
         thin = float((seen.thin & cloudy).sum() / cloudy.sum())
     mark = fingerprint(seen.clear)
-    top = float(max(seen.cloudy.max(), seen.clear.max()))
+    valid = (seen.cloudy_mask != NO_DATA) & (seen.clear_mask != NO_DATA)
+    top = float(max(seen.cloudy[:, valid].max(), seen.clear[:, valid].max()))
     place = (chip.name, chip.pair, chip.row, chip.col, found, None)
     return Considered(*place, thin, top, mark.digest, mark.bits)
 
@@ -273,6 +299,9 @@ def _why_not(pair: Acquisitions, facts: PairFacts) -> str:
     said = f"{pair.name}: {facts.reason}"
     if facts.reason == GAP:
         said += f" ({pair.gap_days:.1f} days; raise --max-gap-days if that will do)"
+    elif facts.reason in (TOO_SMALL, LOW_OVERLAP):
+        least = LEAST_VIEW_PX + 2 * KERNEL_PX
+        said += f" (both images must cover {least} x {least} px at least; give larger ones)"
     elif facts.shift is not None:
         said += f" ({facts.shift.px:.1f} px)"
     elif facts.reason == BAD_SHIFT:
@@ -296,7 +325,7 @@ def _written(
         if all(chip.name in done for chip in own):
             number += len(own)
             continue
-        white, found = white_of(pair, own, run.options), facts[pair.name]
+        white, found = white_of(pair, accepted, run.pairs, run.options), facts[pair.name]
         with both(pair, _masks(run, pair, tells), found.corrected) as opened:
             for chip in own:
                 run.on_progress("writing", number, len(accepted))

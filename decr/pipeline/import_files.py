@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import shapely
 from rasterio.crs import CRS
 
@@ -20,6 +21,7 @@ from decr.dataset.duplicates import HASH_BITS
 from decr.dataset.layouts import LAYOUTS
 from decr.dataset.manifest import MANIFEST, SPLITS
 from decr.dataset.set_folder import Record
+from decr.dataset.splits import unwrapped
 from decr.dataset.stac import STAC_FOLDER, stac_files
 from decr.pipeline.ccp import Looking
 from decr.pipeline.contact import sheet_of
@@ -358,5 +360,6 @@ def _parquet(lines: Sequence[Mapping[str, Any]]) -> bytes | None:
     }
     columns["name"] = [line["about"]["name"] for line in lines]
     corners = [line["about"].get("corners_lonlat") for line in lines]
-    outlines = [None if c is None else shapely.Polygon(c) for c in corners]
+    # In one piece across the date line.
+    outlines = [None if c is None else shapely.Polygon(unwrapped(np.asarray(c))) for c in corners]
     return parquet_bytes(columns, outlines, [None if c is None else _LONLAT for c in corners])

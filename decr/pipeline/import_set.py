@@ -252,9 +252,11 @@ def _record(run: _Run, pair: PairFile, facts: Found) -> Record:
     names, sums = {}, {}
     for key, path in files.items():
         names[key] = f"{pair.split}/{key}/{_stem(pair)}{path.suffix}"
-        data = _bytes(path)
-        write_whole(run.work / names[key], data)
-        sums[names[key]] = hashlib.sha256(data).hexdigest()
+        for file in (path, *_beside(path)):
+            name = f"{pair.split}/{key}/{_stem(pair)}{file.name.removeprefix(path.stem)}"
+            data = _bytes(file)
+            write_whole(run.work / name, data)
+            sums[name] = hashlib.sha256(data).hexdigest()
     mask, ccp = _clouds(run, pair, pair.cloudy, facts)
     # The user's masks are those of the cloudy images.
     clear_ccp = None if run.look.detector is None else _clouds(run, pair, pair.clear, facts)[1]
@@ -306,6 +308,16 @@ def _clouds(run: _Run, pair: PairFile, path: Path, facts: Found) -> tuple[bytes,
     return tiff_bytes(mask, seen.grid, ("cloudy",), NO_DATA), round(seen.ccp, 6)
 
 
+def _beside(path: Path) -> list[Path]:
+    """Files of an image's name that GDAL reads with it: its place, its mask, what it says; sorted.
+
+    Unlike `decr.geo.opening.local_files`, with .aux.xml: PNG files have their CRS there.
+    """
+    with opened(str(path)) as dataset:
+        found = {path.with_name(Path(name).name) for name in dataset.files}
+    return sorted(f for f in found - {path} if f.name.startswith(f"{path.stem}.") and f.is_file())
+
+
 def _bytes(path: Path) -> bytes:
     try:
         return path.read_bytes()
@@ -334,7 +346,8 @@ def _job_text(
     files = hashlib.sha256()
     for pair in pairs:
         for path in (pair.cloudy, pair.clear, pair.cloudy_nir, pair.clear_nir):
-            files.update(f"{pair.split} {pair.name} {path and _mark(path)}\n".encode())
+            marks = [] if path is None else [_mark(f) for f in (path, *_beside(path))]
+            files.update(f"{pair.split} {pair.name} {' '.join(marks)}\n".encode())
     job = {
         "decr": decr.__version__,
         "set": folder.resolve().name,

@@ -34,6 +34,12 @@ def test_the_first_limit_that_is_passed_is_the_reason(facts: ChipFacts, why: str
     assert rejection(facts, Limits()) == why
 
 
+def test_a_chip_without_a_valid_pixel_is_no_pair_whatever_is_allowed() -> None:
+    limits = Limits(max_nodata=1.0)
+    assert rejection(ChipFacts(1.0, 1.0), limits) == "nodata"
+    assert rejection(ChipFacts(1.0, 1.0 - 1 / 32**2), limits) is None
+
+
 def test_optical_thickness_is_that_of_the_simulation() -> None:
     rng = np.random.default_rng(0)
     clear = rng.uniform(200, 900, (3, 8, 8))

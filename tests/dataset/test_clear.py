@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
+from decr.dataset import clear as module
 from decr.dataset.clear import (
     Folder,
     digest,
@@ -19,7 +20,8 @@ from decr.dataset.clear import (
     read_labelled,
     valid_inside,
 )
-from decr.errors import DatasetError
+from decr.dataset.pairs import PairFolder
+from decr.errors import ConfigError, DatasetError, DecrWarning
 from tests.pipeline.scenes import write_scene
 
 RGB = ("red", "green", "blue")
@@ -29,20 +31,48 @@ def pixels(bands: int = 4, height: int = 60, width: int = 80, dtype: str = "uint
     return np.random.default_rng(0).integers(1, 200, (bands, height, width)).astype(dtype)
 
 
+def largest(valid: NDArray[np.bool_], least_px: int) -> int:
+    """Pixels of the largest valid rectangle, by trying all."""
+    height, width = valid.shape
+    sizes = [
+        (bottom - top) * (right - left)
+        for top in range(height)
+        for bottom in range(top + least_px, height + 1)
+        for left in range(width)
+        for right in range(left + least_px, width + 1)
+        if valid[top:bottom, left:right].all()
+    ]
+    return max(sizes, default=0)
+
+
 @given(
-    valid=arrays(np.bool_, st.tuples(st.integers(1, 14), st.integers(1, 14))),
-    least_px=st.integers(1, 6),
+    valid=arrays(np.bool_, st.tuples(st.integers(1, 8), st.integers(1, 8))),
+    least_px=st.integers(1, 4),
 )
-def test_the_inside_is_valid_and_large_enough_or_empty(
+def test_the_inside_is_the_largest_that_is_valid_and_large_enough(
     valid: NDArray[np.bool_], least_px: int
 ) -> None:
     rows, cols = valid_inside(valid, least_px)
     inside = valid[rows, cols]
-    if inside.size:
-        assert inside.all()
-        assert min(inside.shape) >= least_px
+    assert inside.all()
+    assert inside.size == largest(valid, least_px)
     if valid.all() and min(valid.shape) >= least_px:
         assert inside.shape == valid.shape
+
+
+def test_one_invalid_pixel_costs_no_more_than_it_must() -> None:
+    valid = np.ones((512, 512), bool)
+    valid[500, 256] = False
+    assert valid_inside(valid, 64) == (slice(0, 500), slice(0, 512))
+
+
+def test_the_inside_of_a_huge_image_is_found_in_cells(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_CELLS", 100)
+    valid = np.ones((101, 97), bool)
+    valid[0, 0] = valid[90, 40] = valid[100, 96] = False
+    rows, cols = valid_inside(valid, 64)
+    assert valid[rows, cols].all()
+    assert (rows, cols) == (slice(0, 90), slice(1, 97))
 
 
 def test_a_border_is_peeled_off_and_no_more() -> None:
@@ -89,8 +119,27 @@ def test_images_too_small_or_without_a_band_are_passed_over(tmp_path: Path) -> N
     write_scene(tmp_path / "small.tif", pixels(height=20))
     write_scene(tmp_path / "grey.tif", pixels(bands=1), names=["pan"])
     write_scene(tmp_path / "good.tif", pixels())
-    images = read_clear(Folder(tmp_path), RGB, 32)
+    with pytest.warns(DecrWarning) as caught:
+        images = read_clear(Folder(tmp_path), RGB, 32)
     assert [image.name for image in images] == ["good.tif"]
+    said = [str(warning.message) for warning in caught]
+    assert said == [
+        f"{tmp_path}: 1 of 3 images are passed over, for want of the bands red, green, blue: "
+        "grey.tif",
+        f"{tmp_path}: 1 of 3 images are passed over, for want of 32 x 32 valid pixels: small.tif",
+    ]
+
+
+def test_images_of_which_much_is_cut_are_told_and_only_the_first_named(tmp_path: Path) -> None:
+    dn = pixels(height=80)
+    dn[:, 39:41] = 0
+    for name in "abcd":
+        write_scene(tmp_path / f"{name}.tif", dn, nodata=0)
+    with pytest.warns(
+        DecrWarning, match=r"4 of 4 .* less than half.*: a.tif, b.tif, c.tif, \.\.\."
+    ):
+        images = read_clear(Folder(tmp_path), RGB, 32)
+    assert {image.dn.shape for image in images} == {(4, 39, 80)}
 
 
 def test_what_the_folder_says_counts_more_than_the_file(tmp_path: Path) -> None:
@@ -137,3 +186,14 @@ def test_missing_masks_are_errors(tmp_path: Path) -> None:
 def test_a_digest_tells_splits_apart_whatever_their_order() -> None:
     assert digest(["a", "b"]) == digest(["b", "a"]) != digest(["a", "c"])
     assert len(digest([])) == 12
+
+
+@pytest.mark.parametrize("wrong", [0.0, -5.0, float("nan"), float("inf")])
+def test_a_white_or_gsd_that_cannot_be_is_refused(wrong: float) -> None:
+    for kind in (Folder, PairFolder):
+        with pytest.raises(
+            ConfigError, match=rf"^set: white is {wrong}; it must be a number above"
+        ):
+            kind(Path("set"), white=wrong)
+        with pytest.raises(ConfigError, match=rf"^set: gsd is {wrong}; it must be a number above"):
+            kind(Path("set"), gsd_m=wrong)

@@ -103,6 +103,49 @@ def test_rice1_with_its_list_of_test_images(tmp_path: Path) -> None:
     assert tested == ["1", "4"]
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "1.png\n\nx/4 b.png\n",
+        "\ufeff1\r\nx/4 b\r\n",
+        "ground_truth/1.png\nRICE\\cloudy_image\\x\\4 b.jpg",
+        " 1.PNG \n4 b",
+    ],
+)
+def test_names_in_a_list_may_leave_out_folders_and_suffix(tmp_path: Path, text: str) -> None:
+    names = ("0", "1", "11", "x/4 b", "x/4")
+    lay(tmp_path, [f"{d}/{n}.png" for d in ("cloudy_image", "ground_truth") for n in names])
+    (tmp_path / "test_list.txt").write_text(text, encoding="utf-8")
+    tested = [p.name for p in list_pairs(tmp_path, "rice1", skip=("0.*",)) if p.split == "test"]
+    assert tested == ["1", "x/4 b"]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (b"1.png\n2.png 3.png\n", r"line 2: there is no image '2\.png 3\.png'; correct the name"),
+        (b"1.png\n7.png", r"line 2: there is no image '7\.png'"),
+        (b"1.png\n\xff\xfe", "cannot read the list of test images .* store it as UTF-8"),
+    ],
+)
+def test_a_list_that_names_no_image_is_an_error(tmp_path: Path, text: bytes, said: str) -> None:
+    lay(tmp_path, [f"{d}/{n}.png" for d in ("cloud", "label") for n in range(4)])
+    (tmp_path / "test_list.txt").write_bytes(text)
+    with pytest.raises(DatasetError, match=rf"test_list\.txt.*{said}"):
+        list_pairs(tmp_path, "rice1")
+    (tmp_path / "test_list.txt").write_text("1.png\n2.png")
+    # An image that is left out is there all the same.
+    assert [p.split for p in list_pairs(tmp_path, "rice1", skip=("2.*",))] == [
+        "train", "test", "train",
+    ]  # fmt: skip
+
+
+def test_hidden_files_and_folders_are_no_images(tmp_path: Path) -> None:
+    lay(tmp_path, ["cloudy/a.tif", "clear/a.tif", "clear/._a.tif", "cloudy/.thumbs/a.png"])
+    (tmp_path / "cloudy" / "old.tif").mkdir()
+    assert [p.name for p in list_pairs(tmp_path, "folders")] == ["a"]
+
+
 def test_a_flat_set_is_split_by_name_alone(tmp_path: Path) -> None:
     names = [f"{d}/{n}.png" for d in ("cloud", "label") for n in range(100)]
     few = names[:30] + names[100:130]

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from decr.dataset import pairs as module
 from decr.dataset.pairs import PairFolder, PairImage, changed, pair_sample, read_pairs, white_level
-from decr.errors import DatasetError, SceneError
+from decr.errors import DatasetError, DecrWarning, SceneError
 from tests.pipeline.scenes import GRID, write_scene
 
 BGRN = ("blue", "green", "red", "nir")
@@ -95,7 +95,9 @@ def test_pairs_without_a_band_are_passed_over(tmp_path: Path) -> None:
         put_png(tmp_path, f"{side}/rgb.png", pixels(0, bands=3))
         put(tmp_path, f"{side}/four.tif", pixels(0))
     both = PairFolder(tmp_path, split="all")
-    assert [p.name for p in read_pairs(both, BGRN)] == ["four"]
+    want = "1 of 2 pairs are passed over, for want of the bands blue, green, red, nir: rgb"
+    with pytest.warns(DecrWarning, match=want):
+        assert [p.name for p in read_pairs(both, BGRN)] == ["four"]
     assert [p.name for p in read_pairs(both, RGB)] == ["four", "rgb"]
 
 
@@ -129,7 +131,14 @@ def test_only_the_pixels_valid_on_both_sides_are_kept(tmp_path: Path) -> None:
     clear[:, :, -5:] = 0
     put(tmp_path, "cloudy/a.tif", cloudy, nodata=0)
     put(tmp_path, "clear/a.tif", clear, nodata=0)
-    [found] = read_pairs(PairFolder(tmp_path, split=None), BGRN)
+    put(tmp_path, "cloudy/b.tif", pixels(0) * 0, nodata=0)
+    put(tmp_path, "clear/b.tif", pixels(1), nodata=0)
+    with pytest.warns(DecrWarning) as caught:
+        [found] = read_pairs(PairFolder(tmp_path, split=None), BGRN)
+    assert [str(warning.message).partition(": ")[2] for warning in caught] == [
+        "1 of 2 pairs are passed over, for want of a pixel that is valid on both sides: b",
+        "1 of 2 pairs are cut to a rectangle that is valid on both sides: a",
+    ]
     np.testing.assert_array_equal(found.cloudy, cloudy[:, 4:, :-5])
     np.testing.assert_array_equal(found.clear, clear[:, 4:, :-5])
 

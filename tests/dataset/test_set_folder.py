@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from decr.dataset.write_pairs import (
     simulate_pairs,
 )
 from decr.errors import OutputError
-from tests.dataset.test_write_pairs import contents, ground, options
+from tests.dataset.test_write_pairs import PLACES, contents, ground, options
 from tests.pipeline.scenes import read, write_scene
 
 ROOT = Path(__file__).parents[2]
@@ -26,8 +27,8 @@ ROOT = Path(__file__).parents[2]
 def images(tmp_path: Path) -> list[Path]:
     """Two scenes with room for 2 x 3 and 2 x 2 chips."""
     return [
-        write_scene(tmp_path / "hill.tif", ground()),
-        write_scene(tmp_path / "lake.tif", ground(65, 66, seed=1)),
+        write_scene(tmp_path / "hill.tif", ground(), transform=PLACES["hill.tif"]),
+        write_scene(tmp_path / "lake.tif", ground(65, 66, seed=1), transform=PLACES["lake.tif"]),
     ]
 
 
@@ -98,6 +99,58 @@ def test_a_killed_process_leaves_whole_files_only(tmp_path: Path) -> None:
     assert len(entries) == 36
     simulate_pairs([image], tmp_path / "whole", PairOptions(size_px=64))
     assert contents(out) == contents(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("killed_at", ["train", "test"])
+def test_a_run_killed_while_it_clears_leaves_nothing_to_go_on_with(
+    images: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, killed_at: str
+) -> None:
+    """The first options again, after a run with others was killed while it cleared their work."""
+    real, out = shutil.rmtree, tmp_path / "set"
+
+    def stop(done: int, total: int) -> None:
+        if done == 8:
+            raise _Stopped
+
+    def kill(path: Path) -> None:
+        if path.name == killed_at:
+            real(path)
+            raise _Stopped
+
+    with pytest.raises(_Stopped):
+        simulate_pairs(images, out, options(), stop)
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "rmtree", kill)
+        with pytest.raises(_Stopped):
+            simulate_pairs(images, out, options(seed=5))
+    simulate_pairs(images, out, options())
+    simulate_pairs(images, tmp_path / "whole", options())
+    assert contents(out) == contents(tmp_path / "whole")
+
+
+def test_what_was_finished_but_is_gone_is_made_again(images: list[Path], tmp_path: Path) -> None:
+    def stop(done: int, total: int) -> None:
+        if done == 8:
+            raise _Stopped
+
+    out = tmp_path / "set"
+    with pytest.raises(_Stopped):
+        simulate_pairs(images, out, options(), stop)
+    next((tmp_path / "set.decr-work").rglob("*.tif")).unlink()
+    simulate_pairs(images, out, options())
+    simulate_pairs(images, tmp_path / "whole", options())
+    assert contents(out) == contents(tmp_path / "whole")
+
+
+def test_an_image_edited_in_its_middle_is_another(tmp_path: Path) -> None:
+    image = write_scene(tmp_path / "big.tif", ground(1024, 1024))
+    few = options(count=1)
+    simulate_pairs([image], tmp_path / "set", few)
+    with image.open("r+b") as file:
+        file.seek(image.stat().st_size // 2)
+        file.write(b"\1\2\3")
+    with pytest.raises(OutputError, match="not made from these images"):
+        simulate_pairs([image], tmp_path / "set", few)
 
 
 def test_a_finished_set_is_checked_and_left(images: list[Path], tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rasterio.warp import transform
 
-from decr.dataset.splits import block_split, near, random_split
+from decr.dataset.splits import block_of, block_split, in_common, near, random_split
 from decr.errors import ConfigError
 
 Places = dict[str, tuple[str, float, float]]
@@ -113,6 +113,21 @@ def test_places_in_other_zones_and_across_the_date_line_are_neighbours() -> None
     other = np.array([[-179.9995, 0], [-179.999, 0], [-179.999, 0.001], [-179.9995, 0.001]])
     assert near([one], [other], 120.0) == [0]
     assert near([one], [other], 100.0) == []
+
+
+def test_ground_across_the_date_line_is_one_place() -> None:
+    ring = np.array([[0, 0], [1, 0], [1, 1], [0, 1]])
+    crossing, beyond, west = (
+        (ring * 0.002 + (lon, 0.0) + (180.0, 0.0)) % 360.0 - (180.0, 0.0)
+        for lon in (179.999, 180.0, 179.995)
+    )
+    assert in_common([crossing, west], [beyond]) == [0]
+    assert in_common([beyond], [crossing, west]) == [0]
+    assert near([west], [crossing], 300.0) == [0]
+    assert near([west], [crossing], 200.0) == []
+    assert block_of(crossing, 1000.0)[0] == 0
+    # Its centre is at the line, not at the meridian of Greenwich.
+    assert abs(block_of(crossing, 1000.0)[1]) > 20000
 
 
 @given(st.integers(1, 400), st.floats(0, 1), st.integers(0, 3))

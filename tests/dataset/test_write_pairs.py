@@ -11,9 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 import rasterio
+import shapely
+from affine import Affine
 from numpy.typing import NDArray
+from rasterio.transform import array_bounds
 
-from decr.dataset.chips import choose_chips, open_sources
+from decr.dataset.chips import Chip, apart, chip_grid, choose_chips, open_sources
 from decr.dataset.layouts import list_pairs
 from decr.dataset.sky import PRESETS, Spread
 from decr.dataset.write_pairs import (
@@ -27,6 +30,7 @@ from tests.pipeline.scenes import GRID, read, write_scene
 
 SIZE = 32
 ROOT = Path(__file__).parents[2]
+PLACES = {"hill.tif": GRID, "lake.tif": GRID @ Affine.translation(3000, 0)}
 
 
 def ground(height: int = 70, width: int = 100, seed: int = 0, most: int = 200) -> NDArray[Any]:
@@ -40,10 +44,10 @@ def options(**changes: Any) -> PairOptions:
 
 @pytest.fixture
 def images(tmp_path: Path) -> list[Path]:
-    """Two scenes with room for 2 x 3 and 2 x 2 chips."""
+    """Two scenes with room for 2 x 3 and 2 x 2 chips, one for training and one for testing."""
     return [
-        write_scene(tmp_path / "hill.tif", ground()),
-        write_scene(tmp_path / "lake.tif", ground(65, 66, seed=1)),
+        write_scene(tmp_path / "hill.tif", ground(), transform=PLACES["hill.tif"]),
+        write_scene(tmp_path / "lake.tif", ground(65, 66, seed=1), transform=PLACES["lake.tif"]),
     ]
 
 
@@ -88,7 +92,8 @@ def test_chips_keep_their_place_on_the_ground_and_the_names_of_bands(
         row, col, *_ = entry["about"]["window"]
         for name in (entry["cloudy"], entry["clear"], entry["about"]["mask"]):
             with rasterio.open(out / name) as file:
-                assert file.transform == GRID @ GRID.translation(col, row)
+                place = PLACES[entry["about"]["source"]]
+                assert file.transform == place @ Affine.translation(col, row)
                 assert file.crs.to_epsg() == 32650
         with rasterio.open(out / entry["cloudy"]) as file:
             assert file.descriptions == ("blue", "green", "red", "nir")
@@ -208,6 +213,50 @@ def test_count_chooses_and_repeats_places(images: list[Path]) -> None:
     assert len({(p, c.split(0.5)) for p, c in zip(places, many, strict=True)}) == 10
 
 
+@pytest.mark.parametrize("shift", [0.0, 11.0])
+def test_no_ground_is_on_both_sides_however_many_images_show_it(
+    tmp_path: Path, shift: float
+) -> None:
+    """Of two years; the second on the same pixels, or on others."""
+    grids = (GRID, GRID @ Affine.translation(shift, shift))
+    files = [
+        write_scene(tmp_path / f"town_{n}.tif", ground(512, 512, n), transform=grid)
+        for n, grid in enumerate(grids)
+    ]
+    chips = choose_chips(open_sources(files), SIZE)
+    boxes = {c: shapely.box(*array_bounds(SIZE, SIZE, chip_grid(c).transform)) for c in chips}
+
+    def leaking(chips: list[Chip]) -> int:
+        sides = {s: [boxes[c] for c in chips if c.split(0.3) == s] for s in ("train", "test")}
+        assert all(sides.values())
+        tree = shapely.STRtree(sides["test"])
+        return sum(
+            any(shapely.area(box & sides["test"][i]) > 1e-3 for i in tree.query(box))
+            for box in sides["train"]
+        )
+
+    if shift:
+        with pytest.warns(DecrWarning, match="share ground with chips of other images"):
+            kept = apart(chips, 0.3)
+        assert len(chips) > len(kept) > 0.7 * len(chips)
+    else:
+        kept = apart(chips, 0.3)
+        assert kept == chips
+    assert leaking(kept) == 0
+
+
+def test_images_without_a_place_are_split_by_their_names(tmp_path: Path) -> None:
+    files = [
+        write_scene(tmp_path / f"{n}.tif", ground(256, 256, n), transform=None, crs=None)
+        for n in range(4)
+    ]
+    chips = plan_pairs(files, options(gsd_m=0.5))
+    places = {(c.source.key, c.window.row // 128, c.window.col // 128) for c in chips}
+    assert len(places) == 16
+    assert len({(c.source.key, c.window.row // 128, c.window.col // 128, c.split(0.5))
+                for c in chips}) == 16  # fmt: skip
+
+
 def test_missing_pixels_keep_chips_away(tmp_path: Path) -> None:
     dn = ground(64, 96)
     dn[:, 40, 40] = 0
@@ -228,6 +277,10 @@ def test_same_names_in_two_folders_are_told_apart(tmp_path: Path) -> None:
     write_scene(tmp_path / "x" / "2016" / "a.tif", ground())
     with pytest.raises(DatasetError, match="would get one name; rename"):
         open_sources([tmp_path / "2016", tmp_path / "x"])
+    for name in ("測試", "實驗"):
+        write_scene(tmp_path / "x" / f"{name}.tif", ground())
+    foreign = sorted((tmp_path / "x").glob("*.tif"))
+    assert {s.key for s in open_sources(foreign)} == {"測試", "實驗"}
     one = tmp_path / "2016" / "a.tif"
     assert len(open_sources([one, one, tmp_path / "2016"])) == 1
 
@@ -285,6 +338,7 @@ def test_guessed_bands_are_told_once(tmp_path: Path) -> None:
         {"count": 0},
         {"gsd_m": 0.0},
         {"white": -1.0},
+        {"white": float("inf")},
         {"layout": "zip"},
         {"test_share": 1.5},
     ],

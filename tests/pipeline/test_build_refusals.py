@@ -14,7 +14,7 @@ from rasterio.warp import Resampling, reproject
 
 from cli.main import main
 from decr.config import CcpConfig
-from decr.dataset.acquisitions import PairRow, read_rows
+from decr.dataset.acquisitions import PairRow, open_pairs, read_rows
 from decr.dataset.chip_rules import Limits
 from decr.errors import (
     ConfigError,
@@ -102,6 +102,19 @@ def test_an_overlap_that_the_shift_makes_too_narrow_is_no_overlap(
     (masks / "cloudy.tif").write_bytes((dates.masks / "cloudy.tif").read_bytes())
     with pytest.raises(DatasetError, match="low overlap"):
         build(TwoDates(dates.cloudy, path, masks), tmp_path / "set", replace(QUICK, split="random"))
+
+
+def test_a_scene_of_few_pixels_is_too_small_and_not_apart(dates: TwoDates, tmp_path: Path) -> None:
+    paths = []
+    (tmp_path / "in").mkdir()
+    for path in (dates.cloudy, dates.clear):
+        with rasterio.open(path) as file:
+            part = file.read()[:, :63, :200]
+            tags = {"TIFFTAG_DATETIME": file.tags()["TIFFTAG_DATETIME"]}
+        paths.append(write(tmp_path / "in" / path.name, part, **tags))
+    small = TwoDates(paths[0], paths[1], dates.masks)
+    with pytest.raises(DatasetError, match=r"too small .*must cover 70 x 70 px at least"):
+        build(small, tmp_path / "set", replace(QUICK, size_px=32))
 
 
 def test_planted_duplicates_are_found_across_pairs(dates: TwoDates, tmp_path: Path) -> None:
@@ -193,6 +206,26 @@ def test_one_mask_cannot_serve_two_images(dates: TwoDates, tmp_path: Path) -> No
         build_set([PairRow(dates.cloudy, dates.clear)], tmp_path / "set", OPTIONS, config)
 
 
+def test_images_of_one_name_do_not_get_one_mask(dates: TwoDates, tmp_path: Path) -> None:
+    (tmp_path / "june").mkdir()
+    other = tmp_path / "june" / "clear.tif"
+    other.write_bytes(dates.clear.read_bytes())
+    rows = [PairRow(dates.cloudy, dates.clear), PairRow(dates.cloudy, other)]
+    with pytest.raises(ConfigError, match=r"june/clear\.tif would both have the mask clear; give"):
+        build_set(rows, tmp_path / "set", QUICK, ccp(dates))
+
+
+def test_names_of_pairs_are_unique_and_keep_their_letters(dates: TwoDates, tmp_path: Path) -> None:
+    rows = []
+    for number, name in enumerate(("s", "S", "s_1", "測試", "實驗", "((")):
+        folder = tmp_path / f"{number}"
+        folder.mkdir()
+        (folder / f"{name}.tif").write_bytes(dates.cloudy.read_bytes())
+        rows.append(PairRow(folder / f"{name}.tif", dates.clear))
+    names = [pair.name for pair in open_pairs(rows)]
+    assert names == ["s_1_", "S_2", "s_1", "測試", "實驗", "pair"]
+
+
 def test_an_image_without_a_date_needs_one(dates: TwoDates, tmp_path: Path) -> None:
     with rasterio.open(dates.clear) as file:
         path = write(tmp_path / "clear.tif", file.read())
@@ -210,6 +243,8 @@ def test_an_image_without_a_date_needs_one(dates: TwoDates, tmp_path: Path) -> N
         (["--pairs", "p.csv", "--cloudy-date", "2024-01-01"], "columns of the table"),
         (["a.tif", "b.tif", "--max-nodata", "3"], "share of pixels"),
         (["a.tif", "b.tif", "--size", "8"], "32"),
+        (["a.tif", "b.tif", "--white", "inf"], "must be numbers above 0"),
+        (["a.tif", "b.tif", "--white", "nan"], "must be numbers above 0"),
     ],
 )
 def test_impossible_calls_are_usage_errors(arguments: list[str], said: str, tmp_path: Path) -> None:

@@ -108,10 +108,11 @@ def test_checksums_are_checked_and_lead_nowhere_else(folder: Path) -> None:
     write(folder / "train" / "clear" / "0.tif", picture(99))
     (problem,) = verify_set(folder).problems
     assert "train/clear/0.tif" in problem
-    (folder / "SHA256SUMS").write_text(f"{'0' * 64}  ../../secret\n")
-    done = CliRunner().invoke(main, ["dataset", "verify", str(folder)])
-    assert done.exit_code == 1
-    assert "is not a checksum of a file in" in done.output
+    for stray in ("../../secret", "a\0b", "a" * 5000):
+        (folder / "SHA256SUMS").write_text(f"{'0' * 64}  {stray}\n")
+        done = CliRunner().invoke(main, ["dataset", "verify", str(folder)])
+        assert done.exit_code == 1
+        assert "is not a checksum of a file in" in done.output
 
 
 def test_stats_tell_what_is_there(folder: Path) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import rasterio
 from affine import Affine
 from click.testing import CliRunner, Result
 from PIL import Image
@@ -308,6 +309,33 @@ def test_places_and_dates_are_told_where_the_files_have_them(tmp_path: Path) -> 
     assert not (undated / "stac").exists()
     card = (undated / "README.md").read_text()
     assert "No `stac/`: the images do not say when they were taken." in card
+
+
+def test_what_lies_beside_an_image_goes_with_it(tmp_path: Path) -> None:
+    """A mask, and the place on the ground of a PNG."""
+    root = cuhk(tmp_path / "CUHK-CR1", {"train/1": ground(1), "test/2": ground(2)})
+    image = root / "train" / "cloud" / "1.png"
+    valid = np.ones((SIDE, SIDE), bool)
+    valid[:8] = False
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=False), rasterio.open(image, "r+") as file:
+        file.transform, file.crs = Affine(0.5, 0, 5e5, 0, -0.5, 4e6), "EPSG:32650"
+        file.write_mask(valid)
+    image.with_suffix(".txt").write_text("not the image's")
+    out = tmp_path / "set"
+    import_set(root, out, "cuhk", QUICK)
+    with rasterio.open(out / "train" / "cloudy" / "1.png") as file:
+        assert file.transform == Affine(0.5, 0, 5e5, 0, -0.5, 4e6)
+        assert file.crs.to_epsg() == 32650
+        np.testing.assert_array_equal(file.dataset_mask() > 0, valid)
+    assert verify_set(out).problems == []
+    listed = {line[66:] for line in (out / "SHA256SUMS").read_text().splitlines()}
+    assert listed == {*contents(out)} - {"SHA256SUMS"}
+    beside = {name for name in listed if name.startswith("train/cloudy/1.")}
+    assert beside == {f"train/cloudy/1.png{suffix}" for suffix in ("", ".aux.xml", ".msk")}
+    mask = image.with_name("1.png.msk")
+    mask.write_bytes(mask.read_bytes() + b" ")
+    with pytest.raises(OutputError, match="not made from these images"):
+        import_set(root, out, "cuhk", QUICK)
 
 
 def break_partner(root: Path) -> None:
