@@ -181,7 +181,8 @@ def test_spread_is_that_of_the_samples(setting: Setting) -> None:
         [sampled(bench.networks, bench.tiles[0].cloudy, 0, steps=4, seed=n) for n in range(3)]
     )
     total = sum(row["spread"] ** 2 * row["pixels"] for row in values["rows"])
-    wanted = (several.astype(float).var(axis=0, ddof=1) / 4).mean()
+    # The truth, were it a fourth, would lie so far from the mean of three.
+    wanted = (several.astype(float).var(axis=0, ddof=1) / 4).mean() * (1 + 1 / 3)
     assert total / sum(row["pixels"] for row in values["rows"]) == pytest.approx(wanted, rel=1e-6)
     # All weight on the reference leaves no spread.
     sure = uncertainty(replace(setting, count=1, floor=1.0), samples=2).values
