@@ -87,6 +87,10 @@ def test_time_runs_out(pairs: Path, tmp_path: Path) -> None:
         (("all", "--recipe", "r.toml", "--steps", "3", "-o", "run"), "--steps and --recipe"),
         (("finest", "--clear", "c", "-o", "run"), "'finest' is not one of"),
         (("all", "--clear", "c"), "Missing option '-o'"),
+        (("all", "--clear", "c", "--white", "-5", "-o", "run"), "Invalid value for '--white'"),
+        (("all", "--clear", "c", "--gsd", "-1", "-o", "run"), "Invalid value for '--gsd'"),
+        (("all", "--clear", "c", "--steps", "0", "-o", "run"), "Invalid value for '--steps'"),
+        (("all", "--clear", "c", "--max-minutes", "-1", "-o", "run"), "'--max-minutes'"),
     ],
 )
 def test_contradictions_are_usage_errors(arguments: tuple[str, ...], says: str) -> None:
@@ -101,6 +105,8 @@ def test_contradictions_are_usage_errors(arguments: tuple[str, ...], says: str) 
         (("all", "--recipe", "none.toml", "-o", "run"), "none.toml: cannot read the recipe"),
         (("all", "--recipe", "photo.toml", "-o", "run"), "photo.toml: not valid TOML"),
         (("all", "--clear", "absent", "-o", "run"), "absent: no raster there"),
+        (("all", "--clear", "c", "--gsd", "nan", "-o", "run"), "gsd_m has a wrong value, nan"),
+        (("all", "--clear", "c", "--white", "nan", "-o", "run"), "white has a wrong value, nan"),
     ],
 )
 def test_mendable_errors_are_one_line(
@@ -120,6 +126,16 @@ def test_a_run_where_nothing_can_be_written_is_one_error(pairs: Path, tmp_path: 
     result = run("reference", *options, "-o", tmp_path / "file" / "run")
     assert result.exit_code == 1
     assert "file/run: cannot write there" in result.stderr
+
+
+def test_a_name_that_no_file_can_have_is_refused_before_training(
+    pairs: Path, tmp_path: Path
+) -> None:
+    options = ("--pairs", pairs, "--gsd", 0.5, "--steps", 1, "-q", "-o", tmp_path / "run")
+    result = run("reference", *options, "--name", "sub/mine")
+    assert result.exit_code == 1
+    assert "name has a wrong value, 'sub/mine'" in result.stderr
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_stage_without_those_before_it_is_refused(pairs: Path, tmp_path: Path) -> None:
