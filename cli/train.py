@@ -211,10 +211,10 @@ def _plan(stage: str, recipe: Path | None, root: Path, run_dir: Path, own: dict[
 
 
 def _describe(plan: Any, chosen: str) -> None:
-    """Print the images and the stages."""
-    from decr.training.run import read_imagery
+    """Print the images and the stages, once they were checked as those of a training."""
+    from decr.training.run import read_checked
 
-    imagery = read_imagery(plan)
+    imagery, _ = read_checked(plan)
     pixels = sum(i.dn.shape[1] * i.dn.shape[2] for i in imagery.clear)
     click.echo(
         f"{plan.name}: {len(imagery.clear)} clear images, {pixels / 1e6:.1f} Mpx, "

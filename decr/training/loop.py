@@ -126,7 +126,7 @@ def _log(run: Progress, tensorboard: bool) -> Iterator[Log | None]:
     if not run.place.leads:
         yield None
         return
-    with Log(run.run_dir, run.stage.name, tensorboard) as log:
+    with Log(run.run_dir, run.stage.name, tensorboard, after=run.step) as log:
         yield log
 
 

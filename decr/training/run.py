@@ -268,7 +268,8 @@ def _watch(job: _Job, stage: Stage, config: TrainConfig) -> Watch:
     """Samples of held-out imagery to look at; of what is trained on where none is held out."""
     unseen = job.unseen
     held_out = bool(unseen.clear or (unseen.pairs and stage.loss != "mask"))
-    draw = sampler(stage, config, job.recipe, unseen if held_out else job.imagery)
+    seen = unseen if held_out else job.imagery
+    draw = sampler(stage, config, job.recipe, seen, validation=held_out)
     # In a batch that large there is none of training's samples.
     samples = [
         draw(np.random.default_rng([config.seed, zlib_id(stage.name), n, 2**31]))

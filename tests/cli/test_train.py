@@ -69,6 +69,15 @@ def test_dry_run_says_what_would_be_trained(pairs: Path, tmp_path: Path) -> None
     assert not (tmp_path / "run").exists()
 
 
+def test_a_dry_run_refuses_what_a_training_would(pairs: Path, tmp_path: Path) -> None:
+    for side in ("cloudy", "clear"):
+        (pairs / side / "p_01.tif").write_bytes((pairs / side / "p_00.tif").read_bytes())
+    options = ("--pairs", pairs, "--holdout", "p_00", "--gsd", 0.5, "-o", tmp_path / "run")
+    result = run("coarse", *options, "--dry-run")
+    assert result.exit_code == 1
+    assert "p_00, for validation, is the same image as p_01, which is trained on" in result.stderr
+
+
 def test_time_runs_out(pairs: Path, tmp_path: Path) -> None:
     start = tiny_bundle(tmp_path, 3)
     options = ("--pairs", pairs, "--from-bundle", start, "--steps", 2, "-o", tmp_path / "run", "-q")

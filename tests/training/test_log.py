@@ -21,6 +21,21 @@ def test_lines_are_appended(tmp_path: Path) -> None:
     assert lines == [{"step": 20, "loss": 0.5}, {"step": 40, "loss": 0.5}]
 
 
+def test_lines_that_come_again_are_taken_out(tmp_path: Path) -> None:
+    path = tmp_path / "coarse.jsonl"
+    with Log(tmp_path, "coarse") as log:
+        for step in (20, 40, 60):
+            log.write(step, loss=0.5)
+    whole = path.read_text()
+    with path.open("a") as file:
+        file.write('{"step": 4')  # killed while writing
+    with Log(tmp_path, "coarse", after=50) as log:
+        log.write(60, loss=0.5)
+    assert path.read_text() == whole
+    with Log(tmp_path, "coarse", after=0):
+        assert path.read_text() == ""
+
+
 def test_absent_tensorboard_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
     with pytest.raises(ConfigError, match=r"pip install 'decr\[tensorboard\]'"):

@@ -108,8 +108,11 @@ def test_a_killed_run_goes_on_from_its_last_checkpoint(tmp_path: Path) -> None:
         train("coarse", tmp_path / "broken", on_step=die)
     state = torch.load(tmp_path / "broken" / "coarse.pt", weights_only=True)
     assert state["step"] == 3
+    log = tmp_path / "broken" / "coarse.jsonl"
+    log.write_text('{"step": 3, "loss": 0.5}\n{"step": 5, "loss": 0.5}\n')
     _, got = train("coarse", tmp_path / "broken")
     assert_same(wanted, got)
+    assert log.read_text() == '{"step": 3, "loss": 0.5}\n'
 
 
 def test_sigterm_saves_like_ctrl_c(tmp_path: Path) -> None:
