@@ -7,7 +7,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from decr.errors import ConfigError
+from decr.errors import ConfigError, OutputError
 from decr.files import write_whole
 
 
@@ -24,24 +24,38 @@ class Log:
     ------
     ConfigError
         If TensorBoard is asked for and not installed.
+    OutputError
+        If a line cannot be written.
     """
 
     def __init__(
         self, run_dir: Path, stage: str, tensorboard: bool = False, after: int | None = None
     ) -> None:
-        path = run_dir / f"{stage}.jsonl"
+        self._path = path = run_dir / f"{stage}.jsonl"
         self._board: Any = _board(run_dir / "tensorboard" / stage, after) if tensorboard else None
-        if after is not None and path.exists():
-            _cut(path, after)
-        self._file = path.open("a")
+        try:
+            if after is not None and path.exists():
+                _cut(path, after)
+            # Without a buffer: after a failure nothing is left that closing would write once more.
+            self._file = path.open("ab", buffering=0)
+        except OSError as error:
+            raise self._unwritable(error) from error
 
     def write(self, step: int, **numbers: float) -> None:
         """Add the numbers of a step."""
-        self._file.write(json.dumps({"step": step, **numbers}) + "\n")
-        self._file.flush()
+        try:
+            self._file.write((json.dumps({"step": step, **numbers}) + "\n").encode())
+        except OSError as error:
+            raise self._unwritable(error) from error
         if self._board is not None:
             for name, value in numbers.items():
                 self._board.add_scalar(name, value, step)
+
+    def _unwritable(self, error: OSError) -> OutputError:
+        return OutputError(
+            f"{self._path}: the log cannot be written ({error.strerror}); make room and run again "
+            f"to go on from the last checkpoint"
+        )
 
     def __enter__(self) -> Self:
         return self

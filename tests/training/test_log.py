@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from decr.errors import ConfigError
+from decr.errors import ConfigError, OutputError
 from decr.training.log import Log
 
 
@@ -34,6 +34,15 @@ def test_lines_that_come_again_are_taken_out(tmp_path: Path) -> None:
     assert path.read_text() == whole
     with Log(tmp_path, "coarse", after=0):
         assert path.read_text() == ""
+
+
+def test_a_log_without_room_is_one_error(tmp_path: Path) -> None:
+    (tmp_path / "coarse.jsonl").symlink_to("/dev/full")
+    with (
+        pytest.raises(OutputError, match=r"coarse\.jsonl: the log cannot be written \(No space"),
+        Log(tmp_path, "coarse") as log,
+    ):
+        log.write(20, loss=0.5)
 
 
 def test_absent_tensorboard_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
