@@ -55,8 +55,19 @@ if TYPE_CHECKING:
     metavar="LIST",
     help="Roles of the images' bands in file order, such as r,g,b,n ('-' is not used).",
 )
-@click.option("--gsd", "gsd_m", type=float, help="Pixel size of the images, metres.")
-@click.option("--white", type=float, help="DN as bright as cloud; 255 for 8-bit images.")
+@click.option(
+    "--gsd",
+    "gsd_m",
+    type=click.FloatRange(0, min_open=True),
+    metavar="METRES",
+    help="Pixel size of the images, metres.",
+)
+@click.option(
+    "--white",
+    type=click.FloatRange(0, min_open=True),
+    metavar="DN",
+    help="DN as bright as cloud; 255 for 8-bit images.",
+)
 @click.option(
     "--holdout",
     multiple=True,
@@ -75,7 +86,12 @@ if TYPE_CHECKING:
     help="Go on from these weights; embedded is the embedded model of the images' bands.",
 )
 @click.option("--name", help="Name of the bundle; that of the run's folder if absent.")
-@click.option("--steps", type=int, help="Steps of each stage; the preset's if absent.")
+@click.option(
+    "--steps",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Steps of each stage; the preset's if absent.",
+)
 @click.option(
     "-o",
     "--out",
@@ -84,7 +100,12 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path),
     help="Folder of the run: checkpoints, logs, pictures and at last the bundle.",
 )
-@click.option("--max-minutes", type=float, help="Stop, resumably, after this long.")
+@click.option(
+    "--max-minutes",
+    type=click.FloatRange(min=0),
+    metavar="MINUTES",
+    help="Stop, resumably, after this long.",
+)
 @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
 @click.option(
     "--precision",
@@ -190,10 +211,10 @@ def _plan(stage: str, recipe: Path | None, root: Path, run_dir: Path, own: dict[
 
 
 def _describe(plan: Any, chosen: str) -> None:
-    """Print the images and the stages."""
-    from decr.training.run import read_imagery
+    """Print the images and the stages, once they were checked as those of a training."""
+    from decr.training.run import read_checked
 
-    imagery = read_imagery(plan)
+    imagery, _ = read_checked(plan)
     pixels = sum(i.dn.shape[1] * i.dn.shape[2] for i in imagery.clear)
     click.echo(
         f"{plan.name}: {len(imagery.clear)} clear images, {pixels / 1e6:.1f} Mpx, "

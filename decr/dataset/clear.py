@@ -104,7 +104,8 @@ def check_above_zero(path: Path, **stated: float | None) -> None:
 def held_out(name: str, patterns: Sequence[str]) -> bool:
     """Whether an image belongs to the validation side, by its name.
 
-    Patterns may leave out folders and suffix of a name.
+    Patterns may leave out folders and suffix of a name. Their own suffix counts, but for names of
+    pairs, which have none.
 
     Examples
     --------
@@ -112,19 +113,23 @@ def held_out(name: str, patterns: Sequence[str]) -> bool:
     [True, True, False]
     >>> held_out("train/img_1", ["img_1.png"]), held_out("a.b.tif", ["a.b"])
     (True, True)
+    >>> held_out("img_1.tif", ["img_1.png"]), held_out("train/img_1", ["*.png"])
+    (False, False)
     """
     path = PurePosixPath(name)
-    names = {name, path.name, path.with_suffix("").name if path.suffix in _SUFFIXES else path.name}
-    return any(
-        fnmatch.fnmatch(one, form)
-        for pattern in patterns
-        for form in (pattern, _without_suffix(pattern))
-        for one in names
-    )
+    names, forms = {name, path.name}, [*patterns]
+    if path.suffix.lower() in _SUFFIXES:
+        names.add(path.stem)
+    else:
+        forms += [bare for bare in map(_without_suffix, patterns) if bare is not None]
+    return any(fnmatch.fnmatch(one, form) for form in forms for one in names)
 
 
-def _without_suffix(pattern: str) -> str:
-    return next((pattern.removesuffix(s) for s in _SUFFIXES if pattern.endswith(s)), pattern)
+def _without_suffix(pattern: str) -> str | None:
+    """A pattern for names without suffix; None if it has none, or says nothing besides."""
+    path = PurePosixPath(pattern)
+    said = path.suffix.lower() in _SUFFIXES and path.stem.strip("*?")
+    return path.with_suffix("").as_posix() if said else None
 
 
 def read_clear(folder: Folder, bands: tuple[str, ...], least_px: int) -> list[ClearImage]:

@@ -11,6 +11,7 @@ from decr.dataset.layouts import LAYOUTS, layout_of, list_pairs
 from decr.dataset.pairs import PairFolder
 from decr.errors import ConfigError, DatasetError
 from decr.geo.scene import open_scene
+from decr.training.checks import number
 from decr.training.recipe import Recipe, default_parts, stage_settings
 from decr.training.stages import ORDER, STAGES
 from decr.zoo.bundle import Card, read_card
@@ -56,8 +57,11 @@ def recipe_from_folders(
     Raises
     ------
     ConfigError
-        If there is no folder, or no way to know the pixel size.
+        If there is no folder, no way to know the pixel size, or a number cannot be.
     """
+    for key, value in (("gsd_m", gsd_m), ("white", white)):
+        if value is not None:
+            number(key, value, above=0)
     if not clear and not pairs:
         raise ConfigError("nothing to train on; give --clear FOLDER, --pairs FOLDER or --recipe")
     sets = tuple(PairFolder(f, layout_of(f, layout), bands, gsd_m, white) for f in pairs)

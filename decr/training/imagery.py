@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,8 +12,9 @@ from decr.dataset.clear import held_out, read_clear, read_labelled
 from decr.dataset.collage import LabelledImage, detection_sample
 from decr.dataset.dates import DatedPlace, dated_partners, other_date_sample
 from decr.dataset.fine_views import fine_sample
-from decr.dataset.layouts import list_pairs
-from decr.dataset.pairs import PairImage, pair_sample, read_pairs
+from decr.dataset.layouts import list_pairs, split_from
+from decr.dataset.manifest import PairFile
+from decr.dataset.pairs import PairFolder, PairImage, pair_sample, read_pairs
 from decr.dataset.samples import ClearImage, Sample, area_shrunk, drawn, restoration_sample
 from decr.errors import ConfigError, DatasetError, DecrWarning
 from decr.training.recipe import Recipe
@@ -52,8 +53,7 @@ def read_split(recipe: Recipe) -> tuple[Imagery, Imagery]:
     DatasetError
         If nothing is left to train on.
     """
-    restoring = [c.least_px for name, c in recipe.stages.items() if name != "detector"]
-    least_px = max([LEAST_PX, *restoring])
+    least_px, pair_px = _least(recipe)
     detector_px = recipe.stages["detector"].size_px if "detector" in recipe.stages else 0
     clear = [i for folder in recipe.clear for i in read_clear(folder, recipe.bands, least_px)]
     labelled = [
@@ -62,7 +62,7 @@ def read_split(recipe: Recipe) -> tuple[Imagery, Imagery]:
         for image in read_labelled(folder)
         if set(recipe.bands) <= set(image.bands) and min(image.cloud_mask.shape) >= detector_px
     ]
-    pairs, other = _pairs(recipe, max([0, *restoring]))
+    pairs, other = _pairs(recipe, pair_px)
 
     def side(held: bool) -> Imagery:
         return Imagery(
@@ -84,8 +84,14 @@ def read_split(recipe: Recipe) -> tuple[Imagery, Imagery]:
 
     training = side(held=False)
     if not training.clear and not training.pairs:
-        raise _nothing(recipe, "training", least_px)
+        raise _nothing(recipe, "training")
     return training, unseen
+
+
+def _least(recipe: Recipe) -> tuple[int, int]:
+    """Sides that clear images and pairs must have for the samples of all stages."""
+    restoring = [c.least_px for name, c in recipe.stages.items() if name != "detector"]
+    return max([LEAST_PX, *restoring]), max([1, *restoring])
 
 
 def _pairs(recipe: Recipe, least_px: int) -> tuple[list[PairImage], list[PairImage]]:
@@ -93,18 +99,47 @@ def _pairs(recipe: Recipe, least_px: int) -> tuple[list[PairImage], list[PairIma
     asked: list[PairImage] = []
     other: list[PairImage] = []
     for folder in recipe.pairs:
-        asked += read_pairs(folder, recipe.bands)
+        listed = list_pairs(folder.path, folder.layout, folder.skip)
+        if folder.split == "train" and _named(folder, listed, recipe.holdout):
+            asked += _read(replace(folder, split=None), listed, recipe.bands)
+            continue
+        asked += _read(folder, listed, recipe.bands)
         if folder.split != "train":
             continue
-        there = {file.split for file in list_pairs(folder.path, folder.layout, folder.skip)}
+        there = {file.split for file in listed}
         # The test pairs only where there are no others to look at: nothing is learnt from them.
         for split in [split for split in ("val", "test") if split in there][:1]:
-            other += read_pairs(replace(folder, split=split), recipe.bands)
+            other += _read(replace(folder, split=split), listed, recipe.bands)
 
     def large(pairs: list[PairImage]) -> list[PairImage]:
         return [pair for pair in pairs if min(pair.clear.shape[1:]) >= least_px]
 
     return large(asked), large(other)
+
+
+def _named(folder: PairFolder, listed: Sequence[PairFile], holdout: Sequence[str]) -> bool:
+    """Whether the holdout names pairs of a set of which only a hash would say which to keep."""
+    return (
+        folder.layout != "manifest"
+        and split_from(folder.path, folder.layout) == "a hash of names"
+        and any(held_out(file.name, holdout) for file in listed)
+    )
+
+
+def _read(
+    folder: PairFolder, listed: Sequence[PairFile], bands: tuple[str, ...]
+) -> list[PairImage]:
+    """Pairs of a folder; how many are passed over is told, as the first one alone chose bands."""
+    pairs = read_pairs(folder, bands)
+    there = sum(folder.split in (None, "all", file.split) for file in listed)
+    if len(pairs) < there:
+        warnings.warn(
+            f"{folder.path}: {there - len(pairs)} of {there} pairs lack one of the bands "
+            f"{', '.join(bands)}, or have no valid pixel, and are passed over",
+            DecrWarning,
+            stacklevel=2,
+        )
+    return pairs
 
 
 def read_imagery(recipe: Recipe, validation: bool = False) -> Imagery:
@@ -117,26 +152,41 @@ def read_imagery(recipe: Recipe, validation: bool = False) -> Imagery:
     """
     training, unseen = read_split(recipe)
     if validation and not unseen.clear and not unseen.pairs:
-        raise _nothing(recipe, "held-out", LEAST_PX)
+        raise _nothing(recipe, "held-out")
     return unseen if validation else training
 
 
-def _nothing(recipe: Recipe, kind: str, least_px: int) -> DatasetError:
+def _nothing(recipe: Recipe, kind: str) -> DatasetError:
+    least = dict(zip(("image", "pair"), _least(recipe), strict=True))
+    what = "image" if recipe.clear else "pair"
+    smaller = f" ({least['pair']} x {least['pair']} for pairs)" if recipe.clear else ""
     return DatasetError(
-        f"recipe {recipe.name!r}: no {kind} image with bands {', '.join(recipe.bands)} and at "
-        f"least {least_px} x {least_px} valid pixels; see its folders and its holdout"
+        f"recipe {recipe.name!r}: no {kind} {what} with bands {', '.join(recipe.bands)} and at "
+        f"least {least[what]} x {least[what]} valid pixels{smaller if recipe.pairs else ''}; see "
+        f"its folders and its holdout"
     )
 
 
 def sampler(
-    stage: Stage, config: TrainConfig, recipe: Recipe, imagery: Imagery
+    stage: Stage,
+    config: TrainConfig,
+    recipe: Recipe,
+    imagery: Imagery,
+    *,
+    validation: bool = False,
 ) -> Callable[[np.random.Generator], Sample]:
     """What draws a stage's samples, each a function of one generator.
+
+    Parameters
+    ----------
+    validation
+        Whether the imagery is held out, which need not have ground on two dates.
 
     Raises
     ------
     ConfigError
-        If a detector is to be trained without clear imagery to simulate clouds over.
+        If a detector is to be trained without clear imagery to simulate clouds over, or if truths
+        of other dates are asked for and there are none.
     """
     if stage.loss == "mask":
         if not imagery.clear:
@@ -153,6 +203,11 @@ def sampler(
         )
 
     places = _dated_places(config, recipe, imagery.clear)
+    if recipe.other_date_share and imagery.clear and not (places or validation):
+        raise ConfigError(
+            f"recipe {recipe.name!r}: other_date_share is {recipe.other_date_share}, but by "
+            f"date_pattern {recipe.date_pattern!r} no ground is there on two dates"
+        )
 
     def draw(rng: np.random.Generator) -> Sample:
         share = recipe.pair_share if imagery.clear else 1.0
@@ -176,17 +231,11 @@ def _dated_places(config: TrainConfig, recipe: Recipe, clear: list[ClearImage]) 
     """Places seen on several dates, large enough for a stage; none if the recipe asks for none."""
     if not recipe.other_date_share:
         return []
-    places = [
+    return [
         place
         for place in dated_partners(clear, recipe.date_pattern)
         if min(place.images[0].dn.shape[1:]) >= config.least_px
     ]
-    if not places and clear:
-        raise ConfigError(
-            f"recipe {recipe.name!r}: other_date_share is {recipe.other_date_share}, but by "
-            f"date_pattern {recipe.date_pattern!r} no ground is there on two dates"
-        )
-    return places
 
 
 def _paired(

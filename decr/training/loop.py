@@ -11,6 +11,7 @@ from torch import nn
 
 from decr.diffusion.schedule import NoiseSchedule
 from decr.files import writable_folder
+from decr.training.identity import Identity
 from decr.training.interrupt import interrupts_deferred
 from decr.training.loading import Draw, batch_of, batches, default_loaders
 from decr.training.log import Log
@@ -45,6 +46,7 @@ def train_stage(
     watch: Watch | None = None,
     tensorboard: bool = False,
     loaders: int | None = None,
+    samples: Identity | None = None,
 ) -> TrainResult:
     """Train the parts of a stage, resuming from ``run_dir`` if it holds a checkpoint.
 
@@ -68,6 +70,8 @@ def train_stage(
     loaders
         Processes that draw samples; 0 is a thread of this one, None what suits the place. The
         samples do not depend on it.
+    samples
+        What decides the samples that ``draw`` gives, by name; a checkpoint of others is refused.
 
     Returns
     -------
@@ -78,7 +82,10 @@ def train_stage(
     Raises
     ------
     DatasetError
-        If the loss stops being a number; the last good checkpoint is kept.
+        If the loss stops being a number, and the last good checkpoint is kept; or if the
+        checkpoint there was made with other settings, samples or networks.
+    OutputError
+        If a checkpoint cannot be written.
 
     Notes
     -----
@@ -88,7 +95,7 @@ def train_stage(
     """
     place = place or Place()
     writable_folder(run_dir)
-    run = Progress(stage, parts, run_dir, config, schedule, published, place)
+    run = Progress(stage, parts, run_dir, config, schedule, published, place, samples)
     rows = place.rows(config.batch)
     if loaders is None:
         loaders = default_loaders(place)
@@ -119,7 +126,7 @@ def _log(run: Progress, tensorboard: bool) -> Iterator[Log | None]:
     if not run.place.leads:
         yield None
         return
-    with Log(run.run_dir, run.stage.name, tensorboard) as log:
+    with Log(run.run_dir, run.stage.name, tensorboard, after=run.step) as log:
         yield log
 
 

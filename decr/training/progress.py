@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,8 +14,15 @@ import torch
 from torch import Tensor, nn
 
 from decr.diffusion.schedule import NoiseSchedule
-from decr.errors import ConfigError, DatasetError
+from decr.errors import ConfigError, DatasetError, OutputError
 from decr.training.ema import Ema
+from decr.training.identity import (
+    NETWORKS,
+    Identity,
+    begun_with,
+    refuse_others,
+    settings_identity,
+)
 from decr.training.losses import Batch, draw_noise, stage_loss
 from decr.training.place import Place
 from decr.training.settings import TrainConfig
@@ -73,6 +80,7 @@ class Progress:
         schedule: NoiseSchedule,
         published: Objective | None,
         place: Place,
+        samples: Identity | None = None,
     ) -> None:
         if config.batch < config.accumulate * place.size:
             raise ConfigError(
@@ -93,6 +101,11 @@ class Progress:
             self.discriminator.requires_grad_(True).train()
             self.other_optimiser = self._optimiser(self.discriminator)
         self.ema = Ema(self.trained, config.ema, config.ema_warmup)
+        self.identity = {
+            **settings_identity(config),
+            **(samples or {}),
+            NETWORKS: begun_with(stage, parts),
+        }
         self.step, self.loss, self.spent = 0, math.nan, 0.0
         self.began = time.monotonic()
         if self.checkpoint.exists():
@@ -125,6 +138,13 @@ class Progress:
                 f"{self.checkpoint}: was made with other networks or bands than this recipe's; "
                 f"name another folder for this run"
             ) from error
+        refuse_others(state, self.identity, self.checkpoint)
+        if self.step > self.config.last:
+            raise DatasetError(
+                f"{self.checkpoint}: has been trained for {self.step} steps, more than the "
+                f"{self.config.last} of this run; name another folder for this run (-o), or remove "
+                f"that file to train its stage anew"
+            )
 
     @property
     def seconds(self) -> float:
@@ -138,7 +158,13 @@ class Progress:
         return self.config.max_minutes is not None and minutes >= self.config.max_minutes
 
     def save(self) -> None:
-        """Write the checkpoint: an interruption leaves the old one or the new one, whole."""
+        """Write the checkpoint: an interruption leaves the old one or the new one, whole.
+
+        Raises
+        ------
+        OutputError
+            If it cannot be written.
+        """
         if not self.place.leads:
             return
         state = {
@@ -149,13 +175,23 @@ class Progress:
             "steps": self.config.last,
             "seconds": self.seconds,
             "loss": self.loss,
+            "identity": self.identity,
         }
         if self.discriminator is not None and self.other_optimiser is not None:
             state["discriminator"] = self.discriminator.state_dict()
             state["discriminator_optimiser"] = self.other_optimiser.state_dict()
         part = self.checkpoint.with_suffix(".part")
-        torch.save(state, part)
-        part.replace(self.checkpoint)
+        try:
+            torch.save(state, part)
+            part.replace(self.checkpoint)
+        except (OSError, RuntimeError) as error:  # torch's writer says little of a full disk
+            raise OutputError(
+                f"{self.checkpoint}: the checkpoint of step {self.step} cannot be written (is the "
+                f"disk full?); make room and run again to go on from the one before it"
+            ) from error
+        finally:
+            with suppress(OSError):
+                part.unlink(missing_ok=True)
 
     def advance(self, images: Images) -> None:
         """Take one optimiser step, on this process's rows of the step's batch.

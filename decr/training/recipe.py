@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,15 @@ from decr.dataset.clear import Folder
 from decr.dataset.pairs import PairFolder
 from decr.dataset.samples import PLAIN, Variety
 from decr.errors import ConfigError
+from decr.training.checks import file_stem, number, texts, whole, wrong
 from decr.training.presets import PRESETS, PUBLISHED_REFERENCE
 from decr.training.settings import TrainConfig
 from decr.training.stages import STAGES
 from decr.zoo.bundle import Part
 from decr.zoo.embedded import EMBEDDED, embedded_path
+
+_CHAIN = 1000
+"""Steps of the diffusion that networks are trained with; sampling takes at most as many."""
 
 
 def _compact(multipliers: list[int]) -> dict[str, Any]:
@@ -92,6 +97,8 @@ class Recipe:
     other_date_share: float = 0.0
 
     def __post_init__(self) -> None:
+        self._check_card()
+        texts("holdout", self.holdout)
         if not self.clear and not self.pairs:
             raise ConfigError(f"recipe {self.name!r}: names neither clear imagery nor pairs")
         if not 0.0 <= self.pair_share <= 1.0:
@@ -108,6 +115,20 @@ class Recipe:
                 f"recipe {self.name!r}: a detector is a bundle of its own; give it its own recipe"
             )
 
+    def _check_card(self) -> None:
+        """Refuse what a bundle could not say of itself, before hours of training."""
+        file_stem("name", self.name)
+        if not texts("bands", self.bands):
+            raise wrong("bands", self.bands, "a list of at least one role")
+        number("gsd_m", self.gsd_m, above=0)
+        ends = [number("gsd_range_m", end, least=0) for end in self.gsd_range_m]
+        if len(ends) != 2 or ends[0] > ends[1]:
+            raise wrong("gsd_range_m", ends, "two sizes, the smaller one first")
+        if whole("steps", self.steps, least=1) > _CHAIN:
+            raise wrong("steps", self.steps, f"a whole number in 1..{_CHAIN}")
+        if number("prior_floor", self.prior_floor, least=0) > 1:
+            raise wrong("prior_floor", self.prior_floor, "a number in 0..1")
+
 
 def read_recipe(path: Path, root: Path) -> Recipe:
     """Read a recipe; folders in it are relative to ``root``.
@@ -123,56 +144,64 @@ def read_recipe(path: Path, root: Path) -> Recipe:
         raise ConfigError(f"{path}: cannot read the recipe ({error.strerror})") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not valid TOML ({error})") from error
-    _known(path, text, {f.name for f in fields(Recipe)})
     try:
-        return _recipe(path, text, root)
-    except ConfigError:
-        raise
+        return _recipe(text, root)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from error
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise ConfigError(
             f"{path}: the recipe is incomplete or has a wrong value: {error}"
         ) from error
 
 
-def _recipe(path: Path, text: dict[str, Any], root: Path) -> Recipe:
+def _recipe(text: dict[str, Any], root: Path) -> Recipe:
+    _known(text, {f.name for f in fields(Recipe)})
     preset = str(text.get("preset", "fast"))
     tables = text["stages"]
     for name in tables:
         if name not in STAGES:
-            raise ConfigError(f"{path}: no stage is called {name!r}; there are {', '.join(STAGES)}")
+            raise ConfigError(f"no stage is called {name!r}; there are {', '.join(STAGES)}")
     parts = default_parts(tables)
     for name, values in text.get("parts", {}).items():
-        _known(path, values, {f.name for f in fields(Part)})
+        with _table(f"[parts.{name}]"):
+            _known(values, {f.name for f in fields(Part)})
         parts[name] = Part(values["architecture"], values.get("size", {}))
-    _known(path, text.get("variety", {}), {f.name for f in fields(Variety)})
     stages = {}
     for name, values in tables.items():
-        _known(path, values, {f.name for f in fields(TrainConfig)})
-        stages[name] = replace(stage_settings(preset, name, parts), **values)
+        settings = stage_settings(preset, name, parts)
+        with _table(f"[stages.{name}]"):
+            _known(values, {f.name for f in fields(TrainConfig)})
+            stages[name] = replace(settings, **values)
     return Recipe(
         name=str(text["name"]),
-        bands=tuple(text["bands"]),
-        clear=tuple(_folder(path, f, root) for f in text.get("clear", ())),
-        labelled=tuple(_folder(path, f, root) for f in text.get("labelled", ())),
-        holdout=tuple(text.get("holdout", ())),
+        bands=texts("bands", text["bands"]),
+        clear=tuple(_folder("clear", f, root) for f in text.get("clear", ())),
+        labelled=tuple(_folder("labelled", f, root) for f in text.get("labelled", ())),
+        holdout=texts("holdout", text.get("holdout", ())),
         stages=stages,
         parts=parts,
-        gsd_m=float(text.get("gsd_m", 0.6)),
+        gsd_m=number("gsd_m", text.get("gsd_m", 0.6)),
         gsd_range_m=tuple(text.get("gsd_range_m", (0.3, 2.0))),
         start=_start(text["start"]) if "start" in text else None,
         preset=preset,
-        pairs=tuple(_pair_folder(path, f, root) for f in text.get("pairs", ())),
-        pair_share=float(text.get("pair_share", 0.5)),
-        steps=int(text.get("steps", 10)),
-        prior_floor=float(text.get("prior_floor", 0.3)),
+        pairs=tuple(_pair_folder(f, root) for f in text.get("pairs", ())),
+        pair_share=number("pair_share", text.get("pair_share", 0.5)),
+        steps=whole("steps", text.get("steps", 10)),
+        prior_floor=number("prior_floor", text.get("prior_floor", 0.3)),
         licence=str(text.get("licence", "")),
         attribution=str(text.get("attribution", "")),
-        variety=Variety(**text.get("variety", {})),
+        variety=_variety(text.get("variety", {})),
         lpips_backbone=root / text["lpips_backbone"] if "lpips_backbone" in text else None,
         vgg16=root / text["vgg16"] if "vgg16" in text else None,
         date_pattern=str(text.get("date_pattern", "")),
-        other_date_share=float(text.get("other_date_share", 0.0)),
+        other_date_share=number("other_date_share", text.get("other_date_share", 0.0)),
     )
+
+
+def _variety(values: dict[str, Any]) -> Variety:
+    with _table("[variety]"):
+        _known(values, {f.name for f in fields(Variety)})
+        return Variety(**{key: number(key, value) for key, value in values.items()})
 
 
 def default_parts(stages: Iterable[str]) -> dict[str, Part]:
@@ -201,37 +230,51 @@ def _start(start: str) -> Path:
     return embedded_path(start) if start in EMBEDDED else Path(start)
 
 
-def _pair_folder(path: Path, values: dict[str, Any], root: Path) -> PairFolder:
-    _known(path, values, {f.name for f in fields(PairFolder)})
-    return PairFolder(
-        path=root / values["path"],
-        layout=str(values.get("layout", "folders")),
-        bands=values.get("bands"),
-        gsd_m=values.get("gsd_m"),
-        white=values.get("white"),
-        split=None if values.get("split") == "all" else values.get("split", "train"),
-        skip=tuple(values.get("skip", ())),
-        weight=float(values.get("weight", 1.0)),
-    )
+def _pair_folder(values: dict[str, Any], root: Path) -> PairFolder:
+    with _table("[[pairs]]"):
+        _known(values, {f.name for f in fields(PairFolder)})
+        return PairFolder(
+            path=root / values["path"],
+            layout=str(values.get("layout", "folders")),
+            bands=values.get("bands"),
+            gsd_m=_positive(values, "gsd_m"),
+            white=_positive(values, "white"),
+            split=None if values.get("split") == "all" else values.get("split", "train"),
+            skip=texts("skip", values.get("skip", ())),
+            weight=_positive(values, "weight") or 1.0,
+        )
 
 
-def _folder(path: Path, values: dict[str, Any], root: Path) -> Folder:
-    _known(path, values, {f.name for f in fields(Folder)})
-    return Folder(
-        path=root / values["path"],
-        bands=values.get("bands"),
-        gsd_m=values.get("gsd_m"),
-        white=values.get("white"),
-        skip=tuple(values.get("skip", ())),
-        weight=float(values.get("weight", 1.0)),
-        masks=root / values["masks"] if "masks" in values else None,
-        cloudy_from=int(values.get("cloudy_from", 1)),
-    )
+def _folder(kind: str, values: dict[str, Any], root: Path) -> Folder:
+    with _table(f"[[{kind}]]"):
+        _known(values, {f.name for f in fields(Folder)})
+        return Folder(
+            path=root / values["path"],
+            bands=values.get("bands"),
+            gsd_m=_positive(values, "gsd_m"),
+            white=_positive(values, "white"),
+            skip=texts("skip", values.get("skip", ())),
+            weight=_positive(values, "weight") or 1.0,
+            masks=root / values["masks"] if "masks" in values else None,
+            cloudy_from=whole("cloudy_from", values.get("cloudy_from", 1)),
+        )
 
 
-def _known(path: Path, values: Mapping[str, Any], allowed: set[str]) -> None:
+def _positive(values: Mapping[str, Any], key: str) -> float | None:
+    """A number above 0, or None where nothing is said."""
+    return number(key, values[key], above=0) if key in values else None
+
+
+def _known(values: Mapping[str, Any], allowed: set[str]) -> None:
     for key in values:
         if key not in allowed:
-            raise ConfigError(
-                f"{path}: unknown key {key!r}; there are {', '.join(sorted(allowed))}"
-            )
+            raise ConfigError(f"unknown key {key!r}; there are {', '.join(sorted(allowed))}")
+
+
+@contextmanager
+def _table(name: str) -> Iterator[None]:
+    """Errors of values with the table that they are in."""
+    try:
+        yield
+    except ConfigError as error:
+        raise ConfigError(f"{name}: {error}") from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,10 @@ from decr.dataset.duplicates import refuse_leak
 from decr.device import device_name
 from decr.diffusion.schedule import NoiseSchedule
 from decr.errors import ConfigError
+from decr.files import sole_worker, writable_folder
 from decr.models.registry import create
 from decr.training.colours import OfColours
+from decr.training.identity import IMAGES, images_digest, samples_identity
 from decr.training.imagery import Imagery, read_imagery, read_split, sampler
 from decr.training.loading import zlib_id
 from decr.training.loop import train_stage
@@ -30,11 +33,11 @@ from decr.training.published import objective
 from decr.training.recipe import Recipe
 from decr.training.settings import TrainConfig
 from decr.training.stages import STAGES, Stage
-from decr.training.start import adopt, start_from
+from decr.training.start import adopt, adopt_later, start_from
 from decr.training.validation import Watch
 from decr.zoo.bundle import Card, read_card, save_bundle, sha256_of
 
-__all__ = ["Imagery", "read_imagery", "run_recipe"]
+__all__ = ["Imagery", "read_checked", "read_imagery", "run_recipe"]
 
 _WATCHED = 8
 """Samples that validation looks at."""
@@ -87,20 +90,23 @@ def run_recipe(
     ConfigError
         If the recipe has no such stage, or it needs networks that nothing has trained.
     DatasetError
-        If there is no imagery, or an image held out is also trained on, or nearly the same.
+        If there is no imagery, or an image held out is also trained on, or nearly the same; or if
+        a stage in ``run_dir`` was begun with other images, settings or networks.
+    OutputError
+        If ``run_dir`` cannot be written to, or another process trains there.
     """
     if stage != "all" and stage not in recipe.stages:
         raise ConfigError(
             f"recipe {recipe.name!r} has no stage {stage!r}; it has {', '.join(recipe.stages)}"
         )
     until = None if max_minutes is None else time.monotonic() + 60 * max_minutes
-    imagery, unseen = read_split(recipe)
-    refuse_leak(_clear_sides(imagery), _clear_sides(unseen))
-    with placed(device, precision) as place:
+    imagery, unseen = read_checked(recipe)
+    with placed(device, precision) as place, _held(run_dir, place):
         job = _Job(
             recipe,
             imagery,
             unseen,
+            images_digest(imagery, "detector" in recipe.stages),
             run_dir,
             place,
             until,
@@ -129,6 +135,7 @@ class _Job:
     recipe: Recipe
     imagery: Imagery
     unseen: Imagery
+    images: str
     run_dir: Path
     place: Place
     until: float | None
@@ -153,6 +160,26 @@ def _networks(recipe: Recipe, place: Place) -> dict[str, nn.Module]:
     return parts
 
 
+def read_checked(recipe: Recipe) -> tuple[Imagery, Imagery]:
+    """The training and the held-out imagery of a recipe, which share no image.
+
+    Raises
+    ------
+    DatasetError
+        If there is no imagery, or an image held out is also trained on, or nearly the same.
+    """
+    imagery, unseen = read_split(recipe)
+    refuse_leak(_clear_sides(imagery), _clear_sides(unseen))
+    return imagery, unseen
+
+
+def _held(run_dir: Path, place: Place) -> AbstractContextManager[None]:
+    """The run's folder against other runs; of several processes the one that writes holds it."""
+    if not place.leads:
+        return nullcontext()
+    return sole_worker(writable_folder(run_dir), run_dir)
+
+
 def _clear_sides(imagery: Imagery) -> Iterator[tuple[str, NDArray[np.generic]]]:
     """Names and clear pixels of all restoration imagery."""
     yield from ((image.name, image.dn) for image in imagery.clear)
@@ -162,14 +189,15 @@ def _clear_sides(imagery: Imagery) -> Iterator[tuple[str, NDArray[np.generic]]]:
 def _follow(
     job: _Job, parts: Mapping[str, nn.Module], chosen: str
 ) -> dict[str, TrainResult] | None:
-    """Results of the stages up to the chosen one; None if it could not be finished."""
+    """Results of the chosen stages and those trained before; None if one could not be finished."""
     results: dict[str, TrainResult] = {}
+    take = adopt
     for name in job.recipe.stages:
         stage = STAGES[name]
         if chosen not in ("all", name):
-            earlier = adopt(stage, parts, job.run_dir)
-            if earlier is not None:
-                results[name] = earlier
+            before = take(stage, parts, job.run_dir, {IMAGES: job.images})
+            if before is not None:
+                results[name] = before
             continue
         lacking = set(stage.frozen) - _ready(job.recipe, results)
         if lacking:
@@ -181,8 +209,7 @@ def _follow(
         results[name] = _train(job, stage, parts)
         if not results[name].finished:
             return None
-        if name == chosen:
-            break
+        take = adopt_later
     return results
 
 
@@ -233,6 +260,7 @@ def _train(job: _Job, stage: Stage, parts: Mapping[str, nn.Module]) -> TrainResu
         watch=_watch(job, stage, config) if job.place.leads and config.validate_every else None,
         tensorboard=job.tensorboard,
         loaders=job.loaders,
+        samples=samples_identity(stage, job.recipe, job.imagery, job.images),
     )
 
 
@@ -240,7 +268,8 @@ def _watch(job: _Job, stage: Stage, config: TrainConfig) -> Watch:
     """Samples of held-out imagery to look at; of what is trained on where none is held out."""
     unseen = job.unseen
     held_out = bool(unseen.clear or (unseen.pairs and stage.loss != "mask"))
-    draw = sampler(stage, config, job.recipe, unseen if held_out else job.imagery)
+    seen = unseen if held_out else job.imagery
+    draw = sampler(stage, config, job.recipe, seen, validation=held_out)
     # In a batch that large there is none of training's samples.
     samples = [
         draw(np.random.default_rng([config.seed, zlib_id(stage.name), n, 2**31]))

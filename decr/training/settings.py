@@ -7,6 +7,20 @@ from dataclasses import dataclass
 from typing import Literal
 
 from decr.errors import ConfigError
+from decr.training.checks import number, whole, wrong
+
+_WHOLE = (
+    "steps",
+    "batch",
+    "warmup",
+    "save_every",
+    "size_px",
+    "accumulate",
+    "validate_every",
+    "turns",
+)
+_NUMBERS = ("lr", "ema", "clip", "perceptual", "clear_weight", "squares")
+_YES_OR_NO = ("ema_warmup", "from_reference")
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,10 +103,17 @@ class TrainConfig:
     until: int | None = None
 
     def __post_init__(self) -> None:
+        self._check_types()
         if self.steps < 1 or self.batch < 1 or self.lr <= 0 or self.save_every < 1:
-            raise ConfigError("steps, batch and save_every must be at least 1 and lr above 0")
+            raise ConfigError(
+                f"steps, batch and save_every must be at least 1 and lr above 0, not {self.steps}, "
+                f"{self.batch}, {self.save_every} and {self.lr}"
+            )
         if self.warmup < 0 or self.clip < 0 or self.validate_every < 0:
-            raise ConfigError("warmup, clip and validate_every cannot be negative")
+            raise ConfigError(
+                f"warmup, clip and validate_every cannot be negative, as are {self.warmup}, "
+                f"{self.clip} or {self.validate_every}"
+            )
         if self.until is not None and not 1 <= self.until <= self.steps:
             raise ConfigError(f"until must lie in 1..{self.steps} (steps), not {self.until}")
         self._check_losses()
@@ -106,6 +127,20 @@ class TrainConfig:
             raise ConfigError(f"accumulate must lie in 1..batch, not {self.accumulate}")
         if self.schedule not in ("cosine", "constant"):
             raise ConfigError(f'schedule must be "cosine" or "constant", not {self.schedule!r}')
+
+    def _check_types(self) -> None:
+        for key in _WHOLE:
+            whole(key, getattr(self, key))
+        for key in _NUMBERS:
+            number(key, getattr(self, key))
+        for key in _YES_OR_NO:
+            if not isinstance(getattr(self, key), bool):
+                raise wrong(key, getattr(self, key), "true or false")
+        whole("seed", self.seed, least=0)
+        if self.until is not None:
+            whole("until", self.until)
+        if self.max_minutes is not None:
+            number("max_minutes", self.max_minutes, least=0)
 
     def _check_losses(self) -> None:
         if self.perceptual < 0 or not 0 < self.clear_weight <= 1:

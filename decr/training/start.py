@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
-from decr.errors import DatasetError
+from decr.errors import DatasetError, DecrWarning
 from decr.models.reference import CompactReference
 from decr.models.unet import UNetSize
 from decr.training.grow import grown, grows_into
+from decr.training.identity import NETWORKS, Identity, begun_with, differences, refuse_others
 from decr.training.progress import TrainResult, read_checkpoint
 from decr.training.stages import Stage
 from decr.zoo.bundle import load_bundle
@@ -79,13 +81,20 @@ def _without_bands(source: Tensor, target: Tensor, chosen: list[int], bands: int
     return source
 
 
-def adopt(stage: Stage, parts: Mapping[str, nn.Module], run_dir: Path) -> TrainResult | None:
+def adopt(
+    stage: Stage, parts: Mapping[str, nn.Module], run_dir: Path, images: Identity
+) -> TrainResult | None:
     """Take the averaged weights of a stage that was trained in this run before; None if it was not.
+
+    Parameters
+    ----------
+    images
+        Those of this run: a bundle says of all its networks what they were trained on.
 
     Raises
     ------
     DatasetError
-        If it was not finished, or with other networks.
+        If it was not finished, or with other networks or images.
     """
     path = run_dir / f"{stage.name}.pt"
     if not path.exists():
@@ -97,6 +106,37 @@ def adopt(stage: Stage, parts: Mapping[str, nn.Module], run_dir: Path) -> TrainR
             f"{path}: stage {stage.name} stopped at step {step} of {state['steps']}; finish it "
             f"first with `decr train {stage.name}` and this run's options"
         )
+    refuse_others(state, images, path)
+    return _taken(state, path, stage, parts)
+
+
+def adopt_later(
+    stage: Stage, parts: Mapping[str, nn.Module], run_dir: Path, images: Identity
+) -> TrainResult | None:
+    """As `adopt`, for a stage after the one that was asked for: a bundle keeps what it had.
+
+    None, too, if it is not finished, or was trained upon other networks or images than these are.
+    """
+    path = run_dir / f"{stage.name}.pt"
+    if not path.exists():
+        return None
+    state = read_checkpoint(path)
+    if int(state["step"]) < int(state.get("steps", 0)):
+        return None
+    if differences(state, {**images, NETWORKS: begun_with(stage, parts)}, path):
+        warnings.warn(
+            f"{path}: stage {stage.name} was trained upon other networks or images than those of "
+            f"now, so the bundle is without its work; remove that file and train {stage.name} anew",
+            DecrWarning,
+            stacklevel=2,
+        )
+        return None
+    return _taken(state, path, stage, parts)
+
+
+def _taken(
+    state: Mapping[str, Any], path: Path, stage: Stage, parts: Mapping[str, nn.Module]
+) -> TrainResult:
     trained = nn.ModuleDict({name: parts[name] for name in stage.trains})
     try:
         trained.load_state_dict(state["ema"])
@@ -106,4 +146,4 @@ def adopt(stage: Stage, parts: Mapping[str, nn.Module], run_dir: Path) -> TrainR
             f"folder for this run"
         ) from error
     loss = float(state.get("loss", float("nan")))
-    return TrainResult(step, True, loss, float(state["seconds"]))
+    return TrainResult(int(state["step"]), True, loss, float(state["seconds"]))

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import cast
 
 import numpy as np
-import rasterio
 import torch
 from numpy.typing import NDArray
 from rasterio.errors import NotGeoreferencedWarning
@@ -17,6 +16,9 @@ from torch import Tensor
 from decr.dataset.samples import Sample
 from decr.diffusion.fusion import FusedDenoiser
 from decr.diffusion.samplers import ddim
+from decr.errors import OutputError
+from decr.files import write_whole
+from decr.geo.encode import png_bytes
 from decr.training.losses import Batch, draw_noise, mask_logits, stage_loss
 from decr.training.progress import Progress
 
@@ -74,10 +76,8 @@ def look(progress: Progress, watch: Watch) -> float | None:
                 )
             )
         images = _columns(progress, batch, list(watch.rgb))
-    folder = progress.run_dir / "samples"
-    folder.mkdir(exist_ok=True)
-    path = folder / f"{progress.stage.name}_{progress.step:05d}.png"
-    write_png(path, mosaic(images))
+    name = f"{progress.stage.name}_{progress.step:05d}.png"
+    write_png(progress.run_dir / "samples" / name, mosaic(images))
     return loss
 
 
@@ -142,11 +142,20 @@ def mosaic(columns: list[NDArray[np.float32]]) -> NDArray[np.uint8]:
 
 
 def write_png(path: Path, picture: NDArray[np.uint8]) -> None:
-    """Write (3, H, W) uint8 as a PNG file."""
-    _, height, width = picture.shape
+    """Write (3, H, W) uint8 as a PNG file.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be written.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        with rasterio.open(
-            path, "w", driver="PNG", width=width, height=height, count=3, dtype="uint8"
-        ) as file:
-            file.write(picture)
+        content = png_bytes(picture)
+    try:
+        write_whole(path, content)
+    except OSError as error:
+        raise OutputError(
+            f"{path}: the picture cannot be written ({error.strerror}); make room, or choose "
+            f"another folder"
+        ) from error

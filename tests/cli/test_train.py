@@ -69,6 +69,15 @@ def test_dry_run_says_what_would_be_trained(pairs: Path, tmp_path: Path) -> None
     assert not (tmp_path / "run").exists()
 
 
+def test_a_dry_run_refuses_what_a_training_would(pairs: Path, tmp_path: Path) -> None:
+    for side in ("cloudy", "clear"):
+        (pairs / side / "p_01.tif").write_bytes((pairs / side / "p_00.tif").read_bytes())
+    options = ("--pairs", pairs, "--holdout", "p_00", "--gsd", 0.5, "-o", tmp_path / "run")
+    result = run("coarse", *options, "--dry-run")
+    assert result.exit_code == 1
+    assert "p_00, for validation, is the same image as p_01, which is trained on" in result.stderr
+
+
 def test_time_runs_out(pairs: Path, tmp_path: Path) -> None:
     start = tiny_bundle(tmp_path, 3)
     options = ("--pairs", pairs, "--from-bundle", start, "--steps", 2, "-o", tmp_path / "run", "-q")
@@ -87,6 +96,10 @@ def test_time_runs_out(pairs: Path, tmp_path: Path) -> None:
         (("all", "--recipe", "r.toml", "--steps", "3", "-o", "run"), "--steps and --recipe"),
         (("finest", "--clear", "c", "-o", "run"), "'finest' is not one of"),
         (("all", "--clear", "c"), "Missing option '-o'"),
+        (("all", "--clear", "c", "--white", "-5", "-o", "run"), "Invalid value for '--white'"),
+        (("all", "--clear", "c", "--gsd", "-1", "-o", "run"), "Invalid value for '--gsd'"),
+        (("all", "--clear", "c", "--steps", "0", "-o", "run"), "Invalid value for '--steps'"),
+        (("all", "--clear", "c", "--max-minutes", "-1", "-o", "run"), "'--max-minutes'"),
     ],
 )
 def test_contradictions_are_usage_errors(arguments: tuple[str, ...], says: str) -> None:
@@ -101,6 +114,8 @@ def test_contradictions_are_usage_errors(arguments: tuple[str, ...], says: str) 
         (("all", "--recipe", "none.toml", "-o", "run"), "none.toml: cannot read the recipe"),
         (("all", "--recipe", "photo.toml", "-o", "run"), "photo.toml: not valid TOML"),
         (("all", "--clear", "absent", "-o", "run"), "absent: no raster there"),
+        (("all", "--clear", "c", "--gsd", "nan", "-o", "run"), "gsd_m has a wrong value, nan"),
+        (("all", "--clear", "c", "--white", "nan", "-o", "run"), "white has a wrong value, nan"),
     ],
 )
 def test_mendable_errors_are_one_line(
@@ -120,6 +135,16 @@ def test_a_run_where_nothing_can_be_written_is_one_error(pairs: Path, tmp_path: 
     result = run("reference", *options, "-o", tmp_path / "file" / "run")
     assert result.exit_code == 1
     assert "file/run: cannot write there" in result.stderr
+
+
+def test_a_name_that_no_file_can_have_is_refused_before_training(
+    pairs: Path, tmp_path: Path
+) -> None:
+    options = ("--pairs", pairs, "--gsd", 0.5, "--steps", 1, "-q", "-o", tmp_path / "run")
+    result = run("reference", *options, "--name", "sub/mine")
+    assert result.exit_code == 1
+    assert "name has a wrong value, 'sub/mine'" in result.stderr
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_stage_without_those_before_it_is_refused(pairs: Path, tmp_path: Path) -> None:

@@ -87,6 +87,18 @@ def test_held_out_by_pattern() -> None:
     assert not held_out("town_07.tif", [])
 
 
+def test_suffixes_of_patterns_are_those_of_files_or_left_out_for_pairs() -> None:
+    # Names of images have suffixes, which a pattern's must match; names of pairs have none.
+    assert not held_out("b.tif", ["b.png"])
+    assert held_out("b.tif", ["*.tif"])
+    assert held_out("train/b", ["b.png"])
+    # Without its suffix this would hold out everything.
+    for pattern in ("*.png", "train/*.png", "*?.PNG", ".png"):
+        assert not held_out("train/b", [pattern])
+    assert held_out("pair_04.TIF", ["pair_04"])
+    assert held_out("train/pair_04", ["pair_04.TIF"])
+
+
 def test_files_are_found_below_and_skipped_by_pattern(tmp_path: Path) -> None:
     for name in ("a.tif", "b.PNG", "notes.txt", "deep/c.tif", "deep/old/d.tif"):
         path = tmp_path / name

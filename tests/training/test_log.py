@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from decr.errors import ConfigError
+from decr.errors import ConfigError, OutputError
 from decr.training.log import Log
 
 
@@ -19,6 +19,30 @@ def test_lines_are_appended(tmp_path: Path) -> None:
             log.write(step, loss=0.5)
     lines = [json.loads(line) for line in (tmp_path / "coarse.jsonl").read_text().splitlines()]
     assert lines == [{"step": 20, "loss": 0.5}, {"step": 40, "loss": 0.5}]
+
+
+def test_lines_that_come_again_are_taken_out(tmp_path: Path) -> None:
+    path = tmp_path / "coarse.jsonl"
+    with Log(tmp_path, "coarse") as log:
+        for step in (20, 40, 60):
+            log.write(step, loss=0.5)
+    whole = path.read_text()
+    with path.open("a") as file:
+        file.write('{"step": 4')  # killed while writing
+    with Log(tmp_path, "coarse", after=50) as log:
+        log.write(60, loss=0.5)
+    assert path.read_text() == whole
+    with Log(tmp_path, "coarse", after=0):
+        assert path.read_text() == ""
+
+
+def test_a_log_without_room_is_one_error(tmp_path: Path) -> None:
+    (tmp_path / "coarse.jsonl").symlink_to("/dev/full")
+    with (
+        pytest.raises(OutputError, match=r"coarse\.jsonl: the log cannot be written \(No space"),
+        Log(tmp_path, "coarse") as log,
+    ):
+        log.write(20, loss=0.5)
 
 
 def test_absent_tensorboard_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ from torch import nn
 
 from decr.dataset.samples import Sample
 from decr.diffusion.schedule import NoiseSchedule
-from decr.errors import ConfigError, DatasetError
+from decr.errors import ConfigError, DatasetError, DecrWarning
 from decr.training.loop import train_stage
 from decr.training.progress import TrainResult
 from decr.training.settings import TrainConfig
@@ -108,8 +108,11 @@ def test_a_killed_run_goes_on_from_its_last_checkpoint(tmp_path: Path) -> None:
         train("coarse", tmp_path / "broken", on_step=die)
     state = torch.load(tmp_path / "broken" / "coarse.pt", weights_only=True)
     assert state["step"] == 3
+    log = tmp_path / "broken" / "coarse.jsonl"
+    log.write_text('{"step": 3, "loss": 0.5}\n{"step": 5, "loss": 0.5}\n')
     _, got = train("coarse", tmp_path / "broken")
     assert_same(wanted, got)
+    assert log.read_text() == '{"step": 3, "loss": 0.5}\n'
 
 
 def test_sigterm_saves_like_ctrl_c(tmp_path: Path) -> None:
@@ -145,7 +148,8 @@ def test_checkpoints_of_the_first_version_resume(tmp_path: Path) -> None:
     state = torch.load(folder / "coarse.pt", weights_only=True)
     first = ("model", "optimiser", "ema", "step", "seconds")
     torch.save({key: state[key] for key in first}, folder / "coarse.pt")
-    _, got = train("coarse", folder)
+    with pytest.warns(DecrWarning, match=r"coarse\.pt: an earlier decr made this checkpoint"):
+        _, got = train("coarse", folder)
     assert_same(wanted, got)
 
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from torch import nn
 
 from decr.dataset.samples import Sample
 from decr.diffusion.schedule import NoiseSchedule
-from decr.errors import ConfigError, DatasetError
+from decr.errors import ConfigError, DatasetError, DecrWarning
 from decr.models.registry import create
 from decr.training.loop import train_stage
 from decr.training.place import Place
@@ -229,3 +230,71 @@ def test_a_gradient_that_is_no_number_stops_before_the_weights_change(tmp_path: 
             train_stage(STAGES["reference"], parts, draw, tmp_path, config, SCHEDULE)
         assert torch.equal(weight, before)
     assert not (tmp_path / "reference.pt").exists()
+
+
+@pytest.mark.parametrize(
+    ("other", "says"),
+    [
+        ({"seed": 1}, "seed was 0, is 1"),
+        ({"steps": 4}, "steps was 3, is 4"),
+        ({"batch": 2}, "batch was 4, is 2"),
+        ({"ema": 0.5}, r"ema was 0\.0, is 0\.5"),
+        ({"until": 1}, "has been trained for 3 steps, more than the 1 of this run"),
+    ],
+)
+def test_a_checkpoint_of_other_settings_is_refused(
+    tmp_path: Path, other: dict[str, Any], says: str
+) -> None:
+    train("coarse", tmp_path, CONFIG)
+    with pytest.raises(DatasetError, match=rf"coarse\.pt: .*{says}.*name another folder"):
+        train("coarse", tmp_path, replace(CONFIG, **other))
+
+
+def test_when_to_stop_and_save_may_change(tmp_path: Path) -> None:
+    wanted = train("coarse", tmp_path / "whole", CONFIG)
+    train("coarse", tmp_path / "cut", replace(CONFIG, until=2, save_every=1, accumulate=2))
+    again = replace(CONFIG, save_every=9, max_minutes=60.0, validate_every=0, accumulate=2)
+    assert_close(wanted, train("coarse", tmp_path / "cut", again), 2e-4)
+
+
+def test_a_checkpoint_of_another_start_is_refused(tmp_path: Path) -> None:
+    train("weights", tmp_path, CONFIG)
+    parts = tiny_networks(PARTS, 3)
+    randomised(parts["cnp"])
+    with pytest.raises(DatasetError, match=r"weights\.pt: .*: start \(the bundle"):
+        train_stage(STAGES["weights"], parts, draw, tmp_path, CONFIG, SCHEDULE)
+
+
+def test_a_rate_that_is_changed_on_the_way_is_told(tmp_path: Path) -> None:
+    train("coarse", tmp_path, replace(CONFIG, until=2))
+    with pytest.warns(DecrWarning, match=r"lr was 0\.001 up to step 2 and is 0\.0005 from"):
+        train("coarse", tmp_path, replace(CONFIG, lr=5e-4))
+
+
+_NO_ROOM = """
+import resource, sys
+from pathlib import Path
+from decr.errors import OutputError
+from tests.training.test_progress import CONFIG, train
+
+resource.setrlimit(resource.RLIMIT_FSIZE, (9_000, resource.RLIM_INFINITY))
+try:
+    train("coarse", Path(sys.argv[1]), CONFIG)
+except OutputError as error:
+    print(error)
+"""
+
+
+def test_a_full_disk_leaves_the_checkpoint_before(tmp_path: Path) -> None:
+    train("coarse", tmp_path, replace(CONFIG, until=1))
+    kept = (tmp_path / "coarse.pt").read_bytes()
+    run = subprocess.run(
+        [sys.executable, "-c", _NO_ROOM, str(tmp_path)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "coarse.pt: the checkpoint of step 2 cannot be written (is the disk full?)" in run.stdout
+    assert (tmp_path / "coarse.pt").read_bytes() == kept
+    assert not list(tmp_path.glob("*.part"))

@@ -104,11 +104,38 @@ def test_a_whole_recipe(tmp_path: Path) -> None:
         ("steps = 10", 'steps = "ten"', "wrong value"),
         ("steps = 20", 'steps = "twenty"', "wrong value"),
         ("[stages.weights]", "[stages.weights", "not valid TOML"),
+        ("lr = 1e-3", "seed = -1", r"\[stages.coarse\]: seed has a wrong value, -1: .* from 0 on"),
+        ("lr = 1e-3", "lr = nan", "lr has a wrong value, nan: it must be a finite number"),
+        ("lr = 1e-3", "accumulate = 1.5", r"accumulate has a wrong value, 1\.5: .*a whole number"),
+        ("lr = 1e-3", "turns = 1.5", r"turns has a wrong value, 1\.5: it must be a whole number"),
+        ("lr = 1e-3", 'max_minutes = "5"', "max_minutes has a wrong value, '5': .*a finite number"),
+        ("lr = 1e-3", "validate_every = 1.5", r"validate_every has a wrong value, 1\.5"),
+        ("lr = 1e-3", "clip = nan", "clip has a wrong value, nan"),
+        ("lr = 1e-3", "until = 1.5", r"until has a wrong value, 1\.5"),
+        ("lr = 1e-3", "ema_warmup = 1", "ema_warmup has a wrong value, 1: .* true or false"),
+        ("white = 200.0", "white = 0", r"\[\[pairs\]\]: white .* wrong value, 0: .*above 0"),
+        ("white = 200.0", "weight = 0", r"\[\[pairs\]\]: weight has a wrong value, 0"),
+        ("white = 200.0", "weight = -1", r"\[\[pairs\]\]: weight has a wrong value, -1"),
+        ("white = 255.0", "white = nan", r"\[\[clear\]\]: white has a wrong value, nan"),
+        ("gsd_m = 0.3", "gsd_m = -1", r"\[\[clear\]\]: gsd_m has a wrong value, -1"),
+        ("cloudy_from = 2", "cloudy_from = 1.5", r"\[\[labelled\]\]: cloudy_from has a wrong"),
+        ('["*_07.tif"]', '"*_09"', r"holdout has a wrong value, '\*_09': .*such as \[\"\*_09\"\]"),
+        ('["blurred*"]', '"*_09.tif"', r"\[\[pairs\]\]: skip has a wrong value, '\*_09\.tif'"),
+        ('["bad*"]', '"bad*"', r"\[\[clear\]\]: skip has a wrong value, 'bad\*'"),
+        ('["red", "green", "blue"]', '"red"', "bands has a wrong value, 'red': .*a list of texts"),
+        ("gsd_m = 0.5", "gsd_m = -2", "gsd_m has a wrong value, -2.*above 0"),
+        ("gsd_m = 0.5", "gsd_m = nan", "gsd_m has a wrong value, nan"),
+        ("[0.4, 1.0]", "[1.0]", r"gsd_range_m has a wrong value, \[1\.0\]: .*two sizes"),
+        ("[0.4, 1.0]", "[1.0, 0.4]", "gsd_range_m has a wrong value"),
+        ("steps = 20", "steps = 20.5", r"steps has a wrong value, 20\.5"),
+        ("steps = 20", "steps = 1001", r"steps has a wrong value, 1001: .*1\.\.1000"),
+        ("steps = 20", "prior_floor = 1.5", r"prior_floor has a wrong value, 1\.5"),
+        ('name = "mine"', 'name = "sub/mine"', "name has a wrong value, 'sub/mine': .*a file"),
     ],
 )
 def test_mistakes_are_named(tmp_path: Path, old: str, new: str, says: str) -> None:
     assert old in WHOLE
-    with pytest.raises(ConfigError, match=says):
+    with pytest.raises(ConfigError, match=rf"recipe\.toml: .*{says}"):
         read(tmp_path, WHOLE.replace(old, new, 1))
 
 

@@ -345,6 +345,10 @@ def test_a_share_of_truths_is_from_another_date(folder: Path) -> None:
     assert other(replace(dated, other_date_share=0.0)) == 0.0
     with pytest.raises(ConfigError, match="no ground is there on two dates"):
         sampler(STAGES["coarse"], config, dated, Imagery(images[:1], [], []))
+    # What is held out need not have been seen twice.
+    alone = Imagery(images[:1], [], [])
+    draw = sampler(STAGES["coarse"], config, dated, alone, validation=True)
+    assert draw(np.random.default_rng(0)).clear.shape == (4, 32, 32)
 
 
 @pytest.mark.parametrize("side", [160, 512, 520])

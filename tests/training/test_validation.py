@@ -12,6 +12,7 @@ import rasterio
 import torch
 
 from decr.diffusion.schedule import NoiseSchedule
+from decr.errors import OutputError
 from decr.training.loop import train_stage
 from decr.training.settings import TrainConfig
 from decr.training.stages import STAGES
@@ -60,6 +61,12 @@ def test_no_loss_is_told_of_imagery_that_is_learnt(tmp_path: Path) -> None:
     train("coarse", tmp_path, watch(held_out=False))
     assert (tmp_path / "coarse.jsonl").read_text() == ""
     assert len(list((tmp_path / "samples").iterdir())) == 2
+
+
+def test_a_picture_that_cannot_be_written_is_one_error(tmp_path: Path) -> None:
+    (tmp_path / "samples").write_text("")
+    with pytest.raises(OutputError, match=r"coarse_00002\.png: the picture cannot be written"):
+        train("coarse", tmp_path, watch(held_out=False))
 
 
 def test_looks_can_be_left_out(tmp_path: Path) -> None:
