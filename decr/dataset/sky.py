@@ -136,7 +136,7 @@ class Spread:
     def mean(self) -> float:
         """Expected value."""
         if self.law == "log" and self.high > self.low:
-            return float((self.high - self.low) / np.log(self.high / self.low))
+            return float((self.high - self.low) / np.log1p((self.high - self.low) / self.low))
         a, b = self.shape if self.law == "beta" else (1.0, 1.0)
         return self.low + (self.high - self.low) * a / (a + b)
 
