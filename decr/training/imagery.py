@@ -101,15 +101,15 @@ def _pairs(recipe: Recipe, least_px: int) -> tuple[list[PairImage], list[PairIma
     for folder in recipe.pairs:
         listed = list_pairs(folder.path, folder.layout, folder.skip)
         if folder.split == "train" and _named(folder, listed, recipe.holdout):
-            asked += _read(replace(folder, split=None), listed, recipe.bands)
+            asked += read_pairs(replace(folder, split=None), recipe.bands)
             continue
-        asked += _read(folder, listed, recipe.bands)
+        asked += read_pairs(folder, recipe.bands)
         if folder.split != "train":
             continue
         there = {file.split for file in listed}
         # The test pairs only where there are no others to look at: nothing is learnt from them.
         for split in [split for split in ("val", "test") if split in there][:1]:
-            other += _read(replace(folder, split=split), listed, recipe.bands)
+            other += read_pairs(replace(folder, split=split), recipe.bands)
 
     def large(pairs: list[PairImage]) -> list[PairImage]:
         return [pair for pair in pairs if min(pair.clear.shape[1:]) >= least_px]
@@ -124,22 +124,6 @@ def _named(folder: PairFolder, listed: Sequence[PairFile], holdout: Sequence[str
         and split_from(folder.path, folder.layout) == "a hash of names"
         and any(held_out(file.name, holdout) for file in listed)
     )
-
-
-def _read(
-    folder: PairFolder, listed: Sequence[PairFile], bands: tuple[str, ...]
-) -> list[PairImage]:
-    """Pairs of a folder; how many are passed over is told, as the first one alone chose bands."""
-    pairs = read_pairs(folder, bands)
-    there = sum(folder.split in (None, "all", file.split) for file in listed)
-    if len(pairs) < there:
-        warnings.warn(
-            f"{folder.path}: {there - len(pairs)} of {there} pairs lack one of the bands "
-            f"{', '.join(bands)}, or have no valid pixel, and are passed over",
-            DecrWarning,
-            stacklevel=2,
-        )
-    return pairs
 
 
 def read_imagery(recipe: Recipe, validation: bool = False) -> Imagery:
