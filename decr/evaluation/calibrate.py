@@ -21,7 +21,7 @@ from decr.config import DecloudConfig
 from decr.errors import DatasetError, OutputError
 from decr.evaluation.statistics import ascending, rank_correlation
 from decr.evaluation.tiles import PairSource, cut_tiles
-from decr.predictor import Restorer, load_restorer
+from decr.predictor import Restorer, checked, load_restorer
 from decr.zoo.bundle import read_card, save_with_card
 from decr.zoo.embedded import find_bundle
 
@@ -281,16 +281,19 @@ def calibrate_bundle(
     tiles = cut_tiles(source, restorer.bands, TILE_PX, count)
     images = []
     for number, tile in enumerate(tiles):
-        restored = restorer.restore(tile.cloudy[None], [(0, 1000 * number)])[0]
+        view = tile.cloudy[None]
+        restored = checked(restorer.name, restorer.restore(view, [(0, 1000 * number)]), view.shape)[
+            0
+        ]
         place = tile.name.partition(" at row ")[0]
         images.append(seen(place, tile.cloudy, restored, tile.clear, tile.mask, tile.gsd_m))
     settings = deciding(restorer, card.parts)
     pairs = len({image.place for image in images})
     about = f"{len(images)} tiles of {pairs} pairs of {source.data.resolve().name}"
     table = fitted(images, settings, about)
-    checked = cross_held(images, settings) if pairs > 1 else None
+    halves = cross_held(images, settings) if pairs > 1 else None
     save_with_card(path, out, replace(card, errors=table))
-    return Calibrated(out, table, checked)
+    return Calibrated(out, table, halves)
 
 
 def described(found: Held, unit: float = 50.0) -> str:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from decr.errors import ConfigError
 from decr.geo.lattice import FEATHER_SUM, Lattice
 from decr.plugins import model_plugin
-from decr.predictor import Restorer, load_restorer, made_restorer
+from decr.predictor import Restorer, checked, load_restorer, made_restorer
 from decr.zoo.bundle import read_card
 from decr.zoo.embedded import find_bundle
 
@@ -189,7 +189,8 @@ def restored(restorer: Restorer, image: Float32, tile_px: int, overlap_px: int) 
     lattice = Lattice(extended.shape[1], extended.shape[2], tile_px, overlap_px)
     windows = [lattice.tile(i, j) for i, j in lattice]
     tiles = np.stack([extended[:, *w.slices()] for w in windows])
-    clear = restorer.restore(np.ascontiguousarray(tiles), [(w.row, w.col) for w in windows])
+    corners = [(w.row, w.col) for w in windows]
+    clear = checked(restorer.name, restorer.restore(tiles, corners), tiles.shape)
     total = np.zeros(extended.shape, np.float64)
     for (i, j), window, tile in zip(lattice, windows, clear, strict=True):
         rows, cols = window.slices()
