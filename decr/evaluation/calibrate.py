@@ -18,11 +18,11 @@ from scipy.optimize import isotonic_regression
 from decr.calibration import ErrorTable
 from decr.cloud.change import LEAST_MARGIN_PX
 from decr.config import DecloudConfig
-from decr.errors import DatasetError, OutputError
+from decr.errors import DatasetError
 from decr.evaluation.statistics import ascending, rank_correlation
 from decr.evaluation.tiles import PairSource, cut_tiles
 from decr.predictor import Restorer, checked, load_restorer
-from decr.zoo.bundle import read_card, save_with_card
+from decr.zoo.bundle import check_output, read_card, save_with_card
 from decr.zoo.embedded import find_bundle
 
 Float32 = NDArray[np.float32]
@@ -257,7 +257,7 @@ def calibrate_bundle(
     out
         The bundle to write; may be the model's own file, with ``overwrite``.
     count
-        Tiles of `TILE_PX`, or of the size that the smallest side of the pairs allows.
+        Tiles of `TILE_PX`, or of the largest size that fits where no pair holds one of that.
 
     Returns
     -------
@@ -271,14 +271,11 @@ def calibrate_bundle(
     BundleError, ConfigError, DatasetError
         If the model or the pairs cannot be used.
     """
-    if out.exists() and not overwrite:
-        raise OutputError(f"{out}: exists already; pass --overwrite to replace it")
-    if not out.parent.is_dir():
-        raise OutputError(f"{out}: the folder {out.parent} does not exist; make it first")
+    check_output(out, [], overwrite)
     path = find_bundle(model, scene_has_nir=False)
     card = read_card(path)
     restorer = load_restorer(path, seed=seed, device=device)
-    tiles = cut_tiles(source, restorer.bands, TILE_PX, count)
+    tiles = cut_tiles(source, restorer.bands, TILE_PX, count, shrink=True)
     images = []
     for number, tile in enumerate(tiles):
         view = tile.cloudy[None]
