@@ -123,7 +123,7 @@ def load_restorer(
     bundle = _restoring(path)
     card, target = bundle.card, _settled(pick_device(device))
     dtype = pick_precision(precision, target)
-    steps = steps or card.steps
+    steps = card.steps if steps is None else steps
     floor = card.prior_floor if prior_floor is None else prior_floor
     for network in bundle.networks.values():
         _move(network, target)

@@ -70,6 +70,21 @@ class Sampling:
             )
         Lattice(1, 1, self.tile_px, self.overlap_px)
         check_floor(self.prior_floor)
+        check_numbers(self.steps, self.seed)
+
+
+def check_numbers(steps: int | None, seed: int) -> None:
+    """Refuse steps that are none, and seeds that no generator takes.
+
+    Raises
+    ------
+    ConfigError
+        If there are fewer than 1 steps, or the seed is negative.
+    """
+    if steps is not None and steps < 1:
+        raise ConfigError(f"{steps} DDIM steps: give at least 1")
+    if seed < 0:
+        raise ConfigError(f"the seed must not be negative, not {seed}")
 
 
 def check_floor(floor: float | None) -> None:

@@ -50,6 +50,23 @@ class Tile:
     gsd_m: float | None
 
 
+def pairs_with(folder: PairFolder, bands: tuple[str, ...]) -> list[PairImage]:
+    """Pairs of a set that have all ``bands``; see `read_pairs`.
+
+    Raises
+    ------
+    DatasetError
+        Also if there is none.
+    """
+    pairs = read_pairs(folder, bands)
+    if not pairs:
+        raise DatasetError(
+            f"{folder.path}: no pair has all the bands {', '.join(bands)}; take a model of the "
+            f"bands that they have, or say with --bands which is which"
+        )
+    return pairs
+
+
 def cut_tiles(
     source: PairSource,
     bands: tuple[str, ...],
@@ -77,9 +94,9 @@ def cut_tiles(
     folder = PairFolder(
         source.data, layout, source.bands, source.gsd_m, source.white, split=source.split
     )
-    pairs = read_pairs(folder, bands)
+    pairs = pairs_with(folder, bands)
     if shrink:
-        widest = max((min(pair.clear.shape[1:]) for pair in pairs), default=0)
+        widest = max(min(pair.clear.shape[1:]) for pair in pairs)
         side_px = max(multiple, min(side_px, widest - widest % multiple))
     queues = [_ranked(pair, side_px) for pair in pairs]
     if not any(queues):

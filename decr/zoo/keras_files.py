@@ -154,7 +154,7 @@ def _read(path: Path, source: Path | io.BytesIO, names: Mapping[str, str]) -> di
 
 def _held(dataset: Any) -> int:
     """Bytes that reading an array takes: a chunk, which is unpacked whole, may be larger."""
-    chunk = math.prod(dataset.chunks or ()) * dataset.dtype.itemsize
+    chunk = math.prod(dataset.chunks or ()) * int(dataset.dtype.itemsize)
     return max(int(dataset.nbytes), chunk)
 
 

@@ -351,6 +351,7 @@ def test_two_masks_are_one_too_many() -> None:
         ({"detector": "file:m.tif", "fast": True}, "overviews cannot be used"),
         ({"threshold": 0.0}, "threshold"),
         ({"min_object_m2": -1.0}, "min_object_m2"),
+        ({"tile_px": 10**20}, "less than 2 billion"),
         ({"margin_m": float("inf")}, "margin_m"),
         ({"tile_px": 0}, "tiles"),
         ({"gsd_m": 0.0}, "GSD"),
