@@ -108,23 +108,25 @@ def command(
         config = CcpConfig(**options)
     except ConfigError as error:
         raise click.UsageError(str(error)) from error
-    progress, found, failed = shared.Progress(quiet), [], 0
+    progress, found = shared.Progress(quiet), []
+    failed: dict[str, str] = {}
     try:
         for outcome in ccp_scenes(scenes, config, out, on_progress=progress):
             if outcome.result is None:
                 progress.close()
-                failed += 1
+                failed[outcome.source.name] = str(outcome.error)
                 click.echo(f"decr: {outcome.error}", err=True)
             else:
                 found.append(outcome.result)
     finally:
         progress.close()
     if found:
-        report = report_of(found, out)
+        report = report_of(found, out, failed)
         click.echo(json.dumps(report.values) if as_json else report.text)
         for path in report.written:
             click.echo(path, err=as_json)
     if failed:
-        if failed + len(found) > 1:
-            click.echo(f"decr: {failed} of {failed + len(found)} failed, see above", err=True)
+        count = len(failed) + len(found)
+        if count > 1:
+            click.echo(f"decr: {len(failed)} of {count} failed, see above", err=True)
         sys.exit(1)

@@ -189,7 +189,9 @@ def average(
 @click.option(
     "--count", type=int, default=200, show_default=True, help="Tiles, half under cloud first."
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the noise.")
+@click.option(
+    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the noise."
+)
 @shared.device_option
 @click.option("--overwrite", is_flag=True, help="Replace an existing bundle.")
 def calibrate(

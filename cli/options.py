@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -163,6 +164,13 @@ _RESTORATION = (
 )
 
 
+def _above_zero(ctx: click.Context, param: click.Parameter, value: float | None) -> float | None:
+    """Refuse what measures nothing; ``click.FloatRange`` lets NaN through."""
+    if value is not None and not 0 < value < math.inf:
+        raise click.BadParameter(f"{value:g} is not a number above 0")
+    return value
+
+
 _PAIRS = (
     click.option(
         "--data",
@@ -182,8 +190,19 @@ _PAIRS = (
         help="Which pairs of the set; take some that the model was not trained on.",
     ),
     bands_option,
-    click.option("--gsd", "gsd_m", type=float, help="Metres per pixel, for files that do not say."),
-    click.option("--white", type=float, help="DN as bright as cloud; 255 for 8-bit images."),
+    click.option(
+        "--gsd",
+        "gsd_m",
+        type=float,
+        callback=_above_zero,
+        help="Metres per pixel, for files that do not say.",
+    ),
+    click.option(
+        "--white",
+        type=float,
+        callback=_above_zero,
+        help="DN as bright as cloud; 255 for 8-bit images.",
+    ),
 )
 
 

@@ -39,7 +39,8 @@ def command(
 ) -> None:
     """Put the colours of MS on PAN, both of one acquisition, by GDAL's weighted Brovey transform.
 
-    CRS, transform and RPCs are those of PAN, also if an .rpb file beside it holds them.
+    CRS, transform and RPCs are those of PAN, also if an .rpb file beside it holds them. What is
+    missing in either image is masked in the output.
 
     \b
     Examples:

@@ -189,7 +189,10 @@ class CcpConfig:
         for name in ("min_object_m2", "margin_m", "feather_m"):
             value = getattr(self, name)
             _check(0 <= value < math.inf, f"{name} must not be negative or endless, not {value}")
-        _check(self.tile_px >= 1, f"tiles must have at least 1 px, not {self.tile_px}")
+        _check(
+            1 <= self.tile_px < 2**31,
+            f"tiles must have at least 1 px, and less than 2 billion, not {self.tile_px}",
+        )
         _check(
             self.gsd_m is None or 0 < self.gsd_m < math.inf,
             f"the GSD must be a number of metres above 0, not {self.gsd_m}",

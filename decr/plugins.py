@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
-from decr.errors import ConfigError
+from decr.errors import ConfigError, DecrError
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 MODELS = "decr.models"
 """Group of entry points; each is a function ``make(seed, device)`` that returns a Restorer."""
@@ -46,9 +50,22 @@ def made(point: EntryPoint, **arguments: Any) -> Any:
     ConfigError
         If it cannot be imported or fails, naming the plug-in and the reason.
     """
-    try:
-        return point.load()(**arguments)
-    except Exception as error:  # foreign code may raise anything
-        reason = f"{type(error).__name__}: {error}"
-        kind = point.group.rpartition(".")[2].removesuffix("s")
-        raise ConfigError(f"the {kind} {point.name!r} of {point.value} failed: {reason}") from error
+    return guarded(point, lambda: point.load()(**arguments))()
+
+
+def guarded(point: EntryPoint, function: Callable[P, T]) -> Callable[P, T]:
+    """A function of a plug-in that raises ConfigError, naming the plug-in, if it fails."""
+
+    def call(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return function(*args, **kwargs)
+        except DecrError:
+            raise
+        except Exception as error:  # foreign code may raise anything
+            reason = " ".join(f"{type(error).__name__}: {error}".split())
+            kind = point.group.rpartition(".")[2].removesuffix("s")
+            raise ConfigError(
+                f"the {kind} {point.name!r} of {point.value} failed: {reason}"
+            ) from error
+
+    return call

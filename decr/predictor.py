@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
@@ -30,11 +30,14 @@ from decr.diffusion.noise import noise_field, noise_window
 from decr.diffusion.samplers import ddim
 from decr.errors import BundleError, ConfigError
 from decr.lanes import in_lanes
-from decr.plugins import made
+from decr.plugins import guarded, made
 from decr.zoo.bundle import Bundle, load_bundle
 
 Float32 = NDArray[np.float32]
 Corner = tuple[int, int]
+
+_MOST = 10.0
+"""Largest unit value a model may answer: a little beyond 1 is clipped, far beyond is a mistake."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +123,7 @@ def load_restorer(
     bundle = _restoring(path)
     card, target = bundle.card, _settled(pick_device(device))
     dtype = pick_precision(precision, target)
-    steps = steps or card.steps
+    steps = card.steps if steps is None else steps
     floor = card.prior_floor if prior_floor is None else prior_floor
     for network in bundle.networks.values():
         _move(network, target)
@@ -171,7 +174,41 @@ def made_restorer(plugin: EntryPoint, seed: int, device: str) -> Restorer:
     restorer = made(plugin, seed=seed, device=device)
     if not isinstance(restorer, Restorer):
         raise ConfigError(f"the model {plugin.name!r} of {plugin.value} made no Restorer")
-    return restorer
+    weighed = restorer.restore_weighed
+    return replace(
+        restorer,
+        restore=guarded(plugin, restorer.restore),
+        restore_weighed=None if weighed is None else guarded(plugin, weighed),
+    )
+
+
+def checked(name: str, found: Float32, shape: tuple[int, ...]) -> Float32:
+    """What a model answered, if it can be: some models are not ours.
+
+    Parameters
+    ----------
+    name
+        The model's, for messages.
+    shape
+        That the answer must have.
+
+    Raises
+    ------
+    ConfigError
+        For another shape, numbers that are not finite, or that are far beyond [-1, 1].
+    """
+    found = np.asarray(found)
+    if found.shape != shape:
+        raise ConfigError(
+            f"the model {name} answered {found.shape}, wanted {shape}; tell its authors"
+        )
+    # NaN is not within anything, and goes through minima and maxima.
+    if found.size and not (found.min() >= -_MOST and found.max() <= _MOST):
+        raise ConfigError(
+            f"the model {name} answered numbers from {found.min():g} to {found.max():g}, wanted "
+            f"-1 to 1; tell its authors, or take other weights"
+        )
+    return found
 
 
 def _restoring(path: Path) -> Bundle:

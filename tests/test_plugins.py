@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.metadata import EntryPoint, EntryPoints
 from pathlib import Path
 
@@ -13,6 +13,7 @@ import rasterio
 import decr.plugins
 from decr.config import DecloudConfig
 from decr.errors import ConfigError
+from decr.evaluation.subjects import Sampling, in_order, subjects_of
 from decr.pipeline.declouds import declouds
 from decr.plugins import MODELS, model_plugin
 from decr.predictor import Restorer
@@ -37,6 +38,34 @@ def broken(seed: int, device: str) -> Restorer:
     raise OSError("its weights are missing")
 
 
+def answers(name: str, restore: Callable[[np.ndarray], np.ndarray]) -> Restorer:
+    bands = ("red", "green", "blue", "nir")
+    return Restorer(name, "1", bands, None, {}, {}, lambda tiles, corners: restore(tiles))
+
+
+def unsure(seed: int, device: str) -> Restorer:
+    return answers("unsure", lambda tiles: tiles * np.float32("nan"))
+
+
+def flat(seed: int, device: str) -> Restorer:
+    return answers("flat", lambda tiles: tiles[:, :1])
+
+
+def low(seed: int, device: str) -> Restorer:
+    return answers("low", lambda tiles: tiles[:, :, :-1])
+
+
+def loud(seed: int, device: str) -> Restorer:
+    return answers("loud", lambda tiles: tiles * 0 + 100)
+
+
+def clumsy(seed: int, device: str) -> Restorer:
+    def restore(tiles: np.ndarray) -> np.ndarray:
+        raise RuntimeError("no memory\nleft")
+
+    return answers("clumsy", restore)
+
+
 def offer(monkeypatch: pytest.MonkeyPatch, *points: tuple[str, str]) -> None:
     """Let installed packages offer models (name, "module:function")."""
     offered = EntryPoints(EntryPoint(name, value, MODELS) for name, value in points)
@@ -56,12 +85,23 @@ def test_a_plugin_restores_a_scene(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert np.abs((old - new)[inside] - 250).max() <= 1
 
 
+def evaluated(name: str) -> np.ndarray:
+    """What a model makes of an image as `decr evaluate` sees it."""
+    model = subjects_of([name], True, Sampling())[0]
+    return in_order(model, np.zeros((4, 256, 256), np.float32), model.bands)
+
+
 @pytest.mark.parametrize(
     ("name", "message"),
     [
         ("no_model", "the model 'no_model' of .*:no_model made no Restorer"),
         ("broken", "the model 'broken' of .*:broken failed: OSError: its weights are missing"),
         ("gone", "the model 'gone' of .*:gone failed: AttributeError"),
+        ("unsure", "the model unsure answered numbers from nan to nan"),
+        ("flat", r"the model flat answered \(1, 1, 256, 256\), wanted \(1, 4, 256, 256\)"),
+        ("low", r"the model low answered \(1, 4, 255, 256\), wanted"),
+        ("loud", "the model loud answered numbers from 100 to 100"),
+        ("clumsy", "model 'clumsy' of .*:clumsy failed: RuntimeError: no memory left"),
     ],
 )
 def test_a_bad_plugin_is_blamed(
@@ -69,9 +109,12 @@ def test_a_bad_plugin_is_blamed(
 ) -> None:
     offer(monkeypatch, (name, f"{__name__}:{name}"))
     scene = write_scene(tmp_path / "s.tif", cloudy_pixels(40, 50))
+    config = DecloudConfig(model=name, detector="threshold", full=True)
     with pytest.raises(ConfigError, match=message):
-        declouds(scene, tmp_path / "o.tif", DecloudConfig(model=name, detector="threshold"))
+        declouds(scene, tmp_path / "o.tif", config)
     assert not (tmp_path / "o.tif").exists()
+    with pytest.raises(ConfigError, match=message):
+        evaluated(name)
 
 
 def test_two_owners_of_one_name(monkeypatch: pytest.MonkeyPatch) -> None:

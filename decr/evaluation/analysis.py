@@ -14,7 +14,7 @@ from decr.evaluation.perceptual import Lpips, load_lpips
 from decr.evaluation.protocols import PROTOCOLS, Scores, finite, of_unit, scored
 from decr.evaluation.sampling import Float32, Networks, load_networks, sampled
 from decr.evaluation.statistics import Mean, mean_of
-from decr.evaluation.subjects import check_floor
+from decr.evaluation.subjects import check_floor, check_numbers
 from decr.evaluation.tiles import PairSource, Tile, cut_tiles
 from decr.evaluation.versions import versions
 from decr.files import writable_folder, write_report_file
@@ -60,6 +60,7 @@ class Setting:
 
     def __post_init__(self) -> None:
         check_floor(self.floor)
+        check_numbers(self.steps, self.seed)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -18,11 +18,11 @@ from scipy.optimize import isotonic_regression
 from decr.calibration import ErrorTable
 from decr.cloud.change import LEAST_MARGIN_PX
 from decr.config import DecloudConfig
-from decr.errors import DatasetError, OutputError
+from decr.errors import DatasetError
 from decr.evaluation.statistics import ascending, rank_correlation
 from decr.evaluation.tiles import PairSource, cut_tiles
-from decr.predictor import Restorer, load_restorer
-from decr.zoo.bundle import read_card, save_with_card
+from decr.predictor import Restorer, checked, load_restorer
+from decr.zoo.bundle import check_output, read_card, save_with_card
 from decr.zoo.embedded import find_bundle
 
 Float32 = NDArray[np.float32]
@@ -257,7 +257,7 @@ def calibrate_bundle(
     out
         The bundle to write; may be the model's own file, with ``overwrite``.
     count
-        Tiles of `TILE_PX`, or of the size that the smallest side of the pairs allows.
+        Tiles of `TILE_PX`, or of the largest size that fits where no pair holds one of that.
 
     Returns
     -------
@@ -271,26 +271,26 @@ def calibrate_bundle(
     BundleError, ConfigError, DatasetError
         If the model or the pairs cannot be used.
     """
-    if out.exists() and not overwrite:
-        raise OutputError(f"{out}: exists already; pass --overwrite to replace it")
-    if not out.parent.is_dir():
-        raise OutputError(f"{out}: the folder {out.parent} does not exist; make it first")
+    check_output(out, [], overwrite)
     path = find_bundle(model, scene_has_nir=False)
     card = read_card(path)
     restorer = load_restorer(path, seed=seed, device=device)
-    tiles = cut_tiles(source, restorer.bands, TILE_PX, count)
+    tiles = cut_tiles(source, restorer.bands, TILE_PX, count, shrink=True)
     images = []
     for number, tile in enumerate(tiles):
-        restored = restorer.restore(tile.cloudy[None], [(0, 1000 * number)])[0]
+        view = tile.cloudy[None]
+        restored = checked(restorer.name, restorer.restore(view, [(0, 1000 * number)]), view.shape)[
+            0
+        ]
         place = tile.name.partition(" at row ")[0]
         images.append(seen(place, tile.cloudy, restored, tile.clear, tile.mask, tile.gsd_m))
     settings = deciding(restorer, card.parts)
     pairs = len({image.place for image in images})
     about = f"{len(images)} tiles of {pairs} pairs of {source.data.resolve().name}"
     table = fitted(images, settings, about)
-    checked = cross_held(images, settings) if pairs > 1 else None
+    halves = cross_held(images, settings) if pairs > 1 else None
     save_with_card(path, out, replace(card, errors=table))
-    return Calibrated(out, table, checked)
+    return Calibrated(out, table, halves)
 
 
 def described(found: Held, unit: float = 50.0) -> str:

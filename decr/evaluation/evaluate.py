@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from decr.dataset.duplicates import Duplicate, find_duplicates
 from decr.dataset.layouts import layout_of, list_pairs
 from decr.dataset.manifest import PairFile
-from decr.dataset.pairs import CHANGED, PairFolder, PairImage, changed, read_pairs
+from decr.dataset.pairs import CHANGED, PairFolder, PairImage, changed
 from decr.errors import BandError, DatasetError
 from decr.evaluation.metrics import SSIM_WINDOW_PX
 from decr.evaluation.perceptual import (
@@ -38,7 +38,15 @@ from decr.evaluation.protocols import (
     unit_of,
 )
 from decr.evaluation.statistics import DRAWS, LEVEL
-from decr.evaluation.subjects import Sampling, Subject, common_bands, in_order, subjects_of
+from decr.evaluation.subjects import (
+    Sampling,
+    Subject,
+    check_numbers,
+    common_bands,
+    in_order,
+    subjects_of,
+)
+from decr.evaluation.tiles import pairs_with
 from decr.evaluation.versions import versions
 from decr.geo.scene import open_scene, reader
 
@@ -92,6 +100,9 @@ class EvaluationConfig:
     backbone: Path | None = None
     sampling: Sampling = field(default_factory=Sampling)
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_numbers(None, self.seed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +185,7 @@ def evaluate(config: EvaluationConfig, on_progress: Progress | None = None) -> E
     have = _roles(listed[0], config.bands)
     subjects = subjects_of(config.models, "nir" in have, config.sampling)
     bands = common_bands(subjects) or have
-    pairs = read_pairs(
+    pairs = pairs_with(
         PairFolder(
             config.data, layout, config.bands, config.gsd_m, config.white, split=config.split
         ),

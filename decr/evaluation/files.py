@@ -54,15 +54,17 @@ def as_json(evaluation: Evaluation) -> dict[str, Any]:
 def as_csv(evaluation: Evaluation) -> str:
     """One line per model and image, after the facts as comments; empty = the score does not exist.
 
-    Infinite scores are ``inf``. Read it with ``pandas.read_csv(path, comment="#")``.
+    Infinite scores are ``inf``. Read it with ``pandas.read_csv(path, comment="#")``: a name that
+    holds # is quoted, so that nothing of it is taken for a comment.
     """
     names, sheet = columns(evaluation), io.StringIO()
     for line in _comments(evaluation.facts):
         sheet.write(f"# {line}\n")
     writer = csv.writer(sheet, lineterminator="\n")
+    quoting = csv.writer(sheet, lineterminator="\n", quoting=csv.QUOTE_ALL)
     writer.writerow(("model", "image", "changed_share", "seconds", *names))
     for row in evaluation.rows:
-        writer.writerow(
+        (quoting if "#" in row.model + row.image else writer).writerow(
             (
                 row.model,
                 row.image,

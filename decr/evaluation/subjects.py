@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from decr.errors import ConfigError
 from decr.geo.lattice import FEATHER_SUM, Lattice
 from decr.plugins import model_plugin
-from decr.predictor import Restorer, load_restorer, made_restorer
+from decr.predictor import Restorer, checked, load_restorer, made_restorer
 from decr.zoo.bundle import read_card
 from decr.zoo.embedded import find_bundle
 
@@ -70,6 +70,21 @@ class Sampling:
             )
         Lattice(1, 1, self.tile_px, self.overlap_px)
         check_floor(self.prior_floor)
+        check_numbers(self.steps, self.seed)
+
+
+def check_numbers(steps: int | None, seed: int) -> None:
+    """Refuse steps that are none, and seeds that no generator takes.
+
+    Raises
+    ------
+    ConfigError
+        If there are fewer than 1 steps, or the seed is negative.
+    """
+    if steps is not None and steps < 1:
+        raise ConfigError(f"{steps} DDIM steps: give at least 1")
+    if seed < 0:
+        raise ConfigError(f"the seed must not be negative, not {seed}")
 
 
 def check_floor(floor: float | None) -> None:
@@ -189,7 +204,8 @@ def restored(restorer: Restorer, image: Float32, tile_px: int, overlap_px: int) 
     lattice = Lattice(extended.shape[1], extended.shape[2], tile_px, overlap_px)
     windows = [lattice.tile(i, j) for i, j in lattice]
     tiles = np.stack([extended[:, *w.slices()] for w in windows])
-    clear = restorer.restore(np.ascontiguousarray(tiles), [(w.row, w.col) for w in windows])
+    corners = [(w.row, w.col) for w in windows]
+    clear = checked(restorer.name, restorer.restore(tiles, corners), tiles.shape)
     total = np.zeros(extended.shape, np.float64)
     for (i, j), window, tile in zip(lattice, windows, clear, strict=True):
         rows, cols = window.slices()

@@ -172,7 +172,15 @@ def ablation(setting: Setting, bundles: Mapping[str, Path] | None = None) -> Ana
     ----------
     bundles
         Trained variants by name.
+
+    Raises
+    ------
+    ConfigError
+        If one has the name of another row, or takes other bands than the model.
     """
+    taken = {FULL, "no change", *(variant.name for variant in VARIANTS)} & set(bundles or {})
+    if taken:
+        raise ConfigError(f"{min(taken)!r} is a row already; give the variant another name")
     bench = bench_of(setting)
     variants = (
         *VARIANTS,

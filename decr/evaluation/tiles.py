@@ -50,10 +50,34 @@ class Tile:
     gsd_m: float | None
 
 
+def pairs_with(folder: PairFolder, bands: tuple[str, ...]) -> list[PairImage]:
+    """Pairs of a set that have all ``bands``; see `read_pairs`.
+
+    Raises
+    ------
+    DatasetError
+        Also if there is none.
+    """
+    pairs = read_pairs(folder, bands)
+    if not pairs:
+        raise DatasetError(
+            f"{folder.path}: no pair has all the bands {', '.join(bands)}; take a model of the "
+            f"bands that they have, or say with --bands which is which"
+        )
+    return pairs
+
+
 def cut_tiles(
-    source: PairSource, bands: tuple[str, ...], side_px: int, count: int, multiple: int = 16
+    source: PairSource,
+    bands: tuple[str, ...],
+    side_px: int,
+    count: int,
+    multiple: int = 16,
+    shrink: bool = False,
 ) -> list[Tile]:
     """Tiles of pairs in turn, those first whose share of cloudy pixels is nearest to one half.
+
+    With ``shrink``, tiles are as large as one pair allows where none holds one of ``side_px``.
 
     Raises
     ------
@@ -70,7 +94,11 @@ def cut_tiles(
     folder = PairFolder(
         source.data, layout, source.bands, source.gsd_m, source.white, split=source.split
     )
-    queues = [_ranked(pair, side_px) for pair in read_pairs(folder, bands)]
+    pairs = pairs_with(folder, bands)
+    if shrink:
+        widest = max(min(pair.clear.shape[1:]) for pair in pairs)
+        side_px = max(multiple, min(side_px, widest - widest % multiple))
+    queues = [_ranked(pair, side_px) for pair in pairs]
     if not any(queues):
         raise DatasetError(f"{source.data}: no pair holds a tile of {side_px} px; choose a smaller")
     ordered = [queue[n] for n in range(max(map(len, queues))) for queue in queues if n < len(queue)]

@@ -242,7 +242,13 @@ class PixelGrid:
 
     @property
     def gsd_m(self) -> float | None:
-        """Ground sampling distance in metres, the mean of both axes; None if it is unknown.
+        """Ground sampling distance in metres, the mean of `pixel_m`; None if it is unknown."""
+        sides = self.pixel_m
+        return None if sides is None else (sides[0] + sides[1]) / 2
+
+    @property
+    def pixel_m(self) -> tuple[float, float] | None:
+        """Metres along a pixel's columns and rows; None if that is unknown.
 
         Notes
         -----
@@ -268,7 +274,7 @@ class PixelGrid:
             return None
         along_cols = math.hypot(transform.a * scale[0], transform.d * scale[1])
         along_rows = math.hypot(transform.b * scale[0], transform.e * scale[1])
-        return (along_cols + along_rows) / 2
+        return along_cols, along_rows
 
 
 def _affine_from(points: tuple[GroundPoint, ...]) -> Affine | None:

@@ -10,12 +10,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
+import numpy as np
+from numpy.typing import NDArray
+
 from decr.errors import BandError, ConfigError, GridMismatchError, OutputError, SceneError
 from decr.geo.acquisition import acquired
 from decr.geo.gdal import gdal_environment
+from decr.geo.grid import PixelGrid, Window
+from decr.geo.layers import Layer, layer_writer
 from decr.geo.opening import opened
 from decr.geo.output import write_cog
-from decr.geo.scene import Scene, open_scene
+from decr.geo.scene import Scene, open_scene, reader
 
 RESAMPLING = ("Cubic", "Nearest", "Bilinear", "CubicSpline", "Lanczos", "Average")
 _TYPES = {"uint8": "Byte", "uint16": "UInt16", "int16": "Int16", "float32": "Float32",
@@ -60,12 +65,13 @@ def pansharpen(
     """Fuse two images of one acquisition by GDAL's weighted Brovey transform, block by block.
 
     Bands keep their names; CRS, transform and RPCs are those of the panchromatic image; the time
-    of acquisition is kept as a tag, also if only an XML file beside the image says it.
+    of acquisition is kept as a tag, also if only an XML file beside the image says it. Where a
+    pixel is missing in either image (nodata, alpha, mask, NaN) a mask in ``out`` says so.
 
     Parameters
     ----------
     pan
-        One panchromatic band; /vsi paths and URLs as str.
+        One panchromatic band, or one and alpha; /vsi paths and URLs as str.
     ms
         Bands of larger pixels over the same ground.
     out
@@ -89,12 +95,7 @@ def pansharpen(
     if out.exists():
         raise OutputError(f"{out} exists already; delete it or give another name")
     with gdal_environment():
-        with opened(os.fspath(pan)) as dataset:
-            if dataset.count != 1:
-                raise BandError(
-                    f"{pan}: PAN has one band, this has {dataset.count}; are PAN and MS swapped?"
-                )
-        one, many = open_scene(pan, "p"), open_scene(ms, options.bands)
+        one, many = _opened_pan(pan), open_scene(ms, options.bands)
         _check(one, many, options)
         try:
             out.parent.mkdir(parents=True, exist_ok=True)
@@ -104,12 +105,24 @@ def pansharpen(
         with work as folder:
             fused, source = Path(folder) / "fused.vrt", Path(folder) / "described.vrt"
             fused.write_bytes(fused_xml(one, many, options))
-            source.write_bytes(_described_xml(one, fused))
+            mask = _written_mask(one, many, fused, Path(folder) / "mask.tif")
+            source.write_bytes(_described_xml(one, fused, mask))
             tags = {"PAN": Path(pan).name, "MS": Path(ms).name, "METHOD": "GDAL weighted Brovey"}
             tags["WEIGHTS"] = ",".join(f"{w:.6g}" for w in _weights(many, options))
             tags["RESAMPLING"] = options.resampling
             write_cog(str(source), [], out, tags, Path(folder))
         return open_scene(out)
+
+
+def _opened_pan(path: Path | str) -> Scene:
+    """The panchromatic image, which may have alpha beside its band."""
+    with opened(os.fspath(path)) as dataset:
+        alpha = dataset.count == 2 and dataset.colorinterp[1].name == "alpha"
+        if dataset.count != 1 and not alpha:
+            raise BandError(
+                f"{path}: PAN has one band, this has {dataset.count}; are PAN and MS swapped?"
+            )
+    return open_scene(path, "p,a" if alpha else "p")
 
 
 def fused_xml(pan: Scene, ms: Scene, options: PansharpenOptions) -> bytes:
@@ -145,7 +158,49 @@ def fused_xml(pan: Scene, ms: Scene, options: PansharpenOptions) -> bytes:
     return ET.tostring(root)
 
 
-def _described_xml(pan: Scene, fused: Path) -> bytes:
+def _written_mask(pan: Scene, ms: Scene, fused: Path, out: Path) -> Path | None:
+    """Write 255 where both images hold data, 0 elsewhere; None where nothing is missing.
+
+    A pixel takes the multispectral pixel that its centre lies in.
+    """
+    with opened(str(fused)) as dataset:
+        height, width = dataset.shape
+        placed = pan.grid.has_transform
+        grid = PixelGrid(height, width, dataset.transform, dataset.crs) if placed else pan.grid
+    on_pan, on_ms = (_places(grid, other) for other in (pan.grid, ms.grid))
+    missing = False
+    layer = Layer(("mask",), 1, {}, nodata=0)
+    with reader(pan) as one, reader(ms) as many, layer_writer(out, grid, layer) as file:
+        for row in range(0, height, _BLOCK_PX):
+            rows = slice(row, min(row + _BLOCK_PX, height))
+            valid = np.ones((rows.stop - row, width), np.bool_)
+            for source, (down, across) in ((one, on_pan), (many, on_ms)):
+                r, c = down[rows], across
+                top, left = int(r.min()), int(c.min())
+                window = Window(top, left, int(r.max()) + 1 - top, int(c.max()) + 1 - left)
+                valid &= source.valid(window)[np.ix_(r - top, c - left)]
+            missing |= not valid.all()
+            file.write(Window(row, 0, *valid.shape), valid[None] * np.uint8(255))
+    return out if missing else None
+
+
+def _places(grid: PixelGrid, other: PixelGrid) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Rows and columns of another grid in which the centres of a grid's rows and columns lie."""
+    if grid.has_transform:
+        # Both lie along the same axes: GDAL fuses no others.
+        to = ~other.transform @ grid.transform
+        down, across = (to.e, to.f), (to.a, to.c)
+    else:
+        down, across = (other.height / grid.height, 0.0), (other.width / grid.width, 0.0)
+    sides = ((*down, grid.height, other.height), (*across, grid.width, other.width))
+    rows, cols = (
+        np.clip(np.floor(scale * (np.arange(count) + 0.5) + offset), 0, limit - 1).astype(np.int64)
+        for scale, offset, count, limit in sides
+    )
+    return rows, cols
+
+
+def _described_xml(pan: Scene, fused: Path, mask: Path | None) -> bytes:
     """The fused raster with what the panchromatic image says, without made-up coordinates."""
     shift = (0, 0)
     with opened(str(fused)) as dataset:
@@ -168,12 +223,15 @@ def _described_xml(pan: Scene, fused: Path) -> bytes:
                 blockYSize=str(_BLOCK_PX),
             )
             ET.SubElement(band, "Description").text = role
-            if dataset.nodatavals[number - 1] is not None:
-                ET.SubElement(band, "NoDataValue").text = repr(dataset.nodatavals[number - 1])
             ET.SubElement(band, "ColorInterp").text = _colour(role)
             source = ET.SubElement(band, "SimpleSource")
             ET.SubElement(source, "SourceFilename", relativeToVRT="1").text = fused.name
             ET.SubElement(source, "SourceBand").text = str(number)
+    if mask is not None:
+        band = ET.SubElement(ET.SubElement(root, "MaskBand"), "VRTRasterBand", dataType="Byte")
+        source = ET.SubElement(band, "SimpleSource")
+        ET.SubElement(source, "SourceFilename", relativeToVRT="1").text = mask.name
+        ET.SubElement(source, "SourceBand").text = "1"
     _describe(root, pan, shift)
     return ET.tostring(root)
 

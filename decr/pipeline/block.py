@@ -30,7 +30,7 @@ from decr.pipeline.tiles import (
     quantised,
 )
 from decr.pipeline.tone import Index, cell_means
-from decr.predictor import Restorer
+from decr.predictor import Restorer, checked
 from decr.radiometry import Radiometry
 
 _TURNS: dict[int, threading.BoundedSemaphore] = {}
@@ -183,8 +183,10 @@ def _restored(
         unit[:] = task.radiometry.encode(tile)
     corners = [(w.row, w.col) for w in windows]
     if weighed is None or restorer.restore_weighed is None or task.look_px is None:
-        return restorer.restore(stack, corners)
+        return checked(restorer.name, restorer.restore(stack, corners), stack.shape)
     restored, weights = restorer.restore_weighed(stack, corners)
+    restored = checked(restorer.name, restored, stack.shape)
+    weights = checked(restorer.name, weights, (len(stack), *stack.shape[2:]))
     for window, weight in zip(windows, weights, strict=True):
         # Of a scene smaller than a tile, the rest of it is mirrored.
         own = weight[: window.height, : window.width]

@@ -163,7 +163,7 @@ def scene_ccp(
         if survey.valid_px == 0:
             raise SceneError(ALL_NODATA.format(source.path))
         shape = (seen.scene.grid.height, seen.scene.grid.width)
-        cells = cloud_cells(survey, config, shape, seen.gsd_m, store)
+        cells = cloud_cells(survey, config, shape, seen.pixel_m, store)
         facts = _facts(seen, look, cells)
         layers = []
         if folder is not None:
@@ -204,25 +204,34 @@ class _Seen:
     ----------
     read
         What of the file is read, for people.
-    gsd_m
-        Of the scene, by itself or as stated; None if nobody says.
+    pixel_m
+        Metres along both sides of a pixel, by the scene or as stated; None if nobody says.
     k
         Scene pixels per cell.
     """
 
     scene: Scene
     read: str
-    gsd_m: float | None
+    pixel_m: tuple[float, float] | None
     detector: Detector
     mask: MaskSource | None
     radiometry: Radiometry
     k: int
 
+    @property
+    def gsd_m(self) -> float | None:
+        """Mean of `pixel_m`."""
+        return None if self.pixel_m is None else (self.pixel_m[0] + self.pixel_m[1]) / 2
+
 
 def _seen(source: Source, look: Looking) -> _Seen:
     config, detector = look.config, look.detector
     scene, read = _opened(source, look)
-    gsd_m = scene.grid.gsd_m or config.gsd_m or source.gsd_m
+    stated = config.gsd_m or source.gsd_m
+    gsd_m = scene.grid.gsd_m or stated
+    pixel_m = scene.grid.pixel_m
+    if not scene.grid.gsd_m:
+        pixel_m = None if stated is None else (stated, stated)
     known_note = 1 if scene.grid.gsd_m is None else 0  # what it says of its GSD comes last
     for warning in scene.warnings[: len(scene.warnings) - known_note]:
         warnings.warn(warning, DecrWarning, stacklevel=3)
@@ -233,11 +242,11 @@ def _seen(source: Source, look: Looking) -> _Seen:
         nobody = Detector(f"file:{PurePosixPath(masks).name}", "", (), 0.0, _no_probability)
         # Numbers of the scene are not looked at.
         radiometry = from_dtype("uint8", scene.count)
-        return _Seen(scene, read, gsd_m, nobody, mask, radiometry, 1)
+        return _Seen(scene, read, pixel_m, nobody, mask, radiometry, 1)
     k = survey_factor(scene, detector, stated_gsd_m=gsd_m)
     _check_gsd(scene, detector, gsd_m, k)
     radiometry = radiometry_of(scene, config.dn_range, detector.ranges)
-    return _Seen(scene, read, gsd_m, detector, None, radiometry, k)
+    return _Seen(scene, read, pixel_m, detector, None, radiometry, k)
 
 
 def _no_probability(views: NDArray[np.float32]) -> NDArray[np.float32]:

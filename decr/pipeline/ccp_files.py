@@ -30,13 +30,17 @@ QUICKLOOKS = 24
 """Most scenes that a page shows pictures of."""
 
 
-def write_report(folder: Path, scenes: Sequence[SceneCcp]) -> list[Path]:
+def write_report(
+    folder: Path, scenes: Sequence[SceneCcp], failed: Mapping[str, str] | None = None
+) -> list[Path]:
     """Write ccp.json, ccp.csv, features.csv (if there are features), tiles.parquet and pages.
 
     Parameters
     ----------
     folder
         Made if it is not there; files of these names are replaced.
+    failed
+        Images that could not be measured, by name: what was wrong. JSON and page tell them.
 
     Returns
     -------
@@ -54,7 +58,7 @@ def write_report(folder: Path, scenes: Sequence[SceneCcp]) -> list[Path]:
         If tiles.parquet is left out, since pyarrow is not installed.
     """
     files: dict[str, str | bytes] = {
-        REPORT: json.dumps(as_json(scenes), indent=1) + "\n",
+        REPORT: json.dumps(as_json(scenes, failed), indent=1) + "\n",
         "ccp.csv": _csv(("scene", "group", *_COUNTS), _scene_rows(scenes), scenes[0].facts),
     }
     if any(scene.features for scene in scenes):
@@ -62,7 +66,7 @@ def write_report(folder: Path, scenes: Sequence[SceneCcp]) -> list[Path]:
             ("scene", "feature", "name", *_COUNTS), _feature_rows(scenes), scenes[0].facts
         )
     title = scenes[0].name if len(scenes) == 1 else "Cloud coverage"
-    files |= _pages(scenes, title)
+    files |= _pages(scenes, title, failed)
     written = []
     for name, content in files.items():
         write_report_file(writable_folder(folder) / name, content)
@@ -86,8 +90,8 @@ def by_group(scenes: Sequence[SceneCcp]) -> dict[str, Statistics]:
     return {"all": statistics(scene.coverage for scene in scenes), **found}
 
 
-def as_json(scenes: Sequence[SceneCcp]) -> dict[str, Any]:
-    """All that is known but the tiles, as plain values."""
+def as_json(scenes: Sequence[SceneCcp], failed: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """All that is known but the tiles, as plain values; ``failed`` as for `write_report`."""
     groups = {
         name: {
             "scenes": found.parts,
@@ -104,6 +108,7 @@ def as_json(scenes: Sequence[SceneCcp]) -> dict[str, Any]:
         "histogram_bins": [round(n / BINS, 1) for n in range(BINS + 1)],
         "groups": groups,
         "scenes": [_scene_json(scene, shared) for scene in scenes],
+        **({"failed": dict(failed)} if failed else {}),
     }
 
 
@@ -195,11 +200,13 @@ def write_tiles(out: Path, scenes: Sequence[SceneCcp]) -> None:
     write_geoparquet(out, columns, placed, common, about)
 
 
-def report_values(scenes: Sequence[SceneCcp], title: str) -> CcpReport:
+def report_values(
+    scenes: Sequence[SceneCcp], title: str, failed: Mapping[str, str] | None = None
+) -> CcpReport:
     """The report as the page takes it: facts that all scenes share, then those of each."""
     shared = shared_facts(scenes)
     values = [_scene_values(scene, shared) for scene in scenes]
-    return CcpReport(title, values, _labelled(shared))
+    return CcpReport(title, values, _labelled(shared), failed or {})
 
 
 def _labelled(facts: Mapping[str, str]) -> dict[str, str]:
@@ -242,11 +249,13 @@ def histogram_groups(scenes: Sequence[SceneCcp]) -> dict[str, list[float]]:
     return groups
 
 
-def _pages(scenes: Sequence[SceneCcp], title: str) -> dict[str, str | bytes]:
+def _pages(
+    scenes: Sequence[SceneCcp], title: str, failed: Mapping[str, str] | None
+) -> dict[str, str | bytes]:
     """The histogram and the page, by file name."""
     groups, unit = histogram_groups(scenes), "tiles" if len(scenes) == 1 else "scenes"
     return {
         "histogram.svg": histogram_svg(groups, title, unit),
         PICTURE: histogram_png(groups, title, unit),
-        "report.html": ccp_page(report_values(scenes, title)),
+        "report.html": ccp_page(report_values(scenes, title, failed)),
     }

@@ -85,8 +85,17 @@ class Told:
     written: Sequence[Path]
 
 
-def report_of(scenes: Sequence[SceneCcp], folder: Path | None = None) -> Told:
+def report_of(
+    scenes: Sequence[SceneCcp],
+    folder: Path | None = None,
+    failed: Mapping[str, str] | None = None,
+) -> Told:
     """Tell what was found, and write the report into a folder, if there is one.
+
+    Parameters
+    ----------
+    failed
+        Images that could not be measured, by name: what was wrong.
 
     Raises
     ------
@@ -97,5 +106,5 @@ def report_of(scenes: Sequence[SceneCcp], folder: Path | None = None) -> Told:
     """
     if not scenes:
         raise ConfigError("no scene to report of")
-    written = [] if folder is None else write_report(folder, scenes)
-    return Told(described(scenes), as_json(scenes), written)
+    written = [] if folder is None else write_report(folder, scenes, failed)
+    return Told(described(scenes), as_json(scenes, failed), written)

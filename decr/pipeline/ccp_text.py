@@ -41,13 +41,13 @@ def _table(rows: Sequence[tuple[str, str, Coverage]]) -> list[str]:
     thin = any(counts.thin_px is not None for _, _, counts in rows)
     wide = max(5, *(len(name) for name, _, _ in rows))
     lines = [f"{'scene':{wide}}  {'CCP':>8}  {'cloudy px':>14}  {'valid px':>14}"]
-    lines[0] += f"  {'thin':>8}" if thin else ""
+    lines[0] += f"  {'thin/valid':>10}" if thin else ""
     for name, group, counts in rows:
         line = (
             f"{name:{wide}}  {_percent(counts):>8}  {counts.cloudy_px:14,}  {counts.valid_px:14,}"
         )
         if thin:
-            line += f"  {'?' if counts.thin is None else f'{100 * counts.thin:.2f} %':>8}"
+            line += f"  {'?' if counts.thin is None else f'{100 * counts.thin:.2f} %':>10}"
         lines.append(f"{line}  {group}".rstrip())
     return lines
 

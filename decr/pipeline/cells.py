@@ -80,7 +80,7 @@ def cloud_cells(
     survey: Survey,
     config: CcpConfig,
     shape: tuple[int, int],
-    gsd_m: float | None,
+    pixel_m: tuple[float, float] | None,
     store: Path,
 ) -> CloudCells:
     """Apply the options of `CcpConfig` that make clouds of probabilities.
@@ -89,8 +89,8 @@ def cloud_cells(
     ----------
     shape
         (height, width) of the scene.
-    gsd_m
-        Of the scene, metres.
+    pixel_m
+        Metres along both sides of a pixel; None if nobody says.
     store
         A folder for rasters of the survey's size.
 
@@ -99,7 +99,7 @@ def cloud_cells(
     ConfigError
         If an option is in metres, and nobody says how large a pixel is.
     """
-    if gsd_m is None and (config.min_object_m2 or config.margin_m or config.feather_m):
+    if pixel_m is None and (config.min_object_m2 or config.margin_m or config.feather_m):
         raise ConfigError(
             "sizes of clouds in metres need the size of a pixel, which the image does not say; "
             "give it with --gsd, or leave out --min-object, --margin and --feather"
@@ -107,9 +107,11 @@ def cloud_cells(
     threshold = config.threshold
     kept, soft = survey.stored, None
     rule = ChangeRule(threshold, 0.0, 0.0)
-    if gsd_m is not None:
+    if pixel_m is not None:
+        gsd_m = (pixel_m[0] + pixel_m[1]) / 2
         if config.min_object_m2 > 0:
-            cells = math.ceil(config.min_object_m2 / (gsd_m * survey.k) ** 2)
+            cell_m2 = (pixel_m[0] * survey.k) * (pixel_m[1] * survey.k)
+            cells = math.ceil(config.min_object_m2 / cell_m2)
             kept = _without_small(survey.stored, threshold, cells, store)
         rule = rule_in_cells(threshold, config.margin_m, 0.0, gsd_m, survey.k)
         if config.feather_m > 0:

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import decr
@@ -14,7 +15,7 @@ from decr.cloud.detector import Detector, threshold_detector
 from decr.config import DecloudConfig
 from decr.errors import ConfigError
 from decr.pipeline.omnicloudmask import omnicloudmask_detector
-from decr.plugins import detector_plugin, made, model_plugin
+from decr.plugins import detector_plugin, guarded, made, model_plugin
 from decr.predictor import Restorer, load_detector, load_restorer, made_restorer
 from decr.zoo.embedded import embedded_path, find_bundle
 
@@ -146,13 +147,19 @@ def detector_of(choice: DetectorChoice, lanes: int | None = None) -> Detector:
         detector = made(plugin, device=choice.device)
         if not isinstance(detector, Detector):
             raise ConfigError(f"the detector {name!r} of {plugin.value} made no Detector")
-        return detector
+        return _guarded_detector(plugin, detector)
     if Path(name).exists():
         return load_detector(Path(name), choice.device, lanes)
     raise ConfigError(
         f"{name}: neither a detector's bundle file nor one of {', '.join(DETECTORS)}, nor of an "
         f"installed package"
     )
+
+
+def _guarded_detector(plugin: EntryPoint, detector: Detector) -> Detector:
+    """A detector of a package, and its part for fine scenes, blamed by name when they fail."""
+    fine = detector.fine and _guarded_detector(plugin, detector.fine)
+    return replace(detector, probability=guarded(plugin, detector.probability), fine=fine)
 
 
 def _cloudnet_bundle() -> Path:

@@ -40,6 +40,8 @@ DETECTION_TILE_PX = 256
 _STRIP_CELLS = 2**22
 """Cells that `ChangeMap.quicklook` works on at a time."""
 DETECTION_OVERLAP_PX = 64
+_BEYOND = 0.01
+"""How far a probability may lie beyond 0..1: sums of classes in 16 bits are not exact."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -179,6 +181,11 @@ def _found(detector: Detector, views: Float32, channels: int) -> Float32:
         raise ConfigError(
             f"the detector {detector.name} answered {found.shape} for {views.shape}, wanted "
             f"{wanted} and finite numbers; tell its authors"
+        )
+    if found.size and not (found.min() >= -_BEYOND and found.max() <= 1.0 + _BEYOND):
+        raise ConfigError(
+            f"the detector {detector.name} answered numbers from {found.min():g} to "
+            f"{found.max():g}, which are no probabilities; tell its authors"
         )
     return found.reshape(count, channels, height, width)
 

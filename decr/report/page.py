@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -56,6 +56,7 @@ def ccp_page(report: CcpReport) -> str:
     body = headline(_figures(scenes)) + _pictures(scenes) + _histogram(scenes)
     if len(scenes) > 1:
         body += _table(scenes)
+    body += _failures(report.failed)
     own: dict[str, str] = {}
     if len(scenes) == 1:
         size = f"{scenes[0].width:,} × {scenes[0].height:,} px (width × height)"
@@ -69,6 +70,17 @@ def ccp_page(report: CcpReport) -> str:
     scripts += ["table.js"] if len(scenes) > 1 else []
     scripts += ["tiles.js"] if len(scenes) == 1 and scenes[0].tiles else []
     return document(report.title, "Cloud coverage report", lead, body, scripts)
+
+
+def _failures(failed: Mapping[str, str]) -> str:
+    """Images that could not be measured, and why; nothing if there are none."""
+    if not failed:
+        return ""
+    listed = dict(list(failed.items())[:MOST_ROWS])
+    note = f"{len(failed):,} could not be measured and count nowhere on this page."
+    if len(listed) < len(failed):
+        note += f" The first {len(listed):,} are listed."
+    return section("Failed", facts(listed), note)
 
 
 def _check(scene: SceneReport) -> None:
@@ -93,8 +105,8 @@ def _figures(scenes: Sequence[SceneReport]) -> list[tuple[str, str, str]]:
             ("Valid", f"{valid:,} px", f"{percent(ccp_of(valid, every))} of all pixels hold data"),
         ]
         if scene.thin_px is not None:
-            thin = ccp_of(scene.thin_px, cloudy)
-            found.append(("Thin", percent(thin), "of cloudy pixels are thin cloud"))
+            thin = ccp_of(scene.thin_px, valid)
+            found.append(("Thin", percent(thin), "of valid pixels are thin cloud"))
         return found
     known = [ccp_of(s.cloudy_px, s.valid_px) for s in scenes if s.valid_px]
     middle = float(np.median(known)) if known else math.nan
@@ -267,7 +279,7 @@ def _table(scenes: Sequence[SceneReport]) -> str:
     if len(rows) < len(scenes):
         note += f" Of {len(scenes):,} scenes, the {len(rows):,} cloudiest are listed."
     if with_thin:
-        note += " Thin share: thin cloud / cloudy pixels."
+        note += " Thin share: thin cloud / valid pixels."
     tools = (
         '<div class="tools"><label for="filter">Name contains</label>'
         '<input type="search" id="filter" autocomplete="off" spellcheck="false">'
@@ -295,7 +307,7 @@ def _row(scene: SceneReport, with_group: bool, with_thin: bool) -> str:
         f"</span>{number(ccp)}</td>"
     )
     if with_thin:
-        thin = math.nan if scene.thin_px is None else ccp_of(scene.thin_px, scene.cloudy_px)
+        thin = math.nan if scene.thin_px is None else ccp_of(scene.thin_px, scene.valid_px)
         cells.append(f'<td class="n" data-v="{_sortable(thin)}">{number(thin)}</td>')
     for count in (scene.cloudy_px, scene.valid_px, scene.width, scene.height):
         cells.append(f'<td class="n" data-v="{count}">{count:,}</td>')

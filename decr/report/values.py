@@ -81,11 +81,14 @@ class CcpReport:
         In the order shown.
     facts
         Detector, version, threshold, GSD, definition..., in the order shown.
+    failed
+        Images that could not be measured, by name: what was wrong.
     """
 
     title: str
     scenes: Sequence[SceneReport]
     facts: Mapping[str, str] = field(default_factory=dict)
+    failed: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -10,8 +10,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from decr.errors import BundleError, ConfigError, OutputError
-from decr.zoo.bundle import Bundle, Card, load_bundle, save_bundle
+from decr.errors import BundleError, ConfigError
+from decr.zoo.bundle import Bundle, Card, check_output, load_bundle, save_bundle
 from decr.zoo.embedded import find_bundle
 
 
@@ -59,10 +59,7 @@ def average_bundles(
     """
     if not 0.0 < share < 1.0:
         raise ConfigError(f"the second's share must lie between 0 and 1, not {share}")
-    if out.exists() and not overwrite:
-        raise OutputError(f"{out}: exists already; pass --overwrite to replace it")
-    if not out.parent.is_dir():
-        raise OutputError(f"{out}: the folder {out.parent} does not exist; make it first")
+    check_output(out, [], overwrite)
     first, second = (find_bundle(os.fspath(model), False) for model in (first, second))
     ours, theirs = load_bundle(first), load_bundle(second)
     shared = _shared(first, ours, second, theirs, parts)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -20,9 +20,11 @@ from decr.calibration import ErrorTable
 from decr.diffusion.schedule import NoiseSchedule
 from decr.errors import BundleError, OutputError
 from decr.models.registry import create
+from decr.zoo.limits import check_file
 
 FORMAT = 1
 _KEY = "decr"
+_FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,17 +131,42 @@ def _fits(tensor: Tensor, dtype: torch.dtype) -> bool:
 def _save(path: Path, card: Card, tensors: Mapping[str, Tensor]) -> None:
     """Write beside the file and rename: nobody ever sees half a bundle."""
     header = {"format": FORMAT, **asdict(card)}
-    part = path.with_name(f".{path.name}.part")
+    target = path.resolve()  # a link stays one
+    part = target.with_name(f".{target.name}.part")
     try:
         save_file(dict(tensors), str(part), metadata={_KEY: json.dumps(header, sort_keys=True)})
         # safetensors writes files that only their owner may read.
         part.chmod(0o644)
-        part.replace(path)
+        part.replace(target)
     except (OSError, SafetensorError) as error:
         raise OutputError(f"{path}: cannot be written ({error}); choose another folder") from error
     finally:
         with suppress(OSError):
             part.unlink(missing_ok=True)
+
+
+def check_output(out: Path, inputs: Sequence[Path], overwrite: bool) -> None:
+    """Refuse to write a bundle where it cannot be or must not be.
+
+    Parameters
+    ----------
+    inputs
+        Files that it must not replace.
+
+    Raises
+    ------
+    OutputError
+        Naming the file and the remedy.
+    """
+    if out.is_dir() or not out.parent.is_dir():
+        raise OutputError(
+            f"{out}: is a folder, or lies in a folder that does not exist; give a file's name"
+        )
+    if out.exists():
+        if any(path.exists() and out.samefile(path) for path in inputs):
+            raise OutputError(f"{out}: is the checkpoint itself; give the bundle another name")
+        if not overwrite:
+            raise OutputError(f"{out}: exists already; pass --overwrite to replace it")
 
 
 def save_with_card(source: Path, out: Path, card: Card) -> None:
@@ -229,8 +256,23 @@ def _check_fit(path: Path, name: str, network: nn.Module, tensors: Mapping[str, 
                 f"{path}: tensor {name}/{key} has shape {tuple(value.shape)}, the network needs "
                 f"{tuple(wanted[key].shape)}"
             )
+        if not _of_kind(value.dtype, wanted[key].dtype):
+            raise BundleError(
+                f"{path}: tensor {name}/{key} holds {str(value.dtype).removeprefix('torch.')}, the "
+                f"network needs {_KINDS[wanted[key].is_floating_point()]}; store it as such"
+            )
         if value.is_floating_point() and not bool(torch.isfinite(value).all()):
             raise BundleError(f"{path}: tensor {name}/{key} holds NaN or infinite numbers")
+
+
+_KINDS = ("whole numbers", "numbers of 16, 32 or 64 bits with a fraction")
+
+
+def _of_kind(dtype: torch.dtype, wanted: torch.dtype) -> bool:
+    """Whether a tensor of one type may be loaded as another without becoming something else."""
+    if wanted.is_floating_point or dtype.is_floating_point:
+        return wanted.is_floating_point and dtype in _FLOATS
+    return not dtype.is_complex and (dtype == torch.bool) == (wanted == torch.bool)
 
 
 def sha256_of(path: Path) -> str:
@@ -239,8 +281,9 @@ def sha256_of(path: Path) -> str:
     Raises
     ------
     BundleError
-        If the file cannot be read.
+        If the file cannot be read, or is far too large for weights.
     """
+    check_file(Path(path))
     try:
         with Path(path).open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
@@ -284,7 +327,15 @@ def _card_from(path: Path, metadata: Mapping[str, str] | None) -> Card:
         return card
     except BundleError:
         raise
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
+    except (
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        IndexError,
+        OverflowError,
+        RecursionError,
+    ) as error:
         raise BundleError(f"{path}: the card inside is damaged ({error})") from error
 
 
@@ -299,9 +350,11 @@ def _check_card(card: Card) -> None:
     checks = (
         (isinstance(card.name, str), "name"),
         (0 < len(card.bands) <= 16 and all(isinstance(b, str) for b in card.bands), "bands"),
-        (0 < card.gsd_m < math.inf, "gsd_m"),
+        # JSON has integers that no float can hold.
+        (card.gsd_m > 0 and float(card.gsd_m) < math.inf, "gsd_m"),
         (
-            len(card.gsd_range_m) == 2 and 0 <= card.gsd_range_m[0] <= card.gsd_range_m[1],
+            len(card.gsd_range_m) == 2
+            and 0 <= card.gsd_range_m[0] <= card.gsd_range_m[1] <= float(card.gsd_range_m[1]),
             "gsd_range_m",
         ),
         (isinstance(card.train_steps, int) and 1 < card.train_steps <= 100_000, "train_steps"),

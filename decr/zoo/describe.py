@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
@@ -25,15 +26,30 @@ def parameter_counts(bundle: Bundle) -> dict[str, int]:
 
 
 def card_as_dict(bundle: Bundle) -> dict[str, Any]:
-    """The card with parameter counts and the file's hash, plain values only."""
-    return {**asdict(bundle.card), "parameters": parameter_counts(bundle), "sha256": bundle.sha256}
+    """The card with parameter counts and the file's hash, plain values that JSON has."""
+    card: dict[str, Any] = _finite(asdict(bundle.card))
+    return {**card, "parameters": parameter_counts(bundle), "sha256": bundle.sha256}
+
+
+def _finite(value: Any) -> Any:
+    """A value of a card, with None for numbers that JSON does not have."""
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def described(bundle: Bundle) -> str:
     """The card in a few lines."""
     lines = [*_lines(bundle), ("sha256", bundle.sha256)]
     width = max(len(key) for key, _ in lines)
-    return "\n".join(f"{key:{width}}  {value}" for key, value in lines)
+    return "\n".join(_printable(f"{key:{width}}  {value}") for key, value in lines)
+
+
+def _printable(text: str) -> str:
+    """A line as it is, but with control characters written out: a terminal would obey them."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def _lines(bundle: Bundle) -> Iterator[tuple[str, str]]:

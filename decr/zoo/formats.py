@@ -15,7 +15,7 @@ from torch import Tensor
 
 from decr.errors import BundleError
 from decr.zoo.keras_files import HDF5_MAGIC, KERAS_MEMBER, read_h5, read_keras
-from decr.zoo.limits import check_size, opened_zip, shown
+from decr.zoo.limits import check_file, check_size, opened_zip, shown
 
 _CONTAINERS = (
     "state_dict",
@@ -80,10 +80,10 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 
 
 def _head(path: Path) -> bytes:
+    check_file(path)
     try:
         with path.open("rb") as file:
             head = file.read(512)
-        check_size(path, path.stat().st_size)
     except OSError as error:
         raise BundleError(f"{path}: cannot read the weights: {error.strerror}") from error
     if not head:
@@ -203,9 +203,10 @@ def _checked(path: Path, entries: Mapping[Any, Any]) -> dict[str, Tensor]:
     # Kinds and sizes before values: a tensor may claim more elements than memory has bytes.
     for key, value in tensors.items():
         dense = value.layout == torch.strided and value.device.type == "cpu"
-        if not dense or value.is_quantized or value.is_complex():
+        if not dense or value.is_quantized or value.is_complex() or value.is_nested:
+            layout = "nested" if value.is_nested else value.layout
             raise BundleError(
-                f"{path}: tensor {shown(key)} is {value.dtype} ({value.layout}, "
+                f"{path}: tensor {shown(key)} is {value.dtype} ({layout}, "
                 f"{value.device.type}), not plain numbers; export dense floating-point weights"
             )
     check_size(path, sum(value.numel() * value.element_size() for value in tensors.values()))

@@ -12,9 +12,9 @@ import torch
 from torch import nn
 
 from decr.diffusion.schedule import NoiseSchedule
-from decr.errors import BandError, BundleError, ConfigError, OutputError
+from decr.errors import BandError, BundleError, ConfigError
 from decr.geo.bands import bands_of
-from decr.zoo.bundle import Card, Part, save_bundle, sha256_of
+from decr.zoo.bundle import Card, Part, check_output, save_bundle, sha256_of
 from decr.zoo.published import NETWORKS, Imported, read_published
 
 _ORDERS = {3: ("red", "green", "blue"), 4: ("red", "green", "blue", "nir")}
@@ -129,7 +129,7 @@ def import_checkpoint(
         If ``out`` exists or cannot be written.
     """
     path, out = Path(path), Path(out)
-    _check_output(out, [path, reference], overwrite)
+    check_output(out, [path, *([] if reference is None else [Path(reference)])], overwrite)
     _check_numbers(gsd_m, steps, prior_floor)
     main = _read(path, as_name)
     sources = [main] if reference is None else [main, _read(Path(reference), None)]
@@ -157,16 +157,6 @@ def import_checkpoint(
 
 def _read(path: Path, as_name: str | None) -> _Source:
     return _Source(path, sha256_of(path), read_published(path, as_name))
-
-
-def _check_output(out: Path, inputs: list[Path | None], overwrite: bool) -> None:
-    if out.is_dir() or not out.parent.is_dir():
-        raise OutputError(f"{out}: is a folder, or lies in a folder that does not exist")
-    if out.exists():
-        if any(path and Path(path).exists() and out.samefile(path) for path in inputs):
-            raise OutputError(f"{out}: is the checkpoint itself; give the bundle another name")
-        if not overwrite:
-            raise OutputError(f"{out}: exists already; pass --overwrite to replace it")
 
 
 def _check_numbers(gsd_m: float | None, steps: int, prior_floor: float) -> None:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import io
 import json
+import lzma
+import math
 import re
 import zipfile
+import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import count
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -25,6 +29,8 @@ KERAS_MEMBER = "model.weights.h5"
 """The archive's member that holds the weights."""
 
 _DEPTH = 8
+_GROUPS = 10_000
+"""Most that a file may have; the largest published one has a few hundred."""
 _CHECKPOINT_ROOTS = ("layers", "_layer_checkpoint_dependencies")
 """Where Keras 3, and the last versions of Keras 2, keep numbered variables."""
 
@@ -77,7 +83,16 @@ def read_keras(path: Path, archive: zipfile.ZipFile) -> dict[str, Tensor]:
         data = archive.read(KERAS_MEMBER)
         config = archive.read("config.json") if "config.json" in archive.namelist() else b"{}"
         names = _configured_names(json.loads(config))
-    except (zipfile.BadZipFile, OSError, ValueError, RuntimeError, RecursionError) as error:
+    except (
+        zipfile.BadZipFile,
+        zlib.error,
+        lzma.LZMAError,
+        EOFError,
+        OSError,
+        ValueError,
+        RuntimeError,
+        RecursionError,
+    ) as error:
         raise BundleError(
             f"{path}: a damaged .keras file ({error}); it may be truncated, download it again"
         ) from error
@@ -125,8 +140,8 @@ def _read(path: Path, source: Path | io.BytesIO, names: Mapping[str, str]) -> di
     h5py = _h5py(path)
     try:
         with h5py.File(source, "r") as file:
-            arrays = _named(path, file, dict(_datasets(path, h5py, file, ())), names)
-            check_size(path, sum(int(dataset.nbytes) for dataset in arrays.values()))
+            arrays = _named(path, file, dict(_datasets(path, h5py, file, (), count())), names)
+            check_size(path, sum(_held(dataset) for dataset in arrays.values()))
             values = {name: _tensor(path, name, dataset) for name, dataset in arrays.items()}
     except BundleError:
         raise
@@ -137,8 +152,21 @@ def _read(path: Path, source: Path | io.BytesIO, names: Mapping[str, str]) -> di
     return _renumbered(values)
 
 
-def _datasets(path: Path, h5py: ModuleType, group: Any, at: Place) -> Iterator[tuple[Place, Any]]:
-    """All datasets below a group with their places; links that lead elsewhere are refused."""
+def _held(dataset: Any) -> int:
+    """Bytes that reading an array takes: a chunk, which is unpacked whole, may be larger."""
+    chunk = math.prod(dataset.chunks or ()) * int(dataset.dtype.itemsize)
+    return max(int(dataset.nbytes), chunk)
+
+
+def _datasets(
+    path: Path, h5py: ModuleType, group: Any, at: Place, met: Iterator[int]
+) -> Iterator[tuple[Place, Any]]:
+    """All datasets below a group with their places; links that lead elsewhere are refused.
+
+    ``met`` counts the groups: a small file may link a few into billions of places.
+    """
+    if next(met) >= _GROUPS:
+        raise BundleError(f"{path}: more than {_GROUPS:,} groups, which Keras does not write")
     if len(at) > _DEPTH:
         raise BundleError(f"{path}: groups nested deeper than {_DEPTH}, which Keras does not write")
     for key in group:
@@ -149,7 +177,7 @@ def _datasets(path: Path, h5py: ModuleType, group: Any, at: Place) -> Iterator[t
             )
         item = group[key]
         if isinstance(item, h5py.Group):
-            yield from _datasets(path, h5py, item, (*at, key))
+            yield from _datasets(path, h5py, item, (*at, key), met)
         elif isinstance(item, h5py.Dataset):
             yield (*at, key), item
 
@@ -186,8 +214,8 @@ def _of_checkpoint(file: Any, at: Place, names: Mapping[str, str]) -> str:
 def _of_layers(places: Sequence[Place], root: int) -> list[tuple[str, Place]]:
     """Names in the layout ``LAYER/.../LEAF:0``; in a nested model the last group is the layer."""
     named = [((at[root], at[-1].split(":")[0]), at) for at in places if len(at) > root + 1]
-    count = Counter(name for name, _ in named)
-    nested = {layer for (layer, _), times in count.items() if times > 1}
+    often = Counter(name for name, _ in named)
+    nested = {layer for (layer, _), times in often.items() if times > 1}
     return [(f"{at[-2] if layer in nested else layer}/{leaf}", at) for (layer, leaf), at in named]
 
 

@@ -45,6 +45,23 @@ def check_size(path: Path, held: int) -> None:
         )
 
 
+def check_file(path: Path) -> None:
+    """Refuse what is no file of a sane size, before a byte of it is read: a pipe would wait.
+
+    Raises
+    ------
+    BundleError
+        Naming the file and what is wrong with it.
+    """
+    try:
+        size = path.stat().st_size
+    except OSError as error:
+        raise BundleError(f"{path}: cannot read the weights: {error.strerror}") from error
+    if not path.is_file():
+        raise BundleError(f"{path}: cannot read the weights: a folder or device, not a file")
+    check_size(path, size)
+
+
 def opened_zip(path: Path) -> zipfile.ZipFile:
     """Open a zip archive whose contents are not larger than they may be; nothing is unpacked.
 

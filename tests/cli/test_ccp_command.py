@@ -168,14 +168,23 @@ def test_masks_of_a_folder_are_exact(tmp_path: Path) -> None:
         number = int(one["name"].rpartition("/")[2])
         assert one["ccp"] == number / 8
         assert one["thin_px"] == 4 * 64 * number
+    result = run(folder, "--detector", f"file:{masks}", "--cloudy", "192,255", "--thin", "192")
+    assert "thin/valid" in result.stdout
 
 
 def test_one_bad_image_does_not_stop_the_rest(tmp_path: Path) -> None:
     folder = chips(tmp_path / "set")
     (folder / "train" / "3.png").write_bytes(b"no image")
-    result = run(folder, "--detector", "threshold", "--gsd", "4", "--json")
+    out = tmp_path / "r"
+    result = run(folder, "-o", out, "--detector", "threshold", "--gsd", "4", "--json")
     assert result.exit_code == 1
-    assert len(json.loads(result.stdout)["scenes"]) == 7
+    told = json.loads(result.stdout)
+    assert len(told["scenes"]) == 7
+    assert list(told["failed"]) == ["train/3"]
+    assert "3.png" in told["failed"]["train/3"]
+    assert json.loads((out / "ccp.json").read_text()) == told
+    assert "train/3" in (out / "report.html").read_text()
+    assert len(rows(out / "ccp.csv")) == 7
     assert "3.png" in result.stderr
     assert "1 of 8 failed" in result.stderr
     assert "Traceback" not in result.output
@@ -186,6 +195,7 @@ def test_one_bad_image_does_not_stop_the_rest(tmp_path: Path) -> None:
     [
         (("no.tif",), 1, "no.tif"),
         (("scene.tif", "--threshold", "0"), 2, "threshold"),
+        (("scene.tif", "--tile", "99999999999999999999"), 2, "less than 2 billion"),
         (("scene.tif", "--cloudy", "1,x", "--detector", "file:m.tif"), 2, "1,x"),
         (("scene.tif", "--detector", "file:m.tif"), 1, "m.tif"),
         (("scene.tif", "--detector", "no_such"), 1, "no_such"),

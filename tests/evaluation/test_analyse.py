@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -158,6 +159,13 @@ def test_ablation_says_what_it_cannot_show_and_takes_bundles(
     four = tiny_bundle(tmp_path, 4)
     with pytest.raises(ConfigError, match="same bands"):
         ablation(setting, {"four": four})
+    for name in ("no change", "reference alone", "learnt W (full model)"):
+        with pytest.raises(ConfigError, match=f"'{re.escape(name)}' is a row already"):
+            ablation(setting, {name: Path(setting.model)})
+    with pytest.raises(ConfigError, match="0 DDIM steps"):
+        replace(setting, steps=0)
+    with pytest.raises(ConfigError, match="exactly 0"):
+        sampled(load_networks(Path(setting.model), "cpu"), np.zeros((3, 32, 32), "f4"), 0, steps=0)
     alone = tiny_bundle(tmp_path, 3, {"reference": PARTS["reference"]})
     with pytest.raises(BundleError, match="needs a model with reference, cnp and wa"):
         load_networks(alone, "cpu")

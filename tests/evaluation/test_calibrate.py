@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import rasterio
 import torch
 from click.testing import CliRunner
 
@@ -160,6 +161,22 @@ def test_a_bundle_gets_its_table_and_keeps_its_weights(pairs: PairSource, tmp_pa
     assert not list(tmp_path.glob(".*"))
     with pytest.raises(OutputError, match="does not exist"):
         calibrate_bundle(str(bundle), pairs, tmp_path / "no" / "o.safetensors")
+    with pytest.raises(OutputError, match="is a folder"):
+        calibrate_bundle(str(bundle), pairs, Path(), overwrite=True)
+
+
+def test_tiles_are_as_large_as_pairs_allow(
+    pairs: PairSource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle = str(tiny_bundle(tmp_path, 3))
+    found = {}
+    for side in (256, 64, 48):
+        monkeypatch.setattr("decr.evaluation.calibrate.TILE_PX", side)
+        out = tmp_path / f"{side}.safetensors"
+        found[side] = calibrate_bundle(bundle, pairs, out, count=6, device="cpu").table
+    with rasterio.open(next(pairs.data.rglob("*.png"))) as image:
+        assert image.shape == (64, 64)
+    assert found[256] == found[64] != found[48]
 
 
 def test_a_reference_alone_has_no_steps_to_hold_for(pairs: PairSource, tmp_path: Path) -> None:

@@ -137,6 +137,18 @@ def test_without_lpips_nothing_is_looked_for(data: Path, monkeypatch: pytest.Mon
         evaluate(config(data, "no_such_model"))
 
 
+def test_names_with_a_comment_sign_are_read_back(data: Path) -> None:
+    for side in ("cloudy", "clear"):
+        (data / side / "0.png").rename(data / side / "a#b.png")
+    found = evaluate(replace(config(data, "none"), lpips=False))
+    lines = [line for line in as_csv(found).splitlines() if not line.startswith("# ")]
+    rows = list(csv.DictReader(lines))
+    assert [row["image"] for row in rows] == list(found.images)
+    assert any("#" in image for image in found.images)
+    # Readers that cut comments off leave quoted text alone.
+    assert all('"' in line for line in lines if "#" in line)
+
+
 def test_perfect_images_are_infinite_in_csv_and_null_in_json(data: Path) -> None:
     for image in (data / "clear").iterdir():
         (data / "cloudy" / image.name).write_bytes(image.read_bytes())
@@ -184,6 +196,13 @@ def test_what_cannot_be_evaluated_is_said_at_the_start(data: Path, tmp_path: Pat
     save_bundle(other, replace(tiny_card(parts, 4), name="four"), tiny_networks(parts, 4))
     with pytest.raises(ConfigError, match="different bands"):
         evaluate(replace(bare, models=(str(three), str(other))))
+    with pytest.raises(DatasetError, match="no pair has all the bands red, green, blue, nir"):
+        evaluate(replace(bare, models=(str(other),)))
+    for wrong in ({"steps": 0}, {"seed": -1}):
+        with pytest.raises(ConfigError, match=r"at least 1|negative"):
+            Sampling(**wrong)
+    with pytest.raises(ConfigError, match="negative"):
+        replace(bare, seed=-1)
     small = pair_set(tmp_path / "small", 1)
     for side in ("cloudy", "clear"):
         Image.fromarray(texture(0)[:20, :20].astype(np.uint8)).save(small / side / "0.png")
@@ -271,7 +290,11 @@ def test_the_command_prints_and_writes(data: Path, tmp_path: Path) -> None:
     assert done.exit_code == 1
     assert "no such file" in done.stderr
     assert CliRunner().invoke(main, [*given, "--model", "a,,b"]).exit_code == 2
-    assert CliRunner().invoke(main, [*given, "--tile", "100"]).exit_code == 2
+    wrong = ["--tile 100", "--steps 0", "--seed -1", "--white -5", "--white 0", "--white nan"]
+    for option in [*wrong, "--gsd -1", "--gsd inf"]:
+        done = CliRunner().invoke(main, [*given, *option.split()])
+        assert done.exit_code == 2, option
+        assert isinstance(done.exception, SystemExit)
 
 
 def test_published_rows_stand_beside_measured_ones(tmp_path: Path) -> None:

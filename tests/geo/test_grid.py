@@ -146,6 +146,8 @@ def test_gsd_of_units() -> None:
     assert PixelGrid(9, 9, NORTH_UP, feet).gsd_m == pytest.approx(0.5 * 1200 / 3937)
     oblong = Affine(1, 0, 0, 0, -3, 0)
     assert PixelGrid(9, 9, oblong, UTM).gsd_m == 2.0
+    assert PixelGrid(9, 9, oblong, UTM).pixel_m == (1.0, 3.0)
+    assert PixelGrid(9, 9, NORTH_UP, None).pixel_m is None
 
 
 @pytest.mark.parametrize(

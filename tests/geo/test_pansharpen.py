@@ -16,6 +16,7 @@ from scipy import ndimage
 from cli.main import main
 from decr.errors import BandError, DecrError, GridMismatchError, OutputError
 from decr.geo.pansharpen import PansharpenOptions, pansharpen
+from decr.geo.scene import open_scene, reader
 from tests.geo.scene_files import BGRN, NORTH_UP, UTM, write
 
 MS_GRID = NORTH_UP @ Affine.scale(4)
@@ -124,6 +125,78 @@ def test_only_what_both_cover_is_written_and_rpcs_move_along(tmp_path: Path) -> 
         low = write(tmp_path / "low.tif", many.read()[:, :95, :90], transform=MS_GRID)
     expected = reference(cut, low, "0.25,0.25,0.25,0.25")
     np.testing.assert_array_equal(fused[:, :-16, :-16], expected[:, :-16, :-16])
+
+
+def missing(pan: Path, ms: Path, how: str) -> np.ndarray:
+    """Take rows and columns out of one image, or of both; True where pixels are left."""
+    with rasterio.open(pan) as one, rasterio.open(ms) as many:
+        fine, coarse = one.read(), many.read()
+        placed = {"crs": one.crs, "transform": one.transform}
+        placed_ms = {"crs": many.crs, "transform": many.transform}
+    left = np.ones(fine.shape[1:], np.bool_)
+    if how != "ms alpha":
+        left[40:120] = False
+    if "pan" not in how:
+        left[:, 80:180] = False
+    gone, gone_ms = ~left, ~left[::4, ::4]
+    shown, shown_ms = (255 * v[None].astype(np.uint16) for v in (left, left[::4, ::4]))
+    options, options_ms = {}, {}
+    colours, colours_ms = ["gray"], ["undefined"] * 4
+    if how == "both nodata":
+        fine[:, gone], coarse[:, gone_ms] = 0, 0
+        options, options_ms = {"nodata": 0}, {"nodata": 0}
+    elif how == "pan nodata":
+        fine[:, gone] = 65535
+        options = {"nodata": 65535}
+    elif how == "pan mask":
+        options = {"mask": shown[0].astype(np.uint8)}
+    elif how == "pan alpha":
+        fine, colours = np.concatenate([fine, shown]), ["gray", "alpha"]
+    elif how == "ms alpha":
+        coarse, colours_ms = np.concatenate([coarse, shown_ms]), [*colours_ms, "alpha"]
+        options_ms = {"descriptions": (*BGRN, "alpha")}
+    else:
+        fine, coarse = fine.astype(np.float32), coarse.astype(np.float32)
+        fine[:, gone] = np.nan
+    write(pan, fine, **({"descriptions": None} | placed | options), colours=colours)
+    write(ms, coarse, **(placed_ms | options_ms), colours=colours_ms)
+    return left
+
+
+@pytest.mark.parametrize(
+    "how", ["both nodata", "pan nodata", "pan mask", "pan alpha", "ms alpha", "pan nan"]
+)
+@pytest.mark.parametrize("placed", [True, False])
+def test_what_is_missing_in_either_image_is_missing(tmp_path: Path, how: str, placed: bool) -> None:
+    nowhere = {} if placed else {"crs": None, "transform": Affine.identity()}
+    pan, ms = images(tmp_path, 600, 240, **nowhere)
+    pansharpen(pan, ms, tmp_path / "whole.tif")
+    left = missing(pan, ms, how)
+    pansharpen(pan, ms, tmp_path / "out.tif")
+    found = open_scene(tmp_path / "out.tif")
+    with reader(found) as out, rasterio.open(tmp_path / "whole.tif") as file:
+        dn, valid = out.read(found.grid.window)
+        whole, unmasked = file.read(), file.mask_flag_enums[0]
+    np.testing.assert_array_equal(valid, left)
+    # Away from the hole, where interpolation does not reach it, pixels are those of whole images.
+    sure = ndimage.binary_erosion(left, np.ones((25, 25)), border_value=1)
+    assert sure.any()
+    assert np.abs(dn[:, sure].astype(float) - whole[:, sure]).max() < 2
+    assert [flag.name for flag in unmasked] == ["all_valid"]
+
+
+def test_a_hole_lies_where_it_lay_when_only_a_part_is_covered(tmp_path: Path) -> None:
+    pan, ms = images(tmp_path, 600, 240)
+    left = missing(pan, ms, "both nodata")
+    with rasterio.open(ms, "r+") as file:
+        file.transform = MS_GRID @ Affine.translation(10, 5)
+    pansharpen(pan, ms, tmp_path / "out.tif")
+    found = open_scene(tmp_path / "out.tif")
+    with reader(found) as out:
+        valid = out.valid(found.grid.window)
+    fine = np.ones_like(left)
+    fine[40:120] = fine[:, 80:180] = False
+    np.testing.assert_array_equal(valid, fine[20:, 40:] & left[:580, :200])
 
 
 def test_what_cannot_be_fused_is_one_error_and_leaves_nothing(tmp_path: Path) -> None:

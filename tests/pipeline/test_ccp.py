@@ -81,6 +81,19 @@ def test_rasters_on_disk_do_not_stay_in_memory(
         assert len(names) >= 2 * count, (name, names)
 
 
+@pytest.mark.parametrize(("least", "kept"), [(160.0, 10), (161.0, 0)])
+def test_small_clouds_are_told_by_the_area_of_oblong_pixels(
+    tmp_path: Path, least: float, kept: int
+) -> None:
+    oblong = Affine(8, 0, 500_000, 0, -2, 4_000_000)
+    scene = write_scene(tmp_path / "s.tif", np.full((4, 64, 80), 100, "uint8"), transform=oblong)
+    cloud = np.zeros((1, 64, 80), "uint8")
+    cloud[0, 10:12, 20:25] = 1  # 10 pixels of 16 square metres
+    mask = write_scene(tmp_path / "m.tif", cloud, names=None, transform=oblong)
+    got = found(scene, detector=f"file:{mask}", min_object_m2=least)
+    assert got.coverage.cloudy_px == kept
+
+
 @pytest.mark.parametrize(("height", "width", "tile_px"), [(300, 700, 128), (77, 600, 512)])
 def test_a_mask_gives_exact_counts(tmp_path: Path, height: int, width: int, tile_px: int) -> None:
     scene, mask, classes, valid = masked_scene(tmp_path, height, width)

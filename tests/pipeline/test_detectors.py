@@ -152,6 +152,21 @@ def unsure(device: str) -> Detector:
     return Detector("unsure", "1", ("red",), 4.0, lambda views: views[:, 0] * np.nan)
 
 
+def loud(device: str) -> Detector:
+    return Detector("loud", "1", ("red",), 4.0, lambda views: views[:, 0] * 0 + 5)
+
+
+def negative(device: str) -> Detector:
+    return Detector("negative", "1", ("red",), 4.0, lambda views: views[:, 0] * 0 - 1)
+
+
+def clumsy(device: str) -> Detector:
+    def probability(views: Float32) -> Float32:
+        raise RuntimeError("no memory\nleft")
+
+    return Detector("clumsy", "1", ("red",), 4.0, probability)
+
+
 def offer(monkeypatch: pytest.MonkeyPatch, *points: tuple[str, str]) -> None:
     offered = EntryPoints(EntryPoint(name, value, DETECTORS) for name, value in points)
     monkeypatch.setattr(decr.plugins, "entry_points", offered.select)
@@ -231,13 +246,16 @@ def test_a_plugin_decides_what_declouds_touches(
         ("gone", "the detector 'gone' of .*:gone failed: AttributeError"),
         ("wrong", "the detector wrong answered .* wanted"),
         ("unsure", "the detector unsure answered .* finite numbers"),
+        ("loud", "the detector loud answered numbers from 5 to 5"),
+        ("negative", "the detector negative answered numbers from -1 to -1"),
+        ("clumsy", "detector 'clumsy' of .*:clumsy failed: RuntimeError: no memory left"),
         ("other", "other: neither a detector's bundle file nor one of compact, threshold"),
     ],
 )
 def test_a_bad_plugin_is_blamed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, message: str
 ) -> None:
-    names = ("nothing", "broken", "gone", "wrong", "unsure")
+    names = ("nothing", "broken", "gone", "wrong", "unsure", "loud", "negative", "clumsy")
     offer(monkeypatch, *((n, f"{__name__}:{n}") for n in names))
     scene = write_scene(tmp_path / "s.tif", cloudy_pixels(40, 50))
     with pytest.raises(ConfigError, match=message):
@@ -333,6 +351,7 @@ def test_two_masks_are_one_too_many() -> None:
         ({"detector": "file:m.tif", "fast": True}, "overviews cannot be used"),
         ({"threshold": 0.0}, "threshold"),
         ({"min_object_m2": -1.0}, "min_object_m2"),
+        ({"tile_px": 10**20}, "less than 2 billion"),
         ({"margin_m": float("inf")}, "margin_m"),
         ({"tile_px": 0}, "tiles"),
         ({"gsd_m": 0.0}, "GSD"),

@@ -141,8 +141,18 @@ def test_one_scene_says_its_numbers_with_units_and_definition() -> None:
     ccp = shown.cloudy_px / shown.valid_px
     for words in (f"{ccp:.3f}", f"{shown.cloudy_px:,} px", DEFINITION, "Threshold", "EPSG:32650"):
         assert words in read.text
-    assert f"{100 * 100 / shown.cloudy_px:.1f} %" in read.text
+    # Thin cloud is told as CCP is: of valid pixels.
+    assert f"{100 * 100 / shown.valid_px:.1f} %" in read.text
+    assert "of valid pixels are thin cloud" in read.text
     assert "sortable" not in ccp_page(CcpReport("one.tif", [shown]))  # nothing to sort
+
+
+def test_images_that_failed_are_named_with_the_reason() -> None:
+    failed = {"<b>.tif": "is no raster & more"}
+    page = ccp_page(CcpReport("chips", [scene("one.tif")], failed=failed))
+    for words in ("Failed", "<b>.tif", "is no raster & more", "1 could not be measured"):
+        assert words in Read(page).text
+    assert "Failed" not in Read(ccp_page(CcpReport("chips", [scene("one.tif")]))).text
 
 
 def test_a_thousand_chips_make_a_small_page_that_says_what_it_left_out() -> None:

@@ -234,6 +234,27 @@ def _circular(file: Any) -> None:
     file["conv2d_1/loop"] = file["/"]
 
 
+def _many_links(file: Any) -> None:
+    """Eight levels of groups, each of which has the next under twelve names."""
+    group = file
+    for _ in range(8):
+        inner = group.create_group("a0")
+        for number in range(1, 12):
+            group[f"a{number}"] = inner
+        group = inner
+
+
+def _large_chunk(file: Any) -> None:
+    file.create_dataset(
+        "conv2d_1/conv2d_1/kernel:0",
+        (10,),
+        "float32",
+        maxshape=(None,),
+        chunks=(2**26,),
+        compression="gzip",
+    )
+
+
 def _text(file: Any) -> None:
     file["conv2d_1/conv2d_1/kernel:0"] = ["import os"]
 
@@ -260,6 +281,14 @@ def _keras(path: Path) -> None:
     keras_archive(path, {"conv2d_1/kernel": np.ones((3, 3, 4, 16), "float32")})
 
 
+def _keras_damaged(path: Path) -> None:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("model.weights.h5", np.random.default_rng(0).bytes(4000) * 2)
+    data = bytearray(path.read_bytes())
+    data[80:90] = b"\xff" * 10
+    path.write_bytes(data)
+
+
 HOSTILE: dict[str, tuple[Callable[[Path], None], str]] = {
     "pickle with code": (_bytes(pickle.dumps(Boom(), protocol=2)), "run code"),
     "torch zip with code": (_torch(lambda: {"state_dict": Boom()}), r"run code \(exec\)"),
@@ -272,10 +301,13 @@ HOSTILE: dict[str, tuple[Callable[[Path], None], str]] = {
     "h5 compressed": (_h5(_compressed), "do not compress like that"),
     "h5 link elsewhere": (_h5(_elsewhere), "links to another place"),
     "h5 loop": (_h5(_circular), "nested deeper"),
+    "h5 many links": (_h5(_many_links), "more than 10,000 groups"),
+    "h5 large chunk": (_h5(_large_chunk), "do not compress like that"),
     "h5 text": (_h5(_text), "weights are numbers"),
     "h5 NaN": (_h5(_nan_kernel), "'conv2d_1/kernel' holds NaN"),
     "h5 cut": (_cut(_h5(_nan_kernel), 0.5), "damaged HDF5"),
     "keras cut": (_cut(_keras, 0.7), "damaged zip"),
+    "keras damaged inside": (_keras_damaged, r"damaged \.keras file"),
     "zip cut": (_cut(_torch(_weights), 0.6), "damaged zip.*truncated"),
     "legacy cut": (_cut(_torch(_weights, legacy=True), 0.6), "damaged torch file.*truncated"),
     "legacy cut early": (_cut(_torch(_weights, legacy=True), 0.01), "damaged|not one of tensors"),
@@ -307,6 +339,10 @@ HOSTILE: dict[str, tuple[Callable[[Path], None], str]] = {
     "absurd size": (_torch(lambda: {"w": torch.zeros(1).expand(10**12)}), "decr reads up to"),
     "no memory behind it": (_torch(lambda: {"w": torch.empty(9, device="meta")}), "meta"),
     "sparse": (_torch(lambda: {"w": torch.ones(2, 2).to_sparse()}), "sparse_coo"),
+    "nested": (
+        _torch(lambda: {"w": torch.nested.nested_tensor([torch.ones(2), torch.ones(3)])}),
+        "nested, cpu",
+    ),
     "complex": (_torch(lambda: {"w": torch.ones(2, dtype=torch.complex64)}), "complex64"),
     "hidden methods": (_torch(lambda: _hidden()), "of no published network"),
     "long key": (_torch(lambda: {"k" * 10_000 + "\n": torch.ones(2)}), "of no published network"),

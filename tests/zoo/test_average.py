@@ -118,6 +118,8 @@ def test_what_cannot_be_averaged(tmp_path: Path) -> None:
     assert not out.exists()
     with pytest.raises(OutputError, match="exists already"):
         average_bundles(first, first, first)
+    with pytest.raises(OutputError, match="is a folder"):
+        average_bundles(first, first, Path(), overwrite=True)
 
 
 def test_parts_that_are_not_averaged_keep_their_bits(tmp_path: Path) -> None:

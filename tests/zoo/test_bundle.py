@@ -188,6 +188,19 @@ def other_shape(tensors: dict[str, Tensor]) -> None:
     tensors[key] = tensors[key][:-1].clone()
 
 
+def complex_nan(tensors: dict[str, Tensor]) -> None:
+    key = first_key(tensors)
+    tensors[key] = tensors[key].to(torch.complex64) * torch.nan
+
+
+def whole(tensors: dict[str, Tensor]) -> None:
+    tensors[first_key(tensors)] = torch.ones_like(tensors[first_key(tensors)], dtype=torch.int64)
+
+
+def eight_bits(tensors: dict[str, Tensor]) -> None:
+    tensors[first_key(tensors)] = tensors[first_key(tensors)].to(torch.float8_e4m3fn)
+
+
 def lacking(tensors: dict[str, Tensor]) -> None:
     del tensors[first_key(tensors)]
 
@@ -210,6 +223,9 @@ def extra_part(tensors: dict[str, Tensor]) -> None:
     [
         (nan, "tensor cnp/.* holds NaN or infinite"),
         (infinite, "tensor cnp/.* holds NaN or infinite"),
+        (complex_nan, "tensor cnp/.* holds complex64, the network needs numbers of 16"),
+        (whole, "tensor cnp/.* holds int64, the network needs numbers of 16"),
+        (eight_bits, "tensor cnp/.* holds float8_e4m3fn, the network needs numbers of 16"),
         (other_shape, r"tensor cnp/.* has shape \(.*\), the network needs \("),
         (lacking, r"part 'cnp' lacks tensor .* \(1 in all\)"),
         (lacking_part, "part 'wa' lacks tensor"),
@@ -244,6 +260,10 @@ HUGE = {"architecture": "msda", "size": {"width": 10**5}}
         ({"gsd_m": "fine"}, "card inside is damaged"),
         ({"gsd_m": -1.0}, "card inside is damaged .*gsd_m is -1"),
         ({"gsd_m": float("nan")}, "card inside is damaged .*gsd_m is nan"),
+        ({"gsd_m": 10**400}, "card inside is damaged .*too large"),
+        ({"gsd_range_m": [0, 10**400]}, "card inside is damaged .*too large"),
+        ({"ranges": {"uint8": [0, 10**400]}}, "card inside is damaged .*too large"),
+        ({"errors": {**ERRORS, "error": [0, 10**400]}}, "card inside is damaged .*too large"),
         ({"steps": "many"}, "card inside is damaged"),
         ({"steps": 0}, "card inside is damaged .*steps is 0"),
         ({"train_steps": 10**15}, "card inside is damaged .*train_steps"),
@@ -312,6 +332,43 @@ def test_descriptions_hold_what_people_ask_for(bundle: Path) -> None:
     as_dict = json.loads(json.dumps(card_as_dict(loaded)))
     assert as_dict["parameters"] == counts
     assert as_dict["sha256"] == loaded.sha256
+
+
+def test_counters_must_stay_counters(tmp_path: Path) -> None:
+    path = tmp_path / "d.safetensors"
+    save_bundle(path, tiny_card(DETECTOR, 3), tiny_networks(DETECTOR, 3))
+    header, tensors = contents(path)
+    key = next(key for key, value in tensors.items() if not value.is_floating_point())
+    tensors[key] = tensors[key].float()
+    with pytest.raises(BundleError, match="holds float32, the network needs whole numbers"):
+        load_bundle(rewritten(path, header, tensors))
+
+
+def test_a_card_cannot_speak_to_the_terminal_or_break_json(bundle: Path) -> None:
+    header, tensors = contents(bundle)
+    changes = {
+        "name": "\x1b[2Jtiny",
+        "licence": "mine\nsha256  0000",
+        "provenance": {"loss": float("nan"), "losses": [1.0, float("inf")], "who": "Zoë"},
+    }
+    loaded = load_bundle(rewritten(bundle, header | changes, tensors))
+    text_ = described(loaded)
+    assert all(line.isprintable() for line in text_.splitlines())
+    assert r"\x1b[2Jtiny" in text_
+    assert r"mine\nsha256  0000" in text_
+    assert "Zoë" in text_
+    card = json.loads(json.dumps(card_as_dict(loaded), allow_nan=False))
+    assert card["provenance"] == {"loss": None, "losses": [1.0, None], "who": "Zoë"}
+
+
+def test_a_link_stays_a_link(tmp_path: Path) -> None:
+    (tmp_path / "kept").mkdir()
+    target, link = tmp_path / "kept" / "t.safetensors", tmp_path / "link.safetensors"
+    link.symlink_to(target)
+    save_bundle(link, tiny_card(DETECTOR, 3), tiny_networks(DETECTOR, 3))
+    assert link.is_symlink()
+    assert not target.is_symlink()
+    assert read_card(target) == tiny_card(DETECTOR, 3)
 
 
 def test_published_sizes_need_no_numbers() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import zipfile
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from torch import Tensor
 from decr.errors import BundleError
 from decr.models.cloudnet import state_dict_from_keras
 from decr.models.registry import create
+from decr.zoo.bundle import load_bundle, sha256_of
 from decr.zoo.formats import read_weights
 from tests.tiny import tiny_bundle
 from tests.zoo import checkpoints
@@ -138,11 +140,17 @@ def test_hostile_files_are_refused_in_one_line(tmp_path: Path, kind: str) -> Non
     assert "weights_only" not in said
 
 
-@pytest.mark.parametrize("kind", ["missing", "folder"])
+@pytest.mark.parametrize("kind", ["missing", "folder", "pipe", "device", "sparse"])
 def test_files_that_cannot_be_read(tmp_path: Path, kind: str) -> None:
-    path = tmp_path if kind == "folder" else tmp_path / "no.pth"
-    with pytest.raises(BundleError, match="cannot read the weights"):
-        read_weights(path)
+    path = {"folder": tmp_path, "device": Path("/dev/zero")}.get(kind, tmp_path / "no.pth")
+    if kind == "pipe":
+        os.mkfifo(path)
+    if kind == "sparse":
+        with path.open("wb") as file:
+            file.truncate(40 * 2**30)
+    for read in (read_weights, sha256_of, load_bundle):
+        with pytest.raises(BundleError, match=r"cannot read the weights|decr reads up to"):
+            read(path)
 
 
 def test_methods_hidden_by_a_pickle_are_not_called(tmp_path: Path) -> None:
