@@ -142,7 +142,6 @@ def test_guesses_warn(count: int, expected: tuple[str, ...], option: str) -> Non
     [
         ("gray", "undefined"),
         ("red", "green"),
-        ("palette",),
         ("gray", *("undefined",) * 4),
         ("red", "green", "blue", "undefined", "undefined"),
         ("cyan", "magenta", "yellow", "black"),
