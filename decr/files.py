@@ -86,8 +86,26 @@ def sole_worker(work: Path, out: Path) -> Iterator[None]:
     OutputError
         If the folder cannot be made, or another process holds it.
     """
-    with _locked(work, out):
+    lock = _locked(work, out)
+    _held.add(lock)
+    try:
         yield
+    finally:
+        _held.discard(lock)
+        lock.close()
+
+
+_held: set[BinaryIO] = set()
+
+
+def _let_go() -> None:
+    """Close locks in a forked child, which would hold them when its parent is killed."""
+    for lock in _held:
+        lock.close()
+    _held.clear()
+
+
+os.register_at_fork(after_in_child=_let_go)
 
 
 def _locked(work: Path, out: Path) -> BinaryIO:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -52,3 +55,25 @@ def test_why_a_folder_cannot_be_held(tmp_path: Path) -> None:
     gone = tmp_path / "no" / "w"
     with pytest.raises(OutputError, match="does not exist"), sole_worker(gone, tmp_path / "o"):
         raise AssertionError
+
+
+def test_a_forked_child_does_not_hold_what_its_killed_parent_held(tmp_path: Path) -> None:
+    """Processes that draw samples outlive a training that is killed by seconds."""
+    work, out = tmp_path / "w", tmp_path / "o"
+    said, said_end = os.pipe()
+    parent = os.fork()
+    if not parent:
+        with sole_worker(work, out):
+            if not os.fork():
+                time.sleep(20)
+                os._exit(0)
+            os.write(said_end, b"!")
+            time.sleep(20)
+        os._exit(0)
+    assert os.read(said, 1) == b"!"
+    with pytest.raises(OutputError, match="another decr"), sole_worker(work, out):
+        raise AssertionError
+    os.kill(parent, signal.SIGKILL)
+    os.waitpid(parent, 0)
+    with sole_worker(work, out):
+        pass

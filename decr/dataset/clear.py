@@ -228,7 +228,9 @@ def valid_inside(valid: NDArray[np.bool_], least_px: int) -> tuple[slice, slice]
         top, bottom, left, right = 0, inside.shape[0], 0, inside.shape[1]
     else:
         k = math.ceil(math.sqrt(inside.size / _CELLS))
-        top, bottom, left, right = _grown(inside, _largest(_cells(inside, k), -(-least_px // k)), k)
+        top, bottom, left, right = _grown(
+            inside, _largest(_cells(inside, k), max(1, (least_px + 1) // k - 1)), k
+        )
     if min(bottom - top, right - left) < max(least_px, 1):
         return slice(0, 0), slice(0, 0)
     return (

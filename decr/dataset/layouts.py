@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import warnings
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -10,7 +11,7 @@ from types import MappingProxyType
 
 from decr.dataset.duplicates import split_of
 from decr.dataset.manifest import MANIFEST, SPLITS, TEST_SHARE, PairFile, found_in, read_manifest
-from decr.errors import DatasetError
+from decr.errors import DatasetError, DecrWarning
 
 _SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".jpeg")
 _PUBLISHED = ("cloud", "label")
@@ -341,6 +342,7 @@ def _tested(file: Path, keys: Collection[str]) -> frozenset[str] | None:
     for key in keys:
         by_name.setdefault(PurePosixPath(key).name, []).append(key)
     found: set[str] = set()
+    astray: list[str] = []
     for number, line in enumerate(lines, 1):
         said = PurePosixPath(line.strip().replace("\\", "/"))
         plain = said.with_suffix("") if said.suffix.lower() in _SUFFIXES else said
@@ -351,9 +353,11 @@ def _tested(file: Path, keys: Collection[str]) -> frozenset[str] | None:
             if f"/{plain}".endswith(f"/{key}") or f"/{key}".endswith(f"/{plain}")
         ]
         if line.strip() and not named:
-            raise DatasetError(
-                f"{file}, line {number}: there is no image {line.strip()!r}; correct the name, or "
-                "take the line out"
-            )
+            astray.append(f"line {number}: {line.strip()!r}")
         found.update(named)
+    if astray:
+        told = f"{file}: {len(astray)} of its lines name no image, such as {astray[0]}"
+        if not found:
+            raise DatasetError(f"{told}; correct the names")
+        warnings.warn(told, DecrWarning, stacklevel=2)
     return frozenset(found)

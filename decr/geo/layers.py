@@ -110,16 +110,18 @@ def layer_writer(out: Path, grid: PixelGrid, layer: Layer) -> Iterator[LayerWrit
         part.unlink(missing_ok=True)
 
 
+def is_ours(file: Path) -> bool:
+    """Whether a file is a raster that decr has made."""
+    try:
+        with opened(str(file)) as dataset:
+            return bool(dataset.tags(ns=OUR_DOMAIN))
+    except SceneError:
+        return False
+
+
 def _check_ours(out: Path) -> None:
     """Refuse to replace a file that such a raster is not: it may be a mask of the user's."""
-    if not out.exists():
-        return
-    try:
-        with opened(str(out)) as dataset:
-            ours = bool(dataset.tags(ns=OUR_DOMAIN))
-    except SceneError:
-        ours = False
-    if not ours:
+    if out.exists() and not is_ours(out):
         raise OutputError(f"{out}: exists already and was not made by decr; give another folder")
 
 

@@ -18,9 +18,11 @@ from rasterio.warp import transform_bounds
 
 from decr.errors import ConfigError, GridMismatchError, SceneError
 from decr.geo.grid import PixelGrid, Window
+from decr.geo.metadata import OUR_DOMAIN
 from decr.geo.opening import REFUSALS, first_line
 
 _STRIP_PX = 16_000_000
+_LOOK_PX = 2048
 _SAME_PX = 0.01
 """How far off corners may be of what lies pixel on pixel."""
 
@@ -168,14 +170,22 @@ def open_mask(
         yield MaskFile(warped, grid, classes)
 
 
-def nodata_of(path: str | os.PathLike[str]) -> float | None:
-    """The nodata number of a mask; None if it has none, NaN, or cannot be opened any more."""
+def hidden_number(path: str | os.PathLike[str]) -> float | None:
+    """A nodata number of a user's mask that may have been meant for cloud; None if there is none.
+
+    It is not 0, stands in the mask (of a large one, in some of its pixels), and decr did not
+    write it.
+    """
     try:
         with rasterio.open(path) as dataset:
             number = dataset.nodata
-    except RasterioError:
+            if not number or np.isnan(number) or dataset.tags(ns=OUR_DOMAIN):
+                return None
+            shape = (min(dataset.height, _LOOK_PX), min(dataset.width, _LOOK_PX))
+            there = bool((dataset.read(1, out_shape=shape) == number).any())
+    except REFUSALS:
         return None
-    return None if number is None or np.isnan(number) else float(number)
+    return float(number) if there else None
 
 
 def _has_mask(dataset: Any) -> bool:

@@ -92,7 +92,7 @@ def stored(scene: xr.DataArray, folder: Path) -> Path:
     plain.encoding = {k: v for k, v in scene.encoding.items() if k == "grid_mapping"}
     # What its accessor was told is not on a new array.
     plain = plain.rio.set_spatial_dims(x_dim=across[1], y_dim=across[0])
-    if scene.rio.crs is not None:
+    if scene.rio.crs is not None and plain.rio.crs is None:  # or ground control points would go
         plain = plain.rio.write_crs(scene.rio.crs)
     if scene.rio.nodata is not None:
         plain = plain.rio.write_nodata(scene.rio.nodata)

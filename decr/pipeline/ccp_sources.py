@@ -11,6 +11,7 @@ from decr.dataset.layouts import cloudy_side
 from decr.dataset.manifest import SPLITS
 from decr.errors import ConfigError, SceneError
 from decr.geo.delivery import is_zarr, passed_over, rasters_of
+from decr.geo.layers import is_ours
 from decr.geo.opening import stem_of
 
 REPORT = "ccp.json"
@@ -113,8 +114,10 @@ def _rasters_beside(report: Path) -> Iterator[Path]:
     except (OSError, ValueError, KeyError, TypeError):
         return  # another program's
     yield report.with_name(PICTURE)
-    for name in names:
-        yield from (report.parent / f"{name}_{kind}.tif" for kind in LAYERS)
+    for kind in LAYERS:
+        yield from (report.parent / f"{name}_{kind}.tif" for name in names)
+        # A report that was written again does not name all that is there.
+        yield from (file for file in report.parent.rglob(f"*_{kind}.tif") if is_ours(file))
 
 
 def _relative(file: Path, folder: Path) -> str:

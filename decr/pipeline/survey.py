@@ -18,7 +18,7 @@ from decr.geo.aoi import Aoi
 from decr.geo.gdal import gdal_environment
 from decr.geo.grid import Window
 from decr.geo.lattice import Block, Blocks, Lattice
-from decr.geo.mask_file import MaskClasses, nodata_of, open_mask
+from decr.geo.mask_file import MaskClasses, hidden_number, open_mask
 from decr.geo.scene import Scene, reader
 from decr.pipeline.engine import Engine, Tell, in_order
 from decr.pipeline.journal import explained
@@ -265,7 +265,7 @@ def survey_scene(
             let_go(raster)
         if on_progress is not None:
             on_progress(done, len(everything))
-    if mask is not None and cloudy_px == 0 and (number := nodata_of(mask.path)):
+    if mask is not None and cloudy_px == 0 and (number := hidden_number(mask.path)):
         warnings.warn(
             f"{mask.path}: no cloud in it; {number:g} is its nodata number, which never counts as "
             "cloud: take it off with 'gdal_edit -unsetnodata' if it means cloud",

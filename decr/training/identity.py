@@ -33,7 +33,9 @@ are cut, which like devices, precisions and processes says how it is computed, n
 
 def settings_identity(config: TrainConfig) -> dict[str, str | int | float | None]:
     """The settings of a stage that decide its steps."""
-    return {key: value for key, value in asdict(config).items() if key not in _FREE}
+    # At a constant rate nothing depends on how many steps there will be.
+    free = _FREE | ({"steps"} if config.schedule == "constant" else set())
+    return {key: value for key, value in asdict(config).items() if key not in free}
 
 
 def samples_identity(
@@ -119,10 +121,13 @@ def differences(
     return [_difference(key, said.get(key), own[key]) for key in own if said.get(key) != own[key]]
 
 
-def refuse_others(state: Mapping[str, Any], own: Identity, path: Path) -> None:
+def refuse_others(
+    state: Mapping[str, Any], own: Identity, path: Path, to_come: bool = True
+) -> None:
     """Refuse a checkpoint that was begun with something else than this run.
 
-    Another learning rate is told, no more: to lower it is the way out of a loss that is no number.
+    Another learning rate is told, no more, if there are steps ``to_come``: to lower it is the way
+    out of a loss that is no number.
 
     Raises
     ------
@@ -132,7 +137,7 @@ def refuse_others(state: Mapping[str, Any], own: Identity, path: Path) -> None:
     fixed = {key: value for key, value in own.items() if key != "lr"}
     found = differences(state, fixed, path, stacklevel=4)
     then = (state.get("identity") or own).get("lr")
-    if not found and "lr" in own and then != own["lr"]:
+    if not found and "lr" in own and then != own["lr"] and to_come:
         warnings.warn(
             f"{path}: lr was {then} up to step {state['step']} and is {own['lr']} from there on",
             DecrWarning,

@@ -138,7 +138,10 @@ class Progress:
                 f"{self.checkpoint}: was made with other networks or bands than this recipe's; "
                 f"name another folder for this run"
             ) from error
-        refuse_others(state, self.identity, self.checkpoint)
+        to_come = self.step < self.config.last
+        refuse_others(state, self.identity, self.checkpoint, to_come)
+        if not to_come and "lr" in (state.get("identity") or {}):
+            self.identity["lr"] = state["identity"]["lr"]  # of all its steps
         if self.step > self.config.last:
             raise DatasetError(
                 f"{self.checkpoint}: has been trained for {self.step} steps, more than the "

@@ -279,3 +279,21 @@ def test_a_mask_whose_cloud_is_nodata_is_told(scene: Path, tmp_path: Path, nodat
     result = run(scene, "--detector", f"file:{mask}")
     assert result.exit_code == 0, result.output
     assert ("255 is its nodata number" in result.stderr) == (nodata == 255)
+    numbers[:] = 0  # it is clear, and says so everywhere
+    clear = write_scene(tmp_path / "c.tif", numbers, names=None, nodata=nodata)
+    result = run(scene, "--detector", f"file:{clear}")
+    assert result.exit_code == 0
+    assert "nodata number" not in result.stderr
+
+
+def test_what_an_earlier_report_left_is_no_scene(scene: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for name in ("a.tif", "b.tif"):
+        (folder / name).write_bytes(scene.read_bytes())
+    for what in (folder, folder / "a.tif"):
+        done = run(what, "-o", folder / "report", "--detector", "threshold", "-q")
+        assert done.exit_code == 0, done.output
+    assert (folder / "report" / "b_mask.tif").exists()
+    found = run(folder, "--detector", "threshold", "--json", "-q")
+    assert [s["name"] for s in json.loads(found.stdout)["scenes"]] == ["a", "b"]

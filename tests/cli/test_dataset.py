@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 import numpy as np
 import pytest
+from affine import Affine
 from click.testing import CliRunner, Result
 
 from cli.dataset import simulate
@@ -106,3 +107,13 @@ def test_every_preset_can_be_asked_for() -> None:
     (skies,) = (p for p in simulate.params if p.name == "skies")
     assert isinstance(skies.type, click.Choice)
     assert set(skies.type.choices) == set(PRESETS)
+
+
+@pytest.mark.parametrize("crs", ['LOCAL_CS["site",UNIT["metre",1]]', "+proj=ortho +lat_0=40"])
+def test_images_on_maps_that_lead_nowhere_are_cut_all_the_same(tmp_path: Path, crs: str) -> None:
+    pixels = np.random.default_rng(0).integers(1, 200, (4, 70, 100)).astype(np.uint8)
+    far = Affine(2, 0, 2e7, 0, -2, 2e7)
+    image = write_scene(tmp_path / "local.tif", pixels, crs=crs, transform=far)
+    result = run(image, "-o", tmp_path / "o", "--size", 32, "--gsd", 2, "-q")
+    assert result.exit_code == 0, result.output
+    assert result.stdout.startswith(f"{tmp_path / 'o'}: 6 pairs (")

@@ -81,6 +81,12 @@ def test_a_border_is_peeled_off_and_no_more() -> None:
     assert valid_inside(valid, 8) == (slice(3, 37), slice(5, 49))
 
 
+def test_a_strip_as_narrow_as_allowed_is_found_in_a_large_image() -> None:
+    valid = np.zeros((2050, 2050), bool)
+    valid[1:257] = valid[-1, -1] = True
+    assert valid_inside(valid, 256) == (slice(1, 257), slice(0, 2050))
+
+
 def test_held_out_by_pattern() -> None:
     assert held_out("town_07.tif", ["*_07.*"])
     assert not held_out("town_08.tif", ["*_07.*", "lake*"])

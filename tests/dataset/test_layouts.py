@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from decr.dataset.layouts import LAYOUTS, layout_of, list_pairs, sniff_layout, split_from
 from decr.dataset.manifest import SPLITS, _entry
-from decr.errors import DatasetError
+from decr.errors import DatasetError, DecrWarning
 
 
 def lay(root: Path, names: Iterable[str]) -> Path:
@@ -123,8 +123,8 @@ def test_names_in_a_list_may_leave_out_folders_and_suffix(tmp_path: Path, text: 
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        (b"1.png\n2.png 3.png\n", r"line 2: there is no image '2\.png 3\.png'; correct the name"),
-        (b"1.png\n7.png", r"line 2: there is no image '7\.png'"),
+        (b"\n2.png 3.png\n", r"1 of its lines .* line 2: '2\.png 3\.png'; correct the names"),
+        (b"8.png\n7.png", r"2 of its lines name no image, such as line 1: '8\.png'"),
         (b"1.png\n\xff\xfe", "cannot read the list of test images .* store it as UTF-8"),
     ],
 )
@@ -133,6 +133,9 @@ def test_a_list_that_names_no_image_is_an_error(tmp_path: Path, text: bytes, sai
     (tmp_path / "test_list.txt").write_bytes(text)
     with pytest.raises(DatasetError, match=rf"test_list\.txt.*{said}"):
         list_pairs(tmp_path, "rice1")
+    (tmp_path / "test_list.txt").write_text("1.png\n7.png")  # one was taken out of the set
+    with pytest.warns(DecrWarning, match=r"1 of its lines name no image, such as line 2: '7\.png'"):
+        assert [p.split for p in list_pairs(tmp_path, "rice1")].count("test") == 1
     (tmp_path / "test_list.txt").write_text("1.png\n2.png")
     # An image that is left out is there all the same.
     assert [p.split for p in list_pairs(tmp_path, "rice1", skip=("2.*",))] == [

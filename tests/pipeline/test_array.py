@@ -11,9 +11,11 @@ import pytest
 import rasterio
 import rioxarray
 import xarray as xr
+from rasterio.control import GroundControlPoint
 
 import decr
 from decr.errors import DecrError
+from decr.geo.scene import open_scene
 from decr.pipeline.array import stored
 from tests.pipeline.scenes import cloudy_pixels, same, write_scene
 
@@ -75,6 +77,17 @@ def test_what_an_accessor_was_told_is_not_lost(tmp_path: Path) -> None:
     with rasterio.open(path) as written:
         assert (written.crs.to_epsg(), written.nodata) == (32633, 0)
         np.testing.assert_array_equal(written.read(), pixels)
+
+
+def test_ground_control_points_stay(tmp_path: Path) -> None:
+    corners = [(0, 0), (0, 300), (200, 0), (200, 300)]
+    points = [GroundControlPoint(r, c, 5e5 + 2 * c, 4e6 - 2 * r) for r, c in corners]
+    path = write_scene(tmp_path / "g.tif", cloudy_pixels(200, 300), crs=None, transform=None)
+    with rasterio.open(path, "r+") as file:
+        file.gcps = (points, "EPSG:32632")
+    array = rioxarray.open_rasterio(path)
+    assert isinstance(array, xr.DataArray)
+    assert open_scene(stored(array, tmp_path)).grid.gsd_m == pytest.approx(2.0, abs=1e-3)
 
 
 def test_bands_called_by_text_are_no_numbers_of_names(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 import sys
+import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from decr.errors import ConfigError, DatasetError, DecrWarning
 from decr.models.registry import create
 from decr.training.loop import train_stage
 from decr.training.place import Place
-from decr.training.progress import turned
+from decr.training.progress import read_checkpoint, turned
 from decr.training.published import objective
 from decr.training.settings import TrainConfig
 from decr.training.stages import STAGES
@@ -100,6 +101,7 @@ def test_rows_of_all_processes_are_the_batch() -> None:
 
 _ONE_OF_TWO = """
 import sys
+import warnings
 from pathlib import Path
 import torch
 from decr.training.place import placed
@@ -269,6 +271,24 @@ def test_a_rate_that_is_changed_on_the_way_is_told(tmp_path: Path) -> None:
     train("coarse", tmp_path, replace(CONFIG, until=2))
     with pytest.warns(DecrWarning, match=r"lr was 0\.001 up to step 2 and is 0\.0005 from"):
         train("coarse", tmp_path, replace(CONFIG, lr=5e-4))
+
+
+def test_a_stage_that_is_done_keeps_the_rate_of_its_steps(tmp_path: Path) -> None:
+    train("coarse", tmp_path, CONFIG)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", DecrWarning)
+        train("coarse", tmp_path, replace(CONFIG, lr=5e-4))
+        train("coarse", tmp_path, CONFIG)
+    assert read_checkpoint(tmp_path / "coarse.pt")["identity"]["lr"] == CONFIG.lr
+
+
+def test_more_steps_at_a_constant_rate_go_on(tmp_path: Path) -> None:
+    constant = replace(CONFIG, schedule="constant")
+    train("coarse", tmp_path / "on", constant)
+    more = replace(constant, steps=CONFIG.steps + 2)
+    assert_close(
+        train("coarse", tmp_path / "whole", more), train("coarse", tmp_path / "on", more), 2e-4
+    )
 
 
 _NO_ROOM = """
