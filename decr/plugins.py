@@ -1,4 +1,4 @@
-"""Third-party models and detectors by name: entry points that installed packages offer."""
+"""Third-party models and detectors: entry points that packages offer, and what these answer."""
 
 from __future__ import annotations
 
@@ -6,7 +6,12 @@ from collections.abc import Callable
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, ParamSpec, TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
+
 from decr.errors import ConfigError, DecrError
+
+Float32 = NDArray[np.float32]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -16,6 +21,10 @@ MODELS = "decr.models"
 
 DETECTORS = "decr.detectors"
 """Group of entry points; each is a function ``make(device)`` that returns a Detector."""
+
+
+_MOST = 10.0
+"""Largest unit value a model may answer: a little beyond 1 is clipped, far beyond is a mistake."""
 
 
 def model_plugin(name: str) -> EntryPoint | None:
@@ -69,3 +78,32 @@ def guarded(point: EntryPoint, function: Callable[P, T]) -> Callable[P, T]:
             ) from error
 
     return call
+
+
+def checked(name: str, found: Float32, shape: tuple[int, ...]) -> Float32:
+    """What a model answered, if it can be: some models are not ours.
+
+    Parameters
+    ----------
+    name
+        The model's, for messages.
+    shape
+        That the answer must have.
+
+    Raises
+    ------
+    ConfigError
+        For another shape, numbers that are not finite, or that are far beyond [-1, 1].
+    """
+    found = np.asarray(found)
+    if found.shape != shape:
+        raise ConfigError(
+            f"the model {name} answered {found.shape}, wanted {shape}; tell its authors"
+        )
+    # NaN is not within anything, and goes through minima and maxima.
+    if found.size and not (found.min() >= -_MOST and found.max() <= _MOST):
+        raise ConfigError(
+            f"the model {name} answered numbers from {found.min():g} to {found.max():g}, wanted "
+            f"-1 to 1; tell its authors, or take other weights"
+        )
+    return found

@@ -36,9 +36,6 @@ from decr.zoo.bundle import Bundle, load_bundle
 Float32 = NDArray[np.float32]
 Corner = tuple[int, int]
 
-_MOST = 10.0
-"""Largest unit value a model may answer: a little beyond 1 is clipped, far beyond is a mistake."""
-
 
 @dataclass(frozen=True, slots=True)
 class Restorer:
@@ -180,35 +177,6 @@ def made_restorer(plugin: EntryPoint, seed: int, device: str) -> Restorer:
         restore=guarded(plugin, restorer.restore),
         restore_weighed=None if weighed is None else guarded(plugin, weighed),
     )
-
-
-def checked(name: str, found: Float32, shape: tuple[int, ...]) -> Float32:
-    """What a model answered, if it can be: some models are not ours.
-
-    Parameters
-    ----------
-    name
-        The model's, for messages.
-    shape
-        That the answer must have.
-
-    Raises
-    ------
-    ConfigError
-        For another shape, numbers that are not finite, or that are far beyond [-1, 1].
-    """
-    found = np.asarray(found)
-    if found.shape != shape:
-        raise ConfigError(
-            f"the model {name} answered {found.shape}, wanted {shape}; tell its authors"
-        )
-    # NaN is not within anything, and goes through minima and maxima.
-    if found.size and not (found.min() >= -_MOST and found.max() <= _MOST):
-        raise ConfigError(
-            f"the model {name} answered numbers from {found.min():g} to {found.max():g}, wanted "
-            f"-1 to 1; tell its authors, or take other weights"
-        )
-    return found
 
 
 def _restoring(path: Path) -> Bundle:

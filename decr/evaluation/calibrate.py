@@ -21,7 +21,8 @@ from decr.config import DecloudConfig
 from decr.errors import DatasetError
 from decr.evaluation.statistics import ascending, rank_correlation
 from decr.evaluation.tiles import PairSource, cut_tiles
-from decr.predictor import Restorer, checked, load_restorer
+from decr.plugins import checked
+from decr.predictor import Restorer, load_restorer
 from decr.zoo.bundle import check_output, read_card, save_with_card
 from decr.zoo.embedded import find_bundle
 

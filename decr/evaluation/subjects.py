@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from decr.errors import ConfigError
 from decr.geo.lattice import FEATHER_SUM, Lattice
-from decr.plugins import model_plugin
-from decr.predictor import Restorer, checked, load_restorer, made_restorer
+from decr.plugins import checked, model_plugin
+from decr.predictor import Restorer, load_restorer, made_restorer
 from decr.zoo.bundle import read_card
 from decr.zoo.embedded import find_bundle
 

@@ -30,7 +30,8 @@ from decr.pipeline.tiles import (
     quantised,
 )
 from decr.pipeline.tone import Index, cell_means
-from decr.predictor import Restorer, checked
+from decr.plugins import checked
+from decr.predictor import Restorer
 from decr.radiometry import Radiometry
 
 _TURNS: dict[int, threading.BoundedSemaphore] = {}
