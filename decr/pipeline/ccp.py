@@ -30,7 +30,7 @@ from decr.geo.mask_file import MaskClasses
 from decr.geo.opening import local_files
 from decr.geo.scene import Scene, open_scene, overview_factors, overview_of, reader
 from decr.pipeline.ccp_count import FULL_BYTE, Count, Tiles, quicklook
-from decr.pipeline.ccp_sources import Source, mask_of
+from decr.pipeline.ccp_sources import LAYERS, Source, mask_of
 from decr.pipeline.cells import CloudCells, cloud_cells
 from decr.pipeline.engine import Engine
 from decr.pipeline.networks import DetectorChoice, detector_of
@@ -167,7 +167,7 @@ def scene_ccp(
         facts = _facts(seen, look, cells)
         layers = []
         if folder is not None:
-            kinds = ("mask", "probability", *(["weight"] if cells.soft else []))
+            kinds = LAYERS if cells.soft else LAYERS[:2]
             layers = [
                 (kind, stack.enter_context(_layer(folder / source.name, kind, seen, cells, facts)))
                 for kind in kinds
@@ -229,9 +229,7 @@ def _seen(source: Source, look: Looking) -> _Seen:
     scene, read = _opened(source, look)
     stated = config.gsd_m or source.gsd_m
     gsd_m = scene.grid.gsd_m or stated
-    pixel_m = scene.grid.pixel_m
-    if not scene.grid.gsd_m:
-        pixel_m = None if stated is None else (stated, stated)
+    pixel_m = scene.grid.pixel_m or (None if stated is None else (stated, stated))
     known_note = 1 if scene.grid.gsd_m is None else 0  # what it says of its GSD comes last
     for warning in scene.warnings[: len(scene.warnings) - known_note]:
         warnings.warn(warning, DecrWarning, stacklevel=3)

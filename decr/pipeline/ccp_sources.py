@@ -17,7 +17,8 @@ from decr.geo.opening import stem_of
 REPORT = "ccp.json"
 PICTURE = "histogram.png"
 LAYERS = ("mask", "probability", "weight")
-"""Files of every report of coverage, and kinds of rasters with it: NAME_mask.tif and so on."""
+"""Files of every report of coverage, and kinds of rasters with it: NAME_mask.tif and so on; the
+last only where clouds have a soft edge."""
 _IMAGES = (".tif", ".tiff", ".jp2", ".png", ".jpg", ".jpeg")
 
 
@@ -114,10 +115,11 @@ def _rasters_beside(report: Path) -> Iterator[Path]:
     except (OSError, ValueError, KeyError, TypeError):
         return  # another program's
     yield report.with_name(PICTURE)
-    for kind in LAYERS:
-        yield from (report.parent / f"{name}_{kind}.tif" for name in names)
-        # A report that was written again does not name all that is there.
-        yield from (file for file in report.parent.rglob(f"*_{kind}.tif") if is_ours(file))
+    yield from (report.parent / f"{name}_{kind}.tif" for name in names for kind in LAYERS)
+    # A report that was written again does not name all that is there.
+    for file in report.parent.rglob("*_*.tif"):
+        if file.stem.rpartition("_")[2] in LAYERS and is_ours(file):
+            yield file
 
 
 def _relative(file: Path, folder: Path) -> str:
