@@ -125,6 +125,12 @@ _RESTORATION = (
         help="Then fade the change out over this many metres, and 4 pixels at least, unless 0.",
     ),
     click.option(
+        "--ground/--no-ground",
+        default=True,
+        show_default=True,
+        help="Under clouds, draw restored tiles towards the level of clear ground nearby.",
+    ),
+    click.option(
         "--aoi", type=click.Path(path_type=Path), help="GeoJSON polygons that limit the work."
     ),
     click.option(
@@ -255,6 +261,7 @@ class Progress:
         "duplicates": ("looking for copies", "image"),
         "evaluate": ("evaluating", "image"),
         "simulate": ("simulating", "pair"),
+        "ground": ("looking at clear ground", "square"),
         "restore": ("restoring", "tile"),
         "write": ("writing", "file"),
         "report": ("looking at the result", "block"),

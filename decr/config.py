@@ -45,6 +45,9 @@ class DecloudConfig:
     margin_m, feather_m
         Clouds grow by the margin, then the change fades out over the feather, metres; on a scene
         of large pixels at least 3 and 4 pixels, unless 0.
+    ground
+        Move restored tiles towards the level of clear ground nearby; see `decr.pipeline.ground`.
+        Without effect where every pixel is restored (``full``), for no ground is known to be clear.
     aoi
         GeoJSON that limits the work.
     error_map
@@ -77,6 +80,7 @@ class DecloudConfig:
     threshold: float = 0.5
     margin_m: float = 12.0
     feather_m: float = 16.0
+    ground: bool = True
     aoi: Path | None = None
     error_map: bool = False
     gsd: Literal["native", "model"] = "native"

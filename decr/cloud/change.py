@@ -63,6 +63,14 @@ class ChangeRule:
         ramp = (self.margin_px + self.feather_px - distance) / self.feather_px
         return np.asarray(np.clip(ramp, 0.0, 1.0), np.float32)
 
+    def depths(self, stored: NDArray[np.uint8]) -> Float32:
+        """(h, w) float32 in [0, 1]: 0 outside clouds, 1 from ``feather_px`` inside their edge on.
+
+        Exact except within ``reach_px`` of a cut edge.
+        """
+        inside = ndimage.distance_transform_edt(cloudy_cells(stored, self.threshold))
+        return np.asarray(np.clip(inside / max(self.feather_px, 1.0), 0.0, 1.0), np.float32)
+
 
 LEAST_MARGIN_PX, LEAST_FEATHER_PX = 3, 4
 """Least margin and feather in scene pixels: the default metres at 4 m, the detector's pixel."""

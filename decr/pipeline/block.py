@@ -87,8 +87,8 @@ class BlockResult:
         nothing. Complete once the spills of the neighbours before it are added.
     spills
         What its tiles sum to beyond the core.
-    said
-        What the model changed in each tile, as `decr.pipeline.tone.cell_means`.
+    seen, said
+        Each tile before, and what the model changed in it, as `decr.pipeline.tone.cell_means`.
     difference
         Between neighbouring tiles where they overlap.
     allocation
@@ -97,6 +97,7 @@ class BlockResult:
 
     change: Int32
     spills: Spills
+    seen: dict[Index, Float32]
     said: dict[Index, Float32]
     difference: Squares
     allocation: Allocation | None = None
@@ -113,7 +114,8 @@ def _made(task: BlockTask, tell: Tell) -> BlockResult:
     with gdal_environment():
         dn, valid = _read(task)
     restorer = the_restorer(task.networks)
-    overlaps, said = Overlaps(task.blocks.lattice), dict[Index, Float32]()
+    overlaps = Overlaps(task.blocks.lattice)
+    seen, said = dict[Index, Float32](), dict[Index, Float32]()
     with _turn(task.at_once):  # a block that waits for it holds nothing but what it has read
         sums = BlockSum(task.blocks, task.block.block, len(task.feed))
         weighed = _weighed(task, restorer, sums.window)
@@ -127,12 +129,13 @@ def _made(task: BlockTask, tell: Tell) -> BlockResult:
                 overlaps.add(index, clear)
                 # Encoded again, which takes no time: a model may have changed what it was handed.
                 cloudy = task.radiometry.encode(tile)
+                seen[index] = cell_means(cloudy, task.blocks.lattice, index)
                 said[index] = cell_means(clear - cloudy, task.blocks.lattice, index)
             tell(len(group))
         rows, cols = task.block.block.core.slices(sums.window)
         change = sums.core()
         _lessen(change, dn[:, rows, cols], valid[rows, cols], task.radiometry)
-    return BlockResult(change, sums.spills(), said, overlaps.difference, weighed)
+    return BlockResult(change, sums.spills(), seen, said, overlaps.difference, weighed)
 
 
 def _lessen(

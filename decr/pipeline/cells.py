@@ -132,7 +132,7 @@ def _without_small(
         return cloudy_cells(np.asarray(stored[cut]), threshold)
 
     objects = find_objects([lambda cut=cut: strip(cut) for cut in cuts])  # type: ignore[misc]
-    kept = on_disk(store / "kept.npy", height, width)
+    kept = on_disk(store / "kept.npy", (height, width), np.uint8)
     for number, cut in enumerate(cuts):
         cloudy = strip(cut)
         small = cloudy & ~objects.at_least(number, cloudy, cells)

@@ -20,6 +20,7 @@ from decr.geo.quicklook import quicklook_px
 from decr.pipeline.cluster import open_engine
 from decr.pipeline.engine import Engine
 from decr.pipeline.error_map import KIND, write_error_map
+from decr.pipeline.ground import Ground, measure_ground
 from decr.pipeline.identity import job_of, tags_of
 from decr.pipeline.job import Restoration
 from decr.pipeline.journal import WorkDir, discard, still_whole, work_dir
@@ -36,8 +37,8 @@ from decr.predictor import Restorer
 from decr.report.values import RestorationReport
 
 OnProgress = Callable[[str, int, int], None]
-"""(stage, done, total); stages are "survey" (blocks), "restore" (tiles), "write" (once) and, if a
-report is wanted, "report" (blocks)."""
+"""(stage, done, total); stages are "survey" (blocks), "ground" (squares), "restore" (tiles),
+"write" (once) and, if a report is wanted, "report" (blocks)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,7 @@ class DecloudResult:
     seams
         How visible tile borders are.
     stages_s
-        Seconds by stage: preparing, survey, restore, write; and report, if one was wanted.
+        Seconds by stage: preparing, survey, ground, restore, write; and report, if one was wanted.
     tags
         What the output's tag domain DECR says of model, options and scene.
     ccp_after
@@ -163,6 +164,37 @@ def _survey(
     return survey
 
 
+def _ground(
+    prepared: Prepared,
+    change: ChangeMap,
+    plan: Plan,
+    engine: Engine,
+    work: WorkDir,
+    on_progress: OnProgress | None,
+) -> Ground | None:
+    """Levels of clear ground around what is to be restored, or those an interrupted run found."""
+    if not prepared.config.ground or change.rule is None or not plan.work:
+        return None
+    store, feed = work.path / "ground.npy", prepared.composer.feed
+    if ("ground", 0, 0) in work.done:
+        with still_whole(store, work.path):
+            return Ground(work.done["ground", 0, 0]["plot_px"], np.load(store, mmap_mode="r"))
+    ground = measure_ground(
+        prepared.scene,
+        feed,
+        prepared.composer.radiometry.pick(feed),
+        change,
+        plan,
+        engine,
+        store=store,
+        on_progress=_of_stage(on_progress, "ground"),
+    )
+    if isinstance(ground.levels, np.memmap):
+        ground.levels.flush()
+    work.note("ground", 0, 0, plot_px=ground.plot_px)
+    return ground
+
+
 def _rule(prepared: Prepared, survey: Survey) -> ChangeRule:
     """The mask rule in cells of the survey; a scene without a GSD is taken to have the model's."""
     gsd_m = prepared.scene.grid.gsd_m or prepared.restorer.gsd_m or 1.0
@@ -263,6 +295,8 @@ def declouds(
         clock.ends("survey")
         if on_plan is not None:
             on_plan(plan)
+        ground = _ground(prepared, change, plan, engine, work, on_progress)
+        clock.ends("ground")
         job = Restoration(
             prepared.scene,
             plan,
@@ -273,6 +307,7 @@ def declouds(
             work,
             engine.at_once,
             None if on_report is None else quicklook_px(prepared.scene.grid),
+            ground,
         )
         patches = restore_blocks(job, engine, _of_stage(on_progress, "restore"))
         clock.ends("restore")

@@ -8,6 +8,7 @@ from decr.geo.grid import Window
 from decr.geo.scene import Scene
 from decr.pipeline.block import BlockTask
 from decr.pipeline.compose import Composer
+from decr.pipeline.ground import Ground
 from decr.pipeline.journal import WorkDir
 from decr.pipeline.networks import Named
 from decr.pipeline.plan import BlockPlan, Plan
@@ -23,6 +24,8 @@ class Restoration:
     ----------
     look_px
         Scene pixels per quicklook pixel, if mean W is wanted at that size.
+    ground
+        Levels of clear ground, if restored tiles are to be moved towards them.
     """
 
     scene: Scene
@@ -34,6 +37,7 @@ class Restoration:
     work: WorkDir
     at_once: int = 1
     look_px: int | None = None
+    ground: Ground | None = None
 
     def fine(self, window: Window) -> Window:
         """A window of the work grid at full resolution, cut to the scene."""

@@ -1,4 +1,4 @@
-"""From what blocks were restored to, to patches: tones settled with all neighbours, then written.
+"""From what blocks were restored to, to patches: levels and tones settled, then written.
 
 A block is settled as soon as the blocks around it are restored. Until then, and until those around
 it are settled, what it was restored to lies in the work directory.
@@ -26,6 +26,7 @@ from decr.geo.scene import Scene, reader
 from decr.pipeline import allocation
 from decr.pipeline.block import BlockResult
 from decr.pipeline.compose import change_at_full_resolution
+from decr.pipeline.ground import shift_towards
 from decr.pipeline.job import Restoration
 from decr.pipeline.journal import explained
 from decr.pipeline.memory import give_back, let_go
@@ -42,6 +43,7 @@ from decr.pipeline.tiles import (
 )
 from decr.pipeline.tone import (
     CELLS,
+    Float64,
     Index,
     at_full_size,
     cells_of,
@@ -70,6 +72,7 @@ class Settling:
         """Put a restored block on disk; it need not stay in memory."""
         arrays: dict[str, NDArray[Any]] = {
             "tiles": np.array(list(result.said), np.int64).reshape(-1, 2),
+            "seen": np.array([_padded(means) for means in result.seen.values()], np.float32),
             "said": np.array([_padded(means) for means in result.said.values()], np.float32),
             "windows": np.array([_numbers(window) for window, _ in result.spills], np.int64),
         }
@@ -143,9 +146,11 @@ class Settling:
         lattice, core = job.plan.blocks.lattice, block.block.core
         befores = [near for near in neighbours_before(block.block) if near in self._planned]
         spills = [spill for near in befores for spill in self._spills(near)]
-        said = self._said(index)
+        said, shifts = self._said(index)
         over = [tile for tile in sorted(said) if lattice.tile(*tile).intersection(core)]
-        added = corrections(said, lattice, over)
+        level = {tile: means + shifts[tile] for tile, means in said.items()}
+        agreed = corrections(level, lattice, over)
+        added = {tile: shifts[tile] + agreed[tile] for tile in over}
 
         def settled(strip: Window) -> Int32:
             first = (strip.row - core.row) // STRIP_ROWS
@@ -176,15 +181,29 @@ class Settling:
             for window, values in zip(windows, arrays, strict=True)
         ]
 
-    def _said(self, index: Index) -> dict[Index, Float32]:
-        """What all tiles of a block and its neighbours say."""
+    def _said(self, index: Index) -> tuple[dict[Index, Float32], dict[Index, Float64]]:
+        """What all tiles of a block and its neighbours say, and their shifts to the ground."""
         found: dict[Index, Float32] = {}
+        shifts: dict[Index, Float64] = {}
         for near in self._near(index):
-            tiles, said = self._job.work.load("block", *near, "tiles", "said")
-            for (i, j), means in zip(tiles, said, strict=True):
-                cells = cells_of(self._job.plan.blocks.lattice, (int(i), int(j)))
-                found[int(i), int(j)] = means[:, : cells.height, : cells.width]
-        return found
+            tiles, seen, said = self._job.work.load("block", *near, "tiles", "seen", "said")
+            for (i, j), before, change in zip(tiles, seen, said, strict=True):
+                tile = int(i), int(j)
+                cells = cells_of(self._job.plan.blocks.lattice, tile)
+                own = (slice(None), slice(cells.height), slice(cells.width))
+                found[tile] = change[own]
+                shifts[tile] = self._shift(tile, before[own], change[own])
+        return found, shifts
+
+    def _shift(self, tile: Index, seen: Float32, said: Float32) -> Float64:
+        """Towards the level of clear ground around a tile."""
+        job, lattice = self._job, self._job.plan.blocks.lattice
+        if job.ground is None:
+            return np.zeros(said.shape)
+        side = lattice.tile_px // CELLS * job.plan.factor
+        depths = job.change.depths(cells_of(lattice, tile), side)
+        window = job.fine(lattice.tile(*tile))
+        return shift_towards(job.ground, window, seen, said, depths)
 
     def _interpolate(self, index: Index) -> None:
         """Turn a change on a coarse work grid into a patch; it looks one cell beyond the core."""

@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +37,7 @@ from decr.pipeline.tiles import (
 from decr.radiometry import Radiometry
 
 Float32 = NDArray[np.float32]
+N = TypeVar("N", bound=np.generic)
 DETECTION_TILE_PX = 256
 _STRIP_CELLS = 2**22
 """Cells that `ChangeMap.quicklook` works on at a time."""
@@ -236,7 +238,7 @@ def survey_scene(
     rasters = [
         np.empty((height, width), np.uint8)
         if store is None
-        else on_disk(store.with_stem(store.stem + name), height, width)
+        else on_disk(store.with_stem(store.stem + name), (height, width), np.uint8)
         for name in names
     ]
     everything = blocks.blocks()
@@ -275,10 +277,10 @@ def survey_scene(
     return Survey(k, rasters[0], cloudy_px, valid_px, rasters[1] if tells else None)
 
 
-def on_disk(path: Path, height: int, width: int) -> NDArray[np.uint8]:
-    """A memory map whose room on disk is taken now: a full disk would kill the process later."""
+def on_disk(path: Path, shape: tuple[int, ...], dtype: type[N]) -> NDArray[N]:
+    """A memory map of zeros whose room on disk is taken now: a full disk would kill us later."""
     with explained(path.parent):
-        stored = np.lib.format.open_memmap(path, "w+", np.uint8, (height, width))
+        stored = np.lib.format.open_memmap(path, "w+", dtype, shape)
         with path.open("r+b") as file:
             os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
     return stored
@@ -336,17 +338,39 @@ class ChangeMap:
         strip = max(1, _STRIP_CELLS // cells_per_row)
         for row in range(0, height, strip):
             rows = min(strip, height - row)
-            pixels = Window(0, 0, *self.grid_shape).intersection(
-                Window(row * look_px, 0, rows * look_px, self.grid_shape[1])
-            )
-            assert pixels is not None
-            origin, coarse = self._coarse(pixels, 1)
-            out[row : row + rows] = upsampled(
-                coarse, origin.row, origin.col, self.survey.k / look_px, row, 0, rows, width
-            )
+            squares = Window(row, 0, rows, width)
+            out[row : row + rows] = self._at_squares(squares, look_px, self._coarse)
         if self.aoi is not None:
             out *= self.aoi.coarsened(look_px).mask(Window(0, 0, height, width))
         return out
+
+    def depths(self, squares: Window, look_px: int) -> Float32:
+        """`ChangeRule.depths` at the centres of squares of ``look_px`` scene pixels.
+
+        The user's area does not matter. Squares beyond the scene have what its edge has.
+        """
+        return self._at_squares(squares, look_px, self._depths)
+
+    def _at_squares(
+        self, squares: Window, look_px: int, cells: Callable[[Window, int], tuple[Window, Float32]]
+    ) -> Float32:
+        pixels = squares.scaled(look_px).intersection(Window(0, 0, *self.grid_shape))
+        assert pixels is not None
+        origin, coarse = cells(pixels, 1)
+        return upsampled(
+            coarse,
+            origin.row,
+            origin.col,
+            self.survey.k / look_px,
+            squares.row,
+            squares.col,
+            squares.height,
+            squares.width,
+        )
+
+    def cell_weights(self, cells: Window) -> Float32:
+        """Weights of cells of the survey, within the user's area or not."""
+        return self._coarse(cells.scaled(self.survey.k), 0)[1]
 
     def touched(self, windows: list[Window]) -> list[str]:
         """What to do with each of some neighbouring windows: "restore", "copy" or "skip".
@@ -382,9 +406,17 @@ class ChangeMap:
 
     def _coarse(self, window: Window, border: int) -> tuple[Window, Float32]:
         """The cells under a window and a border of them, and their exact weights."""
+        return self._by_cell(window, border, None if self.rule is None else self.rule.weights)
+
+    def _depths(self, window: Window, border: int) -> tuple[Window, Float32]:
+        """The cells under a window and a border of them, and how deep in clouds they lie."""
+        return self._by_cell(window, border, None if self.rule is None else self.rule.depths)
+
+    def _by_cell(
+        self, window: Window, border: int, found: Callable[[NDArray[np.uint8]], Float32] | None
+    ) -> tuple[Window, Float32]:
         wanted = window.coarsened(self.survey.k).expand(border, self._all_cells)
-        if self.rule is None:
+        if self.rule is None or found is None:
             return wanted, np.ones(wanted.shape, np.float32)
         wide = wanted.expand(self.rule.reach_px, self._all_cells)
-        weights = self.rule.weights(np.asarray(self.survey.stored[wide.slices()]))
-        return wanted, weights[wanted.slices(wide)]
+        return wanted, found(np.asarray(self.survey.stored[wide.slices()]))[wanted.slices(wide)]

@@ -66,6 +66,7 @@ _SEAMS = {
 _STAGES = {
     "preparing": "opening the scene, loading the networks",
     "survey": "finding the clouds of the whole scene",
+    "ground": "measuring clear ground around what is to be restored",
     "restore": "restoring tiles, settling their tones",
     "write": "writing and checking the output",
     "report": "this page: quicklooks and the clouds of the output",
