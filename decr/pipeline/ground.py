@@ -112,11 +112,11 @@ def shift_towards(
     Returns
     -------
     ndarray
-        (C, h, w), unit; 0 at the edges of clouds and beyond. The mean of two guesses, that of the
-        model and that of the ground around, each weighted by one over its variance.
+        (C, h, w), unit; 0 at the edges of clouds and beyond, and in a tile that the model left as
+        it was. Else the model's level and that of the ground around are weighed, see `_trust`.
     """
     cells = float(depths.sum(dtype=np.float64))
-    around = ground.around(window) if cells > 0 else None
+    around = ground.around(window) if cells > 0 and said.any() else None
     if around is None:
         return np.zeros(said.shape)
     mean, variance = around

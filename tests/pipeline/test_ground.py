@@ -79,6 +79,12 @@ def test_nothing_moves_outside_clouds_or_without_ground() -> None:
     assert shifted(one, 0.5) == 0.0
 
 
+def test_a_tile_that_the_model_left_as_it_was_stays() -> None:
+    bright, none = np.full((2, 16, 16), 0.9, np.float32), np.zeros((2, 16, 16), np.float32)
+    deep = np.ones((16, 16), np.float32)
+    assert not shift_towards(plots(-0.5), TILE, bright, none, deep).any()
+
+
 def test_near_ground_counts_more() -> None:
     ground = plots(0.0, 0.0)
     ground.levels[:2, :, :6] = -0.4
