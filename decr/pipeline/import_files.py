@@ -58,6 +58,8 @@ class Found:
         Of all its images.
     roles, nir
         Of the bands of the cloudy file, and whether near infrared has a file of its own.
+    one_order
+        Whether the clear file has the same bands in the same order.
     gsd_m
         Of the file, as stated, or as published; None if nobody says.
     digest, bits
@@ -74,6 +76,7 @@ class Found:
     width: int
     dtype: str
     roles: Sequence[str]
+    one_order: bool
     nir: bool
     gsd_m: float | None
     digest: str

@@ -182,13 +182,15 @@ def _found(run: _Run, pair: PairFile) -> Found:
     mark = fingerprint(_colours(whole))
     placed = grid.has_transform and grid.crs is not None
     dates = [acquired(str(path)) for path in (pair.cloudy, pair.clear)]
+    roles = open_scene(pair.cloudy, bands).bands.roles
     return Found(
         name=pair.name,
         split=pair.split,
         height=grid.height,
         width=grid.width,
         dtype=dtype,
-        roles=open_scene(pair.cloudy, bands).bands.roles,
+        roles=roles,
+        one_order=roles == whole.scene.bands.roles,
         nir=pair.cloudy_nir is not None,
         gsd_m=grid.gsd_m or run.look.config.gsd_m or LAYOUTS[run.layout].gsd_m,
         digest=mark.digest,
@@ -280,7 +282,8 @@ def _record(run: _Run, pair: PairFile, facts: Found) -> Record:
     entry = {
         **names,
         "split": pair.split,
-        "bands": ",".join(role[0] for role in facts.roles),
+        # Files that differ, in an alpha band or the order, say their bands themselves.
+        "bands": ",".join(role[0] for role in facts.roles) if facts.one_order else None,
         "gsd_m": facts.gsd_m,
         "white": facts.white,
         "ccp": ccp,
