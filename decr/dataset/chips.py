@@ -25,6 +25,8 @@ from decr.geo.opening import REFUSALS
 from decr.geo.scene import Scene, open_scene, reader
 
 _READ_PX = 2048
+_GSD_M = (0.01, 1000.0)
+"""Sizes of pixels that skies are put over; clouds of others would have far too many, or none."""
 _PLACE_CHIPS = 4
 """Side, in chips, of a place that lies on one side of the split as a whole."""
 
@@ -127,7 +129,7 @@ def open_sources(
     bands
         Roles in file order, such as ``r,g,b``; None reads them from each file.
     gsd_m
-        Metres per pixel; None reads it from each file.
+        Metres per pixel, for images that do not say.
     white
         DN of white; None takes 255 for uint8, and for uint16 the full scale of the fewest bits
         from 10 that hold the image's largest valid DN: 1023, 2047, ..., 65535.
@@ -140,8 +142,8 @@ def open_sources(
     Raises
     ------
     DatasetError
-        If an image has the wrong bands or numbers, does not say its GSD, or if two images cannot
-        be told apart by name.
+        If an image has the wrong bands or numbers, does not say its GSD or one that skies are not
+        made for, or if two images cannot be told apart by name.
     SceneError, BandError
         If a file cannot be read, or its bands cannot be told apart.
     """
@@ -153,8 +155,13 @@ def open_sources(
     _warn_of_guesses(scenes)
     sources = []
     for key, scene in zip(_keys(files), scenes, strict=True):
-        metres = gsd_m or scene.grid.gsd_m
+        metres = scene.grid.gsd_m or gsd_m
         assert metres is not None
+        if not _GSD_M[0] <= metres <= _GSD_M[1]:
+            raise DatasetError(
+                f"{scene.path}: its pixels are {metres:g} m large; skies can be put over such of "
+                f"{_GSD_M[0]:g} to {_GSD_M[1]:g} m: correct the file, or --gsd"
+            )
         sources.append(Source(key, scene, metres, white or _white_of(scene)))
     return sorted(sources, key=lambda source: source.key)
 

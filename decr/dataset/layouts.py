@@ -12,6 +12,7 @@ from types import MappingProxyType
 from decr.dataset.duplicates import split_of
 from decr.dataset.manifest import MANIFEST, SPLITS, TEST_SHARE, PairFile, found_in, read_manifest
 from decr.errors import DatasetError, DecrWarning
+from decr.geo.delivery import passed_over
 
 _SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".jpeg")
 _PUBLISHED = ("cloud", "label")
@@ -257,7 +258,7 @@ def _images(folder: Path, skip: tuple[str, ...] = ()) -> dict[str, Path]:
 def _files(folder: Path) -> Iterator[Path]:
     """Image files below a folder, sorted; what other programs hide there is none."""
     for file in sorted(folder.rglob("*")):
-        hidden = any(part.startswith(".") for part in file.relative_to(folder).parts)
+        hidden = passed_over(file.relative_to(folder))
         if file.suffix.lower() in _SUFFIXES and not hidden and not file.is_dir():
             yield file
 

@@ -36,6 +36,7 @@ from decr.report.histogram import counts
 
 Progress = Callable[[int, int], None]
 
+_MOST_CHIPS = 10_000_000
 _SIDES = MappingProxyType({"folders": ("cloudy", "clear"), "cuhk-cr": ("cloud", "label")})
 
 
@@ -84,10 +85,10 @@ class PairOptions:
     def __post_init__(self) -> None:
         if self.layout not in _SIDES:
             raise ConfigError(f"no layout is called {self.layout!r}; use {' or '.join(_SIDES)}")
-        if self.size_px < 16 or (self.count is not None and self.count < 1):
-            raise ConfigError(
-                f"chips of {self.size_px} px, {self.count} of them: give at least 16 px and 1 chip"
-            )
+        if self.size_px < 16:
+            raise ConfigError(f"chips of {self.size_px} px: give at least 16 px")
+        if self.count is not None and not 1 <= self.count <= _MOST_CHIPS:
+            raise ConfigError(f"{self.count} chips: give a count of 1 to {_MOST_CHIPS}")
         stated = (self.gsd_m, self.white)
         if any(value is not None and not 0 < value < math.inf for value in stated):
             raise ConfigError(f"GSD {self.gsd_m} and white {self.white} must be numbers above 0")
