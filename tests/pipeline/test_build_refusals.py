@@ -104,6 +104,25 @@ def test_an_overlap_that_the_shift_makes_too_narrow_is_no_overlap(
         build(TwoDates(dates.cloudy, path, masks), tmp_path / "set", replace(QUICK, split="random"))
 
 
+def test_images_that_lie_on_one_another_lose_no_chip(dates: TwoDates, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    with rasterio.open(dates.clear) as file:
+        clear = file.read()[:, : 2 * SIZE, : 2 * SIZE]
+    cloudy = clear.copy()
+    cloudy[:, :90] = 1790  # a part of every chip of the upper row
+    paths = [
+        write(tmp_path / "in" / f"{side}.tif", image, TIFFTAG_DATETIME=f"2024:05:{day} 03:05:00")
+        for side, image, day in (("cloudy", cloudy, "03"), ("clear", clear, "14"))
+    ]
+    masks = tmp_path / "masks"
+    masks.mkdir()
+    write(masks / "cloudy.tif", (cloudy[:1] == 1790).astype(np.uint8), ("-",), None)
+    write(masks / "clear.tif", np.zeros((1, *clear.shape[1:]), np.uint8), ("-",), None)
+    build(TwoDates(*paths, masks), tmp_path / "set", replace(QUICK, split="random"))
+    assert {(line["row"], line["col"], line["reason"]) for line in table(tmp_path / "set").values()
+            } == {(row, col, "") for row in ("0", str(SIZE)) for col in ("0", str(SIZE))}  # fmt: skip
+
+
 def test_a_scene_of_few_pixels_is_too_small_and_not_apart(dates: TwoDates, tmp_path: Path) -> None:
     paths = []
     (tmp_path / "in").mkdir()
