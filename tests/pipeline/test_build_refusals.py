@@ -119,8 +119,8 @@ def test_images_that_lie_on_one_another_lose_no_chip(dates: TwoDates, tmp_path: 
     write(masks / "cloudy.tif", (cloudy[:1] == 1790).astype(np.uint8), ("-",), None)
     write(masks / "clear.tif", np.zeros((1, *clear.shape[1:]), np.uint8), ("-",), None)
     build(TwoDates(*paths, masks), tmp_path / "set", replace(QUICK, split="random"))
-    assert {(line["row"], line["col"], line["reason"]) for line in table(tmp_path / "set").values()
-            } == {(row, col, "") for row in ("0", str(SIZE)) for col in ("0", str(SIZE))}  # fmt: skip
+    chips = {(c["row"], c["col"], c["reason"]) for c in table(tmp_path / "set").values()}
+    assert chips == {(row, col, "") for row in ("0", str(SIZE)) for col in ("0", str(SIZE))}
 
 
 def test_a_scene_of_few_pixels_is_too_small_and_not_apart(dates: TwoDates, tmp_path: Path) -> None:
