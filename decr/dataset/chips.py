@@ -27,7 +27,7 @@ from decr.geo.scene import Scene, open_scene, reader
 _READ_PX = 2048
 _GSD_M = (0.01, 1000.0)
 """Sizes of pixels that skies are put over; clouds of others would have far too many, or none."""
-_PLACE_CHIPS = 4
+PLACE_CHIPS = 4
 """Side, in chips, of a place that lies on one side of the split as a whole."""
 
 
@@ -94,7 +94,7 @@ class Chip:
         It goes by the ground, so that images of one place, of several dates say, are on one side;
         by image and pixels where that is not known.
         """
-        side, outline = self.window.height * _PLACE_CHIPS, self.outline
+        side, outline = self.window.height * PLACE_CHIPS, self.outline
         if outline is None:
             place = f"{self.source.key}/{self.window.row // side}/{self.window.col // side}"
         else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from decr import __version__
-from decr.dataset.chips import Chip, apart, chip_grid, choose_chips, open_sources
+from decr.dataset.chips import PLACE_CHIPS, Chip, apart, chip_grid, choose_chips, open_sources
 from decr.dataset.manifest import MANIFEST, TEST_SHARE
 from decr.dataset.set_folder import (
     JOB,
@@ -29,7 +30,7 @@ from decr.dataset.set_folder import (
 )
 from decr.dataset.simulate import Simulated, simulate_clouds
 from decr.dataset.sky import PRESETS, CloudParams, SkyMix, draw_params
-from decr.errors import BandError, ConfigError
+from decr.errors import BandError, ConfigError, DecrWarning
 from decr.files import write_whole
 from decr.geo.encode import png_bytes, tiff_bytes
 from decr.report.histogram import counts
@@ -107,7 +108,7 @@ def plan_pairs(clear: Sequence[Path], options: PairOptions) -> list[Chip]:
     Warns
     -----
     DecrWarning
-        See `decr.dataset.chips.apart`.
+        See `decr.dataset.chips.apart`; or if nothing is left to test on.
     """
     sources = open_sources(clear, options.bands, options.gsd_m, options.white)
     if options.layout == "cuhk-cr":
@@ -118,8 +119,16 @@ def plan_pairs(clear: Sequence[Path], options: PairOptions) -> list[Chip]:
                     f"{source.scene.path} lacks {', '.join(sorted(lacking))}, which the layout "
                     "cuhk-cr needs; use --layout folders"
                 )
-    chips = choose_chips(sources, options.size_px, options.count, options.seed)
-    return apart(chips, options.test_share)
+    chosen = choose_chips(sources, options.size_px, options.count, options.seed)
+    chips = apart(chosen, options.test_share)
+    if options.test_share > 0 and all(c.split(options.test_share) == "train" for c in chips):
+        warnings.warn(
+            f"all {len(chips)} pairs are for training: places of {PLACE_CHIPS} x {PLACE_CHIPS} "
+            "chips are on one side, and these are few; give more images, or a larger --test-share",
+            DecrWarning,
+            stacklevel=2,
+        )
+    return chips
 
 
 def simulate_pairs(

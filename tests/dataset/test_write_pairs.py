@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -243,6 +244,16 @@ def test_no_ground_is_on_both_sides_however_many_images_show_it(
         kept = apart(chips, 0.3)
         assert kept == chips
     assert leaking(kept) == 0
+
+
+def test_a_set_with_nothing_to_test_on_warns(tmp_path: Path) -> None:
+    image = write_scene(tmp_path / "a.tif", ground(SIZE, SIZE))
+    with pytest.warns(DecrWarning, match="all 1 pairs are for training: places of 4 x 4 chips"):
+        plan_pairs([image], options(test_share=1e-9))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        plan_pairs([image], options(test_share=1.0))
+        plan_pairs([image], options(test_share=0.0))
 
 
 def test_images_without_a_place_are_split_by_their_names(tmp_path: Path) -> None:

@@ -214,6 +214,8 @@ def test_a_place_of_one_block_is_for_training_with_a_warning(
     with pytest.warns(DecrWarning, match="smaller --block"):
         built = build(dates, tmp_path / "set", wide)
     assert {entry["split"] for entry in built.entries} == {"train"}
+    with pytest.warns(DecrWarning, match="too few; give more, or a larger --test-share"):
+        build(dates, tmp_path / "r", replace(QUICK, split="random", test_share=0.001))
     with pytest.raises(DatasetError, match="left to train on"):
         build(dates, tmp_path / "b", replace(QUICK, buffer_m=1e4))
     assert not (tmp_path / "b").exists()
@@ -282,6 +284,7 @@ def test_impossible_calls_are_usage_errors(arguments: list[str], said: str, tmp_
         ("cloudy,clear\na.tif,\n", "line 2"),
         ("cloudy,clear\nno.tif,no.tif\n", "no.tif cannot be opened"),
         ("\x00\xff", "p.csv"),
+        ("cloudy,clear,cloudy_date\n\na,b,03.05.2024\n", "p.csv, line 3: '03.05.2024' is no date"),
     ],
 )
 def test_a_wrong_table_is_one_error(text: str, said: str, tmp_path: Path) -> None:
@@ -292,6 +295,12 @@ def test_a_wrong_table_is_one_error(text: str, said: str, tmp_path: Path) -> Non
     assert done.output.startswith("decr: ")
     assert said in done.output
     assert not (tmp_path / "set").exists()
+
+
+def test_a_table_may_have_spaces_around_its_commas(tmp_path: Path) -> None:
+    (tmp_path / "p.csv").write_text('cloudy , clear, site\na.tif, "b.tif" , here \n')
+    (row,) = read_rows(tmp_path / "p.csv")
+    assert row == PairRow(tmp_path / "a.tif", tmp_path / "b.tif", "here")
 
 
 def test_a_truncated_image_is_one_error_and_leaves_no_set(dates: TwoDates, tmp_path: Path) -> None:
