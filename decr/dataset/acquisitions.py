@@ -101,16 +101,17 @@ def read_rows(path: Path) -> list[PairRow]:
         )
     rows = []
     for number, line in lines:
-        cloudy, clear, site, *dates, source = ((line.get(c) or "").strip() for c in _COLUMNS)
+        cells = ((line.get(name) or "").strip() for name in _COLUMNS)
+        cloudy, clear, site, first, second, source = cells
         if not (cloudy and clear):
             raise DatasetError(f"{path}, line {number}: names no cloudy or no clear image")
         try:
-            for date in filter(None, dates):
+            for date in filter(None, (first, second)):
                 given_date(date)
         except ConfigError as error:
             raise DatasetError(f"{path}, line {number}: {error}") from error
-        said = (date or None for date in dates)
-        rows.append(PairRow(path.parent / cloudy, path.parent / clear, site, *said, source))
+        images = path.parent / cloudy, path.parent / clear
+        rows.append(PairRow(*images, site, first or None, second or None, source))
     if not rows:
         raise DatasetError(f"{path}: holds no pair; write one a line below the heading")
     return rows
