@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import warnings
 from collections import Counter
@@ -17,7 +16,7 @@ from decr.dataset.clear import Folder
 from decr.dataset.duplicates import split_of
 from decr.dataset.manifest import safe_name
 from decr.dataset.measure import full_scale
-from decr.dataset.splits import block_of, in_common
+from decr.dataset.splits import block_of, by_hash, in_common
 from decr.errors import BandError, DatasetError, DecrWarning
 from decr.geo.align import corners_lonlat
 from decr.geo.grid import PixelGrid, Window
@@ -105,7 +104,7 @@ class Chip:
 
     def rng(self, seed: int) -> np.random.Generator:
         """Source of randomness that depends on the seed and on this chip's name only."""
-        return np.random.default_rng(int.from_bytes(_digest(seed, self.name)[:16], "big"))
+        return np.random.default_rng(int.from_bytes(by_hash(seed, self.name)[:16], "big"))
 
     def read(self) -> NDArray[np.generic]:
         """(C, size, size) digital numbers of the data bands in file order."""
@@ -197,7 +196,7 @@ def choose_chips(
             f"no room for a chip of {size_px} px: {largest.path}, the largest of {len(sources)} "
             f"images, has {rows} x {cols} px; give a smaller --size"
         )
-    places.sort(key=lambda chip: _digest(seed, chip.name))
+    places.sort(key=lambda chip: by_hash(seed, chip.name))
     chosen: list[Chip] = []
     for chip in places:
         if count is not None and len(chosen) == count:
@@ -250,10 +249,6 @@ def chip_grid(chip: Chip) -> PixelGrid:
     if not grid.has_transform:
         return PixelGrid(height, width, grid.transform, grid.crs)
     return PixelGrid(height, width, grid.window_transform(chip.window), grid.crs)
-
-
-def _digest(seed: int, name: str) -> bytes:
-    return hashlib.sha256(f"{seed}/{name}".encode()).digest()
 
 
 def _lattice(source: Source, size_px: int) -> Iterator[Window]:

@@ -30,6 +30,7 @@ from decr.dataset.set_folder import (
 )
 from decr.dataset.simulate import Simulated, simulate_clouds
 from decr.dataset.sky import PRESETS, CloudParams, SkyMix, draw_params
+from decr.dataset.splits import check_share
 from decr.errors import BandError, ConfigError, DecrWarning
 from decr.files import write_whole
 from decr.geo.encode import png_bytes, tiff_bytes
@@ -93,8 +94,7 @@ class PairOptions:
         stated = (self.gsd_m, self.white)
         if any(value is not None and not 0 < value < math.inf for value in stated):
             raise ConfigError(f"GSD {self.gsd_m} and white {self.white} must be numbers above 0")
-        if not 0.0 <= self.test_share <= 1.0:
-            raise ConfigError(f"the share for testing must lie in 0..1, not {self.test_share}")
+        check_share(self.test_share)
 
 
 def plan_pairs(clear: Sequence[Path], options: PairOptions) -> list[Chip]:
