@@ -28,14 +28,18 @@ def image(tmp_path: Path) -> Path:
 
 def test_one_line_says_what_was_made(image: Path, tmp_path: Path) -> None:
     out = tmp_path / "pairs"
-    result = run(image, "-o", out, "--size", 32, "--test-share", 0, "--count", 9)
+    result = run(
+        image, "-o", out, "--size", 32, "--skies", "cuhk-cr1", "--test-share", 0, "--count", 9
+    )
     assert result.exit_code == 0, result.output
     (line,) = result.stdout.splitlines()
     assert line.startswith(f"{out}: 9 pairs (")
     assert ", CCP mean 0." in line
     assert sum(int(n) for n in line.split("by tenths ")[1].split()) == 9
     assert "simulating" in result.stderr
-    again = run(image, "-o", out, "--size", 32, "--test-share", 0, "--count", 9, "-q")
+    again = run(
+        image, "-o", out, "--size", 32, "--skies", "cuhk-cr1", "--test-share", 0, "--count", 9, "-q"
+    )
     assert again.stdout == result.stdout
     assert again.stderr == ""
 
