@@ -84,13 +84,13 @@ def read_rows(path: Path) -> list[PairRow]:
     Raises
     ------
     DatasetError
-        If it cannot be read, or a column or a name is missing.
+        If it cannot be read, a column or a name is missing, or a date is none.
     """
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            table = csv.DictReader(file)
-            columns = tuple(table.fieldnames or ())
-            lines = list(table)
+            table = csv.DictReader(file, skipinitialspace=True)
+            table.fieldnames = columns = [name.strip() for name in table.fieldnames or ()]
+            lines = [(table.line_num, line) for line in table]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DatasetError(f"{path}: cannot read the table of pairs ({error})") from error
     unknown = [name for name in columns if name not in _COLUMNS]
@@ -100,19 +100,18 @@ def read_rows(path: Path) -> list[PairRow]:
             f"and there may be {', '.join(_COLUMNS[2:])}"
         )
     rows = []
-    for number, line in enumerate(lines, 2):
-        if not (line["cloudy"] and line["clear"]):
+    for number, line in lines:
+        cells = ((line.get(name) or "").strip() for name in _COLUMNS)
+        cloudy, clear, site, first, second, source = cells
+        if not (cloudy and clear):
             raise DatasetError(f"{path}, line {number}: names no cloudy or no clear image")
-        rows.append(
-            PairRow(
-                path.parent / line["cloudy"],
-                path.parent / line["clear"],
-                line.get("site") or "",
-                line.get("cloudy_date") or None,
-                line.get("clear_date") or None,
-                line.get("source") or "",
-            )
-        )
+        try:
+            for date in filter(None, (first, second)):
+                given_date(date)
+        except ConfigError as error:
+            raise DatasetError(f"{path}, line {number}: {error}") from error
+        images = path.parent / cloudy, path.parent / clear
+        rows.append(PairRow(*images, site, first or None, second or None, source))
     if not rows:
         raise DatasetError(f"{path}: holds no pair; write one a line below the heading")
     return rows

@@ -196,9 +196,13 @@ def decide(
             "random"
         )
     if options.test_share > 0 and "test" not in side.values():
+        if options.split == "random":
+            why = "they are too few; give more, or a larger --test-share"
+        else:
+            where = f"in one block of {options.block_m:g} m"
+            why = f"they lie {where} or are too few; give a smaller --block"
         warnings.warn(
-            f"all {len(fit)} pairs are for training: they lie in one block of {options.block_m:g} "
-            "m or are too few; give a smaller --block for pairs to test on",
+            f"all {len(fit)} pairs are for training: {why} for pairs to test on",
             DecrWarning,
             stacklevel=4,
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import warnings
 from collections import Counter
@@ -17,7 +16,7 @@ from decr.dataset.clear import Folder
 from decr.dataset.duplicates import split_of
 from decr.dataset.manifest import safe_name
 from decr.dataset.measure import full_scale
-from decr.dataset.splits import block_of, in_common
+from decr.dataset.splits import block_of, by_hash, in_common
 from decr.errors import BandError, DatasetError, DecrWarning
 from decr.geo.align import corners_lonlat
 from decr.geo.grid import PixelGrid, Window
@@ -25,7 +24,9 @@ from decr.geo.opening import REFUSALS
 from decr.geo.scene import Scene, open_scene, reader
 
 _READ_PX = 2048
-_PLACE_CHIPS = 4
+_GSD_M = (0.01, 1000.0)
+"""Sizes of pixels that skies are put over; clouds of others would have far too many, or none."""
+PLACE_CHIPS = 4
 """Side, in chips, of a place that lies on one side of the split as a whole."""
 
 
@@ -92,7 +93,7 @@ class Chip:
         It goes by the ground, so that images of one place, of several dates say, are on one side;
         by image and pixels where that is not known.
         """
-        side, outline = self.window.height * _PLACE_CHIPS, self.outline
+        side, outline = self.window.height * PLACE_CHIPS, self.outline
         if outline is None:
             place = f"{self.source.key}/{self.window.row // side}/{self.window.col // side}"
         else:
@@ -103,7 +104,7 @@ class Chip:
 
     def rng(self, seed: int) -> np.random.Generator:
         """Source of randomness that depends on the seed and on this chip's name only."""
-        return np.random.default_rng(int.from_bytes(_digest(seed, self.name)[:16], "big"))
+        return np.random.default_rng(int.from_bytes(by_hash(seed, self.name)[:16], "big"))
 
     def read(self) -> NDArray[np.generic]:
         """(C, size, size) digital numbers of the data bands in file order."""
@@ -127,7 +128,7 @@ def open_sources(
     bands
         Roles in file order, such as ``r,g,b``; None reads them from each file.
     gsd_m
-        Metres per pixel; None reads it from each file.
+        Metres per pixel, for images that do not say.
     white
         DN of white; None takes 255 for uint8, and for uint16 the full scale of the fewest bits
         from 10 that hold the image's largest valid DN: 1023, 2047, ..., 65535.
@@ -140,8 +141,8 @@ def open_sources(
     Raises
     ------
     DatasetError
-        If an image has the wrong bands or numbers, does not say its GSD, or if two images cannot
-        be told apart by name.
+        If an image has the wrong bands or numbers, does not say its GSD or one that skies are not
+        made for, or if two images cannot be told apart by name.
     SceneError, BandError
         If a file cannot be read, or its bands cannot be told apart.
     """
@@ -153,8 +154,13 @@ def open_sources(
     _warn_of_guesses(scenes)
     sources = []
     for key, scene in zip(_keys(files), scenes, strict=True):
-        metres = gsd_m or scene.grid.gsd_m
+        metres = scene.grid.gsd_m or gsd_m
         assert metres is not None
+        if not _GSD_M[0] <= metres <= _GSD_M[1]:
+            raise DatasetError(
+                f"{scene.path}: its pixels are {metres:g} m large; skies can be put over such of "
+                f"{_GSD_M[0]:g} to {_GSD_M[1]:g} m: correct the file, or --gsd"
+            )
         sources.append(Source(key, scene, metres, white or _white_of(scene)))
     return sorted(sources, key=lambda source: source.key)
 
@@ -190,7 +196,7 @@ def choose_chips(
             f"no room for a chip of {size_px} px: {largest.path}, the largest of {len(sources)} "
             f"images, has {rows} x {cols} px; give a smaller --size"
         )
-    places.sort(key=lambda chip: _digest(seed, chip.name))
+    places.sort(key=lambda chip: by_hash(seed, chip.name))
     chosen: list[Chip] = []
     for chip in places:
         if count is not None and len(chosen) == count:
@@ -243,10 +249,6 @@ def chip_grid(chip: Chip) -> PixelGrid:
     if not grid.has_transform:
         return PixelGrid(height, width, grid.transform, grid.crs)
     return PixelGrid(height, width, grid.window_transform(chip.window), grid.crs)
-
-
-def _digest(seed: int, name: str) -> bytes:
-    return hashlib.sha256(f"{seed}/{name}".encode()).digest()
 
 
 def _lattice(source: Source, size_px: int) -> Iterator[Window]:

@@ -14,8 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from decr.dataset.collage import LabelledImage
+from decr.dataset.manifest import MANIFEST
 from decr.dataset.samples import ClearImage
 from decr.errors import BandError, ConfigError, DatasetError, DecrWarning
+from decr.geo.delivery import passed_over
 from decr.geo.scene import open_scene, reader
 
 _SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".vrt")
@@ -67,18 +69,21 @@ class Folder:
         check_above_zero(self.path, white=self.white, gsd=self.gsd_m)
 
     def files(self) -> list[Path]:
-        """All rasters below the folder, sorted.
+        """All rasters below the folder, sorted, but for hidden ones and those of sets of pairs.
 
         Raises
         ------
         DatasetError
             If there is none.
         """
+        sets = {manifest.parent for manifest in self.path.rglob(MANIFEST)} - {self.path}
         found = sorted(
             p
             for p in self.path.rglob("*")
             if p.suffix.lower() in _SUFFIXES
             and p.exists()  # not a link that leads nowhere
+            and not passed_over(p.relative_to(self.path))
+            and sets.isdisjoint(p.parents)
             and not any(
                 fnmatch.fnmatch(p.name, s) or ("/" in s and s in p.as_posix()) for s in self.skip
             )

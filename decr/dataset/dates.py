@@ -17,11 +17,8 @@ from decr.dataset.samples import (
     Variety,
     crop,
     drawn,
-    mixed_bands,
-    toned_down,
     under_sky,
-    vary_radiometry,
-    vivid,
+    varied,
 )
 from decr.dataset.simulate import CloudParams
 from decr.errors import ConfigError, DatasetError
@@ -159,17 +156,5 @@ def other_date_sample(
     clear, gsd_m = crop(rng, now, bands, size_px, gsd_range_m)
     truth, _ = crop(twin, replace(then, gsd_m=now.gsd_m), bands, size_px, gsd_range_m)
     truth = matched_levels(truth, clear)
-    clear, truth = vary_radiometry(rng, clear), vary_radiometry(twin, truth)
-
-    def both(share: float) -> bool:
-        # What one generator draws the other must, too, or they part.
-        return bool(share) and (rng.random(), twin.random())[0] < share
-
-    if both(variety.plain_share):
-        clear, truth = toned_down(rng, clear), toned_down(twin, truth)
-    mixed = both(variety.mixed_share)
-    if mixed:
-        clear, truth = mixed_bands(rng, clear), mixed_bands(twin, truth)
-    if both(variety.vivid_share):
-        clear, truth = vivid(rng, clear), vivid(twin, truth)
+    (clear, truth), mixed = varied([rng, twin], [clear, truth], variety)
     return under_sky(rng, clear, truth, bands, gsd_m, variety, params, mixed)

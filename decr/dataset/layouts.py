@@ -12,6 +12,7 @@ from types import MappingProxyType
 from decr.dataset.duplicates import split_of
 from decr.dataset.manifest import MANIFEST, SPLITS, TEST_SHARE, PairFile, found_in, read_manifest
 from decr.errors import DatasetError, DecrWarning
+from decr.geo.delivery import passed_over
 
 _SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".jpeg")
 _PUBLISHED = ("cloud", "label")
@@ -112,7 +113,8 @@ def sniff_layout(path: Path) -> str:
     if (path / "mask").is_dir():
         return "rice2"
     raise DatasetError(
-        f"{path}: its folders fit the layouts {', '.join(fitting)}; say which one it is"
+        f"{path}: its folders fit the layouts {', '.join(fitting)}; say which one it is with "
+        "--layout, or layout in a recipe"
     )
 
 
@@ -134,7 +136,8 @@ def layout_of(path: Path, said: str | None) -> str:
     if "rice2" in flat or (path / "mask").is_dir():
         return "rice2"
     raise DatasetError(
-        f"{path}: rice is rice1 or rice2, and neither the folder's name nor masks tell; say which"
+        f"{path}: rice is rice1 or rice2, and neither the folder's name nor masks tell; say "
+        "which with --layout"
     )
 
 
@@ -167,7 +170,9 @@ def cloudy_side(path: Path) -> tuple[list[PairFile], float | None] | None:
     return list_pairs(path, name), LAYOUTS[name].gsd_m
 
 
-def list_pairs(path: Path, layout: str, skip: tuple[str, ...] = ()) -> list[PairFile]:
+def list_pairs(
+    path: Path, layout: str, skip: tuple[str, ...] = (), alone: list[str] | None = None
+) -> list[PairFile]:
     """All pairs of a set, in order of their names; no image is opened.
 
     Files belong together if their names below the two folders are the same but for the suffix.
@@ -184,6 +189,8 @@ def list_pairs(path: Path, layout: str, skip: tuple[str, ...] = ()) -> list[Pair
         One of `LAYOUTS`.
     skip
         Patterns of names (or parts of paths with a slash) to leave out.
+    alone
+        Takes a sentence on each file without a partner, which is then passed over.
 
     Raises
     ------
@@ -204,8 +211,8 @@ def list_pairs(path: Path, layout: str, skip: tuple[str, ...] = ()) -> list[Pair
     clear = [root / sides[1] for root, split, sides in roots if split is None]
     tested = _tested(path / _TEST_LIST, {_key(f, c) for c in clear for f in _files(c)})
     for root, split, sides in roots:
-        pairs += _matched(path, root, split, sides, layout, skip, tested)
-    if not pairs:
+        pairs += _matched(path, root, split, sides, layout, skip, tested, alone)
+    if not pairs and not alone:
         raise DatasetError(
             f"{path}: does not have the layout {layout!r}: looked for {LAYOUTS[layout].wanted} "
             f"({', '.join(_SUFFIXES)}); {found_in(path)}"
@@ -257,7 +264,7 @@ def _images(folder: Path, skip: tuple[str, ...] = ()) -> dict[str, Path]:
 def _files(folder: Path) -> Iterator[Path]:
     """Image files below a folder, sorted; what other programs hide there is none."""
     for file in sorted(folder.rglob("*")):
-        hidden = any(part.startswith(".") for part in file.relative_to(folder).parts)
+        hidden = passed_over(file.relative_to(folder))
         if file.suffix.lower() in _SUFFIXES and not hidden and not file.is_dir():
             yield file
 
@@ -275,17 +282,28 @@ def _matched(
     layout: str,
     skip: tuple[str, ...],
     tested: frozenset[str] | None,
+    alone: list[str] | None,
 ) -> list[PairFile]:
     """Pairs of one folder with two sides, with near infrared where the layout has it."""
     cloudy, clear = _images(root / sides[0], skip), _images(root / sides[1], skip)
-    _same_names(root, sides, cloudy, clear)
+    lonely = [*_alone(root, sides, cloudy, clear)]
+    whole = cloudy.keys() & clear.keys()
     nir = _nir_of(path, root) if LAYOUTS[layout].nir else None
     if nir is not None:
         cloudy_nir, clear_nir = _images(nir / sides[0], skip), _images(nir / sides[1], skip)
-        _same_names(nir, sides, cloudy_nir, clear_nir)
-        _same_names(nir.parent, (f"{root.name} in RGB", "near infrared"), clear, clear_nir)
+        lonely += _alone(nir, sides, cloudy_nir, clear_nir)
+        kinds = (f"{root.name} in RGB", "near infrared")
+        lonely += _alone(nir.parent, kinds, cloudy | clear, cloudy_nir | clear_nir)
+        whole &= cloudy_nir.keys() & clear_nir.keys()
+    if lonely and alone is None:
+        raise DatasetError(
+            f"{lonely[0]} ({len(lonely)} such files); add its partner, or take it out of the set "
+            "(a recipe can skip it)"
+        )
+    if alone is not None:
+        alone += lonely
     pairs = []
-    for key in clear:
+    for key in sorted(whole):
         if split is not None:
             own = split
         elif tested is not None:
@@ -305,17 +323,13 @@ def _matched(
     return pairs
 
 
-def _same_names(
+def _alone(
     root: Path, sides: tuple[str, str], one: Mapping[str, Path], two: Mapping[str, Path]
-) -> None:
-    """Refuse files without a partner."""
-    alone = sorted(one.keys() ^ two.keys())
-    if alone:
-        has, lacks = sides if alone[0] in one else sides[::-1]
-        raise DatasetError(
-            f"{root}: {alone[0]} is in {has} but not in {lacks} ({len(alone)} such files); "
-            "add its partner or leave it out with skip"
-        )
+) -> Iterator[str]:
+    """A sentence on each file without a partner."""
+    for key in sorted(one.keys() ^ two.keys()):
+        has, lacks = sides if key in one else sides[::-1]
+        yield f"{root}: {key} is in {has} but not in {lacks}"
 
 
 def _nir_of(path: Path, root: Path) -> Path | None:

@@ -59,7 +59,8 @@ def read_manifest(path: Path) -> list[PairFile]:
     """Pairs of a manifest: JSON lines, paths relative to its folder."""
     file = path / MANIFEST
     try:
-        lines = file.read_text(encoding="utf-8").splitlines()
+        # Text in JSON may hold what Python takes for ends of lines.
+        lines = file.read_text(encoding="utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise DatasetError(
             f"{file}: cannot read the manifest ({error}); {found_in(path)}"

@@ -32,7 +32,7 @@ from decr.geo.align import (
     Aligned,
     aligned,
     covered,
-    on_whole_pixels,
+    is_resampled,
 )
 from decr.geo.grid import Window
 from decr.geo.scene import SceneReader, reader
@@ -180,7 +180,7 @@ def both(pair: Acquisitions, masks: Masks, shift: tuple[float, float]) -> Iterat
         If a file cannot be read.
     """
     grid = pair.cloudy.grid
-    smooth = shift != (0.0, 0.0) or not on_whole_pixels(pair.clear.grid, grid)
+    smooth = is_resampled(pair.clear.grid, grid, shift)
     nodata = pair.clear.nodata[pair.indices(pair.clear)[0]]
     with (
         reader(pair.cloudy) as cloudy,

@@ -88,8 +88,7 @@ def _scene(path: Path, said: str | None) -> Scene:
         return open_scene(path, said)
     except BandError as error:
         raise DatasetError(
-            f"{path}: its bands are unclear; state bands for the set, in file order, such as "
-            f"r,g,b,n ({error})"
+            f"{error} (bands of a whole set may be stated, in file order, such as r,g,b,n)"
         ) from error
 
 

@@ -242,8 +242,7 @@ def _false_colours(rng: np.random.Generator, sky: CloudParams) -> CloudParams:
 
 def _far_sky(rng: np.random.Generator, bands: tuple[str, ...], gsd_m: float) -> CloudParams:
     """Small clouds whose shadows lie in view; sizes are in pixels, whatever the ground's."""
-    sky = draw_params(rng, bands)
-    angle, distance = rng.uniform(0.0, 2 * np.pi), rng.uniform(3.0, 25.0) * gsd_m
+    sky = _shadowed_near(rng, draw_params(rng, bands), gsd_m)
     return replace(
         sky,
         coverage=float(rng.uniform(0.03, 0.6)),
@@ -251,8 +250,14 @@ def _far_sky(rng: np.random.Generator, bands: tuple[str, ...], gsd_m: float) -> 
         roughness=float(rng.uniform(2.2, 3.6)),
         outer_scale_m=float(np.exp(rng.uniform(np.log(15.0), np.log(150.0)))) * gsd_m,
         shadow=float(rng.uniform(0.3, 0.9)) if rng.random() < 0.7 else 0.0,
-        shadow_offset_m=(float(np.sin(angle) * distance), float(np.cos(angle) * distance)),
     )
+
+
+def _shadowed_near(rng: np.random.Generator, sky: CloudParams, gsd_m: float) -> CloudParams:
+    """The sky with its shadows a few pixels off."""
+    angle, distance = rng.uniform(0.0, 2 * np.pi), rng.uniform(3.0, 25.0) * gsd_m
+    offset_m = (float(np.sin(angle) * distance), float(np.cos(angle) * distance))
+    return replace(sky, shadow_offset_m=offset_m)
 
 
 def _even_haze(rng: np.random.Generator, bands: tuple[str, ...]) -> CloudParams:
@@ -278,12 +283,9 @@ def _fitted_sky(rng: np.random.Generator, bands: tuple[str, ...], gsd_m: float) 
     sky = draw_params(rng, bands, preset("cuhk-cr1" if rng.random() < 0.5 else "cuhk-cr2"))
     if rng.random() < 0.5:
         return sky
-    angle, distance = rng.uniform(0.0, 2 * np.pi), rng.uniform(3.0, 25.0) * gsd_m
-    return replace(
-        sky,
-        outer_scale_m=float(np.exp(rng.uniform(np.log(15.0), np.log(400.0)))) * gsd_m,
-        shadow_offset_m=(float(np.sin(angle) * distance), float(np.cos(angle) * distance)),
-    )
+    sky = _shadowed_near(rng, sky, gsd_m)
+    outer_scale_m = float(np.exp(rng.uniform(np.log(15.0), np.log(400.0)))) * gsd_m
+    return replace(sky, outer_scale_m=outer_scale_m)
 
 
 def restoration_sample(
@@ -306,15 +308,29 @@ def restoration_sample(
     """
     image = images[drawn(rng, [i.area for i in images])]
     clear, gsd_m = crop(rng, image, bands, size_px, gsd_range_m)
-    clear = vary_radiometry(rng, clear)
-    if variety.plain_share and rng.random() < variety.plain_share:
-        clear = toned_down(rng, clear)
-    mixed = bool(variety.mixed_share) and rng.random() < variety.mixed_share
-    if mixed:
-        clear = mixed_bands(rng, clear)
-    if variety.vivid_share and rng.random() < variety.vivid_share:
-        clear = vivid(rng, clear)
+    (clear,), mixed = varied([rng], [clear], variety)
     return under_sky(rng, clear, clear, bands, gsd_m, variety, params, mixed)
+
+
+def varied(
+    rngs: Sequence[np.random.Generator], views: Sequence[Float32], variety: Variety
+) -> tuple[list[Float32], bool]:
+    """Views of one ground in another look, and whether their bands were mixed.
+
+    Each is changed by a generator of its own; these are in one state, so that all look alike.
+    """
+    views = [vary_radiometry(rng, view) for rng, view in zip(rngs, views, strict=True)]
+    mixed = False
+    for share, change in (
+        (variety.plain_share, toned_down),
+        (variety.mixed_share, mixed_bands),
+        (variety.vivid_share, vivid),
+    ):
+        # What one generator draws the others must, too, or they part.
+        if share and max(rng.random() for rng in rngs) < share:
+            views = [change(rng, view) for rng, view in zip(rngs, views, strict=True)]
+            mixed = mixed or change is mixed_bands
+    return views, mixed
 
 
 def under_sky(

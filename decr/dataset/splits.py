@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from decr.errors import ConfigError
+from decr.geo.grid import metres_per_degree, on_earth
 
 Float = NDArray[np.float64]
 
-_EQUATOR_M, _FLATTENING = 6378137.0, 1 / 298.257223563
 _SLACK = 1.001
 """Metres of a map projection and of the ground differ by up to 0.04 % in UTM."""
 
@@ -46,8 +46,8 @@ def random_split(names: Sequence[str], test_share: float, seed: int) -> dict[str
     >>> sorted(random_split(list("abcde"), 0.2, 0).values())
     ['test', 'train', 'train', 'train', 'train']
     """
-    _check(test_share)
-    ranked = sorted(names, key=lambda name: _rank(seed, name))
+    check_share(test_share)
+    ranked = sorted(names, key=lambda name: by_hash(seed, name))
     tested = frozenset(ranked[: round(test_share * len(names))])
     return {name: "test" if name in tested else "train" for name in names}
 
@@ -78,7 +78,7 @@ def block_split(
     ConfigError
         For a share out of 0..1 or distances that are not positive.
     """
-    _check(test_share)
+    check_share(test_share)
     if not (block_m > 0 and buffer_m >= 0):
         raise ConfigError(f"a block of {block_m} m and a buffer of {buffer_m} m cannot be")
     names = sorted(outlines)
@@ -135,7 +135,7 @@ def _tested(sizes: Counter[tuple[int, int]], share: float, seed: int) -> set[tup
     """The blocks for testing."""
     wanted, count = share * sizes.total(), 0
     chosen: set[tuple[int, int]] = set()
-    for block in sorted(sizes, key=lambda block: _rank(seed, f"{block[0]}/{block[1]}")):
+    for block in sorted(sizes, key=lambda block: by_hash(seed, f"{block[0]}/{block[1]}")):
         if abs(count + sizes[block] - wanted) < abs(count - wanted):
             chosen.add(block)
             count += sizes[block]
@@ -163,7 +163,7 @@ def unwrapped(outline: Float) -> Float:
 def block_of(outline: Float, block_m: float) -> tuple[int, int]:
     """Row and column of the block of an outline's centre; blocks of one row are equally wide."""
     lon, lat = (float(value) for value in unwrapped(outline).mean(axis=0))
-    east, north = _metres_per_degree(0.0)
+    east, north = metres_per_degree(0.0)
     row = math.floor(lat * north / block_m)
     middle = min(89.9, max(-89.9, (row + 0.5) * block_m / north))
     return row, math.floor(lon * east * math.cos(math.radians(middle)) / block_m)
@@ -171,7 +171,7 @@ def block_of(outline: Float, block_m: float) -> tuple[int, int]:
 
 def _balls(outlines: Sequence[Float]) -> tuple[Float, Float]:
     """Centres on the ellipsoid, metres, and how far corners are from them."""
-    corners = [_on_earth(outline) for outline in outlines]
+    corners = [on_earth(outline) for outline in outlines]
     centres = np.stack([c.mean(axis=0) for c in corners])
     radii = np.array(
         [np.linalg.norm(c - m, axis=1).max() for c, m in zip(corners, centres, strict=True)]
@@ -179,36 +179,28 @@ def _balls(outlines: Sequence[Float]) -> tuple[Float, Float]:
     return centres, radii
 
 
-def _on_earth(outline: Float) -> Float:
-    lon, lat = np.radians(outline[:, 0]), np.radians(outline[:, 1])
-    e2 = _FLATTENING * (2 - _FLATTENING)
-    normal = _EQUATOR_M / np.sqrt(1 - e2 * np.sin(lat) ** 2)
-    flat = normal * np.cos(lat)
-    return np.stack([flat * np.cos(lon), flat * np.sin(lon), normal * (1 - e2) * np.sin(lat)], 1)
-
-
 def _distance_m(one: Float, other: Float) -> float:
     """Between two outlines, on the plane that touches the earth there."""
     middle = float(np.concatenate([one, other])[:, 1].mean())
-    scale = np.array(_metres_per_degree(middle))
+    scale = np.array(metres_per_degree(middle))
     # The date line must not part neighbours.
     turn = round(float(one[:, 0].mean() - other[:, 0].mean()) / 360.0) * 360.0
     shapes = [shapely.Polygon((c - one[0]) * scale) for c in (one, other + np.array((turn, 0.0)))]
     return float(shapely.distance(*shapes))
 
 
-def _metres_per_degree(latitude: float) -> tuple[float, float]:
-    e2 = _FLATTENING * (2 - _FLATTENING)
-    phi = math.radians(latitude)
-    w = math.sqrt(1 - e2 * math.sin(phi) ** 2)
-    degree = math.radians(1.0)
-    return _EQUATOR_M / w * math.cos(phi) * degree, _EQUATOR_M * (1 - e2) / w**3 * degree
-
-
-def _rank(seed: int, name: str) -> bytes:
+def by_hash(seed: int, name: str) -> bytes:
+    """A key to sort by, at random: the SHA-256 of the seed and a name."""
     return hashlib.sha256(f"{seed}/{name}".encode()).digest()
 
 
-def _check(test_share: float) -> None:
+def check_share(test_share: float) -> None:
+    """Refuse a share for testing that is none.
+
+    Raises
+    ------
+    ConfigError
+        If it is not in 0..1.
+    """
     if not 0.0 <= test_share <= 1.0:
         raise ConfigError(f"the share for testing must lie in 0..1, not {test_share}")

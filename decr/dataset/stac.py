@@ -1,4 +1,4 @@
-"""A set of pairs as a STAC 1.0 collection with an item a pair, as catalogues of imagery read it."""
+"""A set of pairs as a STAC 1.1 collection with an item a pair, as catalogues of imagery read it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from shapely.geometry.polygon import orient
 from decr.dataset.splits import unwrapped
 
 STAC_FOLDER = "stac"
-_VERSION = "1.0.0"
+_VERSION = "1.1.0"
 _COLLECTION = "collection.json"
 _ID = "cloudy-and-clear-pairs"
 _TYPES = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from decr import __version__
-from decr.dataset.chips import Chip, apart, chip_grid, choose_chips, open_sources
+from decr.dataset.chips import PLACE_CHIPS, Chip, apart, chip_grid, choose_chips, open_sources
 from decr.dataset.manifest import MANIFEST, TEST_SHARE
 from decr.dataset.set_folder import (
     JOB,
@@ -29,13 +30,15 @@ from decr.dataset.set_folder import (
 )
 from decr.dataset.simulate import Simulated, simulate_clouds
 from decr.dataset.sky import PRESETS, CloudParams, SkyMix, draw_params
-from decr.errors import BandError, ConfigError
+from decr.dataset.splits import check_share
+from decr.errors import BandError, ConfigError, DecrWarning
 from decr.files import write_whole
 from decr.geo.encode import png_bytes, tiff_bytes
 from decr.report.histogram import counts
 
 Progress = Callable[[int, int], None]
 
+_MOST_CHIPS = 10_000_000
 _SIDES = MappingProxyType({"folders": ("cloudy", "clear"), "cuhk-cr": ("cloud", "label")})
 
 
@@ -84,15 +87,14 @@ class PairOptions:
     def __post_init__(self) -> None:
         if self.layout not in _SIDES:
             raise ConfigError(f"no layout is called {self.layout!r}; use {' or '.join(_SIDES)}")
-        if self.size_px < 16 or (self.count is not None and self.count < 1):
-            raise ConfigError(
-                f"chips of {self.size_px} px, {self.count} of them: give at least 16 px and 1 chip"
-            )
+        if self.size_px < 16:
+            raise ConfigError(f"chips of {self.size_px} px: give at least 16 px")
+        if self.count is not None and not 1 <= self.count <= _MOST_CHIPS:
+            raise ConfigError(f"{self.count} chips: give a count of 1 to {_MOST_CHIPS}")
         stated = (self.gsd_m, self.white)
         if any(value is not None and not 0 < value < math.inf for value in stated):
             raise ConfigError(f"GSD {self.gsd_m} and white {self.white} must be numbers above 0")
-        if not 0.0 <= self.test_share <= 1.0:
-            raise ConfigError(f"the share for testing must lie in 0..1, not {self.test_share}")
+        check_share(self.test_share)
 
 
 def plan_pairs(clear: Sequence[Path], options: PairOptions) -> list[Chip]:
@@ -106,7 +108,7 @@ def plan_pairs(clear: Sequence[Path], options: PairOptions) -> list[Chip]:
     Warns
     -----
     DecrWarning
-        See `decr.dataset.chips.apart`.
+        See `decr.dataset.chips.apart`; or if nothing is left to test on.
     """
     sources = open_sources(clear, options.bands, options.gsd_m, options.white)
     if options.layout == "cuhk-cr":
@@ -117,8 +119,16 @@ def plan_pairs(clear: Sequence[Path], options: PairOptions) -> list[Chip]:
                     f"{source.scene.path} lacks {', '.join(sorted(lacking))}, which the layout "
                     "cuhk-cr needs; use --layout folders"
                 )
-    chips = choose_chips(sources, options.size_px, options.count, options.seed)
-    return apart(chips, options.test_share)
+    chosen = choose_chips(sources, options.size_px, options.count, options.seed)
+    chips = apart(chosen, options.test_share)
+    if options.test_share > 0 and all(c.split(options.test_share) == "train" for c in chips):
+        warnings.warn(
+            f"all {len(chips)} pairs are for training: places of {PLACE_CHIPS} x {PLACE_CHIPS} "
+            "chips are on one side, and these are few; give more images, or a larger --test-share",
+            DecrWarning,
+            stacklevel=2,
+        )
+    return chips
 
 
 def simulate_pairs(

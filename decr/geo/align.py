@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import shapely
 from affine import Affine
 from numpy.typing import NDArray
 from rasterio.enums import Resampling
@@ -131,7 +132,12 @@ def check_alike(path: str, grid: PixelGrid, other: str, like: PixelGrid) -> None
         )
 
 
-def on_whole_pixels(grid: PixelGrid, like: PixelGrid) -> bool:
+def is_resampled(grid: PixelGrid, like: PixelGrid, shift: tuple[float, float]) -> bool:
+    """Whether a grid that is aligned with another needs new numbers, not only another place."""
+    return shift != (0.0, 0.0) or not _on_whole_pixels(grid, like)
+
+
+def _on_whole_pixels(grid: PixelGrid, like: PixelGrid) -> bool:
     """Whether the pixels of two grids that are alike lie on one another."""
     if grid.crs != like.crs:
         return False
@@ -145,7 +151,7 @@ def on_whole_pixels(grid: PixelGrid, like: PixelGrid) -> bool:
 def covered(grid: PixelGrid, like: PixelGrid, shift: tuple[float, float]) -> Polygon:
     """Where a grid has pixels once it is aligned, in (col, row) of the other; empty if nowhere.
 
-    It is less the border that resampling needs.
+    It is less the border that resampling needs, if there is any.
     """
     outline = grid.footprint()
     assert outline is not None
@@ -154,6 +160,8 @@ def covered(grid: PixelGrid, like: PixelGrid, shift: tuple[float, float]) -> Pol
             max(outline.length / 400, 1e-12)))))  # fmt: skip
     t = ~like.transform
     pixels = affinity.affine_transform(outline, (t.a, t.b, t.d, t.e, t.c, t.f))
+    if not is_resampled(grid, like, shift):
+        return shapely.transform(pixels, np.round)
     moved = affinity.translate(pixels, -shift[1], -shift[0])
     return moved.buffer(-KERNEL_PX, join_style="mitre")
 

@@ -132,14 +132,15 @@ def read_aoi(path: str | os.PathLike[str], grid: PixelGrid) -> Aoi:
     polygons = list(polygons_in(document, name))
     if not polygons:
         raise ConfigError(f"{name} holds no polygon; draw the area of interest as one")
-    area = projected(shapely.union_all(polygons), crs_of(document, name), grid, name)
-    aoi = Aoi(in_pixels(area, grid.transform), grid.height, grid.width)
+    area, crs = shapely.union_all(polygons), crs_of(document, name)
+    placed = projected(area, crs, grid, name)
+    aoi = Aoi(in_pixels(placed, grid.transform), grid.height, grid.width)
     scene = shapely.box(0, 0, grid.width, grid.height)
     if aoi.area.is_empty or aoi.bounds_window is None or not aoi.area.intersects(scene):
         raise ConfigError(
-            f"the area in {name} does not touch the scene; area {_bounds(area)}, scene "
-            f"{_bounds(grid.footprint())} in {grid.crs.to_string()[:60]}; "
-            "GeoJSON has longitude first"
+            f"the area in {name} does not touch the scene; area {_bounds(area)} in "
+            f"{crs.to_string()[:60]}, scene {_bounds(grid.footprint())} in "
+            f"{grid.crs.to_string()[:60]}; GeoJSON has longitude first"
         )
     return aoi
 
@@ -196,8 +197,11 @@ def polygons_in(document: Any, name: str) -> Iterator[BaseGeometry]:
 
 
 def valid_parts(geometry: BaseGeometry) -> Iterator[BaseGeometry]:
-    """Yield the flat, valid polygons that a possibly self-crossing one encloses."""
-    valid = shapely.make_valid(shapely.force_2d(geometry))
+    """Yield the flat, valid polygons that possibly self-crossing ones enclose.
+
+    Each for itself: what several cover would be a hole in all of them together.
+    """
+    valid = shapely.make_valid(shapely.get_parts(shapely.force_2d(geometry)))
     for part in shapely.get_parts(valid):
         if part.geom_type in _POLYGONS and not part.is_empty:
             yield part
@@ -220,15 +224,18 @@ def crs_of(document: dict[str, Any], name: str) -> CRS:
 def projected(area: BaseGeometry, source: CRS, grid: PixelGrid, name: str) -> BaseGeometry:
     """Bring the area to the CRS of a scene, which has one; long edges bend as the ground does.
 
-    What lies far from the scene is cut off: the scene's CRS may not be able to show it.
+    What lies far from the scene is cut off, so that nothing may be left: the scene's CRS may not be
+    able to show it.
     """
     target = grid.crs
     assert target is not None
-    if source.is_geographic and target.is_geographic:
-        area = _on_its_side(area, grid)
-    if source == target:
-        return area
-    area = _near(area, source, grid)
+    if source != target:
+        area = _warped(_near(area, source, grid), source, target, name)
+    return _on_its_side(area, grid) if target.is_geographic else area
+
+
+def _warped(area: BaseGeometry, source: CRS, target: CRS, name: str) -> BaseGeometry:
+    """The area in another CRS."""
     if area.is_empty:
         return area
     left, top, right, bottom = area.bounds
@@ -255,16 +262,21 @@ def _on_its_side(area: BaseGeometry, grid: PixelGrid) -> BaseGeometry:
     left, _, right, _ = footprint.bounds
     if left >= -180.0 and right <= 180.0:
         return area
-    turned = [
+    return _turned_into(area, shapely.box(left - 90.0, -90.0, right + 90.0, 90.0))
+
+
+def _turned_into(area: BaseGeometry, box: BaseGeometry) -> BaseGeometry:
+    """What of an area in degrees lies in a box, whatever longitudes either is written with."""
+    turned = (
         shapely.transform(area, lambda xy, by=by: xy + np.array((by, 0.0)))
         for by in (-360.0, 0.0, 360.0)
-    ]
-    beside = shapely.box(left - 90.0, -90.0, right + 90.0, 90.0)
-    return shapely.union_all([shapely.intersection(part, beside) for part in turned])
+    )
+    parts = [shapely.intersection(part, box) for part in turned]
+    return shapely.union_all([valid for part in parts for valid in valid_parts(part)])
 
 
 def _near(area: BaseGeometry, source: CRS, grid: PixelGrid) -> BaseGeometry:
-    """The area within three times the scene's bounds, if both can be told in the area's CRS."""
+    """The area within three times the scene's bounds, if these can be told in the area's CRS."""
     footprint = grid.footprint()
     assert footprint is not None
     try:
@@ -275,18 +287,13 @@ def _near(area: BaseGeometry, source: CRS, grid: PixelGrid) -> BaseGeometry:
     width, height = right - left + 360.0 * across, top - bottom
     if not np.isfinite((left, bottom, right, top)).all() or width <= 0 or height <= 0:
         return area
-    low, high = bottom - height, top + height
-    if across:
-        box = shapely.union_all(
-            [
-                shapely.box(left - width, low, 180.0, high),
-                shapely.box(-180.0, low, right + width, high),
-            ]
-        )
-    else:
-        box = shapely.box(left - width, low, right + width, high)
-    if box.contains(area) or not box.intersects(area):
-        return area  # one that is elsewhere is told as it was given
+    box = shapely.box(left - width, bottom - height, left + 2 * width, top + height)
+    if source.is_geographic:
+        box = _turned_into(box, shapely.box(-180.0, bottom - height, 180.0, top + height))
+    if box.contains(area):
+        return area
+    if source.is_geographic:
+        return _turned_into(area, box)
     return shapely.union_all(list(valid_parts(shapely.intersection(area, box))))
 
 

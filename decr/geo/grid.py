@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from affine import Affine
+from numpy.typing import NDArray
 from rasterio._err import CPLE_BaseError
 from rasterio.crs import CRS
 from rasterio.errors import CRSError, RasterioError
@@ -316,27 +317,39 @@ def _true_scale(wkt: str, x: float, y: float) -> tuple[float, float]:
     if not np.isfinite((lons, lats)).all():
         return 1.0, 1.0
     # Straight ways through space: longitudes jump at the date line, and mean nothing at a pole.
-    places = np.stack([_in_space(lon, lat) for lon, lat in zip(lons, lats, strict=True)])
+    places = on_earth(np.column_stack([lons, lats]))
     found = (np.linalg.norm(places[1:] - places[0], axis=1) / _SCALE_STEP_M).tolist()
     # Grids such as UTM's mean their metres, and give the pixels' size in them.
     near_one = all(0.97 < value < 1.03 for value in found)
     return (1.0, 1.0) if near_one else (found[0], found[1])
 
 
-def _in_space(lon: float, lat: float) -> tuple[float, float, float]:
-    """Metres from the middle of the earth, of a place on the WGS 84 ellipsoid in degrees."""
+def on_earth(lonlat: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(K, 3) metres from the middle of the earth, of (K, 2) degrees on the WGS 84 ellipsoid."""
+    lon, lat = np.radians(lonlat).T
     flattening = 1 / _WGS84[1]
-    e2, lam, phi = flattening * (2 - flattening), math.radians(lon), math.radians(lat)
-    normal = _WGS84[0] / math.sqrt(1 - e2 * math.sin(phi) ** 2)
-    out = normal * math.cos(phi)
-    return out * math.cos(lam), out * math.sin(lam), normal * (1 - e2) * math.sin(phi)
+    e2 = flattening * (2 - flattening)
+    normal = _WGS84[0] / np.sqrt(1 - e2 * np.sin(lat) ** 2)
+    out = normal * np.cos(lat)
+    return np.stack([out * np.cos(lon), out * np.sin(lon), normal * (1 - e2) * np.sin(lat)], 1)
+
+
+def metres_per_degree(latitude: float) -> tuple[float, float]:
+    """Metres per degree of longitude and latitude on the WGS 84 ellipsoid."""
+    return _metres_on(*_WGS84, math.radians(1.0), latitude)
 
 
 def _metres_per_angle(crs: Any, latitude: float) -> tuple[float, float]:
     """Metres per angular unit of longitude and latitude on the CRS's ellipsoid."""
     found = _SPHEROID.search(crs.to_wkt())
     major, inverse = (float(found[1]), float(found[2])) if found else _WGS84
-    radians = float(crs.units_factor[1])
+    return _metres_on(major, inverse, float(crs.units_factor[1]), latitude)
+
+
+def _metres_on(
+    major: float, inverse: float, radians: float, latitude: float
+) -> tuple[float, float]:
+    """The same for an ellipsoid and an angular unit of so many radians."""
     flattening = 1 / inverse if inverse else 0.0
     e2 = flattening * (2 - flattening)
     phi = latitude * radians

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import decr
-from decr.config import CcpConfig, mask_named
+from decr.config import CcpConfig
 from decr.dataset.acquisitions import Acquisitions, PairRow, open_pairs
 from decr.dataset.build_set import (
     BuildOptions,
@@ -70,7 +70,7 @@ from decr.pipeline.build_files import BUILD_JOB, describing_files
 from decr.pipeline.ccp import Looking, looking, scene_ccp
 from decr.pipeline.ccp_sources import Source
 from decr.pipeline.engine import local_engine
-from decr.pipeline.set_files import clouds_job, signed
+from decr.pipeline.set_files import clouds_job, masks_folder, signed
 
 OnProgress = Callable[[str, int, int], None]
 _LINES = "considered.jsonl"
@@ -141,12 +141,7 @@ def build_set(
         For anything the user can mend: `DatasetError` if no pair comes of it.
     """
     options, ccp = options or BuildOptions(), ccp or CcpConfig()
-    masks = mask_named(ccp.detector)
-    if masks is not None and not Path(masks).is_dir():
-        raise ConfigError(
-            f"the detector file:{masks} is one mask, but both images need one; name a folder that "
-            "holds a mask for each, under the image's name"
-        )
+    masks = masks_folder(ccp.detector)
     with gdal_environment(), local_engine() as engine:
         pairs = open_pairs(rows, ccp.bands, options.resample)
         check_exports(pairs, options)

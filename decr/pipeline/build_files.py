@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -27,6 +25,7 @@ from decr.pipeline.set_files import (
     PARQUET,
     cell,
     clouds_found_by,
+    csv_text,
     facts_table,
     histograms,
     pair_files,
@@ -108,24 +107,14 @@ def _acquisitions(
 
 def _table(chips: Sequence[Considered], decided: Decided) -> str:
     """chips.csv: every chip that was looked at, with the reason if it was left out."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
     measured = ("overlap", "nodata", "clear_ccp", "ccp", "occluded", "tau", "residual_px")
-    writer.writerow(["chip", "pair", "row", "col", "split", "reason", *measured])
+    rows = []
     for chip in chips:
         values = [getattr(chip.facts, name) for name in measured]
-        writer.writerow(
-            [
-                chip.name,
-                chip.pair,
-                chip.row,
-                chip.col,
-                decided.side.get(chip.name, ""),
-                decided.reasons.get(chip.name, ""),
-                *("" if value is None else f"{value:.6g}" for value in values),
-            ]
-        )
-    return text.getvalue()
+        decision = decided.side.get(chip.name, ""), decided.reasons.get(chip.name, "")
+        said = ("" if value is None else f"{value:.6g}" for value in values)
+        rows.append([chip.name, chip.pair, chip.row, chip.col, *decision, *said])
+    return csv_text(["chip", "pair", "row", "col", "split", "reason", *measured], rows)
 
 
 def _thresholds(options: BuildOptions, look: Looking) -> dict[str, str]:
@@ -169,6 +158,7 @@ def _card(
     sides, subsets = (
         Counter(e["split"] for e in entries), Counter(e["about"]["subset"] for e in entries),
     )  # fmt: skip
+    rejected = [f"| {why} | {n} |" for why, n in told["rejected"].items()]
     lines = [
         f"# {_TITLE}",
         "",
@@ -177,10 +167,36 @@ def _card(
         + ", ".join(f"{n} {name}" for name, n in sorted(subsets.items()))
         + ".",
         "",
+        *_sites(told["acquisitions"], options),
+        "",
+        "![CCP of cloudy chips](histogram.svg)",
+        "",
+        "## Registration and radiometry",
+        "",
+        *_fits(told["acquisitions"]),
+        "",
+        f"## Left out: {sum(told['rejected'].values())} of {told['considered']} chips",
+        "",
+        "| reason | chips |",
+        "|---|---|",
+        *(rejected or ["| none | 0 |"]),
+        "",
+        *facts_table(thresholds),
+        "## Files",
+        "",
+        *_files(options, footprints),
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _sites(acquisitions: Sequence[Mapping[str, Any]], options: BuildOptions) -> list[str]:
+    """What there is of each pair, as lines of the card."""
+    lines = [
         "| site | source | dates | time gap | pairs | size | resolution | bands | km2 |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
-    for one in told["acquisitions"]:
+    for one in acquisitions:
         gsd = one["gsd_m"] or float("nan")
         km2 = one["chips"] * (options.size_px * gsd / 1000) ** 2
         cells = [
@@ -195,12 +211,16 @@ def _card(
             f"{km2:.3f}",
         ]
         lines.append(f"| {' | '.join(cells)} |")
-    lines += ["", "![CCP of cloudy chips](histogram.svg)", "", "## Registration and radiometry", ""]
-    lines += [
+    return lines
+
+
+def _fits(acquisitions: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Shift and radiometry of each pair that was used, as lines of the card."""
+    lines = [
         "| cloudy, clear | rows | cols | correlation | gain | offset |",
         "|---|---|---|---|---|---|",
     ]
-    for one in told["acquisitions"]:
+    for one in acquisitions:
         if one["reason"] is None:
             shift, match = one["shift"], one["match"]
             gain, offset = (
@@ -212,29 +232,21 @@ def _card(
                 f"| {signed(shift['cols'], 3)} px "
                 f"| {shift['correlation']:.3f} | {gain} | {offset} |"
             )
-    lines += [
-        "",
-        f"## Left out: {sum(told['rejected'].values())} of {told['considered']} chips",
-        "",
-        "| reason | chips |",
-        "|---|---|",
-    ]
-    lines += [f"| {why} | {n} |" for why, n in told["rejected"].items()] or ["| none | 0 |"]
-    lines += ["", *facts_table(thresholds)]
-    exports = "".join(f"- `{name}/`: 8-bit PNG in that layout.\n" for name in options.exports)
-    lines += [
-        "## Files",
-        "",
+    return lines
+
+
+def _files(options: BuildOptions, footprints: bool) -> list[str]:
+    """What lies in the folder."""
+    return [
         "- `{train,test}/{cloudy,clear,mask}/NAME.tif`: GeoTIFF with grid; mask 1 cloudy, 0 clear, "
         "255 no data.",
         f"- `{MANIFEST}`: one pair a line."
         + (f" `{PARQUET}`: the same with footprints." if footprints else ""),
         "- `chips.csv`: every chip looked at, and why it was left out.",
         "- `croissant.json`, `stac/`: descriptions for catalogues. `index.html`: contact sheet.",
-        f"{exports}- `SHA256SUMS`: of all files but itself (`sha256sum -c SHA256SUMS`).",
-        "",
+        *(f"- `{name}/`: 8-bit PNG in that layout." for name in options.exports),
+        "- `SHA256SUMS`: of all files but itself (`sha256sum -c SHA256SUMS`).",
     ]
-    return "\n".join(lines)
 
 
 def _offset(value: float) -> str:

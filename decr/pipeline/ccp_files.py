@@ -5,8 +5,6 @@ Each appears whole or not at all, and says how coverage is defined.
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,6 +18,7 @@ from decr.files import writable_folder, write_report_file
 from decr.geo.geoparquet import in_one_crs, require_pyarrow, write_geoparquet
 from decr.pipeline.ccp import SceneCcp
 from decr.pipeline.ccp_sources import PICTURE, REPORT
+from decr.pipeline.set_files import csv_text
 from decr.report.histogram import histogram_png, histogram_svg
 from decr.report.page import ccp_page
 from decr.report.values import CcpReport, SceneReport, TileCcp
@@ -162,12 +161,8 @@ def _feature_rows(scenes: Sequence[SceneCcp]) -> Iterator[list[Any]]:
 
 def _csv(head: Sequence[str], rows: Iterator[list[Any]], facts: Mapping[str, str]) -> str:
     """A table whose last columns repeat how coverage is defined; unknown values are empty."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([*head, *_SHARED])
-    for row in rows:
-        writer.writerow([*row, *(facts[key] for key in _SHARED)])
-    return text.getvalue()
+    shared = [facts[key] for key in _SHARED]
+    return csv_text([*head, *_SHARED], ([*row, *shared] for row in rows))
 
 
 def write_tiles(out: Path, scenes: Sequence[SceneCcp]) -> None:

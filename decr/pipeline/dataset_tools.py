@@ -125,7 +125,7 @@ class Copies:
 
 
 def verify_set(folder: Path, layout: str | None = None) -> Checked:
-    """Check a set: files against SHA256SUMS, if it has them, then every pair by reading it.
+    """Check a set: files against SHA256SUMS, if it has them, and for partners; read every pair.
 
     Raises
     ------
@@ -137,7 +137,7 @@ def verify_set(folder: Path, layout: str | None = None) -> Checked:
     if has_sums:
         problems += [f"{folder / name}: missing or not as made" for name in damaged(folder)]
     try:
-        pairs = _pairs(folder, layout)
+        pairs = list_pairs(folder, layout_of(folder, layout), alone=problems)
     except DatasetError as error:
         if not problems:
             raise

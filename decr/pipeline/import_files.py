@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -31,6 +29,7 @@ from decr.pipeline.set_files import (
     PARQUET,
     cell,
     clouds_found_by,
+    csv_text,
     facts_table,
     histograms,
     pair_files,
@@ -58,6 +57,8 @@ class Found:
         Of all its images.
     roles, nir
         Of the bands of the cloudy file, and whether near infrared has a file of its own.
+    one_order
+        Whether the clear file has the same bands in the same order.
     gsd_m
         Of the file, as stated, or as published; None if nobody says.
     digest, bits
@@ -74,6 +75,7 @@ class Found:
     width: int
     dtype: str
     roles: Sequence[str]
+    one_order: bool
     nir: bool
     gsd_m: float | None
     digest: str
@@ -215,22 +217,14 @@ def _chips(
         rows.append(
             [one.name, one.split, left_out.get(one.name, ""), one.height, one.width, *measured]
         )
-    return _table(["chip", "split", "reason", "height", "width", "ccp", "clear_ccp"], rows)
+    return csv_text(["chip", "split", "reason", "height", "width", "ccp", "clear_ccp"], rows)
 
 
 def _copies(copies: Copies) -> str:
     """copies.csv: every two images that show the same."""
     rows = [[c.first, c.second, c.where, "exact" if c.exact else "near", c.bits]
             for c in copies.copies]  # fmt: skip
-    return _table(["first", "second", "where", "kind", "bits"], rows)
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(head)
-    writer.writerows(rows)
-    return text.getvalue()
+    return csv_text(["first", "second", "where", "kind", "bits"], rows)
 
 
 def _card(

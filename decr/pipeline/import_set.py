@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import decr
-from decr.config import CcpConfig, mask_named
+from decr.config import CcpConfig
 from decr.dataset.chip_rules import EXACT, NEAR
 from decr.dataset.duplicates import Fingerprint, fingerprint
 from decr.dataset.layouts import LAYOUTS, layout_of, list_pairs, split_from
@@ -51,7 +51,7 @@ from decr.pipeline.ccp_sources import Source
 from decr.pipeline.dataset_tools import Copies, copies_among, trained_first
 from decr.pipeline.engine import local_engine
 from decr.pipeline.import_files import IMPORT_JOB, TOLD, Found, Origin, describing_files
-from decr.pipeline.set_files import clouds_job
+from decr.pipeline.set_files import clouds_job, masks_folder
 
 OnProgress = Callable[[str, int, int], None]
 _LINES = "looked_at.jsonl"
@@ -122,12 +122,7 @@ def import_set(
         For anything the user can mend.
     """
     ccp = ccp or CcpConfig()
-    masks = mask_named(ccp.detector)
-    if masks is not None and not Path(masks).is_dir():
-        raise ConfigError(
-            f"the detector file:{masks} is no folder; name one that holds a mask for each cloudy "
-            "image, under the image's name"
-        )
+    masks_folder(ccp.detector)
     name = layout_of(folder, layout)
     if name == "manifest":
         raise ConfigError(f"{folder}: has a manifest ({MANIFEST}) already; there is nothing to do")
@@ -182,13 +177,15 @@ def _found(run: _Run, pair: PairFile) -> Found:
     mark = fingerprint(_colours(whole))
     placed = grid.has_transform and grid.crs is not None
     dates = [acquired(str(path)) for path in (pair.cloudy, pair.clear)]
+    roles = open_scene(pair.cloudy, bands).bands.roles
     return Found(
         name=pair.name,
         split=pair.split,
         height=grid.height,
         width=grid.width,
         dtype=dtype,
-        roles=open_scene(pair.cloudy, bands).bands.roles,
+        roles=roles,
+        one_order=roles == whole.scene.bands.roles,
         nir=pair.cloudy_nir is not None,
         gsd_m=grid.gsd_m or run.look.config.gsd_m or LAYOUTS[run.layout].gsd_m,
         digest=mark.digest,
@@ -280,7 +277,8 @@ def _record(run: _Run, pair: PairFile, facts: Found) -> Record:
     entry = {
         **names,
         "split": pair.split,
-        "bands": ",".join(role[0] for role in facts.roles),
+        # Files that differ, in an alpha band or the order, say their bands themselves.
+        "bands": ",".join(role[0] for role in facts.roles) if facts.one_order else None,
         "gsd_m": facts.gsd_m,
         "white": facts.white,
         "ccp": ccp,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import tempfile
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +36,23 @@ _DECIDING = (
     "thin",
     "gsd_m",
 )
+
+
+def masks_folder(detector: str) -> str | None:
+    """The folder of a detector "file:FOLDER", None for another.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such folder.
+    """
+    masks = mask_named(detector)
+    if masks is not None and not Path(masks).is_dir():
+        raise ConfigError(
+            f"the detector file:{masks} is no folder; name one that holds the masks of the images, "
+            "under their names"
+        )
+    return masks
 
 
 def clouds_job(look: Looking) -> dict[str, Any]:
@@ -99,6 +118,15 @@ def parquet_bytes(
         out = Path(folder) / PARQUET
         write_geoparquet(out, columns, placed, common, {"decr": decr.__version__})
         return out.read_bytes()
+
+
+def csv_text(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """A table; None is empty."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(head)
+    writer.writerows(rows)
+    return text.getvalue()
 
 
 def signed(value: float, digits: int) -> str:

@@ -28,14 +28,18 @@ def image(tmp_path: Path) -> Path:
 
 def test_one_line_says_what_was_made(image: Path, tmp_path: Path) -> None:
     out = tmp_path / "pairs"
-    result = run(image, "-o", out, "--size", 32, "--skies", "cuhk-cr1", "--count", 9)
+    result = run(
+        image, "-o", out, "--size", 32, "--skies", "cuhk-cr1", "--test-share", 0, "--count", 9
+    )
     assert result.exit_code == 0, result.output
     (line,) = result.stdout.splitlines()
     assert line.startswith(f"{out}: 9 pairs (")
     assert ", CCP mean 0." in line
     assert sum(int(n) for n in line.split("by tenths ")[1].split()) == 9
     assert "simulating" in result.stderr
-    again = run(image, "-o", out, "--size", 32, "--skies", "cuhk-cr1", "--count", 9, "-q")
+    again = run(
+        image, "-o", out, "--size", 32, "--skies", "cuhk-cr1", "--test-share", 0, "--count", 9, "-q"
+    )
     assert again.stdout == result.stdout
     assert again.stderr == ""
 
@@ -85,11 +89,11 @@ def test_unreadable_files_and_full_folders_are_one_line(image: Path, tmp_path: P
     result = run(tmp_path / "no.tif", "-o", tmp_path / "pairs")
     assert (result.exit_code, len(result.stderr.splitlines())) == (1, 1)
     assert "no.tif" in result.stderr
-    result = run(image, "-o", tmp_path, "--size", 32)
+    result = run(image, "-o", tmp_path, "--size", 32, "--test-share", 0)
     assert (result.exit_code, len(result.stderr.splitlines())) == (1, 1)
     assert "choose another folder" in result.stderr
     (tmp_path / "file").write_text("")
-    result = run(image, "-o", tmp_path / "file" / "pairs", "--size", 32, "-q")
+    result = run(image, "-o", tmp_path / "file" / "pairs", "--size", 32, "--test-share", 0, "-q")
     assert (result.exit_code, len(result.stderr.splitlines())) == (1, 1)
     assert "cannot write there" in result.stderr
 

@@ -212,6 +212,13 @@ def test_a_manifest_is_read_whole(tmp_path: Path) -> None:
     assert [p.name for p in list_pairs(tmp_path, "manifest", skip=("2.tif",))] == ["y/1"]
 
 
+def test_a_manifest_may_begin_with_a_mark_and_hold_ends_of_paragraphs(tmp_path: Path) -> None:
+    lay(tmp_path, ["y.tif", "x.tif"])
+    line = '\ufeff{"cloudy": "y.tif", "clear": "x.tif", "about": {"said": "one\u2028two"}}\r\n'
+    (tmp_path / "pairs.jsonl").write_bytes(line.encode())
+    assert [p.name for p in list_pairs(tmp_path, "manifest")] == ["y"]
+
+
 def test_clouded_images_of_one_ground_stay_in_one_split(tmp_path: Path) -> None:
     lay(tmp_path, [f"y/{n}.tif" for n in range(40)] + ["x.tif"])
     manifest(tmp_path, *({"cloudy": f"y/{n}.tif", "clear": "x.tif"} for n in range(40)))

@@ -108,7 +108,7 @@ def test_a_folder_states_what_files_do_not(tmp_path: Path) -> None:
     [found] = read_pairs(folder, BGRN)
     np.testing.assert_array_equal(found.clear, pixels(0)[[3, 2, 1, 0]])
     assert (found.gsd_m, found.white) == (2.0, 200.0)
-    with pytest.raises(DatasetError, match=r"a\.png: its bands are unclear; state bands"):
+    with pytest.raises(DatasetError, match=r"a\.png has 4; .* \(bands of a whole set may"):
         read_pairs(PairFolder(tmp_path, bands="r,g,b", split=None), RGB)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -245,6 +246,16 @@ def test_no_ground_is_on_both_sides_however_many_images_show_it(
     assert leaking(kept) == 0
 
 
+def test_a_set_with_nothing_to_test_on_warns(tmp_path: Path) -> None:
+    image = write_scene(tmp_path / "a.tif", ground(SIZE, SIZE))
+    with pytest.warns(DecrWarning, match="all 1 pairs are for training: places of 4 x 4 chips"):
+        plan_pairs([image], options(test_share=1e-9))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        plan_pairs([image], options(test_share=1.0))
+        plan_pairs([image], options(test_share=0.0))
+
+
 def test_images_without_a_place_are_split_by_their_names(tmp_path: Path) -> None:
     files = [
         write_scene(tmp_path / f"{n}.tif", ground(256, 256, n), transform=None, crs=None)
@@ -301,6 +312,8 @@ def test_what_cannot_be_used_is_said(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=r"nowhere\.tif does not say its pixel size; give --gsd"):
         plan_pairs([nowhere], options())
     assert plan_pairs([nowhere], options(gsd_m=0.7))[0].source.gsd_m == 0.7
+    with pytest.raises(DatasetError, match=r"nowhere\.tif: its pixels are 1e-09 m large; skies"):
+        plan_pairs([nowhere], options(gsd_m=1e-9))
     text = tmp_path / "text.tif"
     text.write_text("no image")
     with pytest.raises(SceneError, match=r"text\.tif"):
@@ -312,6 +325,23 @@ def test_what_cannot_be_used_is_said(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(DatasetError, match="no raster there"):
         plan_pairs([tmp_path / "empty"], options())
+
+
+def test_a_stated_pixel_size_is_for_images_that_do_not_say(tmp_path: Path) -> None:
+    write_scene(tmp_path / "placed.tif", ground())
+    write_scene(tmp_path / "nowhere.tif", ground(), transform=None, crs=None)
+    sources = open_sources([tmp_path], gsd_m=5.0)
+    assert {s.key: s.gsd_m for s in sources} == pytest.approx({"placed": 0.5, "nowhere": 5.0})
+
+
+def test_a_set_among_the_images_is_none_of_them(images: list[Path], tmp_path: Path) -> None:
+    simulate_pairs([tmp_path], tmp_path / "one", options())
+    (tmp_path / "two.decr-work").mkdir()
+    write_scene(tmp_path / "two.decr-work" / "chip.tif", ground())
+    (tmp_path / "._hill.tif").write_bytes(b"AppleDouble")
+    assert [s.key for s in open_sources([tmp_path])] == ["hill", "lake"]
+    # So the same call finds its own set.
+    simulate_pairs([tmp_path], tmp_path / "one", options())
 
 
 def test_a_damaged_image_is_blamed_and_not_the_disk(tmp_path: Path) -> None:
@@ -336,6 +366,7 @@ def test_guessed_bands_are_told_once(tmp_path: Path) -> None:
     [
         {"size_px": 8},
         {"count": 0},
+        {"count": 10**12},
         {"gsd_m": 0.0},
         {"white": -1.0},
         {"white": float("inf")},

@@ -163,6 +163,16 @@ def test_self_crossing_and_height(tmp_path: Path) -> None:
     assert mask.sum() == pytest.approx(5000, abs=110)
 
 
+def test_parts_that_overlap_are_no_hole(tmp_path: Path) -> None:
+    # Edges that lie on one another would hide what becomes of the rest.
+    parts = MultiPolygon([shapely.box(0, 0, 100, 100), shapely.box(50, 50, 150, 150)])
+    path = save(tmp_path / "a.json", {**ground(parts), "crs": OLD_UTM})
+    assert read_aoi(path, GRID).mask(GRID.window).sum() == 17_500
+    (feature,) = read_features(path, GRID)
+    assert feature.area is not None
+    assert feature.area.mask(GRID.window).sum() == 17_500
+
+
 def test_partly_outside_is_clipped(tmp_path: Path) -> None:
     path = save(tmp_path / "a.json", {**ground(shapely.box(-50, -50, 10, 5)), "crs": OLD_UTM})
     aoi = read_aoi(path, GRID)
@@ -277,6 +287,16 @@ def test_an_area_as_wide_as_the_world_on_a_map_across_the_date_line(
     mask = read_aoi(save(tmp_path / "a.json", mapping(shapely.box(*box))), grid).mask(grid.window)
     assert mask[:, 210:].all()
     assert mask[:, :190].all() == (box[2] == 180)
+
+
+@pytest.mark.parametrize("turn", [-360, 0])
+@pytest.mark.parametrize("crs", [CRS.from_epsg(32660), WGS84, CRS.from_epsg(4269)])
+def test_longitudes_beyond_180_are_the_same_ground(tmp_path: Path, turn: int, crs: CRS) -> None:
+    (x,), (y,) = transform(WGS84, crs, [179.99], [-10.0])
+    pixel = 1e-4 if crs.is_geographic else 10
+    grid = PixelGrid(200, 200, Affine(pixel, 0, x, 0, -pixel, y), crs)
+    box = shapely.box(179.98 + turn, -10.03, 180.03 + turn, -9.99)
+    assert read_aoi(save(tmp_path / "a.json", mapping(box)), grid).mask(grid.window).all()
 
 
 def test_brackets_without_end_are_one_error(tmp_path: Path) -> None:

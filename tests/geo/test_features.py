@@ -75,6 +75,18 @@ def test_a_feature_may_lie_elsewhere(tmp_path: Path) -> None:
     assert pixels(path) == [0, WANTED[0]]
 
 
+def test_features_all_over_the_world_miss_the_scene(tmp_path: Path) -> None:
+    path = tmp_path / "world.json"
+    boxes = [
+        {"type": "Feature", "geometry": mapping(shapely.box(lon, lat, lon + 10, lat + 10))}
+        for lon in range(-180, 180, 10)
+        for lat in range(-90, 90, 10)
+    ]
+    path.write_text(json.dumps({"type": "FeatureCollection", "features": boxes}))
+    # The scene lies at 117 E 39.7 N; of what is 90 degrees away its map has no coordinates.
+    assert sorted(pixels(path))[-2:] == [0, 100 * 200]
+
+
 @pytest.mark.parametrize(("name", "driver"), [("a.gpkg", "GPKG"), ("a.shp", "ESRI Shapefile")])
 @pytest.mark.parametrize("crs", ["EPSG:32650", "EPSG:4326"])
 def test_other_formats(tmp_path: Path, name: str, driver: str, crs: str) -> None:

@@ -104,6 +104,25 @@ def test_an_overlap_that_the_shift_makes_too_narrow_is_no_overlap(
         build(TwoDates(dates.cloudy, path, masks), tmp_path / "set", replace(QUICK, split="random"))
 
 
+def test_images_that_lie_on_one_another_lose_no_chip(dates: TwoDates, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    with rasterio.open(dates.clear) as file:
+        clear = file.read()[:, : 2 * SIZE, : 2 * SIZE]
+    cloudy = clear.copy()
+    cloudy[:, :90] = 1790  # a part of every chip of the upper row
+    paths = [
+        write(tmp_path / "in" / f"{side}.tif", image, TIFFTAG_DATETIME=f"2024:05:{day} 03:05:00")
+        for side, image, day in (("cloudy", cloudy, "03"), ("clear", clear, "14"))
+    ]
+    masks = tmp_path / "masks"
+    masks.mkdir()
+    write(masks / "cloudy.tif", (cloudy[:1] == 1790).astype(np.uint8), ("-",), None)
+    write(masks / "clear.tif", np.zeros((1, *clear.shape[1:]), np.uint8), ("-",), None)
+    build(TwoDates(*paths, masks), tmp_path / "set", replace(QUICK, split="random"))
+    chips = {(c["row"], c["col"], c["reason"]) for c in table(tmp_path / "set").values()}
+    assert chips == {(row, col, "") for row in ("0", str(SIZE)) for col in ("0", str(SIZE))}
+
+
 def test_a_scene_of_few_pixels_is_too_small_and_not_apart(dates: TwoDates, tmp_path: Path) -> None:
     paths = []
     (tmp_path / "in").mkdir()
@@ -195,6 +214,8 @@ def test_a_place_of_one_block_is_for_training_with_a_warning(
     with pytest.warns(DecrWarning, match="smaller --block"):
         built = build(dates, tmp_path / "set", wide)
     assert {entry["split"] for entry in built.entries} == {"train"}
+    with pytest.warns(DecrWarning, match="too few; give more, or a larger --test-share"):
+        build(dates, tmp_path / "r", replace(QUICK, split="random", test_share=0.001))
     with pytest.raises(DatasetError, match="left to train on"):
         build(dates, tmp_path / "b", replace(QUICK, buffer_m=1e4))
     assert not (tmp_path / "b").exists()
@@ -263,6 +284,7 @@ def test_impossible_calls_are_usage_errors(arguments: list[str], said: str, tmp_
         ("cloudy,clear\na.tif,\n", "line 2"),
         ("cloudy,clear\nno.tif,no.tif\n", "no.tif cannot be opened"),
         ("\x00\xff", "p.csv"),
+        ("cloudy,clear,cloudy_date\n\na,b,03.05.2024\n", "p.csv, line 3: '03.05.2024' is no date"),
     ],
 )
 def test_a_wrong_table_is_one_error(text: str, said: str, tmp_path: Path) -> None:
@@ -273,6 +295,12 @@ def test_a_wrong_table_is_one_error(text: str, said: str, tmp_path: Path) -> Non
     assert done.output.startswith("decr: ")
     assert said in done.output
     assert not (tmp_path / "set").exists()
+
+
+def test_a_table_may_have_spaces_around_its_commas(tmp_path: Path) -> None:
+    (tmp_path / "p.csv").write_text('cloudy , clear, site\na.tif, "b.tif" , here \n')
+    (row,) = read_rows(tmp_path / "p.csv")
+    assert row == PairRow(tmp_path / "a.tif", tmp_path / "b.tif", "here")
 
 
 def test_a_truncated_image_is_one_error_and_leaves_no_set(dates: TwoDates, tmp_path: Path) -> None:

@@ -99,6 +99,22 @@ def test_a_whole_set_is_whole_and_damage_is_named(folder: Path) -> None:
     assert "2 problems" in done.output
 
 
+def test_all_files_without_a_partner_are_named_and_the_rest_is_read(folder: Path) -> None:
+    (folder / "train" / "cloudy" / "1.tif").unlink()
+    (folder / "train" / "clear" / "2.tif").unlink()
+    (folder / "test" / "clear" / "0.tif").unlink()
+    (folder / "test" / "cloudy" / "2.tif").write_bytes(b"no image")
+    checked = verify_set(folder)
+    assert checked.pairs == 6
+    assert checked.problems[:3] == [
+        f"{folder}/train: 1 is in clear but not in cloudy",
+        f"{folder}/train: 2 is in cloudy but not in clear",
+        f"{folder}/test: 0 is in cloudy but not in clear",
+    ]
+    assert len(checked.problems) == 4
+    assert "test/cloudy/2.tif" in checked.problems[3]
+
+
 def test_checksums_are_checked_and_lead_nowhere_else(folder: Path) -> None:
     names = sorted(f.relative_to(folder).as_posix() for f in folder.rglob("*.tif"))
     sums = [f"{hashlib.sha256((folder / n).read_bytes()).hexdigest()}  {n}" for n in names]

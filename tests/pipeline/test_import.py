@@ -338,6 +338,27 @@ def test_what_lies_beside_an_image_goes_with_it(tmp_path: Path) -> None:
         import_set(root, out, "cuhk", QUICK)
 
 
+def test_bands_of_two_orders_and_alpha_of_one_side_stay_apart(tmp_path: Path) -> None:
+    root, order = tmp_path / "mine", ("blue", "green", "red")
+    clear = ground(1)[:3]
+    cloudy, alpha = clouded(clear, 9), np.full((1, SIDE, SIDE), 255, np.uint8)
+    png(root / "train" / "cloudy" / "b.png", np.concatenate([cloudy, alpha]))
+    png(root / "train" / "clear" / "b.png", clear)
+    write(root / "train" / "cloudy" / "a.tif", cloudy[::-1], order)
+    write(root / "train" / "clear" / "a.tif", clear, order[::-1])
+    out = tmp_path / "set"
+    import_set(root, out, "folders", QUICK)
+    rgb = ("red", "green", "blue")
+    theirs, ours = (
+        read_pairs(PairFolder(folder, layout, gsd_m=0.5), rgb)
+        for folder, layout in ((root, "folders"), (out, "manifest"))
+    )
+    for one, other in zip(ours, theirs, strict=True):
+        np.testing.assert_array_equal(one.cloudy, other.cloudy)
+        np.testing.assert_array_equal(one.clear, other.clear)
+    assert verify_set(out).problems == []
+
+
 def break_partner(root: Path) -> None:
     (root / "train" / "cloud" / "3.png").unlink()
 
