@@ -71,6 +71,18 @@ def config(data: Path, *models: str) -> EvaluationConfig:
     return EvaluationConfig(data, models, split="all", sampling=Sampling(device="cpu"))
 
 
+def test_a_protocol_for_colours_refuses_grey_images_before_any_is_read(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for path in data.rglob("*.png"):
+        with Image.open(path) as image:
+            image.convert("L").save(path)
+    monkeypatch.setattr(module, "pairs_with", lambda *given: pytest.fail("read"))
+    asked = replace(config(data, "none"), protocol="de-paper", lpips=False)
+    with pytest.raises(DatasetError, match=r"set: has 1 band \(.*\), .* use --protocol standard"):
+        evaluate(asked)
+
+
 @pytest.mark.usefixtures("fake_lpips")
 def test_rows_and_files_say_everything(data: Path, tmp_path: Path) -> None:
     bundle = tiny_bundle(tmp_path, 3)
