@@ -162,7 +162,10 @@ def _subject(model: str, nir: bool, sampling: Sampling) -> Subject:
     plugin = model_plugin(model)
     if plugin is None:
         path = find_bundle(model, nir)
-        alone = set(read_card(path).parts) == {"reference"}
+        card = read_card(path)
+        alone = set(card.parts) == {"reference"}
+        if "cnp" in card.parts:
+            card.respaced(sampling.steps)  # An error names the model.
         restorer = load_restorer(
             path,
             steps=sampling.steps,

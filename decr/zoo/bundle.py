@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from decr.calibration import ErrorTable
 from decr.diffusion.schedule import NoiseSchedule
-from decr.errors import BundleError, OutputError
+from decr.errors import BundleError, ConfigError, OutputError
 from decr.models.registry import create
 from decr.zoo.limits import check_file
 
@@ -80,6 +80,20 @@ class Card:
     def schedule(self) -> NoiseSchedule:
         """The full training chain (linear, as published)."""
         return NoiseSchedule.linear(self.train_steps)
+
+    def respaced(self, steps: int | None = None) -> NoiseSchedule:
+        """The chain that is sampled in ``steps``; None takes the card's.
+
+        Raises
+        ------
+        ConfigError
+            If the chain cannot be cut into that many.
+        """
+        try:
+            return self.schedule.respaced(self.steps if steps is None else steps)
+        except ConfigError as error:
+            own = "" if steps else f", whose card says {self.steps} steps; give others with --steps"
+            raise ConfigError(f"model {self.name}{own}: {error}") from error
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -150,16 +150,18 @@ def _load_failure(said: str) -> str:
 def _from_safetensors(path: Path) -> dict[str, Any]:
     try:
         with safe_open(str(path), framework="pt") as file:
-            is_bundle = "decr" in (file.metadata() or {})
+            metadata = file.metadata() or {}
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
     except Exception as error:  # Its errors share no base class with those of get_tensor.
         raise BundleError(
             f"{path}: not a readable safetensors file ({error}); it may be truncated, download it "
             f"again"
         ) from error
-    if is_bundle:
+    if "decr" in metadata:
         raise BundleError(f"{path}: is a decr bundle already; pass it to --model as it is")
-    return _unwrapped(path, tensors)
+    # save_model() keeps one of several names of a tensor, and notes the others beside it.
+    aliases = {key: tensors[kept] for key, kept in metadata.items() if kept in tensors}
+    return _unwrapped(path, {**aliases, **tensors})
 
 
 def _plain(payload: object) -> dict[Any, Any] | None:
