@@ -59,7 +59,6 @@ class Sampling:
     prior_floor: float | None = None
     seed: int = 0
     device: str = "auto"
-    precision: str = "float32"
     tile_px: int = 256
     overlap_px: int = 64
 
@@ -172,7 +171,7 @@ def _subject(model: str, nir: bool, sampling: Sampling) -> Subject:
             prior_floor=sampling.prior_floor,
             seed=sampling.seed,
             device=sampling.device,
-            precision=sampling.precision,
+            precision="float32",
         )
     else:
         restorer = made_restorer(plugin, sampling.seed, sampling.device)
