@@ -151,7 +151,8 @@ for _name, _summary in (
 
 def _run(name: str, options: dict[str, Any], **more: Any) -> None:
     from decr.errors import ConfigError
-    from decr.evaluation.analyse import ANALYSES, Setting, write_analysis
+    from decr.evaluation.analyse import ANALYSES
+    from decr.evaluation.analysis import Setting, write_analysis
     from decr.evaluation.tiles import PairSource
     from decr.files import writable_folder
 

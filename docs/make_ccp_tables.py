@@ -42,8 +42,8 @@ from decr.errors import DecrWarning  # noqa: E402
 from decr.pipeline.ccp import Looking, looking, scene_ccp  # noqa: E402
 from decr.pipeline.ccp_sources import Source  # noqa: E402
 from decr.pipeline.engine import local_engine  # noqa: E402
+from decr.training.imagery import read_imagery  # noqa: E402
 from decr.training.recipe import Recipe, read_recipe  # noqa: E402
-from decr.training.run import read_imagery  # noqa: E402
 from docs.make_quality import fill  # noqa: E402
 
 PAGE = ROOT / "docs" / "detectors.md"

@@ -26,8 +26,8 @@ from decr.dataset.collage import LabelledImage, detection_sample  # noqa: E402
 from decr.dataset.fine_views import fine_sample  # noqa: E402
 from decr.dataset.samples import Sample, Variety, restoration_sample  # noqa: E402
 from decr.predictor import Restorer, load_detector, load_restorer  # noqa: E402
+from decr.training.imagery import Imagery, read_imagery  # noqa: E402
 from decr.training.recipe import Recipe, read_recipe  # noqa: E402
-from decr.training.run import Imagery, read_imagery  # noqa: E402
 from decr.training.validation import write_png  # noqa: E402
 from decr.zoo.bundle import load_bundle  # noqa: E402
 from decr.zoo.describe import described  # noqa: E402

@@ -34,8 +34,8 @@ from decr.dataset.samples import Sample, Variety, area_shrunk, restoration_sampl
 from decr.evaluation.metrics import psnr, ssim  # noqa: E402
 from decr.evaluation.perceptual import Lpips, load_lpips, lpips_standard  # noqa: E402
 from decr.predictor import load_restorer  # noqa: E402
+from decr.training.imagery import Imagery, read_imagery  # noqa: E402
 from decr.training.recipe import Recipe, read_recipe  # noqa: E402
-from decr.training.run import Imagery, read_imagery  # noqa: E402
 from decr.zoo.bundle import load_bundle  # noqa: E402
 from decr.zoo.embedded import EMBEDDED, embedded_path  # noqa: E402
 

@@ -24,7 +24,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from decr.evaluation.analyse import ANALYSES, Analysis, Setting  # noqa: E402
+from decr.evaluation.analyse import ANALYSES  # noqa: E402
+from decr.evaluation.analysis import Analysis, Setting  # noqa: E402
 from decr.evaluation.evaluate import Evaluation, EvaluationConfig, evaluate  # noqa: E402
 from decr.evaluation.subjects import Sampling  # noqa: E402
 from decr.evaluation.summary import markdown  # noqa: E402

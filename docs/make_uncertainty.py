@@ -51,8 +51,8 @@ from decr.pipeline.declouds import declouds  # noqa: E402
 from decr.pipeline.error_map import error_map_path  # noqa: E402
 from decr.predictor import Restorer, load_restorer  # noqa: E402
 from decr.report.chart import Panel, chart, png  # noqa: E402
+from decr.training.imagery import Imagery, read_imagery  # noqa: E402
 from decr.training.recipe import Recipe, read_recipe  # noqa: E402
-from decr.training.run import Imagery, read_imagery  # noqa: E402
 from decr.zoo.bundle import read_card, save_with_card  # noqa: E402
 from decr.zoo.embedded import EMBEDDED, embedded_path  # noqa: E402
 

@@ -20,7 +20,7 @@ The timesteps lie on the CPU, so that to know them nobody must wait for a device
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What one sampling step produced, for those who watch."""
+    """What one sampling step produced, for those who watch; decr itself never asks for x_prev."""
 
     t: int
     x0: Tensor
@@ -80,6 +80,8 @@ def ancestral(
     noise: Callable[[int], Tensor],
 ) -> Tensor:
     """DDPM ancestral sampling (Eq. 10, corrected) driven by the same estimate.
+
+    decr itself samples by :func:`ddim`; this is for golden tests and for research.
 
     Parameters
     ----------

@@ -48,6 +48,8 @@ class NoiseSchedule:
         """(K,), ``alpha_bar`` of the step before; 1 before the first."""
         return np.append(1.0, self.alpha_bar[:-1])
 
+    # The posterior and `spaced_evenly` are for golden tests and for research: decr itself samples
+    # by DDIM over `respaced` steps.
     def posterior_variance(self) -> Float64:
         """(K,), variance of q(x_{t-1} | x_t, x_0) (Ho et al. 2020, Eq. 7)."""
         return self.betas * (1.0 - self.alpha_bar_previous) / (1.0 - self.alpha_bar)

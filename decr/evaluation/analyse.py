@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
-from decr.evaluation.analysis import Analysis, Setting, write_analysis
+from decr.evaluation.analysis import Analysis
 from decr.evaluation.cost_analysis import costs
 from decr.evaluation.fusion_analyses import trajectory, weights
 from decr.evaluation.sweeps import ablation, floor, gsd, steps
 from decr.evaluation.uncertainty import uncertainty
-
-__all__ = ["ANALYSES", "Analysis", "Setting", "write_analysis"]
 
 ANALYSES: Mapping[str, Callable[..., Analysis]] = MappingProxyType(
     {

@@ -263,7 +263,7 @@ def calibrate_bundle(
     Returns
     -------
     Calibrated
-        ``held`` is by halves of the pairs; None for a single pair.
+        ``held`` is by halves of the places; None for a single one.
 
     Raises
     ------
@@ -283,13 +283,12 @@ def calibrate_bundle(
         restored = checked(restorer.name, restorer.restore(view, [(0, 1000 * number)]), view.shape)[
             0
         ]
-        place = tile.name.partition(" at row ")[0]
-        images.append(seen(place, tile.cloudy, restored, tile.clear, tile.mask, tile.gsd_m))
+        images.append(seen(tile.place, tile.cloudy, restored, tile.clear, tile.mask, tile.gsd_m))
     settings = deciding(restorer, card.parts)
-    pairs = len({image.place for image in images})
+    pairs = len({tile.name.partition(" at row ")[0] for tile in tiles})
     about = f"{len(images)} tiles of {pairs} pairs of {source.data.resolve().name}"
     table = fitted(images, settings, about)
-    halves = cross_held(images, settings) if pairs > 1 else None
+    halves = cross_held(images, settings) if len({image.place for image in images}) > 1 else None
     save_with_card(path, out, replace(card, errors=table))
     return Calibrated(out, table, halves)
 

@@ -185,6 +185,11 @@ def evaluate(config: EvaluationConfig, on_progress: Progress | None = None) -> E
     have = _roles(listed[0], config.bands)
     subjects = subjects_of(config.models, "nir" in have, config.sampling)
     bands = common_bands(subjects) or have
+    if protocol.luma and len(bands) not in (3, 4):
+        raise DatasetError(
+            f"{config.data}: has {len(bands)} band{'s' if len(bands) != 1 else ''} "
+            f"({', '.join(bands)}), {protocol.name} is for 3 or 4; use --protocol standard"
+        )
     pairs = pairs_with(
         PairFolder(
             config.data, layout, config.bands, config.gsd_m, config.white, split=config.split

@@ -204,6 +204,8 @@ def truncated_share(share: Array) -> Byte:
 def paper_psnr(a: Byte, b: Byte) -> float:
     """PSNR as published, in dB: uint8 (C, H, W), data range 255, one error over all bands.
 
+    decr itself uses `psnr`; this is for golden tests and for research.
+
     Raises
     ------
     DatasetError

@@ -129,7 +129,7 @@ def sampled(
     if on_fusion is not None and wa is not None:
         wa, on_weights = _watched(networks, wa, prior, kept, on_fusion)
     denoise = FusedDenoiser(parts["cnp"], wa, card.schedule, y, prior, kept, on_weights)
-    short = card.schedule.respaced(card.steps if steps is None else steps)
+    short = card.respaced(steps)
     return _out(ddim(denoise, start.to(networks.device), short, on_step=on_step))
 
 

@@ -24,7 +24,8 @@ class Mean:
     Attributes
     ----------
     mean
-        Over ``count`` images, in the score's units; infinite if a score is.
+        Over ``count`` images, in the score's units; infinite if a score is, and no number (NaN) if
+        some are infinite upwards and some downwards.
     low, high
         Ends of the bootstrap interval (percentiles). It tells of the choice of images alone, and
         is too narrow for a handful of them.
@@ -89,10 +90,11 @@ def mean_of(
     scores = np.asarray(values, np.float64)
     if scores.ndim != 1 or not scores.size or np.isnan(scores).any():
         raise DatasetError(f"{scores.size} scores, of which some are no number, have no mean")
-    means = _resampled(scores, np.random.default_rng(seed), draws)
+    with np.errstate(invalid="ignore"):  # infinite to both sides
+        mean, means = scores.mean(), _resampled(scores, np.random.default_rng(seed), draws)
     # An order statistic: an interpolation between infinite scores is no number.
     ends = np.quantile(means, [(1 - level) / 2, (1 + level) / 2], method="inverted_cdf")
-    return Mean(float(scores.mean()), float(ends[0]), float(ends[1]), len(scores))
+    return Mean(float(mean), float(ends[0]), float(ends[1]), len(scores))
 
 
 def compare(

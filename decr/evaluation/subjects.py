@@ -59,7 +59,6 @@ class Sampling:
     prior_floor: float | None = None
     seed: int = 0
     device: str = "auto"
-    precision: str = "float32"
     tile_px: int = 256
     overlap_px: int = 64
 
@@ -162,14 +161,17 @@ def _subject(model: str, nir: bool, sampling: Sampling) -> Subject:
     plugin = model_plugin(model)
     if plugin is None:
         path = find_bundle(model, nir)
-        alone = set(read_card(path).parts) == {"reference"}
+        card = read_card(path)
+        alone = set(card.parts) == {"reference"}
+        if "cnp" in card.parts:
+            card.respaced(sampling.steps)  # An error names the model.
         restorer = load_restorer(
             path,
             steps=sampling.steps,
             prior_floor=sampling.prior_floor,
             seed=sampling.seed,
             device=sampling.device,
-            precision=sampling.precision,
+            precision="float32",
         )
     else:
         restorer = made_restorer(plugin, sampling.seed, sampling.device)

@@ -279,7 +279,7 @@ def _coarse(tile: Tile, k: int) -> Tile:
     cloudy, clear = area_shrunk(tile.cloudy, k), area_shrunk(tile.clear, k)
     gsd_m = None if tile.gsd_m is None else tile.gsd_m * k
     shares = [np.asarray((side + 1) / 2, np.float32) for side in (cloudy, clear)]
-    return Tile(tile.name, cloudy, clear, changed(shares[0], shares[1]), gsd_m)
+    return Tile(tile.name, cloudy, clear, changed(shares[0], shares[1]), gsd_m, tile.place)
 
 
 def _panels(

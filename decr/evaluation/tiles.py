@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,6 +42,8 @@ class Tile:
         (S, S) bool, True = changed by clouds.
     gsd_m
         Metres per pixel, or None if nobody says.
+    place
+        The same for tiles of one ground: name of the first pair with that clear image.
     """
 
     name: str
@@ -48,6 +51,7 @@ class Tile:
     clear: Float32
     mask: NDArray[np.bool_]
     gsd_m: float | None
+    place: str
 
 
 def pairs_with(folder: PairFolder, bands: tuple[str, ...]) -> list[PairImage]:
@@ -98,14 +102,21 @@ def cut_tiles(
     if shrink:
         widest = max(min(pair.clear.shape[1:]) for pair in pairs)
         side_px = max(multiple, min(side_px, widest - widest % multiple))
-    queues = [_ranked(pair, side_px) for pair in pairs]
+    places: dict[str, str] = {}
+    queues = [
+        _ranked(pair, side_px, places.setdefault(_content(pair.clear), pair.name)) for pair in pairs
+    ]
     if not any(queues):
         raise DatasetError(f"{source.data}: no pair holds a tile of {side_px} px; choose a smaller")
     ordered = [queue[n] for n in range(max(map(len, queues))) for queue in queues if n < len(queue)]
     return ordered[:count]
 
 
-def _ranked(pair: PairImage, side_px: int) -> list[Tile]:
+def _content(pixels: NDArray[np.generic]) -> str:
+    return hashlib.sha256(np.ascontiguousarray(pixels).data).hexdigest()
+
+
+def _ranked(pair: PairImage, side_px: int, place: str) -> list[Tile]:
     """All tiles of a pair on a grid, best first."""
     tiles = []
     for row in range(0, pair.clear.shape[1] - side_px + 1, side_px):
@@ -117,7 +128,7 @@ def _ranked(pair: PairImage, side_px: int) -> list[Tile]:
             )
             mask = changed(cloudy, clear)
             name = f"{pair.name} at row {row}, column {col}"
-            tiles.append(Tile(name, 2 * cloudy - 1, 2 * clear - 1, mask, pair.gsd_m))
+            tiles.append(Tile(name, 2 * cloudy - 1, 2 * clear - 1, mask, pair.gsd_m, place))
     return sorted(tiles, key=lambda tile: abs(float(tile.mask.mean()) - 0.5))
 
 

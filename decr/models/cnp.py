@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from decr.models.unet import UNet, UNetSize
@@ -42,12 +43,15 @@ class CNP(nn.Module):
         t
             (N,), integer timesteps on the original chain.
         cloudy
-            (N, C, H, W), the condition y, unit.
+            (N, C, h, w), the condition y, unit; resized bilinearly to ``x_t`` where its size is
+            another, as published.
 
         Returns
         -------
         Tensor
             (N, C, H, W), eps, unbounded.
         """
+        if cloudy.shape[-2:] != x_t.shape[-2:]:
+            cloudy = F.interpolate(cloudy, x_t.shape[-2:], mode="bilinear", align_corners=False)
         out: Tensor = self.unet(torch.cat([x_t, cloudy], dim=1), t)
         return out

@@ -66,9 +66,9 @@ def file_stem(key: str, value: str) -> str:
     Raises
     ------
     ConfigError
-        If it is empty or names a folder, too.
+        If it is empty, names a folder, too, or cannot be printed.
     """
-    if not value or any(mark in value for mark in "/\\\0"):
+    if not value or any(mark in value for mark in "/\\") or not value.isprintable():
         raise wrong(key, value, "the name of a file, without folders and suffix")
     return value
 

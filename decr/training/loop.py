@@ -91,7 +91,8 @@ def train_stage(
     -----
     Samples and noise depend on neither ``config.accumulate`` nor the number of processes, and
     losses that are means over samples give the same steps up to rounding. Batch norms, the soft
-    Jaccard of the detector and the CVAE's divergence do see how a batch is cut.
+    Jaccard of the detector, the CVAE's latent draws and divergence, and the spectral norms and
+    drawn penalty of MSDA-CR's discriminator do see how a batch is cut.
     """
     place = place or Place()
     writable_folder(run_dir)

@@ -45,6 +45,19 @@ class TrainResult:
     seconds: float
 
 
+_KINDS: dict[str, type] = {
+    "model": dict,
+    "optimiser": dict,
+    "ema": dict,
+    "step": int,
+    "steps": int,
+    "seconds": float,
+    "loss": float,
+    "identity": dict,
+}
+"""Entries of a checkpoint."""
+
+
 def read_checkpoint(path: Path) -> dict[str, Any]:
     """Read a checkpoint onto the CPU.
 
@@ -55,6 +68,9 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     """
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        said = {"steps": 0, "loss": 0.0, "identity": {}, **state}  # an earlier decr left these out
+        if not all(isinstance(said[key], kind) for key, kind in _KINDS.items()):
+            raise TypeError("entries of other kinds")
     except Exception as error:  # Torch's reader raises nearly anything on a damaged file.
         raise DatasetError(
             f"{path}: not a readable checkpoint; remove it to train this stage anew"
@@ -133,7 +149,7 @@ class Progress:
                 self.ema.average[key].copy_(value)
             self.step, self.spent = int(state["step"]), float(state["seconds"])
             self.loss = float(state.get("loss", math.nan))
-        except (KeyError, RuntimeError, ValueError) as error:
+        except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
             raise DatasetError(
                 f"{self.checkpoint}: was made with other networks or bands than this recipe's; "
                 f"name another folder for this run"
@@ -218,7 +234,7 @@ class Progress:
         Noise is drawn for the whole batch, so that cutting it changes no sample's noise.
         """
         config, device, rows = self.config, self.place.device, self.place.rows(self.config.batch)
-        generator = torch.Generator().manual_seed(self._seed)
+        generator = torch.Generator().manual_seed(self._seed())
         like = images[0].shape[1:] if self.stage.noisy else ()  # else nobody looks at it
         t, noise = draw_noise((config.batch, *like), len(self.schedule.betas), generator)
         pieces = []
@@ -240,9 +256,9 @@ class Progress:
             pieces.append((start, batch))
         return pieces
 
-    @property
-    def _seed(self) -> int:
-        return self.config.seed * 1_000_003 + self.step
+    def _seed(self, first: int = 0) -> int:
+        """Torch's seed for this step's samples from number ``first`` on; it takes 64 bits."""
+        return (self.config.seed * 1_000_003 + self.step + (first << 40)) % 2**63
 
     def _restoring(self, batch: Batch) -> Tensor:
         with self.place.autocast():
@@ -281,7 +297,7 @@ class Progress:
             # Dropout and drawn losses use torch's own generator: it, too, must be a function of
             # seed, step and place in the batch.
             with torch.random.fork_rng(self.cuda_devices):
-                torch.manual_seed(self._seed + (start << 40))
+                torch.manual_seed(self._seed(start))
                 loss = loss_of(batch) * share
             loss.backward()
             total += loss.detach()

@@ -61,7 +61,7 @@ class Recipe:
     parts
         Networks by name.
     start
-        A bundle to start from; may have more bands.
+        A bundle to start from; may have more bands, or the same in another order.
     variety
         How far samples stray from the clear imagery.
     lpips_backbone
@@ -118,8 +118,8 @@ class Recipe:
     def _check_card(self) -> None:
         """Refuse what a bundle could not say of itself, before hours of training."""
         file_stem("name", self.name)
-        if not texts("bands", self.bands):
-            raise wrong("bands", self.bands, "a list of at least one role")
+        if not texts("bands", self.bands) or len(set(self.bands)) < len(self.bands):
+            raise wrong("bands", self.bands, "a list of at least one role, each once")
         number("gsd_m", self.gsd_m, above=0)
         ends = [number("gsd_range_m", end, least=0) for end in self.gsd_range_m]
         if len(ends) != 2 or ends[0] > ends[1]:

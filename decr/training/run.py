@@ -24,7 +24,7 @@ from decr.files import sole_worker, writable_folder
 from decr.models.registry import create
 from decr.training.colours import OfColours
 from decr.training.identity import IMAGES, images_digest, samples_identity
-from decr.training.imagery import Imagery, read_imagery, read_split, sampler
+from decr.training.imagery import Imagery, read_split, sampler
 from decr.training.loading import zlib_id
 from decr.training.loop import train_stage
 from decr.training.place import Place, placed
@@ -36,8 +36,6 @@ from decr.training.stages import STAGES, Stage
 from decr.training.start import adopt, adopt_later, start_from
 from decr.training.validation import Watch
 from decr.zoo.bundle import Card, read_card, save_bundle, sha256_of
-
-__all__ = ["Imagery", "read_checked", "read_imagery", "run_recipe"]
 
 _WATCHED = 8
 """Samples that validation looks at."""

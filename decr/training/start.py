@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -12,16 +12,17 @@ from torch import Tensor, nn
 
 from decr.errors import DatasetError, DecrWarning
 from decr.models.reference import CompactReference
+from decr.models.registry import create
 from decr.models.unet import UNetSize
 from decr.training.grow import grown, grows_into
 from decr.training.identity import NETWORKS, Identity, begun_with, differences, refuse_others
 from decr.training.progress import TrainResult, read_checkpoint
 from decr.training.stages import Stage
-from decr.zoo.bundle import load_bundle
+from decr.zoo.bundle import Part, load_bundle
 
 
 def start_from(path: Path, parts: Mapping[str, nn.Module], bands: tuple[str, ...]) -> None:
-    """Copy a bundle's weights into new networks, dropping bands these do not have.
+    """Copy a bundle's weights into new networks, which may take fewer bands in another order.
 
     Networks that the bundle does not hold are left as they are. A compact reference of the same
     bands that has more levels than the bundle's takes over those it shares, and a Cloud-Net that
@@ -36,30 +37,25 @@ def start_from(path: Path, parts: Mapping[str, nn.Module], bands: tuple[str, ...
     theirs = bundle.card.bands
     if any(band not in theirs for band in bands):
         raise DatasetError(f"{path}: has bands {', '.join(theirs)}, wanted {', '.join(bands)}")
-    chosen = [theirs.index(band) for band in bands]
     if not set(parts) & set(bundle.networks):
         raise DatasetError(
             f"{path}: holds {', '.join(bundle.networks)}, none of which this recipe trains "
             f"({', '.join(parts)})"
         )
     for name in [name for name in parts if name in bundle.networks]:
-        network = parts[name]
-        source = bundle.networks[name].state_dict()
-        own = cast(dict[str, Tensor], network.state_dict())
-        small, large = (_size(n) for n in (bundle.networks[name], network))
-        if theirs == bands and small and large and grows_into(small, large):
-            source = grown(source, small, own, large)
-        if getattr(network, "darkest", False) and not getattr(
-            bundle.networks[name], "darkest", False
-        ):
-            # What it was not shown so far says nothing at first.
-            stem = source["stem.weight"]
-            source["stem.weight"] = torch.cat([stem, torch.zeros_like(stem)], dim=1)
+        network, old = parts[name], bundle.networks[name]
+        source = _for_bands(old.state_dict(), bundle.card.parts[name], theirs, bands)
+        small, large = _size(old), _size(network)
         try:
-            network.load_state_dict(
-                {k: _without_bands(source[k], v, chosen, len(theirs)) for k, v in own.items()}
-            )
-        except (KeyError, IndexError, RuntimeError) as error:
+            if small and large and grows_into(small, large):
+                own = cast(dict[str, Tensor], network.state_dict())
+                source = grown(source, small, own, large)
+            if getattr(network, "darkest", False) and not getattr(old, "darkest", False):
+                # What it was not shown so far says nothing at first.
+                stem = source["stem.weight"]
+                source["stem.weight"] = torch.cat([stem, torch.zeros_like(stem)], dim=1)
+            network.load_state_dict(source)
+        except (KeyError, RuntimeError) as error:
             raise DatasetError(
                 f"{path}: its {name!r} is another network or of another size than the recipe's; "
                 f"give [parts.{name}] of that bundle, as `decr models info` shows it"
@@ -71,14 +67,35 @@ def _size(network: nn.Module) -> UNetSize | None:
     return network.unet.size if isinstance(network, CompactReference) else None
 
 
-def _without_bands(source: Tensor, target: Tensor, chosen: list[int], bands: int) -> Tensor:
-    """Drop bands along every axis on which the two differ; images are concatenated band-wise."""
-    for axis in range(source.ndim):
-        if source.shape[axis] != target.shape[axis]:
-            images = source.shape[axis] // bands
-            index = [image * bands + band for image in range(images) for band in chosen]
-            source = source.index_select(axis, torch.tensor(index))
-    return source
+def _for_bands(
+    source: Mapping[str, Tensor], part: Part, theirs: Sequence[str], bands: Sequence[str]
+) -> dict[str, Tensor]:
+    """Weights for images of ``theirs`` as those for images of ``bands``, some or all of them.
+
+    Bands lie along those axes that would be longer if there were one band more.
+    """
+    count = len(theirs)
+    with torch.device("meta"):
+        now, then = (
+            create(part.architecture, n, part.size).state_dict() for n in (count, count + 1)
+        )
+    chosen = [theirs.index(band) for band in bands]
+    taken = {}
+    for key, tensor in source.items():
+        for axis, (length, longer) in enumerate(zip(now[key].shape, then[key].shape, strict=True)):
+            images = longer - length
+            if not images:
+                continue
+            if key.startswith("decoder.fc2."):  # CVAE's first features: all pixels of a band
+                index = [band * images + pixel for band in chosen for pixel in range(images)]
+            else:
+                # CVAE's features come before the image, a mask and the like after it.
+                first = length - images * count if part.architecture == "cvae" else 0
+                image = [first + n * count + band for n in range(images) for band in chosen]
+                index = [*range(first), *image, *range(first + images * count, length)]
+            tensor = tensor.index_select(axis, torch.tensor(index))
+        taken[key] = tensor
+    return taken
 
 
 def adopt(

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from decr.calibration import ErrorTable
 from decr.diffusion.schedule import NoiseSchedule
-from decr.errors import BundleError, OutputError
+from decr.errors import BundleError, ConfigError, OutputError
 from decr.models.registry import create
 from decr.zoo.limits import check_file
 
@@ -81,6 +81,20 @@ class Card:
         """The full training chain (linear, as published)."""
         return NoiseSchedule.linear(self.train_steps)
 
+    def respaced(self, steps: int | None = None) -> NoiseSchedule:
+        """The chain that is sampled in ``steps``; None takes the card's.
+
+        Raises
+        ------
+        ConfigError
+            If the chain cannot be cut into that many.
+        """
+        try:
+            return self.schedule.respaced(self.steps if steps is None else steps)
+        except ConfigError as error:
+            own = "" if steps else f", whose card says {self.steps} steps; give others with --steps"
+            raise ConfigError(f"model {self.name}{own}: {error}") from error
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Bundle:
@@ -106,7 +120,7 @@ def save_bundle(
     Raises
     ------
     BundleError
-        If card and networks name different parts.
+        If card and networks name different parts, or the card could not be read again.
     OutputError
         If the file cannot be written.
     """
@@ -130,6 +144,10 @@ def _fits(tensor: Tensor, dtype: torch.dtype) -> bool:
 
 def _save(path: Path, card: Card, tensors: Mapping[str, Tensor]) -> None:
     """Write beside the file and rename: nobody ever sees half a bundle."""
+    try:
+        _check_card(card)
+    except ValueError as error:
+        raise BundleError(f"{path}: its card would make no sense: {error}") from error
     header = {"format": FORMAT, **asdict(card)}
     target = path.resolve()  # a link stays one
     part = target.with_name(f".{target.name}.part")
@@ -317,6 +335,8 @@ def _card_from(path: Path, metadata: Mapping[str, str] | None) -> Card:
         header["parts"] = {
             k: Part(v["architecture"], v["size"]) for k, v in header["parts"].items()
         }
+        if not isinstance(header["bands"], list):
+            raise ValueError(f"bands is {header['bands']!r}")
         header["bands"] = tuple(header["bands"])
         header["gsd_range_m"] = tuple(header["gsd_range_m"])
         header["ranges"] = {k: (float(v[0]), float(v[1])) for k, v in header["ranges"].items()}
@@ -348,8 +368,10 @@ def _error_table(values: Mapping[str, Any]) -> ErrorTable:
 def _check_card(card: Card) -> None:
     """Refuse values that would only fail later, or ask for endless work; raises ValueError."""
     checks = (
-        (isinstance(card.name, str), "name"),
+        # Names stand in tables and on terminals.
+        (isinstance(card.name, str) and card.name.isprintable(), "name"),
         (0 < len(card.bands) <= 16 and all(isinstance(b, str) for b in card.bands), "bands"),
+        (len(set(card.bands)) == len(card.bands) and "".join(card.bands).isprintable(), "bands"),
         # JSON has integers that no float can hold.
         (card.gsd_m > 0 and float(card.gsd_m) < math.inf, "gsd_m"),
         (
@@ -357,12 +379,13 @@ def _check_card(card: Card) -> None:
             and 0 <= card.gsd_range_m[0] <= card.gsd_range_m[1] <= float(card.gsd_range_m[1]),
             "gsd_range_m",
         ),
-        (isinstance(card.train_steps, int) and 1 < card.train_steps <= 100_000, "train_steps"),
-        (isinstance(card.steps, int) and 1 <= card.steps <= card.train_steps, "steps"),
+        (type(card.train_steps) is int and 1 < card.train_steps <= 100_000, "train_steps"),
+        (type(card.steps) is int and 1 <= card.steps <= card.train_steps, "steps"),
         (0 <= card.prior_floor <= 1, "prior_floor"),
         (all(-math.inf < low < high < math.inf for low, high in card.ranges.values()), "ranges"),
         (all(isinstance(p.architecture, str) for p in card.parts.values()), "parts"),
         (all(isinstance(p.size, Mapping) for p in card.parts.values()), "parts"),
+        (isinstance(card.licence, str), "licence"),
         (isinstance(card.provenance, Mapping), "provenance"),
     )
     for good, key in checks:

@@ -19,12 +19,21 @@ from decr.zoo.limits import check_file, check_size, opened_zip, shown
 
 _CONTAINERS = (
     "state_dict",
+    "state_dict_ema",
+    "ema_state_dict",
     "model_state_dict",
+    "model_state",
     "model",
+    "model_ema",
     "net",
     "network",
     "generator",
+    "generator_state_dict",
     "gen",
+    "G",
+    "g_ema",
+    "netG",
+    "net_g",
     "params",
     "params_ema",
     "ema",
@@ -141,16 +150,18 @@ def _load_failure(said: str) -> str:
 def _from_safetensors(path: Path) -> dict[str, Any]:
     try:
         with safe_open(str(path), framework="pt") as file:
-            is_bundle = "decr" in (file.metadata() or {})
+            metadata = file.metadata() or {}
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
     except Exception as error:  # Its errors share no base class with those of get_tensor.
         raise BundleError(
             f"{path}: not a readable safetensors file ({error}); it may be truncated, download it "
             f"again"
         ) from error
-    if is_bundle:
+    if "decr" in metadata:
         raise BundleError(f"{path}: is a decr bundle already; pass it to --model as it is")
-    return _unwrapped(path, tensors)
+    # save_model() keeps one of several names of a tensor, and notes the others beside it.
+    aliases = {key: tensors[kept] for key, kept in metadata.items() if kept in tensors}
+    return _unwrapped(path, {**aliases, **tensors})
 
 
 def _plain(payload: object) -> dict[Any, Any] | None:
@@ -169,6 +180,8 @@ def _unwrapped(path: Path, payload: object) -> dict[Any, Any]:
         if {"state", "param_groups"} <= entries.keys():
             raise BundleError(f"{path}: the state of an optimiser; pass the network's checkpoint")
         inside = [key for key in _CONTAINERS if isinstance(entries.get(key), dict)]
+        if len(inside) == 1:  # Such as averages of its weights under a name that is not known.
+            inside += _likes(entries, inside[0])
         if len(inside) > 1:
             raise BundleError(
                 f"{path}: holds several networks ({', '.join(inside)}); save one of them alone"
@@ -177,6 +190,14 @@ def _unwrapped(path: Path, payload: object) -> dict[Any, Any]:
             return _without_wrappers(entries)
         payload = entries[inside[0]]
     raise BundleError(f"{path}: dicts within dicts, with no network in the first {_DEPTH}")
+
+
+def _likes(entries: dict[Any, Any], chosen: str) -> list[str]:
+    """Keys of the entries that hold tensors of the same names as the chosen one."""
+    names = {key: _without_wrappers(_plain(e) or {}).keys() for key, e in entries.items()}
+    return [
+        shown(key) for key in names if key != chosen and names[key] and names[key] == names[chosen]
+    ]
 
 
 def _without_wrappers(tensors: dict[Any, Any]) -> dict[Any, Any]:

@@ -11,7 +11,6 @@ from typing import Any
 import torch
 from torch import nn
 
-from decr.diffusion.schedule import NoiseSchedule
 from decr.errors import BandError, BundleError, ConfigError
 from decr.geo.bands import bands_of
 from decr.zoo.bundle import Card, Part, check_output, save_bundle, sha256_of
@@ -89,8 +88,6 @@ def import_checkpoint(
     bands: str | None = None,
     gsd_m: float | None = None,
     licence: str | None = None,
-    steps: int = 50,
-    prior_floor: float = 0.3,
     overwrite: bool = False,
 ) -> Card:
     """Turn published weights into a bundle, exact in float32; equal input gives equal bytes.
@@ -109,8 +106,6 @@ def import_checkpoint(
     name, bands, gsd_m, licence
         What the card shall say; None takes what is known or usual. ``bands`` is a list such as
         "b,g,r"; ``gsd_m`` is in metres.
-    steps, prior_floor
-        Sampling defaults of a bundle with a noise predictor; the published ones if left alone.
     overwrite
         Whether ``out`` may exist.
 
@@ -124,13 +119,14 @@ def import_checkpoint(
     BundleError
         If a file is damaged, unsafe, not recognised, or does not go with the other one.
     BandError, ConfigError
-        If ``bands``, ``gsd_m``, ``steps`` or ``prior_floor`` cannot be.
+        If ``bands`` or ``gsd_m`` cannot be.
     OutputError
         If ``out`` exists or cannot be written.
     """
     path, out = Path(path), Path(out)
     check_output(out, [path, *([] if reference is None else [Path(reference)])], overwrite)
-    _check_numbers(gsd_m, steps, prior_floor)
+    if gsd_m is not None and not 0 < gsd_m < math.inf:
+        raise ConfigError(f"gsd_m must be a positive number of metres, not {gsd_m}")
     main = _read(path, as_name)
     sources = [main] if reference is None else [main, _read(Path(reference), None)]
     _check_combination(*sources)
@@ -144,8 +140,6 @@ def import_checkpoint(
         bands=order,
         gsd_m=gsd,
         parts=parts,
-        steps=steps,
-        prior_floor=prior_floor,
         ranges={"uint16": (0.0, 65535.0)} if "detector" in parts else {"uint8": (0.0, 255.0)},
         licence=licence or (known.licence if known else _UNSTATED),
         provenance=_provenance(sources, [order_note, gsd_note, _cvae_note(networks)]),
@@ -157,14 +151,6 @@ def import_checkpoint(
 
 def _read(path: Path, as_name: str | None) -> _Source:
     return _Source(path, sha256_of(path), read_published(path, as_name))
-
-
-def _check_numbers(gsd_m: float | None, steps: int, prior_floor: float) -> None:
-    if gsd_m is not None and not 0 < gsd_m < math.inf:
-        raise ConfigError(f"gsd_m must be a positive number of metres, not {gsd_m}")
-    if not 0 <= prior_floor <= 1:
-        raise ConfigError(f"prior_floor must lie in 0..1, not {prior_floor}")
-    NoiseSchedule.linear(1000).respaced(steps)
 
 
 def _check_combination(main: _Source, reference: _Source | None = None) -> None:

@@ -93,6 +93,9 @@ DEAD: Mapping[str, re.Pattern[str]] = {
 """Tensors that published networks carry but never use. Ours carry them, too, so that importing
 loses nothing; if one of ours ever drops them, they may be left over."""
 
+_PROFILED = re.compile(r"(^|\.)total_(ops|params)$")
+"""Single numbers that counting operations with `thop` leaves in every layer."""
+
 AS_NAMES = ("de", *NETWORKS)
 """What a file can be said to hold: "de" is the noise predictor and the weight allocator."""
 
@@ -145,7 +148,7 @@ def read_published(path: Path, as_name: str | None = None) -> Imported:
     """
     if as_name is not None and as_name not in AS_NAMES:
         raise BundleError(f"--as {as_name}: no such network; there are {', '.join(AS_NAMES)}")
-    tensors = read_weights(path)
+    tensors = _without_counts(read_weights(path))
     networks: dict[str, nn.Module] = {}
     counts: dict[str, int] = {}
     for name, mine in _grouped(path, tensors, as_name).items():
@@ -155,6 +158,12 @@ def read_published(path: Path, as_name: str | None = None) -> Imported:
         said = ", ".join(f"{NETWORKS[name].title} {count}" for name, count in counts.items())
         raise BundleError(f"{path}: its networks differ in bands ({said}); they were not one model")
     return Imported(networks, next(iter(counts.values())))
+
+
+def _without_counts(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """All tensors but those that profiling left, unless there are no others."""
+    weights = {k: v for k, v in tensors.items() if v.numel() != 1 or not _PROFILED.search(k)}
+    return weights or tensors
 
 
 def _grouped(

@@ -16,8 +16,8 @@ from PIL import Image
 from cli.main import main
 from decr.errors import BundleError, ConfigError, DatasetError
 from decr.evaluation import cost_analysis
-from decr.evaluation.analyse import ANALYSES, Analysis, Setting, write_analysis
-from decr.evaluation.analysis import bench_of, measured
+from decr.evaluation.analyse import ANALYSES
+from decr.evaluation.analysis import Analysis, Setting, bench_of, measured, write_analysis
 from decr.evaluation.metrics import psnr
 from decr.evaluation.sampling import load_networks, sampled
 from decr.evaluation.sweeps import ablation, gsd, steps

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,7 +28,7 @@ from decr.evaluation.calibrate import (
     margin_px,
     seen,
 )
-from decr.evaluation.tiles import PairSource
+from decr.evaluation.tiles import PairSource, cut_tiles
 from decr.evaluation.uncertainty import uncertainty
 from decr.zoo.bundle import load_bundle, read_card, save_with_card
 from tests.evaluation.test_evaluate import pair_set
@@ -177,6 +178,20 @@ def test_tiles_are_as_large_as_pairs_allow(
     with rasterio.open(next(pairs.data.rglob("*.png"))) as image:
         assert image.shape == (64, 64)
     assert found[256] == found[64] != found[48]
+
+
+def test_pairs_with_one_clear_image_are_one_place(pairs: PairSource, tmp_path: Path) -> None:
+    clear = pairs.data / "clear"
+    for name in ("1", "2"):
+        shutil.copy(clear / "0.png", clear / f"{name}.png")
+    tiles = cut_tiles(pairs, ("red", "green", "blue"), 64, 3)
+    assert [tile.name.split()[0] for tile in tiles] == ["0", "1", "2"]
+    assert {tile.place for tile in tiles} == {"0"}
+    found = calibrate_bundle(
+        str(tiny_bundle(tmp_path, 3)), pairs, tmp_path / "o.safetensors", count=6, device="cpu"
+    )
+    assert found.held is None
+    assert found.table.about == "6 tiles of 3 pairs of set"
 
 
 def test_a_reference_alone_has_no_steps_to_hold_for(pairs: PairSource, tmp_path: Path) -> None:

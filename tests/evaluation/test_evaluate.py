@@ -25,7 +25,7 @@ from decr.evaluation.perceptual import BACKBONE_SHA256, BACKBONE_VARIABLE, Lpips
 from decr.evaluation.subjects import Sampling, restored
 from decr.evaluation.summary import comparisons, described, markdown, means
 from decr.predictor import Restorer
-from decr.zoo.bundle import Part, save_bundle
+from decr.zoo.bundle import Part, read_card, save_bundle, save_with_card
 from tests.tiny import PARTS, tiny_bundle, tiny_card, tiny_networks
 
 
@@ -69,6 +69,25 @@ def fake_lpips(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def config(data: Path, *models: str) -> EvaluationConfig:
     return EvaluationConfig(data, models, split="all", sampling=Sampling(device="cpu"))
+
+
+def test_steps_that_a_card_cannot_have_name_the_model(data: Path, tmp_path: Path) -> None:
+    bundle = tiny_bundle(tmp_path, 3)
+    save_with_card(bundle, bundle, replace(read_card(bundle), steps=300))
+    with pytest.raises(ConfigError, match=r"model tiny, whose card says 300 .* --steps: no stride"):
+        evaluate(replace(config(data, str(bundle)), lpips=False))
+
+
+def test_a_protocol_for_colours_refuses_grey_images_before_any_is_read(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for path in data.rglob("*.png"):
+        with Image.open(path) as image:
+            image.convert("L").save(path)
+    monkeypatch.setattr(module, "pairs_with", lambda *given: pytest.fail("read"))
+    asked = replace(config(data, "none"), protocol="de-paper", lpips=False)
+    with pytest.raises(DatasetError, match=r"set: has 1 band \(.*\), .* use --protocol standard"):
+        evaluate(asked)
 
 
 @pytest.mark.usefixtures("fake_lpips")

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from decr.dataset.clear import Folder
 from decr.dataset.samples import ClearImage, Sample
 from decr.evaluation.perceptual import Lpips
+from decr.training.imagery import Imagery
 from decr.training.recipe import Recipe
-from decr.training.run import Imagery
 from decr.training.settings import TrainConfig
 from docs.make_quality import (
     CURVE_STEPS,

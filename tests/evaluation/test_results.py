@@ -6,7 +6,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from decr.evaluation.analyse import ANALYSES, Analysis
+from decr.evaluation.analyse import ANALYSES
+from decr.evaluation.analysis import Analysis
 from decr.evaluation.evaluate import EvaluationConfig, evaluate
 from decr.evaluation.subjects import Sampling
 from docs.make_results import HEAD, PAGE, PICTURES, PROTOCOLS, SAID, TITLES, Ran, page, sample_pair

@@ -48,6 +48,13 @@ def test_infinite_scores_stay_infinite_and_are_no_nan() -> None:
     assert found.low >= 20.0
 
 
+@pytest.mark.filterwarnings("error")
+def test_differences_infinite_to_both_sides_have_no_mean() -> None:
+    found = compare([math.inf, 20.0, 22.0], [20.0, math.inf, 21.0], True)
+    assert (found.won, found.tied, found.lost) == (2, 0, 1)
+    assert math.isnan(found.difference.mean)
+
+
 def test_comparison_counts_by_the_direction_of_the_score() -> None:
     first, second = [1.0, 2.0, 3.0, math.inf], [2.0, 2.0, 1.0, math.inf]
     psnr, lpips = compare(first, second, True), compare(first, second, False)

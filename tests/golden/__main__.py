@@ -5,10 +5,17 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import torch
+
 from decr.device import pick_device, settle_cuda
+from decr.errors import ConfigError
 from tests.golden.common import DEVICE
 from tests.golden.runners import run_file
 from tests.golden.vectors import Check
+
+_USAGE = """usage: python -m tests.golden DIR [--device cuda]   (DIR holds .npz vector files)
+Published weights are looked for in the folders `weights` and `data/weights` beside DIR, above it,
+and in the folder that DECR_SHARED names."""
 
 
 def line(check: Check, width: int) -> str:
@@ -21,24 +28,30 @@ def line(check: Check, width: int) -> str:
     return f"{head}  {errors}  {verdict}"
 
 
+def _asked(arguments: list[str]) -> tuple[Path, torch.device]:
+    """The folder and the device; raises ConfigError for misuse."""
+    match arguments:
+        case [folder]:
+            device = "cpu"
+        case [folder, "--device", device]:
+            pass
+        case _:
+            raise ConfigError(_USAGE)
+    if not Path(folder).is_dir():
+        raise ConfigError(f"{folder}: no such folder\n{_USAGE}")
+    return Path(folder), pick_device(device)
+
+
 def main(arguments: list[str]) -> int:
     """Check a folder; 0 where all agree, 1 where one does not or is lacking, 2 for misuse."""
-    folder, *options = arguments or [""]
-    device = options[1] if len(options) == 2 and options[0] == "--device" else "cpu"
-    if (
-        not Path(folder).is_dir()
-        or len(options) not in (0, 2)
-        or options[:1] not in ([], ["--device"])
-    ):
-        print(
-            "usage: python -m tests.golden DIR [--device cuda]   (DIR holds .npz vector files)",
-            file=sys.stderr,
-        )
+    try:
+        folder, DEVICE[0] = _asked(arguments)
+    except ConfigError as error:
+        print(error, file=sys.stderr)
         return 2
-    DEVICE[0] = pick_device(device)
     if DEVICE[0].type == "cuda":
         settle_cuda()
-    paths = sorted(Path(folder).glob("*.npz"))
+    paths = sorted(folder.glob("*.npz"))
     if not paths:
         print(f"no .npz file in {folder}", file=sys.stderr)
         return 1

@@ -113,10 +113,18 @@ def finish(file: VectorFile, crc: int, got: Arrays, tolerance: float = NETWORK) 
 def weight_file(file: VectorFile, name: str) -> Path | None:
     """A published weights file, too large for the vectors themselves; None where there is none.
 
-    Looked for in ``data/weights`` of the folder that holds the vectors' parent, then of the folder
-    of real data (see the fixture ``shared``).
+    Looked for in ``weights`` and ``data/weights`` of the folder of the vectors, of those above it,
+    and of that of real data (see the fixture ``shared``).
     """
-    ours = Path(__file__).resolve().parents[3] / "shared"
-    folders = (file.path.resolve().parent / "../..", Path(os.environ.get("DECR_SHARED") or ours))
-    paths = (folder / "data" / "weights" / name for folder in folders)
+    ours = Path(os.environ.get("DECR_SHARED") or Path(__file__).resolve().parents[3] / "shared")
+    folders = (*file.path.resolve().parents, ours)
+    paths = (folder / below / name for folder in folders for below in ("weights", "data/weights"))
     return next((path for path in paths if path.is_file()), None)
+
+
+def no_weights(name: str, otherwise: str = "") -> str:
+    """What a check notes if `weight_file` finds none; ``otherwise`` is one more way out."""
+    return (
+        f"lacking: no weights {name}; put it into a folder `weights` beside that of the vectors, "
+        f"or set DECR_SHARED to the folder that has it under data/weights{otherwise}"
+    )

@@ -20,6 +20,7 @@ from tests.golden.common import (
     NETWORK,
     filled,
     finish,
+    no_weights,
     numbers,
     placed,
     tensors,
@@ -84,7 +85,7 @@ def weights_of(file: VectorFile) -> Path | Check:
     name = f"spagan_{dataset[0].lower()}.pth" if dataset else "?"
     path = weight_file(file, name)
     if path is None:
-        return Check(file.path.name, "all", note=f"lacking: no weights {name}")
+        return Check(file.path.name, "all", note=no_weights(name))
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     if digest != file.meta["weights_sha256"]:
         return Check(file.path.name, "all", note=f"{path} has SHA-256 {digest}")

@@ -8,15 +8,17 @@ from pathlib import Path
 
 import numpy as np
 
+from decr.errors import BundleError
 from decr.evaluation.imresize import imresize
 from decr.evaluation.metrics import paper_psnr, paper_ssim
 from decr.evaluation.perceptual import (
     BACKBONE_VARIABLE,
+    find_backbone,
     load_lpips,
     lpips_paper,
     lpips_standard,
 )
-from tests.golden.common import outputs_agree, same_checksum, weight_file
+from tests.golden.common import no_weights, outputs_agree, same_checksum, weight_file
 from tests.golden.vectors import Array, Check, VectorFile, checksum, compare, uniform
 
 GREY, SCORE, PERCEPTUAL = 1e-3, 1e-6, 1e-4
@@ -26,12 +28,16 @@ PAIR = ("pred_u8", "gt_u8")
 """Arrays of a metrics file that are inputs."""
 
 
+BACKBONE = "lpips_alexnet.npz"
+
+
 def backbone(file: VectorFile) -> Path | None:
-    """Backbone of LPIPS: what the environment names, else what lies near the vectors."""
-    named = os.environ.get(BACKBONE_VARIABLE)
-    if not named:
-        return weight_file(file, "lpips_alexnet.npz")
-    return Path(named) if Path(named).is_file() else None
+    """Backbone of LPIPS: what the environment names, else near the vectors, else torch's cache."""
+    near = None if os.environ.get(BACKBONE_VARIABLE) else weight_file(file, BACKBONE)
+    try:
+        return near or find_backbone()
+    except BundleError:
+        return None
 
 
 def grey_image(file: VectorFile) -> Array:
@@ -65,7 +71,7 @@ def run_metrics(file: VectorFile) -> list[Check]:
     asked = any(output.startswith("lpips") for output in file.arrays)
     path, checks = backbone(file) if asked else None, []
     if asked and path is None:
-        note = f"lacking: no weights for LPIPS; set {BACKBONE_VARIABLE}"
+        note = no_weights(BACKBONE, f", or set {BACKBONE_VARIABLE} to AlexNet's weights")
         checks.append(Check(name, "lpips", note=note))
     elif path is not None:
         network = load_lpips(path)

@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 
 from decr.diffusion.schedule import NoiseSchedule
+from decr.evaluation.perceptual import TORCHVISION_NAME
 from tests.golden.__main__ import main
-from tests.golden.run_metrics import BACKBONE_VARIABLE, PAIR
+from tests.golden.common import weight_file
+from tests.golden.run_metrics import BACKBONE_VARIABLE, PAIR, backbone
 from tests.golden.runners import RUNNERS, run_file
-from tests.golden.vectors import Check, compare, fill, uniform
+from tests.golden.vectors import Check, VectorFile, compare, fill, uniform
 
 FILES = (
     # In an order that fills each pair of CNP and WA once.
@@ -146,3 +148,47 @@ def test_scores_of_an_image_with_itself_need_no_lpips(
 def test_runner_fails_without_files(tmp_path: Path) -> None:
     assert main([str(tmp_path)]) == 1
     assert main([str(tmp_path / "absent")]) == 2
+
+
+@pytest.mark.parametrize(("device", "says"), [(None, "usage"), ("abacus", "unknown device")])
+def test_runner_says_how_it_is_used(
+    tmp_path: Path, device: str | None, says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([] if device is None else [str(tmp_path), "--device", device]) == 2
+    assert says in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("below", ["weights", "data/weights"])
+@pytest.mark.parametrize("above", [0, 1, 2])
+def test_weights_are_found_beside_the_vectors_and_above(
+    tmp_path: Path, below: str, above: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DECR_SHARED", str(tmp_path / "absent"))
+    path = tmp_path / "a" / "golden" / "v.npz"
+    path.parent.mkdir(parents=True)
+    np.savez(path, meta=json.dumps({"model": "metrics"}))
+    file = VectorFile.read(path)
+    assert weight_file(file, "w.pth") is None
+    weights = path.parents[above] / below / "w.pth"
+    weights.parent.mkdir(parents=True)
+    weights.touch()
+    assert weight_file(file, "w.pth") == weights
+
+
+def test_the_last_place_of_a_backbone_is_the_cache_of_torch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(BACKBONE_VARIABLE, raising=False)
+    monkeypatch.setenv("DECR_SHARED", str(tmp_path / "absent"))
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    path = tmp_path / "v.npz"
+    image = np.zeros((3, 32, 32), np.uint8)
+    arrays = {PAIR[0]: image, PAIR[1]: image, "lpips_paper": 0.0}
+    np.savez(path, meta=json.dumps({"model": "metrics"}), **arrays)
+    assert [c.note.split(";")[0] for c in run_file(path)] == [
+        "lacking: no weights lpips_alexnet.npz"
+    ]
+    cached = tmp_path / "torch" / "hub" / "checkpoints" / TORCHVISION_NAME
+    cached.parent.mkdir(parents=True)
+    cached.touch()
+    assert backbone(VectorFile.read(path)) == cached

@@ -1,8 +1,6 @@
-"""MemoryNet: sizes, names, any image size, determinism, gradients."""
+"""MemoryNet: shared names, halves, any image size, gradients."""
 
 from __future__ import annotations
-
-from pathlib import Path
 
 import pytest
 import torch
@@ -10,22 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from decr.models.memorynet import MemoryNet, _join_halves, _stack_halves
-from tests.models.published import published_shapes, shapes, size, without_gradient
+from tests.models.published import without_gradient
 
 
 def small(bands: int = 4) -> MemoryNet:
     torch.manual_seed(0)
     return MemoryNet(bands, width=8, growth=4, extra=4, blocks=1).eval()
-
-
-@pytest.mark.parametrize(("bands", "count"), [(3, 3_637_249), (4, 3_638_993)])
-def test_published_size(bands: int, count: int) -> None:
-    assert size(MemoryNet(bands)) == count
-
-
-@pytest.mark.parametrize("bands", [3, 4])
-def test_published_names(shared: Path, bands: int) -> None:
-    assert shapes(MemoryNet(bands)) == published_shapes(shared, f"memorynet_{bands}band")
 
 
 def test_one_prelu_has_55_names() -> None:
@@ -73,16 +61,6 @@ def test_first_stage_sees_quarters_only() -> None:
         first, first_changed = net.stages(y)[2], net.stages(changed)[2]
     assert torch.equal(first[..., 16:, :], first_changed[..., 16:, :])
     assert not torch.equal(first[..., :16, :], first_changed[..., :16, :])
-
-
-def test_repeats_itself_and_ignores_the_batch() -> None:
-    net = small()
-    y = torch.rand(3, 4, 16, 24)
-    with torch.no_grad():
-        together, again = net(y), net(y)
-        alone = torch.cat([net(image[None]) for image in y])
-    assert torch.equal(together, again)
-    torch.testing.assert_close(together, alone, atol=1e-6, rtol=0)
 
 
 def test_gradients_reach_every_parameter() -> None:

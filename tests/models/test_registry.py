@@ -1,4 +1,4 @@
-"""What `decr.models` offers: building networks by name, without costing torch before it is used."""
+"""Tests of networks by name; the package itself must not cost torch."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-import decr.models
 from decr.models import registry
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -20,17 +19,6 @@ def test_importing_the_package_does_not_import_torch() -> None:
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "False"
-
-
-def test_create_resolves_and_is_kept() -> None:
-    assert decr.models.create is registry.create
-    assert vars(decr.models)["create"] is registry.create
-    assert "create" in dir(decr.models)
-
-
-def test_unknown_names_are_errors() -> None:
-    with pytest.raises(AttributeError, match=r"'decr\.models' has no attribute 'destroy'"):
-        _ = decr.models.destroy
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,8 @@
-"""SpA-GAN: sizes, names, the four-direction unit, dead tensors, any image size, determinism."""
+"""SpA-GAN: the four-direction unit, dead tensors, any image size, first weights."""
 
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import pytest
 import torch
@@ -11,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from decr.models.spagan import SpAGAN, _FourDirections
-from tests.models.published import published_shapes, shapes, size, without_gradient
+from tests.models.published import without_gradient
 
 DEAD = re.compile(r"SAM1\.(attention_layer\..+|conv_in\..+)")
 
@@ -19,17 +18,6 @@ DEAD = re.compile(r"SAM1\.(attention_layer\..+|conv_in\..+)")
 def small(bands: int = 4) -> SpAGAN:
     torch.manual_seed(0)
     return SpAGAN(bands, width=8).eval()
-
-
-@pytest.mark.parametrize(("bands", "count"), [(3, 219_300), (4, 219_876)])
-def test_published_size(bands: int, count: int) -> None:
-    assert size(SpAGAN(bands)) == count
-
-
-@pytest.mark.parametrize("bands", [3, 4])
-def test_published_names(shared: Path, bands: int) -> None:
-    ours = {f"gen.gen.{key}": shape for key, shape in shapes(SpAGAN(bands)).items()}
-    assert ours == published_shapes(shared, f"spagan_{bands}band")
 
 
 def test_four_directions_by_hand() -> None:
@@ -95,16 +83,6 @@ def test_any_size(rows: int, cols: int) -> None:
     assert attention.shape == (1, 1, rows, cols)
     assert torch.equal(out, image.clamp(0, 1))
     assert ((attention > 0) & (attention < 1)).all()
-
-
-def test_repeats_itself_and_ignores_the_batch() -> None:
-    net = small()
-    y = torch.rand(3, 4, 16, 24)
-    with torch.no_grad():
-        together, again = net(y), net(y)
-        alone = torch.cat([net(image[None]) for image in y])
-    assert torch.equal(together, again)
-    torch.testing.assert_close(together, alone, atol=1e-6, rtol=0)
 
 
 def test_starts_with_small_weights() -> None:

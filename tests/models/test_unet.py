@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from decr.errors import BundleError
@@ -78,6 +79,14 @@ def test_an_empty_size_is_the_published_one() -> None:
     with torch.device("meta"):
         assert shapes(create("cnp", 3)) == shapes(CNP(cnp_size(3)))
         assert shapes(create("wa", 4, {})) == shapes(WA(wa_size(4)))
+
+
+def test_a_condition_of_another_size_is_resized_to_the_noisy_image() -> None:
+    net = randomised(create("cnp", 3, {"width": 8, "multipliers": [1, 2], "blocks": 1}))
+    x, small, t = torch.randn(1, 3, 8, 12), torch.randn(1, 3, 5, 6), torch.tensor([3])
+    resized = F.interpolate(small, (8, 12), mode="bilinear", align_corners=False)
+    with torch.no_grad():
+        assert torch.equal(net(x, t, small), net(x, t, resized))
 
 
 @pytest.mark.parametrize("name", ["cnp", "wa"])

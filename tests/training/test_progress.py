@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import warnings
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -102,6 +103,7 @@ def test_rows_of_all_processes_are_the_batch() -> None:
 _ONE_OF_TWO = """
 import sys
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 import torch
 from decr.training.place import placed
@@ -208,6 +210,31 @@ def test_a_checkpoint_of_other_networks_is_named(tmp_path: Path) -> None:
     (tmp_path / "reference.pt").write_bytes(b"rubbish")
     with pytest.raises(DatasetError, match="not a readable checkpoint"):
         train("reference", tmp_path, CONFIG)
+
+
+@pytest.mark.parametrize(
+    ("changed", "says"),
+    [
+        (lambda state: [1, 2], "not a readable checkpoint"),
+        (lambda state: {**state, "ema": None}, "not a readable checkpoint"),
+        (lambda state: {**state, "step": "one"}, "not a readable checkpoint"),
+        (lambda state: {**state, "ema": dict.fromkeys(state["ema"])}, "made with other networks"),
+        (lambda state: {**state, "optimiser": {"param_groups": 1}}, "made with other networks"),
+    ],
+)
+def test_a_checkpoint_of_other_kinds_is_refused(
+    tmp_path: Path, changed: Callable[[Any], Any], says: str
+) -> None:
+    train("coarse", tmp_path, CONFIG)
+    path = tmp_path / "coarse.pt"
+    torch.save(changed(torch.load(path, weights_only=True)), path)
+    with pytest.raises(DatasetError, match=rf"coarse\.pt: .*{says}"):
+        train("coarse", tmp_path, CONFIG)
+
+
+def test_a_seed_may_be_a_time(tmp_path: Path) -> None:
+    config = replace(CONFIG, seed=20_261_127_133_000, steps=1)
+    assert all(torch.isfinite(value).all() for value in train("coarse", tmp_path, config).values())
 
 
 def test_a_look_leaves_no_trace_in_a_discriminator(tmp_path: Path) -> None:

@@ -102,6 +102,8 @@ def test_a_whole_recipe(tmp_path: Path) -> None:
         ("steps = 20", "other_date_share = 0.3", "other_date_share needs a date_pattern"),
         ("steps = 20", "other_date_share = 3", r"other_date_share must lie in 0\.\.1, not 3"),
         ("steps = 10", 'steps = "ten"', "wrong value"),
+        ('["red", "green", "blue"]', '["red", "red"]', "bands has a wrong value, .* each once"),
+        ('name = "mine"', r'name = "mi\u001bne"', "name has a wrong value, .* of a file"),
         ("steps = 20", 'steps = "twenty"', "wrong value"),
         ("[stages.weights]", "[stages.weights", "not valid TOML"),
         ("lr = 1e-3", "seed = -1", r"\[stages.coarse\]: seed has a wrong value, -1: .* from 0 on"),

@@ -16,9 +16,9 @@ from decr.dataset.samples import ClearImage
 from decr.errors import BundleError, ConfigError, DatasetError, DecrWarning
 from decr.models.registry import create
 from decr.predictor import load_detector, load_restorer
-from decr.training.imagery import Imagery, sampler
+from decr.training.imagery import Imagery, read_imagery, sampler
 from decr.training.recipe import Recipe
-from decr.training.run import read_imagery, run_recipe
+from decr.training.run import run_recipe
 from decr.training.settings import TrainConfig
 from decr.training.stages import STAGES
 from decr.training.start import start_from

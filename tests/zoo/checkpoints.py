@@ -336,6 +336,15 @@ HOSTILE: dict[str, tuple[Callable[[Path], None], str]] = {
         _torch(lambda: {"model": _weights(), "ema": _weights()}),
         r"several networks \(model, ema\)",
     ),
+    "averages elsewhere": (
+        _torch(
+            lambda: {
+                "model": _weights(),
+                "shadow": {f"module.{k}": v for k, v in _weights().items()},
+            }
+        ),
+        r"several networks \(model, 'shadow'\)",
+    ),
     "absurd size": (_torch(lambda: {"w": torch.zeros(1).expand(10**12)}), "decr reads up to"),
     "no memory behind it": (_torch(lambda: {"w": torch.empty(9, device="meta")}), "meta"),
     "sparse": (_torch(lambda: {"w": torch.ones(2, 2).to_sparse()}), "sparse_coo"),

@@ -257,6 +257,10 @@ HUGE = {"architecture": "msda", "size": {"width": 10**5}}
         ({"bands": 4}, "card inside is damaged"),
         ({"bands": []}, "card inside is damaged .*bands"),
         ({"bands": ["x"] * 1000}, "card inside is damaged .*bands"),
+        ({"bands": ["red", "red", "blue"]}, "card inside is damaged .*bands"),
+        ({"bands": "rgb"}, "card inside is damaged .*bands is 'rgb'"),
+        ({"name": "a\x1b[31mX\nY"}, r"card inside is damaged .*name is 'a\\x1b\[31mX\\nY'"),
+        ({"licence": 5}, "card inside is damaged .*licence is 5"),
         ({"gsd_m": "fine"}, "card inside is damaged"),
         ({"gsd_m": -1.0}, "card inside is damaged .*gsd_m is -1"),
         ({"gsd_m": float("nan")}, "card inside is damaged .*gsd_m is nan"),
@@ -265,6 +269,7 @@ HUGE = {"architecture": "msda", "size": {"width": 10**5}}
         ({"ranges": {"uint8": [0, 10**400]}}, "card inside is damaged .*too large"),
         ({"errors": {**ERRORS, "error": [0, 10**400]}}, "card inside is damaged .*too large"),
         ({"steps": "many"}, "card inside is damaged"),
+        ({"steps": True}, "card inside is damaged .*steps is True"),
         ({"steps": 0}, "card inside is damaged .*steps is 0"),
         ({"train_steps": 10**15}, "card inside is damaged .*train_steps"),
         ({"prior_floor": 7}, "card inside is damaged .*prior_floor is 7"),
@@ -289,6 +294,14 @@ def test_cards_that_make_no_sense(bundle: Path, changes: dict[str, Any], says: s
         load_bundle(rewritten(bundle, header | changes, tensors))
     assert str(bundle) in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_card_that_could_not_be_read_again_is_not_written(tmp_path: Path) -> None:
+    path = tmp_path / "b.safetensors"
+    card = replace(tiny_card(PARTS, 3), name="two\nlines")
+    with pytest.raises(BundleError, match=r"b\.safetensors: .*name is 'two\\nlines'"):
+        save_bundle(path, card, tiny_networks(PARTS, 3))
+    assert not path.exists()
 
 
 @pytest.mark.parametrize(
@@ -347,15 +360,13 @@ def test_counters_must_stay_counters(tmp_path: Path) -> None:
 def test_a_card_cannot_speak_to_the_terminal_or_break_json(bundle: Path) -> None:
     header, tensors = contents(bundle)
     changes = {
-        "name": "\x1b[2Jtiny",
-        "licence": "mine\nsha256  0000",
+        "licence": "\x1b[2Jmine\nsha256  0000",
         "provenance": {"loss": float("nan"), "losses": [1.0, float("inf")], "who": "Zoë"},
     }
     loaded = load_bundle(rewritten(bundle, header | changes, tensors))
     text_ = described(loaded)
     assert all(line.isprintable() for line in text_.splitlines())
-    assert r"\x1b[2Jtiny" in text_
-    assert r"mine\nsha256  0000" in text_
+    assert r"\x1b[2Jmine\nsha256  0000" in text_
     assert "Zoë" in text_
     card = json.loads(json.dumps(card_as_dict(loaded), allow_nan=False))
     assert card["provenance"] == {"loss": None, "losses": [1.0, None], "who": "Zoë"}

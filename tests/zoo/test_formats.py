@@ -50,6 +50,18 @@ def test_torch_files(
     assert same(read_weights(path), STATE)
 
 
+@pytest.mark.parametrize(
+    ("generator", "discriminator"),
+    [("netG", "netD"), ("G", "D"), ("generator_state_dict", "discriminator_state_dict")],
+)
+def test_the_generator_of_a_pair_is_taken(
+    tmp_path: Path, generator: str, discriminator: str
+) -> None:
+    path = tmp_path / "w.pth"
+    checkpoints.torch_zip(path, {discriminator: {"d": torch.ones(1)}, generator: STATE, "epoch": 3})
+    assert same(read_weights(path), STATE)
+
+
 def test_safetensors(tmp_path: Path) -> None:
     path = tmp_path / "any_name"
     checkpoints.safetensors(path, {f"module.{key}": value for key, value in STATE.items()})

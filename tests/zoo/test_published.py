@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_model
 from torch import Tensor, nn
 
 from decr.errors import BundleError
@@ -120,6 +122,31 @@ def test_prefixes_may_be_missing(tmp_path: Path) -> None:
     for prefix in ("", "gen."):
         path = saved(tmp_path, {prefix + key: value for key, value in net.state_dict().items()})
         assert list(read_published(path).networks) == ["spagan"]
+
+
+@pytest.mark.parametrize("name", ["amgan", "spagan"])
+def test_what_counting_operations_left_is_no_weight(tmp_path: Path, name: str) -> None:
+    state = published(name, network(name, 3))
+    layers = {key.rpartition(".")[0] for key in state}
+    counts = {f"{layer}.total_{what}" for layer in layers for what in ("ops", "params")}
+    left = dict.fromkeys(["total_ops", "total_params", *counts], torch.zeros(1).double())
+    got = published(name, read_published(saved(tmp_path, state | left)).networks[name])
+    assert all(torch.equal(got[key], value) for key, value in state.items())
+    with pytest.raises(BundleError, match="of no published network"):
+        read_published(saved(tmp_path, left))
+    path = saved(tmp_path, {**state, "gen.gen.total_ops": torch.zeros(2)})
+    with pytest.raises(BundleError, match=r"has unknown tensor '.*total_ops'"):
+        read_published(path)
+
+
+@pytest.mark.usefixtures("small_sizes")
+def test_names_that_save_model_left_out_come_back(tmp_path: Path) -> None:
+    net, path = small_network("memorynet", 3), tmp_path / "m.safetensors"
+    save_model(net, str(path))
+    with safe_open(str(path), framework="pt") as file:
+        assert len(list(file.keys())) < len(net.state_dict())
+    got = read_published(path).networks["memorynet"].state_dict()
+    assert all(torch.equal(got[key], value) for key, value in net.state_dict().items())
 
 
 def test_weights_of_half_and_double_precision(tmp_path: Path) -> None:

@@ -1,0 +1,95 @@
+"""Tests of the weights that a run begins with: bands in another order, fewer bands, other sizes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from decr.errors import DatasetError
+from decr.models.registry import create
+from decr.training.start import start_from
+from decr.zoo.bundle import Card, Part, save_bundle
+from tests.tiny import DETECTOR, PARTS, randomised
+
+FOUR = ("blue", "green", "red", "nir")
+NETWORKS = {
+    **{part.architecture: part for part in (*PARTS.values(), *DETECTOR.values())},
+    "amgan": Part("amgan", {"width": 4}),
+    "cvae": Part("cvae", {"width": 64, "latent": 4}),
+    "memorynet": Part("memorynet", {"width": 4}),
+    "msda": Part("msda", {"width": 4}),
+    "spagan": Part("spagan", {"width": 4}),
+}
+IMAGES = {"cnp": 2, "wa": 3}
+"""Images that a network sees, where that is more than one."""
+
+
+def started(
+    folder: Path, part: Part, bands: tuple[str, ...], size: dict[str, Any] | None = None
+) -> tuple[nn.Module, nn.Module]:
+    """A network of four bands in a bundle, and one of ``bands`` that begins with its weights."""
+    torch.manual_seed(0)
+    old = randomised(create(part.architecture, 4, part.size)).eval()
+    path = folder / "old.safetensors"
+    card = Card("old", FOUR, 1.0, {"reference": part})
+    save_bundle(path, card, {"reference": old}, dtype=torch.float32)
+    new = create(part.architecture, len(bands), part.size if size is None else size)
+    start_from(path, {"reference": new}, bands)
+    return old, new.eval()
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_bands_in_another_order_find_their_own_weights(tmp_path: Path, name: str) -> None:
+    order = [2, 1, 0, 3]
+    old, new = started(tmp_path, NETWORKS[name], tuple(FOUR[band] for band in order))
+    torch.manual_seed(1)
+    images = torch.rand(IMAGES.get(name, 1), 1, 4, 16, 16)
+    time = (torch.tensor([7]),) if name in IMAGES else ()
+
+    def run(network: nn.Module, views: Tensor) -> Tensor:
+        with torch.no_grad():
+            out: Tensor = network(views[0], *time, *views[1:])
+        return out
+
+    wanted = run(old, images)
+    if name != "cloudnet":  # its answer is no image
+        wanted = wanted[:, order]
+    torch.testing.assert_close(run(new, images[:, :, order]), wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_a_mask_beside_the_bands_stays_when_a_band_goes(tmp_path: Path) -> None:
+    old, new = started(tmp_path, NETWORKS["amgan"], ("red", "green", "blue"))
+    theirs, ours = old.state_dict(), new.state_dict()
+    for name in ("det_conv0.0.weight", "conv_ins.0.weight"):
+        assert torch.equal(ours[name], theirs[name][:, [2, 1, 0, 4]])
+    assert torch.equal(ours["conv_out.0.weight"], theirs["conv_out.0.weight"][[2, 1, 0]])
+
+
+def test_features_before_the_bands_stay_when_a_band_goes(tmp_path: Path) -> None:
+    old, new = started(tmp_path, NETWORKS["cvae"], FOUR[:3])
+    theirs, ours = old.state_dict(), new.state_dict()
+    assert torch.equal(ours["decoder.fc2.bias"], theirs["decoder.fc2.bias"][:768])
+    for name, kept in (("layer1", [0, 1, 2, 4, 5, 6]), ("layer2", [*range(11)])):
+        key = f"decoder.{name}.0.weight"
+        assert torch.equal(ours[key], theirs[key][:, kept])
+
+
+def test_another_width_is_refused_even_where_it_would_be_as_wide_less_a_band(
+    tmp_path: Path,
+) -> None:
+    with pytest.raises(DatasetError, match="of another size"):
+        started(tmp_path, Part("spagan", {"width": 64}), FOUR[:3], {"width": 48})
+
+
+def test_another_detector_that_should_see_the_darkest_is_refused(tmp_path: Path) -> None:
+    size = {"width": 2, "darkest": True}
+    path = tmp_path / "old.safetensors"
+    part = PARTS["reference"]
+    old = create(part.architecture, 4, part.size)
+    save_bundle(path, Card("old", FOUR, 1.0, {"detector": part}), {"detector": old})
+    with pytest.raises(DatasetError, match="another network"):
+        start_from(path, {"detector": create("cloudnet", 4, size)}, FOUR)
