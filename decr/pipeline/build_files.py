@@ -177,6 +177,39 @@ def _card(
         + ", ".join(f"{n} {name}" for name, n in sorted(subsets.items()))
         + ".",
         "",
+        *_of_acquisitions(told, options),
+        "",
+        "![CCP of cloudy chips](histogram.svg)",
+        "",
+        "## Registration and radiometry",
+        "",
+        *_registration(told),
+        "",
+        f"## Left out: {sum(told['rejected'].values())} of {told['considered']} chips",
+        "",
+        "| reason | chips |",
+        "|---|---|",
+        *([f"| {why} | {n} |" for why, n in told["rejected"].items()] or ["| none | 0 |"]),
+        "",
+        *facts_table(thresholds),
+        "## Files",
+        "",
+        "- `{train,test}/{cloudy,clear,mask}/NAME.tif`: GeoTIFF with grid; mask 1 cloudy, 0 clear, "
+        "255 no data.",
+        f"- `{MANIFEST}`: one pair a line."
+        + (f" `{PARQUET}`: the same with footprints." if footprints else ""),
+        "- `chips.csv`: every chip looked at, and why it was left out.",
+        "- `croissant.json`, `stac/`: descriptions for catalogues. `index.html`: contact sheet.",
+        *(f"- `{name}/`: 8-bit PNG in that layout." for name in options.exports),
+        "- `SHA256SUMS`: of all files but itself (`sha256sum -c SHA256SUMS`).",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _of_acquisitions(told: Mapping[str, Any], options: BuildOptions) -> list[str]:
+    """What each pair of acquisitions is and gave, as a table."""
+    lines = [
         "| site | source | dates | time gap | pairs | size | resolution | bands | km2 |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
@@ -195,8 +228,12 @@ def _card(
             f"{km2:.3f}",
         ]
         lines.append(f"| {' | '.join(cells)} |")
-    lines += ["", "![CCP of cloudy chips](histogram.svg)", "", "## Registration and radiometry", ""]
-    lines += [
+    return lines
+
+
+def _registration(told: Mapping[str, Any]) -> list[str]:
+    """How each clear acquisition lies to its cloudy one, and how bright, as a table."""
+    lines = [
         "| cloudy, clear | rows | cols | correlation | gain | offset |",
         "|---|---|---|---|---|---|",
     ]
@@ -212,29 +249,7 @@ def _card(
                 f"| {signed(shift['cols'], 3)} px "
                 f"| {shift['correlation']:.3f} | {gain} | {offset} |"
             )
-    lines += [
-        "",
-        f"## Left out: {sum(told['rejected'].values())} of {told['considered']} chips",
-        "",
-        "| reason | chips |",
-        "|---|---|",
-    ]
-    lines += [f"| {why} | {n} |" for why, n in told["rejected"].items()] or ["| none | 0 |"]
-    lines += ["", *facts_table(thresholds)]
-    exports = "".join(f"- `{name}/`: 8-bit PNG in that layout.\n" for name in options.exports)
-    lines += [
-        "## Files",
-        "",
-        "- `{train,test}/{cloudy,clear,mask}/NAME.tif`: GeoTIFF with grid; mask 1 cloudy, 0 clear, "
-        "255 no data.",
-        f"- `{MANIFEST}`: one pair a line."
-        + (f" `{PARQUET}`: the same with footprints." if footprints else ""),
-        "- `chips.csv`: every chip looked at, and why it was left out.",
-        "- `croissant.json`, `stac/`: descriptions for catalogues. `index.html`: contact sheet.",
-        f"{exports}- `SHA256SUMS`: of all files but itself (`sha256sum -c SHA256SUMS`).",
-        "",
-    ]
-    return "\n".join(lines)
+    return lines
 
 
 def _offset(value: float) -> str:
