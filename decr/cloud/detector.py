@@ -39,7 +39,7 @@ class Detector:
     gsd_range_m
         GSDs that it was made for, metres; elsewhere it is less to be trusted.
     tells_thin
-        Whether ``probability`` has two channels.
+        Whether ``probability`` has two channels, any cloud and thick cloud, instead of one.
     darkest
         Whether a view has each band twice, (N, 2C, H, W): means of the scene's pixels under each
         of its own, then the darkest of them.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -49,9 +49,9 @@ from decr.evaluation.subjects import (
 from decr.evaluation.tiles import pairs_with
 from decr.evaluation.versions import versions
 from decr.geo.scene import open_scene, reader
+from decr.progress import OnProgress, silent
 
 Float32 = NDArray[np.float32]
-Progress = Callable[[str, int, int], None]
 
 MASK = (
     f"cloudy: |cloudy - clear|, mean over bands and 3 x 3 pixels, is at least {CHANGED:g} of white "
@@ -155,7 +155,7 @@ class Evaluation:
         return [row.scores.get(name) for row in self.rows if row.model == model]
 
 
-def evaluate(config: EvaluationConfig, on_progress: Progress | None = None) -> Evaluation:
+def evaluate(config: EvaluationConfig, on_progress: OnProgress | None = None) -> Evaluation:
     """Restore every image of a set with every model, and compare with the truth.
 
     Everything that can fail is tried before the first image is restored: LPIPS' backbone, models,
@@ -177,7 +177,7 @@ def evaluate(config: EvaluationConfig, on_progress: Progress | None = None) -> E
     SceneError
         If an image cannot be read.
     """
-    told: Progress = on_progress or (lambda stage, done, total: None)
+    told = on_progress or silent
     protocol = protocol_named(config.protocol)
     lpips = load_lpips(config.backbone, config.sampling.device) if config.lpips else None
     layout = layout_of(config.data, config.layout)
@@ -280,7 +280,7 @@ def _check_sizes(
 
 
 def _duplicates(
-    listed: Sequence[PairFile], chosen: set[str], config: EvaluationConfig, told: Progress
+    listed: Sequence[PairFile], chosen: set[str], config: EvaluationConfig, told: OnProgress
 ) -> list[Duplicate]:
     """Copies among the evaluated clear images, and of images of other splits among them."""
     others = [p for p in listed if p.name not in chosen] if config.split != "all" else []

@@ -12,11 +12,12 @@ from decr.errors import ConfigError, DecrError
 from decr.files import writable_folder
 from decr.geo.gdal import gdal_environment
 from decr.geo.quicklook import LONGEST_PX
-from decr.pipeline.ccp import OnProgress, SceneCcp, looking, scene_ccp
+from decr.pipeline.ccp import SceneCcp, looking, scene_ccp
 from decr.pipeline.ccp_files import as_json, write_report
 from decr.pipeline.ccp_sources import Source, find_sources
 from decr.pipeline.ccp_text import described
 from decr.pipeline.engine import local_engine
+from decr.progress import OnProgress
 from decr.report.page import MOST_PICTURES
 
 
