@@ -193,14 +193,11 @@ def test_filling_figures_can_be_repeated() -> None:
     assert figures.slots(figures.filled(once, {"X": "3", "Y": "4"})) == {"X": "3", "Y": "4"}
 
 
-def test_psnr_and_ssim_give_known_answers() -> None:
+def test_ssim_gives_known_answers() -> None:
     rng = np.random.default_rng(0)
     truth = rng.integers(0, 2048, (4, 64, 48)).astype(np.uint16)
     where = np.zeros((64, 48), bool)
     where[20:40, 10:30] = True
-    shifted = truth.astype(np.int32)
-    shifted[:, where] += 7
-    assert figures.psnr(shifted, truth, where) == pytest.approx(20 * np.log10(2047 / 7))
     assert figures.ssim(truth, truth, where) == pytest.approx(1.0)
     noise = rng.integers(0, 2048, truth.shape)
     assert figures.ssim(noise, truth, where) < 0.1
