@@ -134,12 +134,10 @@ for _name, _summary in (
 
 def _run(name: str, options: dict[str, Any], **more: Any) -> None:
     from decr.evaluation.analyse import ANALYSES, Setting, write_analysis
-    from decr.evaluation.tiles import PairSource
     from decr.files import writable_folder
 
-    fields = ("data", "layout", "split", "bands", "gsd_m", "white")
     out, as_json = options.pop("out"), options.pop("as_json")
-    source = PairSource(**{field: options.pop(field) for field in fields})
+    source = shared.source_from(options)
     if out is not None:
         writable_folder(out)
     with shared.usage():

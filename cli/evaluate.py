@@ -54,7 +54,6 @@ from . import options as shared
 @shared.json_option("everything")
 @shared.quiet_option
 def command(
-    data: Path,
     models: tuple[str, ...],
     out: Path | None,
     steps: int | None,
@@ -88,7 +87,8 @@ def command(
         sampling = Sampling(
             steps, prior_floor, seed, device, tile_px=tile_px, overlap_px=tile_px // 4
         )
-        config = EvaluationConfig(data, models, sampling=sampling, seed=seed, **options)
+        source = shared.source_from(options)
+        config = EvaluationConfig(source, models, sampling=sampling, seed=seed, **options)
     if out is not None:
         writable_folder(out)
     with closing(shared.Progress(quiet)) as progress:

@@ -212,11 +212,10 @@ def calibrate(
       decr models calibrate mine.safetensors --data my_set -o mine.safetensors --overwrite
     """
     from decr.evaluation.calibrate import calibrate_bundle, described
-    from decr.evaluation.tiles import PairSource
 
     found = calibrate_bundle(
         model,
-        PairSource(**source),
+        shared.source_from(source),
         out,
         count=count,
         seed=seed,

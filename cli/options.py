@@ -245,7 +245,15 @@ pairs_options = together(
         help="DN as bright as cloud; 255 for 8-bit images.",
     ),
 )
-"""The options that make a `decr.evaluation.tiles.PairSource`."""
+"""The options that `source_from` takes."""
+
+
+def source_from(options: dict[str, Any]) -> Any:
+    """A `decr.evaluation.tiles.PairSource` from parsed options, which are taken out of them."""
+    from decr.evaluation.tiles import PairSource
+
+    fields = ("data", "layout", "split", "bands", "gsd_m", "white")
+    return PairSource(**{field: options.pop(field) for field in fields})
 
 
 @contextmanager

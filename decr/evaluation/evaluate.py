@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from decr.dataset.duplicates import Duplicate, find_duplicates
-from decr.dataset.layouts import layout_of, list_pairs
+from decr.dataset.layouts import list_pairs
 from decr.dataset.manifest import PairFile
-from decr.dataset.pairs import CHANGED, PairFolder, PairImage, changed
+from decr.dataset.pairs import CHANGED, PairImage, changed
 from decr.errors import BandError, DatasetError
 from decr.evaluation.metrics import SSIM_WINDOW_PX
 from decr.evaluation.perceptual import (
@@ -46,7 +46,7 @@ from decr.evaluation.subjects import (
     in_order,
     subjects_of,
 )
-from decr.evaluation.tiles import pairs_with
+from decr.evaluation.tiles import PairSource, pairs_with
 from decr.evaluation.versions import versions
 from decr.geo.scene import open_scene, reader
 from decr.progress import OnProgress, silent
@@ -66,18 +66,12 @@ class EvaluationConfig:
 
     Attributes
     ----------
-    data
-        Folder with a set of pairs.
+    source
+        Real pairs.
     models
         Embedded names, bundle files, names of installed packages, or "none".
     protocol
         One of `decr.evaluation.protocols.PROTOCOLS`.
-    layout
-        One of `decr.dataset.layouts.LAYOUTS`; None recognises it.
-    split
-        "train", "val", "test" or "all".
-    bands, gsd_m, white
-        As for `decr.dataset.pairs.PairFolder`.
     lpips
         False leaves LPIPS out.
     backbone
@@ -88,14 +82,9 @@ class EvaluationConfig:
         Of the bootstrap.
     """
 
-    data: Path
+    source: PairSource
     models: tuple[str, ...]
     protocol: str = "standard"
-    layout: str | None = None
-    split: str = "test"
-    bands: str | None = None
-    gsd_m: float | None = None
-    white: float | None = None
     lpips: bool = True
     backbone: Path | None = None
     sampling: Sampling = field(default_factory=Sampling)
@@ -180,17 +169,13 @@ def evaluate(config: EvaluationConfig, on_progress: OnProgress | None = None) ->
     told = on_progress or silent
     protocol = protocol_named(config.protocol)
     lpips = load_lpips(config.backbone, config.sampling.device) if config.lpips else None
-    layout = layout_of(config.data, config.layout)
-    listed = list_pairs(config.data, layout)
-    have = _roles(listed[0], config.bands)
+    folder = config.source.folder()
+    layout = folder.layout
+    listed = list_pairs(folder.path, layout)
+    have = _roles(listed[0], folder.bands)
     subjects = subjects_of(config.models, "nir" in have, config.sampling)
     bands = common_bands(subjects) or have
-    pairs = pairs_with(
-        PairFolder(
-            config.data, layout, config.bands, config.gsd_m, config.white, split=config.split
-        ),
-        bands,
-    )
+    pairs = pairs_with(folder, bands)
     duplicates = _duplicates(listed, {p.name for p in pairs}, config, told)
     dropped = _dropped(duplicates) if protocol.drop_duplicates else set()
     kept = [pair for pair in pairs if pair.name not in dropped]
@@ -265,8 +250,8 @@ def _check_sizes(
 ) -> None:
     if not kept:
         raise DatasetError(
-            f"{config.data}: all {read} images are copies of others, so {protocol.name} has none "
-            f"to measure; use --protocol standard"
+            f"{config.source.data}: all {read} images are copies of others, so {protocol.name} has "
+            "none to measure; use --protocol standard"
         )
     least = MIN_SIDE_PX if config.lpips else SSIM_WINDOW_PX
     for pair in kept:
@@ -274,8 +259,9 @@ def _check_sizes(
         if min(height, width) < least:
             remedy = ", or leave LPIPS out with --no-lpips" if config.lpips else ""
             raise DatasetError(
-                f"{config.data}: {pair.name} would be measured at {height} x {width} pixels, fewer "
-                f"than the {least} that the scores need; leave it out of the set{remedy}"
+                f"{config.source.data}: {pair.name} would be measured at {height} x {width} "
+                f"pixels, fewer than the {least} that the scores need; leave it out of the set"
+                f"{remedy}"
             )
 
 
@@ -283,7 +269,7 @@ def _duplicates(
     listed: Sequence[PairFile], chosen: set[str], config: EvaluationConfig, told: OnProgress
 ) -> list[Duplicate]:
     """Copies among the evaluated clear images, and of images of other splits among them."""
-    others = [p for p in listed if p.name not in chosen] if config.split != "all" else []
+    others = [p for p in listed if p.name not in chosen] if config.source.split != "all" else []
     # A copy is told as the second of two: training images come first.
     files = [*others, *(p for p in listed if p.name in chosen)]
 
@@ -294,7 +280,7 @@ def _duplicates(
             # Several cloudy images may share a clear one; that is no copy within a split.
             if (pair.clear, pair.name in chosen) not in seen:
                 seen.add((pair.clear, pair.name in chosen))
-                scene = open_scene(pair.clear, config.bands or pair.bands)
+                scene = open_scene(pair.clear, config.source.bands or pair.bands)
                 with reader(scene) as source:
                     yield pair.name, source.read(scene.grid.window, scene.bands.data_indices)[0]
         told("duplicates", len(files), len(files))
@@ -323,9 +309,9 @@ def _facts(
         "lpips": lpips_facts(config.lpips, config.backbone),
         "units": dict(UNITS),
         "mask": MASK,
-        "data": config.data.resolve().name,
+        "data": config.source.data.resolve().name,
         "layout": layout,
-        "split": config.split,
+        "split": config.source.split,
         "images": len(kept),
         "bands": list(bands),
         "white": sorted({pair.white for pair in kept}),
