@@ -20,12 +20,15 @@ from decr.evaluation.subjects import Sampling
 from decr.evaluation.tiles import PairSource
 from decr.geo.pansharpen import PansharpenOptions
 
+# Commands keep the first help option that they made, so all contexts must agree on its names.
+TOP = click.Context(main, info_name="decr", **main.context_settings)
+
 
 def command_of(path: str) -> click.Command:
     command: click.Command = main
     for name in path.split():
         assert isinstance(command, click.Group)
-        found = command.get_command(click.Context(command), name)
+        found = command.get_command(TOP, name)
         assert found is not None
         command = found
     return command
@@ -48,7 +51,7 @@ def command_of(path: str) -> click.Command:
 def test_options_have_the_defaults_of_their_dataclass(
     path: str, arguments: str, kinds: list[type]
 ) -> None:
-    given = command_of(path).make_context(path, arguments.split()).params
+    given = command_of(path).make_context(path, arguments.split(), parent=TOP).params
     for kind in kinds:
         shared = [one for one in fields(kind) if one.name in given and one.default is not MISSING]
         assert shared, kind
