@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
 from . import options as shared
 
-Function = TypeVar("Function", bound=Callable[..., Any])
-
-_OPTIONS = (
+_analysis_options = shared.together(
+    shared.pairs_options,
     click.option(
         "--model",
         default="embedded-rgb",
@@ -47,24 +45,9 @@ _OPTIONS = (
     ),
     click.option("--seed", type=int, default=0, show_default=True, help="Of noise and bootstrap."),
     shared.device_option,
-    click.option(
-        "--lpips/--no-lpips", default=True, show_default=True, help="Whether LPIPS is measured."
-    ),
-    click.option(
-        "--lpips-backbone",
-        "backbone",
-        type=click.Path(path_type=Path),
-        metavar="FILE",
-        help="AlexNet's weights; else DECR_LPIPS_BACKBONE, else torch's cache.",
-    ),
-    click.option("--json", "as_json", is_flag=True, help="Print the numbers as JSON."),
+    shared.lpips_options,
+    shared.json_option("the numbers"),
 )
-
-
-def _analysis_options(function: Function) -> Function:
-    for option in reversed(_OPTIONS):
-        function = option(function)
-    return shared.pairs_options(function)
 
 
 @click.group()
@@ -150,21 +133,16 @@ for _name, _summary in (
 
 
 def _run(name: str, options: dict[str, Any], **more: Any) -> None:
-    from decr.errors import ConfigError
     from decr.evaluation.analyse import ANALYSES
     from decr.evaluation.analysis import Setting, write_analysis
-    from decr.evaluation.tiles import PairSource
     from decr.files import writable_folder
 
-    fields = ("data", "layout", "split", "bands", "gsd_m", "white")
     out, as_json = options.pop("out"), options.pop("as_json")
-    source = PairSource(**{field: options.pop(field) for field in fields})
+    source = shared.source_from(options)
     if out is not None:
         writable_folder(out)
-    try:
+    with shared.usage():
         setting = Setting(source, **options)
-    except ConfigError as error:
-        raise click.UsageError(str(error)) from error
     found = ANALYSES[name](setting, **more)
     click.echo(json.dumps(found.values) if as_json else found.text)
     for path in [] if out is None else write_analysis(out, found):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +65,12 @@ from . import options as shared
     type=click.Path(path_type=Path),
     help="Vector file; CCP is told for each feature. GeoJSON, or any other with the extra vector.",
 )
-@click.option("--gsd", "gsd_m", type=float, help="Metres per pixel, for images that do not say.")
+@click.option(
+    "--gsd",
+    "gsd_m",
+    type=shared.ABOVE_ZERO,
+    help="Metres per pixel, for images that do not say.",
+)
 @click.option("--fast", is_flag=True, help="Read overviews, as coarse as the detector allows.")
 @click.option(
     "--cloudy",
@@ -81,8 +87,8 @@ from . import options as shared
     help="With file:MASK: those of them that mean thin cloud.",
 )
 @shared.device_option
-@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-@click.option("-q", "--quiet", is_flag=True, help="No progress bar.")
+@shared.json_option("the result")
+@shared.quiet_option
 def command(
     scenes: tuple[str, ...], out: Path | None, as_json: bool, quiet: bool, **options: Any
 ) -> None:
@@ -101,16 +107,12 @@ def command(
       decr ccp scene.tif --min-object 400 --margin 12 --fast --json
     """
     from decr.config import CcpConfig
-    from decr.errors import ConfigError
     from decr.pipeline.ccp_many import ccp_scenes, report_of
 
-    try:
+    with shared.usage():
         config = CcpConfig(**options)
-    except ConfigError as error:
-        raise click.UsageError(str(error)) from error
-    progress, found = shared.Progress(quiet), []
-    failed: dict[str, str] = {}
-    try:
+    found, failed = [], {}
+    with closing(shared.Progress(quiet)) as progress:
         for outcome in ccp_scenes(scenes, config, out, on_progress=progress):
             if outcome.result is None:
                 progress.close()
@@ -118,8 +120,6 @@ def command(
                 click.echo(f"decr: {outcome.error}", err=True)
             else:
                 found.append(outcome.result)
-    finally:
-        progress.close()
     if found:
         report = report_of(found, out, failed)
         click.echo(json.dumps(report.values) if as_json else report.text)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -50,12 +51,12 @@ command.add_command(dataset_import.command)
 @click.option(
     "--gsd",
     "gsd_m",
-    type=click.FloatRange(0, min_open=True),
+    type=shared.ABOVE_ZERO,
     help="Metres per pixel, for images that do not say.",
 )
 @click.option(
     "--white",
-    type=click.FloatRange(0, min_open=True),
+    type=shared.ABOVE_ZERO,
     help="Number of the brightest cloud; if absent, 255 for 8 bits, else the full scale of the "
     "fewest bits (10 to 16) that hold the image.",
 )
@@ -75,7 +76,7 @@ command.add_command(dataset_import.command)
     help="Share of places that are for testing.",
 )
 @click.option("--dry-run", is_flag=True, help="Say what would be made, and stop.")
-@click.option("-q", "--quiet", is_flag=True, help="No progress bar.")
+@shared.quiet_option
 def simulate(
     clear: tuple[Path, ...],
     out: Path,
@@ -98,7 +99,8 @@ def simulate(
     from decr.dataset.sky import preset
     from decr.dataset.write_pairs import PairOptions, plan_pairs, simulate_pairs, summary
 
-    wanted = PairOptions(skies=preset(skies), **options)
+    with shared.usage():
+        wanted = PairOptions(skies=preset(skies), **options)
     if dry_run:
         chips = plan_pairs(clear, wanted)
         images = len({chip.source.key for chip in chips})
@@ -108,11 +110,8 @@ def simulate(
             f"{wanted.size_px} px from {images} images to {out}"
         )
         return
-    progress = shared.Progress(quiet)
-    try:
+    with closing(shared.Progress(quiet)) as progress:
         entries = simulate_pairs(clear, out, wanted, partial(progress, "simulate"))
-    finally:
-        progress.close()
     click.echo(f"{out}: {summary(entries)}")
 
 
@@ -164,7 +163,7 @@ def verify(folder: Path, layout: str | None) -> None:
     show_default=True,
     help="Images that are compared.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+@shared.json_option("the result")
 def dedupe(folder: Path, layout: str | None, near_bits: int, side: str, as_json: bool) -> None:
     """List images of a SET that are there twice, exactly or nearly, within and across splits.
 
@@ -190,7 +189,7 @@ def dedupe(folder: Path, layout: str | None, near_bits: int, side: str, as_json:
 @command.command("stats")
 @_set_argument
 @_layout_option
-@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+@shared.json_option("the result")
 def stats(folder: Path, layout: str | None, as_json: bool) -> None:
     """Tell what a SET holds: pairs by split, sizes, bands, types, GSD, CCP.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -120,7 +121,7 @@ from . import options as shared
 @shared.range_option
 @shared.threshold_option
 @shared.device_option
-@click.option("-q", "--quiet", is_flag=True, help="No progress bar.")
+@shared.quiet_option
 def command(
     images: tuple[Path, ...],
     out: Path,
@@ -147,7 +148,6 @@ def command(
     from decr.dataset.acquisitions import PairRow, read_rows
     from decr.dataset.build_set import BuildOptions
     from decr.dataset.chip_rules import Limits
-    from decr.errors import ConfigError
     from decr.pipeline.build import build_set, summary
 
     if (table is None) != (len(images) == 2):
@@ -155,20 +155,15 @@ def command(
     if table is not None and (cloudy_date or clear_date or site or source):
         raise click.UsageError("with --pairs, dates, sites and sources are columns of the table")
     clouds = ("detector", "bands", "dn_range", "threshold", "device")
-    try:
+    with shared.usage():
         ccp = CcpConfig(**{key: options.pop(key) for key in clouds})
         limits = Limits(**{key: options.pop(key) for key in Limits.__match_args__})
         wanted = BuildOptions(limits=limits, **options)
-    except ConfigError as error:
-        raise click.UsageError(str(error)) from error
     if table is None:
         rows = [PairRow(images[0], images[1], site, cloudy_date, clear_date, source)]
     else:
         rows = read_rows(table)
-    progress = shared.Progress(quiet)
-    try:
+    with closing(shared.Progress(quiet)) as progress:
         built = build_set(rows, out, wanted, ccp, progress)
-    finally:
-        progress.close()
     click.echo(f"{out}: {len(built.entries)} pairs")
     click.echo(summary(built))

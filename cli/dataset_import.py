@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from . import options as shared
 @click.option(
     "--gsd",
     "gsd_m",
-    type=click.FloatRange(0, min_open=True),
+    type=shared.ABOVE_ZERO,
     help="Metres per pixel, if neither the files nor the paper of the set say.",
 )
 @shared.detector_option
@@ -34,7 +35,7 @@ from . import options as shared
 @shared.range_option
 @shared.threshold_option
 @shared.device_option
-@click.option("-q", "--quiet", is_flag=True, help="No progress bar.")
+@shared.quiet_option
 def command(
     folder: Path,
     out: Path,
@@ -56,17 +57,11 @@ def command(
       decr dataset import RICE2 -o rice2 --layout rice --detector threshold
     """
     from decr.config import CcpConfig
-    from decr.errors import ConfigError
     from decr.pipeline.import_set import import_set, summary
 
-    try:
+    with shared.usage():
         ccp = CcpConfig(**clouds)
-    except ConfigError as error:
-        raise click.UsageError(str(error)) from error
-    progress = shared.Progress(quiet)
-    try:
+    with closing(shared.Progress(quiet)) as progress:
         imported = import_set(folder, out, layout, ccp, drop_duplicates, progress)
-    finally:
-        progress.close()
     click.echo(f"{out}: {len(imported.entries)} pairs")
     click.echo(summary(imported))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -35,17 +36,7 @@ from . import options as shared
     metavar="FOLDER",
     help="Write evaluation.json, .csv, .txt and .parquet there; only print if absent.",
 )
-@click.option(
-    "--lpips/--no-lpips", default=True, show_default=True, help="Whether LPIPS is measured."
-)
-@click.option(
-    "--lpips-backbone",
-    "backbone",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="AlexNet's weights (torchvision .pth, or .npz); else DECR_LPIPS_BACKBONE, else torch's "
-    "cache. Nothing is downloaded.",
-)
+@shared.lpips_options
 @click.option("--steps", type=int, help="DDIM steps; each model's own number if absent.")
 @click.option(
     "--prior-floor", type=float, help="Least weight of the reference (the paper's eta), 0..1."
@@ -60,10 +51,9 @@ from . import options as shared
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Of noise and bootstrap.")
 @shared.device_option
-@click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
-@click.option("-q", "--quiet", is_flag=True, help="No progress bar.")
+@shared.json_option("everything")
+@shared.quiet_option
 def command(
-    data: Path,
     models: tuple[str, ...],
     out: Path | None,
     steps: int | None,
@@ -86,7 +76,6 @@ def command(
       decr evaluate --data CUHK-CR1/ --model de.safetensors --protocol de-paper -o scores/
       decr evaluate --data RICE2/ --model spagan.safetensors,none --split all --no-lpips
     """
-    from decr.errors import ConfigError
     from decr.evaluation.evaluate import EvaluationConfig, evaluate
     from decr.evaluation.files import as_json as plain
     from decr.evaluation.files import write_evaluation
@@ -94,21 +83,16 @@ def command(
     from decr.evaluation.summary import described
     from decr.files import writable_folder
 
-    try:
+    with shared.usage():
         sampling = Sampling(
             steps, prior_floor, seed, device, tile_px=tile_px, overlap_px=tile_px // 4
         )
-    except ConfigError as error:
-        raise click.UsageError(str(error)) from error
+        source = shared.source_from(options)
+        config = EvaluationConfig(source, models, sampling=sampling, seed=seed, **options)
     if out is not None:
         writable_folder(out)
-    progress = shared.Progress(quiet)
-    try:
-        found = evaluate(
-            EvaluationConfig(data, models, sampling=sampling, seed=seed, **options), progress
-        )
-    finally:
-        progress.close()
+    with closing(shared.Progress(quiet)) as progress:
+        found = evaluate(config, progress)
     click.echo(json.dumps(plain(found)) if as_json else described(found))
     for path in [] if out is None else write_evaluation(out, found):
         click.echo(path, err=as_json)

@@ -36,7 +36,7 @@ def list_models() -> None:
 
 @command.command("info")
 @click.argument("model")
-@click.option("--json", "as_json", is_flag=True, help="Print the card as JSON.")
+@shared.json_option("the card")
 def info(model: str, as_json: bool) -> None:
     """Show the card of MODEL (an embedded name or a bundle file) and check its weights.
 
@@ -63,7 +63,7 @@ def info(model: str, as_json: bool) -> None:
     show_default=True,
     help="Bands to count for; may be given twice.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print the numbers as JSON.")
+@shared.json_option("the numbers")
 def count_cost(names: tuple[str, ...], bands: tuple[str, ...], as_json: bool) -> None:
     """Count parameters and operations of the paper's networks, beside its Table X.
 
@@ -114,7 +114,10 @@ def count_cost(names: tuple[str, ...], bands: tuple[str, ...], as_json: bool) ->
     "absent.",
 )
 @click.option(
-    "--gsd", "gsd_m", type=float, help="Ground sampling distance it was trained at, metres."
+    "--gsd",
+    "gsd_m",
+    type=shared.ABOVE_ZERO,
+    help="Ground sampling distance it was trained at, metres.",
 )
 @click.option("--licence", help="Licence of the weights, for the card.")
 @click.option("--overwrite", is_flag=True, help="Replace an existing bundle.")
@@ -209,11 +212,10 @@ def calibrate(
       decr models calibrate mine.safetensors --data my_set -o mine.safetensors --overwrite
     """
     from decr.evaluation.calibrate import calibrate_bundle, described
-    from decr.evaluation.tiles import PairSource
 
     found = calibrate_bundle(
         model,
-        PairSource(**source),
+        shared.source_from(source),
         out,
         count=count,
         seed=seed,

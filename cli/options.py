@@ -4,14 +4,41 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar
 
 import click
 from click.core import ParameterSource
 
-Function = TypeVar("Function", bound=Callable[..., Any])
+Decorator = Callable[[Any], Any]
+
+
+def together(*options: Decorator) -> Decorator:
+    """All these options as one decorator; the help has them in this order."""
+
+    def add(function: Any) -> Any:
+        for option in reversed(options):
+            function = option(function)
+        return function
+
+    return add
+
+
+class _AboveZero(click.FloatRange):
+    """Refuses what measures nothing; click's own range lets NaN and infinity through."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        number = float(super().convert(value, param, ctx))
+        if not number < math.inf:
+            self.fail(f"{number:g} is not a number above 0", param, ctx)
+        return number
+
+
+ABOVE_ZERO = _AboveZero(0, min_open=True)
 
 
 class Listed(click.ParamType):  # type: ignore[type-arg,unused-ignore]
@@ -68,6 +95,26 @@ threshold_option = click.option(
 device_option = click.option(
     "--device", default="auto", show_default=True, help="auto, cpu or cuda."
 )
+quiet_option = click.option("-q", "--quiet", is_flag=True, help="No progress bar.")
+lpips_options = together(
+    click.option(
+        "--lpips/--no-lpips", default=True, show_default=True, help="Whether LPIPS is measured."
+    ),
+    click.option(
+        "--lpips-backbone",
+        "backbone",
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        help="AlexNet's weights (torchvision .pth, or .npz); else DECR_LPIPS_BACKBONE, else "
+        "torch's cache. Nothing is downloaded.",
+    ),
+)
+
+
+def json_option(what: str) -> Decorator:
+    """``--json``, which prints this."""
+    return click.option("--json", "as_json", is_flag=True, help=f"Print {what} as JSON.")
+
 
 _RESTORATION = (
     click.option(
@@ -170,14 +217,10 @@ _RESTORATION = (
 )
 
 
-def _above_zero(ctx: click.Context, param: click.Parameter, value: float | None) -> float | None:
-    """Refuse what measures nothing; ``click.FloatRange`` lets NaN through."""
-    if value is not None and not 0 < value < math.inf:
-        raise click.BadParameter(f"{value:g} is not a number above 0")
-    return value
+restoration_options = together(*_RESTORATION)
+"""Every option that decides a restoration (they match `decr.config.DecloudConfig`)."""
 
-
-_PAIRS = (
+pairs_options = together(
     click.option(
         "--data",
         type=click.Path(path_type=Path),
@@ -199,37 +242,40 @@ _PAIRS = (
     click.option(
         "--gsd",
         "gsd_m",
-        type=float,
-        callback=_above_zero,
+        type=ABOVE_ZERO,
         help="Metres per pixel, for files that do not say.",
     ),
     click.option(
         "--white",
-        type=float,
-        callback=_above_zero,
+        type=ABOVE_ZERO,
         help="DN as bright as cloud; 255 for 8-bit images.",
     ),
 )
+"""The options that `source_from` takes."""
 
 
-def pairs_options(function: Function) -> Function:
-    """Add the options that make a `decr.evaluation.tiles.PairSource`."""
-    for option in reversed(_PAIRS):
-        function = option(function)
-    return function
+def source_from(options: dict[str, Any]) -> Any:
+    """A `decr.evaluation.tiles.PairSource` from parsed options, which are taken out of them."""
+    from decr.evaluation.tiles import PairSource
+
+    fields = ("data", "layout", "split", "bands", "gsd_m", "white")
+    return PairSource(**{field: options.pop(field) for field in fields})
 
 
-def restoration_options(function: Function) -> Function:
-    """Add every option that decides a restoration (they match `decr.config.DecloudConfig`)."""
-    for option in reversed(_RESTORATION):
-        function = option(function)
-    return function
+@contextmanager
+def usage() -> Iterator[None]:
+    """A value that cannot work is a usage error: exit code 2, like one that click refuses."""
+    from decr.errors import ConfigError
+
+    try:
+        yield
+    except ConfigError as error:
+        raise click.UsageError(str(error)) from error
 
 
 def config_from(options: dict[str, Any]) -> Any:
     """A `DecloudConfig` from parsed options; a bad value is a usage error."""
     from decr.config import DecloudConfig
-    from decr.errors import ConfigError
 
     mask, detector = options.get("cloud_mask"), options["detector"]
     context = click.get_current_context(silent=True)
@@ -241,10 +287,8 @@ def config_from(options: dict[str, Any]) -> Any:
             f"--cloud-mask {mask} goes instead of a detector, so --detector {detector} would have "
             "no effect; drop one of them"
         )
-    try:
+    with usage():
         return DecloudConfig(**options)
-    except ConfigError as error:
-        raise click.UsageError(str(error)) from error
 
 
 class Progress:
@@ -272,15 +316,15 @@ class Progress:
         self._bar: Any = None
         self._stage = ""
 
-    def __call__(self, stage: str, done: int, total: int) -> None:
-        """Show that ``done`` of ``total`` are done."""
+    def __call__(self, stage: str, done: int, total: int, loss: float | None = None) -> None:
+        """Show that ``done`` of ``total`` are done, and the loss of a training."""
         if self.quiet:
             return
         from tqdm import tqdm
 
         if stage != self._stage:
             self.close()
-            label, unit = self._LABELS[stage]
+            label, unit = self._LABELS.get(stage, (stage, "step"))  # stages of a training
             self._bar = tqdm(
                 total=total,
                 initial=done,  # of an earlier run: not part of this one's speed
@@ -292,6 +336,8 @@ class Progress:
                 mininterval=0.5,
             )
             self._stage = stage
+        if loss is not None:
+            self._bar.set_postfix(loss=f"{loss:.4f}", refresh=False)
         self._bar.update(done - self._bar.n)
 
     def close(self) -> None:

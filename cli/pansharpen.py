@@ -47,13 +47,10 @@ def command(
       decr pansharpen pan.tif ms.tif -o fused.tif
       decr pansharpen pan.tif ms.tif -o fused.tif --bands b,g,r,n --weights 0.1,0.3,0.3,0.3
     """
-    from decr.errors import ConfigError
     from decr.geo.pansharpen import PansharpenOptions, pansharpen
 
-    try:
+    with shared.usage():
         options = PansharpenOptions(bands, weights, resampling)
-    except ConfigError as error:
-        raise click.UsageError(str(error)) from error
     scene = pansharpen(pan, ms, out, options)
     size = f"{scene.grid.height} x {scene.grid.width} px"
     click.echo(f"{out}: {size}, {', '.join(scene.bands.data_roles)}")

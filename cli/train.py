@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import sys
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from . import options as shared
 
 if TYPE_CHECKING:
     from decr.training.recipe import Recipe
@@ -58,13 +60,13 @@ if TYPE_CHECKING:
 @click.option(
     "--gsd",
     "gsd_m",
-    type=click.FloatRange(0, min_open=True),
+    type=shared.ABOVE_ZERO,
     metavar="METRES",
     help="Pixel size of the images, metres.",
 )
 @click.option(
     "--white",
-    type=click.FloatRange(0, min_open=True),
+    type=shared.ABOVE_ZERO,
     metavar="DN",
     help="DN as bright as cloud; 255 for 8-bit images.",
 )
@@ -106,7 +108,7 @@ if TYPE_CHECKING:
     metavar="MINUTES",
     help="Stop, resumably, after this long.",
 )
-@click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
+@shared.device_option
 @click.option(
     "--precision",
     type=click.Choice(["auto", "float32", "bfloat16"]),
@@ -123,7 +125,7 @@ if TYPE_CHECKING:
 )
 @click.option("--tensorboard", is_flag=True, help="Log for TensorBoard, too, if it is installed.")
 @click.option("--dry-run", is_flag=True, help="Say what would be trained, and stop.")
-@click.option("-q", "--quiet", is_flag=True, help="No progress bar.")
+@shared.quiet_option
 def command(
     stage: str,
     recipe: Path | None,
@@ -157,20 +159,19 @@ def command(
     if dry_run:
         _describe(plan, stage)
         return
-    report = _Report(quiet)
-    bundle = run_recipe(
-        plan,
-        run_dir,
-        report,
-        device,
-        stage=stage,
-        precision=precision,
-        max_minutes=max_minutes,
-        tensorboard=tensorboard,
-        unlikeness=_unlikeness(plan),
-        loaders=loaders,
-    )
-    report.close()
+    with closing(shared.Progress(quiet)) as progress:
+        bundle = run_recipe(
+            plan,
+            run_dir,
+            progress,
+            device,
+            stage=stage,
+            precision=precision,
+            max_minutes=max_minutes,
+            tensorboard=tensorboard,
+            unlikeness=_unlikeness(plan),
+            loaders=loaders,
+        )
     if not _leads():
         return
     if bundle is None:
@@ -234,37 +235,3 @@ def _leads() -> bool:
     import os
 
     return os.environ.get("RANK", "0") == "0"
-
-
-class _Report:
-    """A progress bar per stage."""
-
-    def __init__(self, quiet: bool) -> None:
-        self.quiet = quiet
-        self._stage = ""
-        self._bar: Any = None
-
-    def __call__(self, stage: str, step: int, steps: int, loss: float) -> None:
-        if self.quiet:
-            return
-        from tqdm import tqdm
-
-        if stage != self._stage:
-            self.close()
-            self._bar = tqdm(
-                total=steps,
-                initial=step - 1,
-                desc=stage,
-                unit="step",
-                file=sys.stderr,
-                mininterval=1.0,
-            )
-            self._stage = stage
-        self._bar.set_postfix(loss=f"{loss:.4f}", refresh=False)
-        self._bar.update(step - self._bar.n)
-
-    def close(self) -> None:
-        """Leave the bar as it stands."""
-        if self._bar is not None:
-            self._bar.close()
-            self._bar = None

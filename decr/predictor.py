@@ -124,6 +124,8 @@ def load_restorer(
     floor = card.prior_floor if prior_floor is None else prior_floor
     for network in bundle.networks.values():
         _move(network, target)
+    # run: tensors on the device; call: arrays and corners of one batch; restore: any number of
+    # tiles, cut into batches and shared by the lanes.
     run = _runner(bundle, steps, floor, target, dtype)
     size, side_by_side = micro_batch(target), lanes or default_lanes(target)
     call = _from_corners(run, seed, len(card.bands), target, side_by_side)

@@ -39,12 +39,6 @@ def slots(text: str) -> dict[str, str]:
     return {match[2]: match[3] for match in _SLOT.finditer(text)}
 
 
-def psnr(image: NDArray[Any], truth: NDArray[Any], where: NDArray[np.bool_]) -> float:
-    """Peak signal-to-noise ratio in dB of (C, H, W) DN over the pixels of a (H, W) mask."""
-    error = image[:, where].astype(np.float64) - truth[:, where].astype(np.float64)
-    return float(10 * np.log10(FULL_SCALE**2 / np.mean(error**2)))
-
-
 def ssim(image: NDArray[Any], truth: NDArray[Any], where: NDArray[np.bool_]) -> float:
     """Structural similarity (Wang et al. 2004) of (C, H, W) DN, mean over bands and a mask."""
 
@@ -110,7 +104,9 @@ def measure() -> dict[str, str]:
     before, after, clear = images
     with rasterio.open(folder / "meadowbrook_cloud_mask.tif") as file:
         where = file.read(1) != 0
-    gained = psnr(before, clear, where), psnr(after, clear, where)
+    from decr.evaluation.metrics import psnr
+
+    gained = [psnr(image, clear, FULL_SCALE, where) for image in (before, after)]
     return {
         "SECONDS": f"{seconds:.0f}",
         "CPU": processor(),

@@ -187,7 +187,7 @@ def detector_table(path: Path, recipe: Recipe, count: int) -> list[str]:
     ]
     for name, other in (
         ("this detector", detector),
-        ("threshold", threshold_detector(recipe.bands)),
+        ("threshold", threshold_detector()),
     ):
         rows.append(f"| {name} | simulated | {scores(other, simulated)} |")
         if real:

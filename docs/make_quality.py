@@ -6,11 +6,11 @@ Protocol. Samples: seeded, 256 px, of the recipe's held-out images, half under t
 half under those fitted to real clouds; "thin and medium" where clouds change their pixels by less
 than 0.4 of [-1, 1] on average, "thick" else. With --pairs also real pairs, shrunk to 256 px by
 means of whole pixels. All pixels are restored. PSNR: 10 log10(4 / MSE), one mean squared error over
-all pixels and bands of a set; "mean" averages the images' own PSNR instead. SSIM (Gaussian window,
-range 2) and LPIPS (AlexNet, values in [-1, 1], four bands one by one) are means over images. "Under
-clouds" counts the pixels of the cloud mask; for LPIPS, which needs whole images, all others are
-replaced by the truth's. "Reference, told levels" is its output moved, under the clouds of an image
-and band by band, to the mean of the truth: how much of its error is one level for all.
+all pixels and bands of a set; "mean" averages the images' own PSNR instead. SSIM (7 x 7 uniform
+window, range 2) and LPIPS (AlexNet, values in [-1, 1], four bands one by one) are means over
+images. "Under clouds" counts the pixels of the cloud mask; for LPIPS, which needs whole images, all
+others are replaced by the truth's. "Reference, told levels" is its output moved, under the clouds
+of an image and band by band, to the mean of the truth: how much of its error is one level for all.
 
 IMAGERY holds the folders that the recipe names; WEIGHTS is an AlexNet backbone as
 `decr.evaluation.perceptual` reads it; PAIRS holds ``cloudy`` and ``clear``.

@@ -215,10 +215,9 @@ def main() -> None:
         parts = [
             evaluate(
                 EvaluationConfig(
-                    options.pairs,
+                    PairSource(options.pairs, split="all"),
                     ("embedded", str(spagan), "none"),
                     protocol=protocol,
-                    split="all",
                     backbone=options.lpips,
                     sampling=Sampling(device="cpu"),
                 )

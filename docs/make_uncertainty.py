@@ -55,6 +55,7 @@ from decr.training.imagery import Imagery, read_imagery  # noqa: E402
 from decr.training.recipe import Recipe, read_recipe  # noqa: E402
 from decr.zoo.bundle import read_card, save_with_card  # noqa: E402
 from decr.zoo.embedded import EMBEDDED, embedded_path  # noqa: E402
+from docs.make_quality import fill  # noqa: E402
 
 PAGE = ROOT / "docs" / "uncertainty.md"
 SEED = 50_000
@@ -265,14 +266,6 @@ def others(samples: Sequence[Tried]) -> list[str]:
             f"| {name} | {found.rank_correlation:.2f} | {found.ause:.2f} | {found.worst:.2f} |"
         )
     return [f"Predictors on {len(some)} samples, each half of the places by the other:", "", *lines]
-
-
-def fill(page: Path, name: str, lines: Sequence[str]) -> None:
-    """Replace what stands between the page's two comments for a model."""
-    begin, end = f"<!-- measured:{name} -->\n", f"<!-- /measured:{name} -->"
-    head, rest = page.read_text().split(begin)
-    _, tail = rest.split(end)
-    page.write_text(head + begin + "\n".join([*lines, ""]) + end + tail)
 
 
 def panel(title: str, found: Held) -> Panel:

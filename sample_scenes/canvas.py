@@ -228,16 +228,15 @@ def sense(
     rng: np.random.Generator,
     *,
     full_scale: int,
-    psf_px: float = 0.7,
     noise_dn: float = 0.7,
 ) -> NDArray[np.float32]:
-    """Blur, add noise and round to digital numbers 1..full_scale, (4, H, W) float32.
+    """Blur (0.7 px), add noise and round to digital numbers 1..full_scale, (4, H, W) float32.
 
     Reflectance 1 is ``full_scale``. The noise has a constant and a shot part.
     """
     sensed = np.empty_like(image)
     for index, band in enumerate(image):
-        dn = ndimage.gaussian_filter(band, psf_px) * np.float32(full_scale)
+        dn = ndimage.gaussian_filter(band, 0.7) * np.float32(full_scale)
         deviation = noise_dn * np.sqrt(0.6 + 0.4 * np.clip(dn, 0, None) / (0.1 * full_scale))
         dn += rng.standard_normal(dn.shape, dtype=np.float32) * deviation
         sensed[index] = np.clip(np.rint(dn), 1, full_scale)

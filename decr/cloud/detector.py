@@ -39,7 +39,7 @@ class Detector:
     gsd_range_m
         GSDs that it was made for, metres; elsewhere it is less to be trusted.
     tells_thin
-        Whether ``probability`` has two channels.
+        Whether ``probability`` has two channels, any cloud and thick cloud, instead of one.
     darkest
         Whether a view has each band twice, (N, 2C, H, W): means of the scene's pixels under each
         of its own, then the darkest of them.
@@ -66,29 +66,16 @@ class Detector:
 
 
 def _threshold(view: Float32) -> Float32:
-    """Brightness, whiteness and (with a fourth band) NIR of each pixel, as a probability."""
-    visible = view[:, :3]
-    brightness = visible.mean(axis=1)
-    spread = visible.max(axis=1) - visible.min(axis=1)
+    """Brightness and whiteness of each pixel, as a probability."""
+    brightness = view.mean(axis=1)
+    spread = view.max(axis=1) - view.min(axis=1)
     score = (brightness - 0.55) / 0.1 - spread / np.maximum(brightness, 1e-3) / 0.25
-    if view.shape[1] > 3:
-        # Vegetation is bright in NIR alone; clouds are about as bright as in the visible.
-        nir = view[:, 3]
-        score -= (
-            np.maximum(0.0, (nir - visible[:, 0]) / np.maximum(nir + visible[:, 0], 1e-3) - 0.1)
-            * 20
-        )
     clipped: Float32 = (1.0 / (1.0 + np.exp(-np.clip(score, -30, 30)))).astype(np.float32)
     return clipped
 
 
-def threshold_detector(bands: tuple[str, ...] = ("red", "green", "blue")) -> Detector:
-    """A brightness / whiteness / NIR heuristic: the baseline, and the fallback without weights.
-
-    Parameters
-    ----------
-    bands
-        ("red", "green", "blue") or the same with "nir".
+def threshold_detector() -> Detector:
+    """A brightness / whiteness heuristic: the baseline, and the fallback without weights.
 
     Examples
     --------
@@ -97,4 +84,4 @@ def threshold_detector(bands: tuple[str, ...] = ("red", "green", "blue")) -> Det
     >>> bool((detector.probability(white) > 0.9).all() and (detector.probability(dark) < 0.1).all())
     True
     """
-    return Detector("threshold", "1", bands, 4.0, _threshold)
+    return Detector("threshold", "1", ("red", "green", "blue"), 4.0, _threshold)

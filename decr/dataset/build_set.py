@@ -287,7 +287,7 @@ def _files(
     for folder, pixels, clouds in sides:
         chip = tiff_bytes(pixels, grid, pair.bands, valid=clouds != NO_DATA)
         yield f"{side}/{folder}/{name}.tif", chip
-    mask = np.where(seen.clear_mask == 255, np.uint8(255), seen.cloudy_mask)[None]
+    mask = np.where(seen.clear_mask == NO_DATA, np.uint8(NO_DATA), seen.cloudy_mask)[None]
     yield f"{side}/mask/{name}.tif", tiff_bytes(mask, grid, ("cloudy",), NO_DATA)
     for export in options.exports:
         for folder, (_, pixels, clouds) in zip(EXPORTS[export], sides, strict=True):

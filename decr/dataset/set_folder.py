@@ -47,7 +47,8 @@ def make_set(
     job
         Everything that decides the bytes of the set.
     make
-        Given the chips that an earlier run has finished, makes the others.
+        Given the chips that an earlier run has finished, makes and notes the others, and returns
+        the records of all, in the order of the manifest.
 
     Raises
     ------

@@ -72,6 +72,16 @@ class Bench:
     tiles: Sequence[Tile]
     lpips: Lpips | None
 
+    def restored(self, number: int, cloudy: Float32 | None = None, **how: Any) -> Float32:
+        """A tile, or ``cloudy`` in its place, restored by `sampled` as the setting says.
+
+        What ``how`` holds (arguments of `sampled`) comes before the setting.
+        """
+        cloudy = self.tiles[number].cloudy if cloudy is None else cloudy
+        said = self.setting
+        how = {"steps": said.steps, "floor": said.floor, "seed": said.seed, **how}
+        return sampled(self.networks, cloudy, number, **how)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Analysis:
@@ -121,11 +131,11 @@ def score(output: Float32, tile: Tile, lpips: Lpips | None) -> Scores:
 
 
 def measured(bench: Bench, **how: Any) -> tuple[list[Scores], float]:
-    """Restore all tiles as `sampled` does; scores of each, and seconds per tile."""
+    """Restore all tiles as `Bench.restored` does; scores of each, and seconds per tile."""
     scores, seconds = [], 0.0
     for number, tile in enumerate(bench.tiles):
         started = time.perf_counter()
-        output = sampled(bench.networks, tile.cloudy, number, **{"seed": bench.setting.seed, **how})
+        output = bench.restored(number, **how)
         seconds += time.perf_counter() - started
         scores.append(score(output, tile, bench.lpips))
     return scores, seconds / len(bench.tiles)

@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
 
-from decr.evaluation.analysis import Analysis, Setting
-from decr.evaluation.sampling import load_networks, sampled
-from decr.evaluation.tiles import cut_tiles
+from decr.evaluation.analysis import Analysis, Bench, Setting, bench_of
+from decr.evaluation.sampling import Fusion
 from decr.evaluation.versions import versions
-from decr.models.cost import COUNTED, PAPER_IMAGES, SIDE, TABLE_X, cost, inputs, true_macs
+from decr.models.cost import COUNTED, PAPER_IMAGES, SIDE, TABLE_X, Cost, cost, inputs, true_macs
 from decr.report.chart import bars, png
-from decr.zoo.embedded import find_bundle
 
 
 def costs(setting: Setting) -> Analysis:
     """Parameters and operations of the paper's networks and of a model; its seconds per tile."""
-    networks = load_networks(find_bundle(setting.model, scene_has_nir=False), setting.device)
-    card = networks.bundle.card
-    tiles = cut_tiles(setting.source, networks.bands, setting.side_px, setting.count)
+    bench = bench_of(replace(setting, lpips=False))
+    networks, card = bench.networks, bench.networks.bundle.card
     published = [cost(name, 3) for name in COUNTED if name in TABLE_X]
     parts = {}
     for name, network in networks.bundle.networks.items():
@@ -29,8 +28,7 @@ def costs(setting: Setting) -> Analysis:
             "parameters": sum(p.numel() for p in network.parameters()),
             "gmac": true_macs(network, given) / 1e9,
         }
-    timed = {"reference": _seconds(networks, tiles, setting, "reference")}
-    timed["model"] = _seconds(networks, tiles, setting, "learnt")
+    timed = {"reference": _seconds(bench, "reference"), "model": _seconds(bench, "learnt")}
     per_step = parts["cnp"]["gmac"] + parts["wa"]["gmac"]
     whole = parts["reference"]["gmac"] + setting.steps * per_step
     values: dict[str, Any] = {
@@ -57,23 +55,6 @@ def costs(setting: Setting) -> Analysis:
         ],
         "versions": versions(),
     }
-    lines = [f"{'network':26} {'parameters':>12} {'GMAC':>9} {'by the paper':>12} {'Table X':>9}"]
-    lines += [
-        f"{one.name:26} {one.parameters:12,} {one.gmac:9.2f} "
-        f"{PAPER_IMAGES * one.paper_gmac:12.2f} {TABLE_X[one.name][0]:9.2f}"
-        for one in published
-    ]
-    lines += [
-        f"{card.name + ', ' + name:26} {int(found['parameters']):12,} {found['gmac']:9.2f}"
-        for name, found in parts.items()
-    ]
-    lines += [
-        f"{card.name}, {setting.steps} steps and reference: {whole:.2f} GMAC per {SIDE} px image",
-        f"{setting.side_px} px tile: {timed['model']:.3f} s, of which the reference takes "
-        f"{timed['reference']:.3f} s ({networks.device}, {torch.get_num_threads()} threads)",
-        "by the paper: GMAC for two images by its profiler's rules, which leave out attention, "
-        "steps and, for de, the reference",
-    ]
     groups = {
         one.name: {
             "counted by torch": one.gmac,
@@ -83,22 +64,37 @@ def costs(setting: Setting) -> Analysis:
     }
     groups |= {card.name: {"counted by torch": per_step}}
     figure = png(bars("Operations of one pass over one image", groups, "GMAC, 256 x 256 px"))
-    return Analysis("cost", values, "\n".join(lines), figure)
+    return Analysis("cost", values, _described(published, values), figure)
 
 
-def _seconds(networks: Any, tiles: Any, setting: Setting, fusion: Any) -> float:
+def _described(published: Sequence[Cost], values: Mapping[str, Any]) -> str:
+    """The numbers as a table for people."""
+    model, timed = values["model"], values["seconds_per_tile"]
+    lines = [f"{'network':26} {'parameters':>12} {'GMAC':>9} {'by the paper':>12} {'Table X':>9}"]
+    lines += [
+        f"{one.name:26} {one.parameters:12,} {one.gmac:9.2f} "
+        f"{PAPER_IMAGES * one.paper_gmac:12.2f} {TABLE_X[one.name][0]:9.2f}"
+        for one in published
+    ]
+    lines += [
+        f"{model + ', ' + name:26} {int(found['parameters']):12,} {found['gmac']:9.2f}"
+        for name, found in values["parts"].items()
+    ]
+    lines += [
+        f"{model}, {values['steps']} steps and reference: {values['gmac_per_image']:.2f} GMAC per "
+        f"{SIDE} px image",
+        f"{values['side_px']} px tile: {timed['model']:.3f} s, of which the reference takes "
+        f"{timed['reference']:.3f} s ({values['device']}, {values['threads']} threads)",
+        "by the paper: GMAC for two images by its profiler's rules, which leave out attention, "
+        "steps and, for de, the reference",
+    ]
+    return "\n".join(lines)
+
+
+def _seconds(bench: Bench, fusion: Fusion) -> float:
     """Wall time per tile, after one that warms up."""
-    start = 0.0
-    for number, tile in enumerate([tiles[0], *tiles]):
-        if number == 1:
-            start = time.perf_counter()
-        sampled(
-            networks,
-            tile.cloudy,
-            number,
-            steps=setting.steps,
-            floor=setting.floor,
-            fusion=fusion,
-            seed=setting.seed,
-        )
-    return (time.perf_counter() - start) / len(tiles)
+    bench.restored(0, fusion=fusion)
+    start = time.perf_counter()
+    for number in range(len(bench.tiles)):
+        bench.restored(number, fusion=fusion)
+    return (time.perf_counter() - start) / len(bench.tiles)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from decr.dataset.duplicates import Duplicate, find_duplicates
-from decr.dataset.layouts import layout_of, list_pairs
+from decr.dataset.layouts import list_pairs
 from decr.dataset.manifest import PairFile
-from decr.dataset.pairs import CHANGED, PairFolder, PairImage, changed
+from decr.dataset.pairs import CHANGED, PairImage, changed
 from decr.errors import BandError, DatasetError
 from decr.evaluation.metrics import SSIM_WINDOW_PX
 from decr.evaluation.perceptual import (
@@ -46,12 +46,12 @@ from decr.evaluation.subjects import (
     in_order,
     subjects_of,
 )
-from decr.evaluation.tiles import pairs_with
+from decr.evaluation.tiles import PairSource, pairs_with
 from decr.evaluation.versions import versions
 from decr.geo.scene import open_scene, reader
+from decr.progress import OnProgress, silent
 
 Float32 = NDArray[np.float32]
-Progress = Callable[[str, int, int], None]
 
 MASK = (
     f"cloudy: |cloudy - clear|, mean over bands and 3 x 3 pixels, is at least {CHANGED:g} of white "
@@ -66,18 +66,12 @@ class EvaluationConfig:
 
     Attributes
     ----------
-    data
-        Folder with a set of pairs.
+    source
+        Real pairs.
     models
         Embedded names, bundle files, names of installed packages, or "none".
     protocol
         One of `decr.evaluation.protocols.PROTOCOLS`.
-    layout
-        One of `decr.dataset.layouts.LAYOUTS`; None recognises it.
-    split
-        "train", "val", "test" or "all".
-    bands, gsd_m, white
-        As for `decr.dataset.pairs.PairFolder`.
     lpips
         False leaves LPIPS out.
     backbone
@@ -88,14 +82,9 @@ class EvaluationConfig:
         Of the bootstrap.
     """
 
-    data: Path
+    source: PairSource
     models: tuple[str, ...]
     protocol: str = "standard"
-    layout: str | None = None
-    split: str = "test"
-    bands: str | None = None
-    gsd_m: float | None = None
-    white: float | None = None
     lpips: bool = True
     backbone: Path | None = None
     sampling: Sampling = field(default_factory=Sampling)
@@ -155,7 +144,7 @@ class Evaluation:
         return [row.scores.get(name) for row in self.rows if row.model == model]
 
 
-def evaluate(config: EvaluationConfig, on_progress: Progress | None = None) -> Evaluation:
+def evaluate(config: EvaluationConfig, on_progress: OnProgress | None = None) -> Evaluation:
     """Restore every image of a set with every model, and compare with the truth.
 
     Everything that can fail is tried before the first image is restored: LPIPS' backbone, models,
@@ -177,25 +166,21 @@ def evaluate(config: EvaluationConfig, on_progress: Progress | None = None) -> E
     SceneError
         If an image cannot be read.
     """
-    told: Progress = on_progress or (lambda stage, done, total: None)
+    told = on_progress or silent
     protocol = protocol_named(config.protocol)
     lpips = load_lpips(config.backbone, config.sampling.device) if config.lpips else None
-    layout = layout_of(config.data, config.layout)
-    listed = list_pairs(config.data, layout)
-    have = _roles(listed[0], config.bands)
+    folder = config.source.folder()
+    layout = folder.layout
+    listed = list_pairs(folder.path, layout)
+    have = _roles(listed[0], folder.bands)
     subjects = subjects_of(config.models, "nir" in have, config.sampling)
     bands = common_bands(subjects) or have
     if protocol.luma and len(bands) not in (3, 4):
         raise DatasetError(
-            f"{config.data}: has {len(bands)} band{'s' if len(bands) != 1 else ''} "
+            f"{folder.path}: has {len(bands)} band{'s' if len(bands) != 1 else ''} "
             f"({', '.join(bands)}), {protocol.name} is for 3 or 4; use --protocol standard"
         )
-    pairs = pairs_with(
-        PairFolder(
-            config.data, layout, config.bands, config.gsd_m, config.white, split=config.split
-        ),
-        bands,
-    )
+    pairs = pairs_with(folder, bands)
     duplicates = _duplicates(listed, {p.name for p in pairs}, config, told)
     dropped = _dropped(duplicates) if protocol.drop_duplicates else set()
     kept = [pair for pair in pairs if pair.name not in dropped]
@@ -270,8 +255,8 @@ def _check_sizes(
 ) -> None:
     if not kept:
         raise DatasetError(
-            f"{config.data}: all {read} images are copies of others, so {protocol.name} has none "
-            f"to measure; use --protocol standard"
+            f"{config.source.data}: all {read} images are copies of others, so {protocol.name} has "
+            "none to measure; use --protocol standard"
         )
     least = MIN_SIDE_PX if config.lpips else SSIM_WINDOW_PX
     for pair in kept:
@@ -279,16 +264,17 @@ def _check_sizes(
         if min(height, width) < least:
             remedy = ", or leave LPIPS out with --no-lpips" if config.lpips else ""
             raise DatasetError(
-                f"{config.data}: {pair.name} would be measured at {height} x {width} pixels, fewer "
-                f"than the {least} that the scores need; leave it out of the set{remedy}"
+                f"{config.source.data}: {pair.name} would be measured at {height} x {width} "
+                f"pixels, fewer than the {least} that the scores need; leave it out of the set"
+                f"{remedy}"
             )
 
 
 def _duplicates(
-    listed: Sequence[PairFile], chosen: set[str], config: EvaluationConfig, told: Progress
+    listed: Sequence[PairFile], chosen: set[str], config: EvaluationConfig, told: OnProgress
 ) -> list[Duplicate]:
     """Copies among the evaluated clear images, and of images of other splits among them."""
-    others = [p for p in listed if p.name not in chosen] if config.split != "all" else []
+    others = [p for p in listed if p.name not in chosen] if config.source.split != "all" else []
     # A copy is told as the second of two: training images come first.
     files = [*others, *(p for p in listed if p.name in chosen)]
 
@@ -299,7 +285,7 @@ def _duplicates(
             # Several cloudy images may share a clear one; that is no copy within a split.
             if (pair.clear, pair.name in chosen) not in seen:
                 seen.add((pair.clear, pair.name in chosen))
-                scene = open_scene(pair.clear, config.bands or pair.bands)
+                scene = open_scene(pair.clear, config.source.bands or pair.bands)
                 with reader(scene) as source:
                     yield pair.name, source.read(scene.grid.window, scene.bands.data_indices)[0]
         told("duplicates", len(files), len(files))
@@ -328,9 +314,9 @@ def _facts(
         "lpips": lpips_facts(config.lpips, config.backbone),
         "units": dict(UNITS),
         "mask": MASK,
-        "data": config.data.resolve().name,
+        "data": config.source.data.resolve().name,
         "layout": layout,
-        "split": config.split,
+        "split": config.source.split,
         "images": len(kept),
         "bands": list(bands),
         "white": sorted({pair.white for pair in kept}),

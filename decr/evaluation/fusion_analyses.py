@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from decr.diffusion.samplers import Step
-from decr.evaluation.analysis import Analysis, Setting, bench_of, facts
+from decr.evaluation.analysis import Analysis, Bench, Setting, bench_of, facts
 from decr.evaluation.metrics import psnr
-from decr.evaluation.sampling import sampled
+from decr.evaluation.sampling import Float32
 from decr.evaluation.tiles import shown
 from decr.report.chart import Panel, chart, png, strip
 from decr.report.pictures import ramp
@@ -20,6 +20,7 @@ from decr.report.pictures import ramp
 Float64 = NDArray[np.float64]
 _PICTURES = 5
 """Steps that are shown as pictures."""
+_WAYS = {"with prior": "learnt", "without prior": "diffusion"}
 
 
 def weights(setting: Setting) -> Analysis:
@@ -30,50 +31,18 @@ def weights(setting: Setting) -> Analysis:
     """
     bench = bench_of(setting)
     maps: list[dict[int, Float64]] = []
-    for number, tile in enumerate(bench.tiles):
+    for number in range(len(bench.tiles)):
         seen: dict[int, Float64] = {}
 
         def keep(t: int, eps: Tensor, weight: Tensor, seen: dict[int, Float64] = seen) -> None:
             seen[t] = weight[0].double().mean(dim=0).cpu().numpy()
 
-        sampled(
-            bench.networks,
-            tile.cloudy,
-            number,
-            steps=setting.steps,
-            floor=setting.floor,
-            seed=setting.seed,
-            on_weights=keep,
-        )
+        bench.restored(number, on_weights=keep)
         maps.append(seen)
     said = facts(bench)
     floor = float(said["floor"])
     masks = [tile.mask for tile in bench.tiles]
-    steps = list(maps[0])
-    rows = [_mean_weights(t, [seen[t] for seen in maps], masks, floor) for t in steps]
-    picked = _spread(steps)
-    tile = bench.tiles[0]
-    colours = ramp()
-    pictures = [("cloudy", shown(tile, tile.cloudy, bench.networks.bands))]
-    pictures += [
-        (f"t = {t}", colours[np.rint(255 * np.clip(maps[0][t], 0, 1)).astype(np.uint8)])
-        for t in picked
-    ]
-    lines = {
-        name: [(float(row["t"]), row[key]) for row in rows if row[key] is not None]
-        for name, key in (("all", "raw"), ("cloudy", "raw_cloudy"), ("clear", "raw_clear"))
-    }
-    lines = {name: points for name, points in lines.items() if points}
-    clipped = {"all": [(float(row["t"]), row["clipped"]) for row in rows]}
-    figure = png(
-        strip([("W, 0 dark to 1 bright", pictures)]),
-        chart(
-            [
-                Panel("mean W as given", "timestep t (sampling goes to 0)", lines),
-                Panel(f"mean W, clipped to [{floor:g}, 1]", "timestep t", clipped),
-            ]
-        ),
-    )
+    rows = [_mean_weights(t, [seen[t] for seen in maps], masks, floor) for t in maps[0]]
     text = "\n".join(
         [
             f"{'t':>5}  {'mean W':>9}  {'cloudy':>9}  {'clear':>9}  {'clipped':>9}",
@@ -84,17 +53,44 @@ def weights(setting: Setting) -> Analysis:
             ),
         ]
     )
+    figure = _weights_figure(bench, maps[0], rows, floor)
     return Analysis("weights", {**said, "rows": rows}, text, figure)
+
+
+def _weights_figure(
+    bench: Bench, first: dict[int, Float64], rows: list[dict[str, Any]], floor: float
+) -> bytes:
+    """Maps of the first tile by timestep, above the means of all tiles."""
+    tile, colours = bench.tiles[0], ramp()
+    pictures = [("cloudy", shown(tile, tile.cloudy, bench.networks.bands))]
+    pictures += [
+        (f"t = {t}", colours[np.rint(255 * np.clip(first[t], 0, 1)).astype(np.uint8)])
+        for t in _spread(list(first))
+    ]
+    lines = {
+        name: [(float(row["t"]), row[key]) for row in rows if row[key] is not None]
+        for name, key in (("all", "raw"), ("cloudy", "raw_cloudy"), ("clear", "raw_clear"))
+    }
+    lines = {name: points for name, points in lines.items() if points}
+    clipped = {"all": [(float(row["t"]), row["clipped"]) for row in rows]}
+    return png(
+        strip([("W, 0 dark to 1 bright", pictures)]),
+        chart(
+            [
+                Panel("mean W as given", "timestep t (sampling goes to 0)", lines),
+                Panel(f"mean W, clipped to [{floor:g}, 1]", "timestep t", clipped),
+            ]
+        ),
+    )
 
 
 def trajectory(setting: Setting) -> Analysis:
     """Estimates of the clear image at each step, with the prior and without it (Fig. 4)."""
     bench = bench_of(setting)
-    names = {"with prior": "learnt", "without prior": "diffusion"}
-    scores: dict[str, dict[int, list[float]]] = {name: {} for name in names}
-    first: dict[str, dict[int, Any]] = {name: {} for name in names}
-    for number, tile in enumerate(bench.tiles):
-        for name, fusion in names.items():
+    scores: dict[str, dict[int, list[float]]] = {name: {} for name in _WAYS}
+    first: dict[str, dict[int, Float32]] = {name: {} for name in _WAYS}
+    for number in range(len(bench.tiles)):
+        for name, fusion in _WAYS.items():
 
             def keep(step: Step, name: str = name, number: int = number) -> None:
                 x0 = step.x0[0].clamp(-1, 1).cpu().numpy()
@@ -103,27 +99,37 @@ def trajectory(setting: Setting) -> Analysis:
                 if number == 0:
                     first[name][step.t] = x0
 
-            sampled(
-                bench.networks,
-                tile.cloudy,
-                number,
-                steps=setting.steps,
-                floor=setting.floor,
-                fusion=fusion,  # type: ignore[arg-type]
-                seed=setting.seed,
-                on_step=keep,
-            )
+            bench.restored(number, fusion=fusion, on_step=keep)
     steps = list(scores["with prior"])
-    rows = [{"t": t, **{n: float(np.mean(scores[n][t])) for n in names}} for t in steps]
+    rows = [{"t": t, **{n: float(np.mean(scores[n][t])) for n in _WAYS}} for t in steps]
     untouched = float(np.mean([psnr(t.cloudy, t.clear, 2.0) for t in bench.tiles]))
+    text = "\n".join(
+        [
+            f"{'t':>5}  {'with prior':>11}  {'without':>11}   PSNR of x0, dB",
+            *(f"{r['t']:5}  {r['with prior']:11.2f}  {r['without prior']:11.2f}" for r in rows),
+            f"no change: {untouched:.2f}",
+        ]
+    )
+    values = {**facts(bench), "rows": rows, "no_change_psnr": untouched}
+    figure = _trajectory_figure(bench, first, rows, untouched)
+    return Analysis("trajectory", values, text, figure)
+
+
+def _trajectory_figure(
+    bench: Bench,
+    first: dict[str, dict[int, Float32]],
+    rows: list[dict[str, Any]],
+    untouched: float,
+) -> bytes:
+    """Estimates of the first tile by timestep, above the means of all tiles."""
     tile, bands = bench.tiles[0], bench.networks.bands
     pictured = [
-        (name, [(f"t = {t}", shown(tile, first[name][t], bands)) for t in _spread(steps)])
-        for name in names
+        (name, [(f"t = {t}", shown(tile, some[t], bands)) for t in _spread(list(some))])
+        for name, some in first.items()
     ]
     ends = [("cloudy", shown(tile, tile.cloudy, bands)), ("clear", shown(tile, tile.clear, bands))]
-    lines = {name: [(float(t), float(np.mean(scores[name][t]))) for t in steps] for name in names}
-    figure = png(
+    lines = {name: [(float(row["t"]), row[name]) for row in rows] for name in first}
+    return png(
         strip([*pictured, ("the pair", ends)]),
         chart(
             [
@@ -136,15 +142,6 @@ def trajectory(setting: Setting) -> Analysis:
             ]
         ),
     )
-    text = "\n".join(
-        [
-            f"{'t':>5}  {'with prior':>11}  {'without':>11}   PSNR of x0, dB",
-            *(f"{r['t']:5}  {r['with prior']:11.2f}  {r['without prior']:11.2f}" for r in rows),
-            f"no change: {untouched:.2f}",
-        ]
-    )
-    values = {**facts(bench), "rows": rows, "no_change_psnr": untouched}
-    return Analysis("trajectory", values, text, figure)
 
 
 def _mean_weights(

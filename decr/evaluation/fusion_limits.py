@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from decr.evaluation.analysis import Bench
-from decr.evaluation.sampling import Fused, sampled
+from decr.evaluation.sampling import Fused
 from decr.evaluation.tiles import Tile
 
 Float64 = NDArray[np.float64]
@@ -31,7 +31,6 @@ _HEADS = (
 
 def limits(bench: Bench) -> list[dict[str, float]]:
     """Means over tiles, for each step of the full model's sampling, of what `limits_of` tells."""
-    setting = bench.setting
     found: dict[int, list[dict[str, float]]] = {}
     for number, tile in enumerate(bench.tiles):
 
@@ -45,15 +44,7 @@ def limits(bench: Bench) -> list[dict[str, float]]:
             errors = [(image - truth) / 2.0 for image in (reference, diffusion)]
             found.setdefault(step.t, []).append(limits_of(errors[0], errors[1], weight))
 
-        sampled(
-            bench.networks,
-            tile.cloudy,
-            number,
-            steps=setting.steps,
-            floor=setting.floor,
-            seed=setting.seed,
-            on_fusion=keep,
-        )
+        bench.restored(number, on_fusion=keep)
     return [
         {"t": t, **{name: float(np.mean([tile[name] for tile in tiles])) for name in tiles[0]}}
         for t, tiles in found.items()

@@ -66,7 +66,7 @@ def described(evaluation: Evaluation) -> str:
     """Tables for a terminal: scores with intervals, published ones, comparisons, warnings."""
     lines = [
         f"{evaluation.facts['data']}: {len(evaluation.images)} images, split "
-        f"{evaluation.config.split}, bands {','.join(evaluation.bands)}, protocol "
+        f"{evaluation.config.source.split}, bands {','.join(evaluation.bands)}, protocol "
         f"{evaluation.protocol.name}",
         f"  {evaluation.protocol.says}",
         "",
@@ -145,7 +145,7 @@ def _bars(cells: Sequence[str]) -> str:
 
 def _published(evaluation: Evaluation) -> list[str]:
     """Published rows, where the set is a published one, and what keeps them from comparison."""
-    known = published_set(evaluation.config.data, evaluation.layout)
+    known = published_set(evaluation.config.source.data, evaluation.layout)
     if known is None:
         return []
     comparable = evaluation.protocol.bytes_to_lpips
@@ -176,7 +176,7 @@ def notes(evaluation: Evaluation, known: PublishedSet) -> list[str]:
             evaluation.protocol.name,
             len(evaluation.images),
             len(evaluation.bands),
-            evaluation.config.split,
+            evaluation.config.source.split,
         )
     ]
 

@@ -30,7 +30,7 @@ from decr.evaluation.analysis import (
 )
 from decr.evaluation.fusion_limits import described, limits, verdict
 from decr.evaluation.protocols import Scores, better_is_higher
-from decr.evaluation.sampling import Fusion, load_networks, sampled
+from decr.evaluation.sampling import Fusion, load_networks
 from decr.evaluation.statistics import Comparison, Mean, compare
 from decr.evaluation.tiles import Tile
 from decr.report.chart import Panel, bars, chart, png
@@ -47,7 +47,7 @@ def steps(setting: Setting, counts: Sequence[int] = STEPS) -> Analysis:
     rows: dict[str, dict[str, Mean]] = {}
     spent: dict[str, float] = {}
     for count in counts:
-        found, spent[str(count)] = measured(bench, steps=count, floor=setting.floor)
+        found, spent[str(count)] = measured(bench, steps=count)
         rows[str(count)] = averages(found, setting.seed)
     alone, _ = measured(bench, fusion="reference")
     levels = {
@@ -69,7 +69,7 @@ def floor(setting: Setting, floors: Sequence[float] = FLOORS) -> Analysis:
     bench = bench_of(setting)
     rows = {}
     for least in floors:
-        found, _ = measured(bench, steps=setting.steps, floor=least)
+        found, _ = measured(bench, floor=least)
         rows[f"{least:g}"] = averages(found, setting.seed)
     levels = {"no change": averages(untouched(bench), setting.seed)}
     values = facts(bench, rows=_rows(rows), levels=_rows(levels))
@@ -94,14 +94,7 @@ def gsd(setting: Setting, factors: Sequence[int] = FACTORS) -> Analysis:
     for k in factors:
         found, started = [], time.perf_counter()
         for number, (tile, goal) in enumerate(zip(bench.tiles, coarse, strict=True)):
-            output = sampled(
-                bench.networks,
-                area_shrunk(tile.cloudy, k),
-                number,
-                steps=setting.steps,
-                floor=setting.floor,
-                seed=setting.seed,
-            )
+            output = bench.restored(number, area_shrunk(tile.cloudy, k))
             found.append(score(area_shrunk(output, most // k), goal, bench.lpips))
         gsd_m = bench.tiles[0].gsd_m
         name = f"x{k}" if gsd_m is None else f"{gsd_m * k:g} m"
@@ -194,14 +187,12 @@ def ablation(setting: Setting, bundles: Mapping[str, Path] | None = None) -> Ana
                 f"variant {name!r} takes {','.join(networks.bands)}, the model "
                 f"{','.join(bench.networks.bands)}; compare models of the same bands"
             )
-    full, _ = measured(bench, steps=setting.steps, floor=setting.floor)
+    full, _ = measured(bench)
     scores: dict[str, list[Scores]] = {}
     for variant in variants:
         own = replace(bench, networks=others.get(variant.name, bench.networks))
         least = setting.floor if variant.floor is None else variant.floor
-        scores[variant.name], _ = measured(
-            own, steps=setting.steps, floor=least, fusion=variant.fusion
-        )
+        scores[variant.name], _ = measured(own, floor=least, fusion=variant.fusion)
     scores[FULL] = full
     scores["no change"] = untouched(bench)
     rows = {name: averages(found, setting.seed) for name, found in scores.items()}

@@ -27,6 +27,19 @@ class PairSource:
     gsd_m: float | None = None
     white: float | None = None
 
+    def folder(self) -> PairFolder:
+        """The set of the layout that is said or recognised.
+
+        Raises
+        ------
+        DatasetError
+            If it has none, or several.
+        ConfigError
+            If white or the GSD is no number above 0.
+        """
+        layout = layout_of(self.data, self.layout)
+        return PairFolder(self.data, layout, self.bands, self.gsd_m, self.white, split=self.split)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Tile:
@@ -94,11 +107,7 @@ def cut_tiles(
         raise ConfigError(
             f"{count} tiles of {side_px} px: give at least one, with sides a multiple of {multiple}"
         )
-    layout = layout_of(source.data, source.layout)
-    folder = PairFolder(
-        source.data, layout, source.bands, source.gsd_m, source.white, split=source.split
-    )
-    pairs = pairs_with(folder, bands)
+    pairs = pairs_with(source.folder(), bands)
     if shrink:
         widest = max(min(pair.clear.shape[1:]) for pair in pairs)
         side_px = max(multiple, min(side_px, widest - widest % multiple))

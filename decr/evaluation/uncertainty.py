@@ -12,7 +12,6 @@ from decr.calibration import ErrorTable
 from decr.errors import ConfigError
 from decr.evaluation.analysis import Analysis, Bench, Setting, bench_of, facts
 from decr.evaluation.calibrate import Held, described, expected_of, held, seen
-from decr.evaluation.sampling import sampled
 from decr.evaluation.statistics import ascending, rank_correlation
 from decr.evaluation.tiles import shown
 from decr.report.chart import Panel, chart, png, strip
@@ -78,17 +77,7 @@ def uncertainty(setting: Setting, samples: int = SAMPLES) -> Analysis:
     spreads, errors = [], []
     for number, tile in enumerate(bench.tiles):
         several = np.stack(
-            [
-                sampled(
-                    bench.networks,
-                    tile.cloudy,
-                    number,
-                    steps=setting.steps,
-                    floor=setting.floor,
-                    seed=setting.seed + n,
-                )
-                for n in range(samples)
-            ]
+            [bench.restored(number, seed=setting.seed + n) for n in range(samples)]
         ).astype(np.float64)
         # Half of unit is a share of white; over bands as a root mean square. The truth, were it
         # one more sample, would lie 1 + 1/n variances from the mean of n.
@@ -100,35 +89,6 @@ def uncertainty(setting: Setting, samples: int = SAMPLES) -> Analysis:
     rows = calibration(spread, error)
     ratio = float(np.sqrt((error**2).mean() / max((spread**2).mean(), 1e-30)))
     correlation = rank_correlation(spread, error)
-    tile, bands, colours = bench.tiles[0], bench.networks.bands, ramp()
-    pictures = [
-        ("cloudy", shown(tile, tile.cloudy, bands)),
-        ("clear", shown(tile, tile.clear, bands)),
-        *(
-            (
-                f"{name}, bright {top:.3f}",
-                colours[np.rint(255 * np.clip(v / top, 0, 1)).astype(int)],
-            )
-            for name, v, top in (
-                ("spread", spreads[0], max(float(spreads[0].max()), 1e-9)),
-                ("error", errors[0], max(float(errors[0].max()), 1e-9)),
-            )
-        ),
-    ]
-    points = [(row["spread"], row["error"]) for row in rows]
-    line = [(x, x) for x, _ in points]
-    figure = png(
-        strip([("first tile", pictures)], side_px=160),
-        chart(
-            [
-                Panel(
-                    "error of the mean",
-                    "predicted spread, share of white",
-                    {"measured": points, "calibrated": line},
-                )
-            ]
-        ),
-    )
     verdict = (
         f"errors are {ratio:.1f} times the spread on the whole; rank correlation over pixels "
         f"{correlation:.2f}"
@@ -148,13 +108,46 @@ def uncertainty(setting: Setting, samples: int = SAMPLES) -> Analysis:
         found = _expected(bench, table)
         values["expected"] = asdict(found)
         text += f"\n\nthe model's table of expected errors, % of white:\n{described(found)}"
-    return Analysis("uncertainty", values, text, figure)
+    return Analysis("uncertainty", values, text, _figure(bench, spreads[0], errors[0], rows))
+
+
+def _figure(bench: Bench, spread: Float64, error: Float64, rows: list[dict[str, float]]) -> bytes:
+    """The first tile with its spread and error, above the calibration of all tiles."""
+    tile, bands, colours = bench.tiles[0], bench.networks.bands, ramp()
+    pictures = [
+        ("cloudy", shown(tile, tile.cloudy, bands)),
+        ("clear", shown(tile, tile.clear, bands)),
+        *(
+            (
+                f"{name}, bright {top:.3f}",
+                colours[np.rint(255 * np.clip(v / top, 0, 1)).astype(int)],
+            )
+            for name, v, top in (
+                ("spread", spread, max(float(spread.max()), 1e-9)),
+                ("error", error, max(float(error.max()), 1e-9)),
+            )
+        ),
+    ]
+    points = [(row["spread"], row["error"]) for row in rows]
+    line = [(x, x) for x, _ in points]
+    return png(
+        strip([("first tile", pictures)], side_px=160),
+        chart(
+            [
+                Panel(
+                    "error of the mean",
+                    "predicted spread, share of white",
+                    {"measured": points, "calibrated": line},
+                )
+            ]
+        ),
+    )
 
 
 def _expected(bench: Bench, table: ErrorTable) -> Held:
     """The model's table against the error of restorations with the card's own settings."""
     images = []
     for number, tile in enumerate(bench.tiles):
-        restored = sampled(bench.networks, tile.cloudy, number, seed=bench.setting.seed)
+        restored = bench.restored(number, steps=None, floor=None)
         images.append(seen(tile.name, tile.cloudy, restored, tile.clear, tile.mask, tile.gsd_m))
     return held([expected_of(table, image) for image in images], [i.error for i in images])

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -71,8 +71,8 @@ from decr.pipeline.ccp import Looking, looking, scene_ccp
 from decr.pipeline.ccp_sources import Source
 from decr.pipeline.engine import local_engine
 from decr.pipeline.set_files import clouds_job, masks_folder, signed
+from decr.progress import OnProgress, silent
 
-OnProgress = Callable[[str, int, int], None]
 _LINES = "considered.jsonl"
 
 
@@ -151,7 +151,7 @@ def build_set(
         tells = bool(ccp.thin) if look.detector is None else look.detector.tells_thin
         job = _job_text(pairs, options, look)
         by_name = {pair.name: pair for pair in pairs}
-        run = _Run(by_name, options, look, work_folder(out), on_progress or _silent)
+        run = _Run(by_name, options, look, work_folder(out), on_progress or silent)
         make_set(out, MANIFEST, job, BUILD_JOB, lambda done: _made(run, tells, done))
     return _told(out)
 
@@ -176,10 +176,6 @@ def _check_masks(masks: str, pairs: Sequence[Acquisitions]) -> None:
                 f"{masks}: {other} and {path} would both have the mask {Path(path).stem}; give the "
                 "two images names of their own, and a mask each"
             )
-
-
-def _silent(stage: str, done: int, total: int) -> None:
-    """Tell nobody."""
 
 
 def _told(out: Path) -> Built:

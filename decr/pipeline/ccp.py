@@ -2,15 +2,19 @@
 
 The first pass is the survey that `decr declouds` begins with. The second counts pixels by tile and
 by feature, and writes the rasters.
+
+Source -> `survey_scene` (probabilities of cells) -> `cloud_cells` (which are cloudy) -> `Count`
+(pixels) -> `SceneCcp`. `decr.pipeline.ccp_many` goes from image to image, `ccp_files` writes.
 """
 
 from __future__ import annotations
 
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -36,12 +40,12 @@ from decr.pipeline.engine import Engine
 from decr.pipeline.networks import DetectorChoice, detector_of
 from decr.pipeline.range import ALL_NODATA, radiometry_of
 from decr.pipeline.survey import MaskSource, survey_factor, survey_scene
+from decr.progress import OnProgress, silent
 from decr.radiometry import Radiometry, from_dtype
 
 CHUNK_BYTES = 2**27
 """Of the scene's pixels, that the second pass holds at a time."""
 
-OnProgress = Callable[[str, int, int], None]
 Bytes = NDArray[np.uint8]
 
 
@@ -147,6 +151,7 @@ def scene_ccp(
         seen = _seen(source, look)
         if folder is not None:
             writable_folder(folder)
+        told = on_progress or silent
         features = [] if config.aoi is None else read_features(config.aoi, seen.scene.grid)
         store = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="decr-", dir=folder)))
         survey = survey_scene(
@@ -158,7 +163,7 @@ def scene_ccp(
             look.engine,
             mask=seen.mask,
             store=store / "clouds.npy",
-            on_progress=None if on_progress is None else lambda a, b: on_progress("survey", a, b),
+            on_progress=partial(told, "survey"),
         )
         if survey.valid_px == 0:
             raise SceneError(ALL_NODATA.format(source.path))
@@ -177,8 +182,7 @@ def scene_ccp(
         chunks = list(_chunks(seen.scene))
         for done, window in enumerate(chunks, 1):
             count.add(window)
-            if on_progress is not None:
-                on_progress("count", done, len(chunks))
+            told("count", done, len(chunks))
         picture = None
         if quicklook_px is not None and count.overlay is not None:
             picture = quicklook(pixels, quicklook_px, count.overlay)
@@ -237,8 +241,8 @@ def _seen(source: Source, look: Looking) -> _Seen:
         masks = mask_named(config.detector)
         assert masks is not None
         mask = MaskSource(mask_of(masks, source), MaskClasses(config.cloudy, config.thin))
+        # survey_scene wants a detector and a radiometry, and with a mask looks at neither.
         nobody = Detector(f"file:{PurePosixPath(masks).name}", "", (), 0.0, _no_probability)
-        # Numbers of the scene are not looked at.
         radiometry = from_dtype("uint8", scene.count)
         return _Seen(scene, read, pixel_m, nobody, mask, radiometry, 1)
     k = survey_factor(scene, detector, stated_gsd_m=gsd_m)

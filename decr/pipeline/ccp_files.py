@@ -25,8 +25,6 @@ from decr.report.values import CcpReport, SceneReport, TileCcp
 
 _SHARED = ("definition", "polarity", "denominator")
 _COUNTS = ("ccp", "cloudy_px", "valid_px", "thin_px")
-QUICKLOOKS = 24
-"""Most scenes that a page shows pictures of."""
 
 
 def write_report(

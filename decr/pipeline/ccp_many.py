@@ -11,13 +11,14 @@ from decr.config import CcpConfig
 from decr.errors import ConfigError, DecrError
 from decr.files import writable_folder
 from decr.geo.gdal import gdal_environment
-from decr.pipeline.ccp import OnProgress, SceneCcp, looking, scene_ccp
-from decr.pipeline.ccp_files import QUICKLOOKS, as_json, write_report
+from decr.geo.quicklook import LONGEST_PX
+from decr.pipeline.ccp import SceneCcp, looking, scene_ccp
+from decr.pipeline.ccp_files import as_json, write_report
 from decr.pipeline.ccp_sources import Source, find_sources
 from decr.pipeline.ccp_text import described
 from decr.pipeline.engine import local_engine
-
-QUICKLOOK_PX = 1024
+from decr.progress import OnProgress
+from decr.report.page import MOST_PICTURES
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -59,7 +60,7 @@ def ccp_scenes(
     """
     config = config or CcpConfig()
     sources = find_sources(paths, folder)
-    quicklook_px = QUICKLOOK_PX if folder is not None and len(sources) <= QUICKLOOKS else None
+    quicklook_px = LONGEST_PX if folder is not None and len(sources) <= MOST_PICTURES else None
     with gdal_environment(), local_engine() as engine:
         look = looking(config, engine)
         if folder is not None:

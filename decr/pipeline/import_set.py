@@ -11,7 +11,7 @@ import hashlib
 import json
 import shutil
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -52,8 +52,8 @@ from decr.pipeline.dataset_tools import Copies, copies_among, trained_first
 from decr.pipeline.engine import local_engine
 from decr.pipeline.import_files import IMPORT_JOB, TOLD, Found, Origin, describing_files
 from decr.pipeline.set_files import clouds_job, masks_folder
+from decr.progress import OnProgress, silent
 
-OnProgress = Callable[[str, int, int], None]
 _LINES = "looked_at.jsonl"
 
 
@@ -130,7 +130,7 @@ def import_set(
         pairs = trained_first(list_pairs(folder, name))
         look = looking(ccp, engine)
         job = _job_text(folder, name, pairs, look, drop_duplicates)
-        run = _Run(folder, name, pairs, look, work_folder(out), on_progress or _silent)
+        run = _Run(folder, name, pairs, look, work_folder(out), on_progress or silent)
         make_set(out, MANIFEST, job, IMPORT_JOB, lambda done: _made(run, drop_duplicates, done))
     return _told(out)
 
@@ -145,10 +145,6 @@ def _made(run: _Run, drop_duplicates: bool, done: dict[str, Record]) -> Made:
     split = split_from(run.folder, run.layout)
     origin = Origin(run.folder.resolve().name, run.layout, split, drop_duplicates)
     return records, describing_files(run.work, origin, found, copies, left_out, records, run.look)
-
-
-def _silent(stage: str, done: int, total: int) -> None:
-    """Tell nobody."""
 
 
 def _told(out: Path) -> Imported:

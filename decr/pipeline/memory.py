@@ -59,12 +59,12 @@ def let_go(array: NDArray[Any]) -> None:
 
 
 @contextmanager
-def giving_back(every_s: float = 1.0) -> Iterator[None]:
-    """`give_back` again and again, while a library is at work for minutes."""
+def giving_back() -> Iterator[None]:
+    """`give_back` once a second, while a library is at work for minutes."""
     done = threading.Event()
 
     def until_done() -> None:
-        while not done.wait(every_s):
+        while not done.wait(1.0):
             give_back()
 
     thread = threading.Thread(target=until_done, name="decr-memory", daemon=True)

@@ -136,7 +136,7 @@ def make_plan(
             inside.update(tile for tile in todo if change.inside(of[tile]))
     if change.aoi is not None:
         # Tones are settled with tiles beyond the area, or it would not get the whole scene's.
-        wanted = _within(inside, REACH)
+        wanted = _around(inside)
         cloudy = [(block, [tile for tile in todo if tile in wanted]) for block, todo in cloudy]
     work = tuple(BlockPlan(block, tuple(todo)) for block, todo in cloudy if todo)
     restore = sum(len(block.tiles) for block in work)
@@ -162,9 +162,9 @@ def make_plan(
     )
 
 
-def _within(tiles: set[Index], reach: int) -> set[Index]:
-    """Indices at most so far from one of these along each axis."""
-    around = range(-reach, reach + 1)
+def _around(tiles: set[Index]) -> set[Index]:
+    """Indices at most `REACH` from one of these along each axis."""
+    around = range(-REACH, REACH + 1)
     return {(i + a, j + b) for i, j in tiles for a in around for b in around}
 
 

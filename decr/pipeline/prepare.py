@@ -37,7 +37,8 @@ _WIDE_PX = 16_384
 class Prepared:
     """All choices made for a scene, before any pixel is restored.
 
-    ``networks`` is what tasks carry of restorer and detector: these, or their names.
+    ``networks`` is what tasks carry of restorer and detector, in this order: these themselves, or
+    their names, by which another process loads its own. This process needs both networks anyway.
     """
 
     scene: Scene

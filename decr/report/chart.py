@@ -20,7 +20,7 @@ _INK, _SOFT, _LINE, _PAPER = "#1b2126", "#56606a", "#d9dde1", "#ffffff"
 _SCALE = 2
 """Pixels per unit, so that text is sharp."""
 _LEFT, _RIGHT, _TOP, _BOTTOM = 66, 16, 30, 46
-_PANEL_W, _PANEL_H = 360, 260
+_PANEL_W, _PANEL_H, _LEGEND_H = 360, 260, 26
 _TICKS = 5
 
 
@@ -59,7 +59,7 @@ def chart(panels: Sequence[Panel]) -> Image.Image:
     colours = {name: COLOURS[i % len(COLOURS)] for i, name in enumerate(names)}
     dashed = {name for panel in panels for name in panel.levels}
     legend = _LEFT + sum(44 + _wide(name) for name in names)
-    image = _sheet(max(_PANEL_W * len(panels), legend), _PANEL_H + 26)
+    image = _sheet(max(_PANEL_W * len(panels), legend), _PANEL_H + _LEGEND_H)
     draw = ImageDraw.Draw(image)
     x = float(_LEFT)
     for name in names:
@@ -67,7 +67,7 @@ def chart(panels: Sequence[Panel]) -> Image.Image:
         _write(draw, x + 28, 18, name)
         x += 44 + _wide(name)
     for index, panel in enumerate(panels):
-        _panel(draw, panel, index * _PANEL_W, 26, colours)
+        _panel(draw, panel, index * _PANEL_W, colours)
     return image
 
 
@@ -179,7 +179,7 @@ def ticks(low: float, high: float) -> list[float]:
 
 
 def _panel(
-    draw: ImageDraw.ImageDraw, panel: Panel, left: float, top: float, colours: Mapping[str, str]
+    draw: ImageDraw.ImageDraw, panel: Panel, left: float, colours: Mapping[str, str]
 ) -> None:
     lines = {
         name: [(x, y) for x, y in points if math.isfinite(x) and math.isfinite(y)]
@@ -199,17 +199,17 @@ def _panel(
         share = ((math.log(x) if panel.log_x else x) - ends[0]) / (ends[1] - ends[0])
         return (
             left + _LEFT + wide * share,
-            top + _TOP + high * (1 - (y - y_low) / (y_high - y_low)),
+            _LEGEND_H + _TOP + high * (1 - (y - y_low) / (y_high - y_low)),
         )
 
-    _write(draw, left + _LEFT, top + 20, panel.title, _INK, 14)
+    _write(draw, left + _LEFT, _LEGEND_H + 20, panel.title, _INK, 14)
     for y in ticks(y_low, y_high):
         _stroke(draw, [place(x_low, y), place(x_high, y)], _LINE)
         _write(draw, left + _LEFT - 7, place(x_low, y)[1] + 4, f"{y:g}", size=12, anchor="rs")
     for x in sorted(set(xs)) if panel.log_x else ticks(x_low, x_high):
         at = place(x, y_low)
         _write(draw, at[0], at[1] + 16, f"{x:g}", size=12, anchor="ms")
-    _write(draw, left + _LEFT + wide / 2, top + _PANEL_H - 8, panel.x_label, anchor="ms")
+    _write(draw, left + _LEFT + wide / 2, _LEGEND_H + _PANEL_H - 8, panel.x_label, anchor="ms")
     for name, y in panel.levels.items():
         if math.isfinite(y):
             _stroke(draw, [place(x_low, y), place(x_high, y)], colours[name], dashed=True)

@@ -150,6 +150,31 @@ def headline(figures: Sequence[tuple[str, str, str]]) -> str:
     return f'<dl class="headline">{cards}</dl>'
 
 
+def sortable(heads: Sequence[tuple[str, bool]], rows: str) -> str:
+    """A table to sort and to filter by name; see ``assets/table.js``.
+
+    Parameters
+    ----------
+    heads
+        Plain text, and whether the column holds numbers.
+    rows
+        HTML of the table's body.
+    """
+    head = "".join(
+        f'<th scope="col" aria-sort="none"{" class=n" if numeric else ""}>'
+        f'<button type="button">{words}</button></th>'
+        for words, numeric in heads
+    )
+    return (
+        '<div class="tools"><label for="filter">Name contains</label>'
+        '<input type="search" id="filter" autocomplete="off" spellcheck="false">'
+        '<span class="note" id="shown" role="status" style="margin:0"></span></div>'
+        '<div class="scroll" tabindex="0" role="region" aria-label="Table of scenes">'
+        f'<table class="list sortable"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'
+        "</div>"
+    )
+
+
 def facts(values: Mapping[str, str]) -> str:
     """Names and values, one a row."""
     rows = "".join(

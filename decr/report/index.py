@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import quote
 
-from decr.report.document import DEFINITION, document, facts, name, number, section, text
+from decr.report.document import DEFINITION, document, facts, name, number, section, sortable, text
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,28 +35,20 @@ class Entry:
     note: str = ""
 
 
-_HEADS = ("Scene", "CCP before", "CCP after", "Seam score", "Time s", "Note")
+_HEADS = (
+    ("Scene", False),
+    ("CCP before", True),
+    ("CCP after", True),
+    ("Seam score", True),
+    ("Time s", True),
+    ("Note", False),
+)
 
 
 def index_page(entries: Sequence[Entry]) -> str:
     """A self-contained HTML page with one row a scene, in the order given."""
-    head = "".join(
-        f'<th scope="col" aria-sort="none"{" class=n" if 0 < place < 5 else ""}>'
-        f'<button type="button">{words}</button></th>'
-        for place, words in enumerate(_HEADS)
-    )
-    rows = "".join(_row(entry) for entry in entries)
-    tools = (
-        '<div class="tools"><label for="filter">Name contains</label>'
-        '<input type="search" id="filter" autocomplete="off" spellcheck="false">'
-        '<span class="note" id="shown" role="status" style="margin:0"></span></div>'
-    )
-    table = (
-        f'<div class="scroll" tabindex="0" role="region" aria-label="Table of scenes">'
-        f'<table class="list sortable"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'
-        f"</div>"
-    )
-    body = section("Scenes", tools + table, "Press a heading to sort.")
+    table = sortable(_HEADS, "".join(_row(entry) for entry in entries))
+    body = section("Scenes", table, "Press a heading to sort.")
     meaning = {
         "CCP": DEFINITION,
         "Seam score": "how far tile borders show; 1: not at all",
@@ -83,6 +75,6 @@ def _row(entry: Entry) -> str:
     )
     for value, digits in numbers:
         known = value is not None and math.isfinite(value)
-        sortable = f"{value:.6f}" if known else "NaN"
-        cells += f'<td class="n" data-v="{sortable}">{number(value, digits)}</td>'
+        order = f"{value:.6f}" if known else "NaN"
+        cells += f'<td class="n" data-v="{order}">{number(value, digits)}</td>'
     return f"<tr>{cells}<td>{text(entry.note)}</td></tr>\n"

@@ -18,6 +18,7 @@ from decr.report.document import (
     number,
     percent,
     section,
+    sortable,
     text,
 )
 from decr.report.histogram import histogram_svg
@@ -269,28 +270,14 @@ def _table(scenes: Sequence[SceneReport]) -> str:
     heads = [("Scene", False), *([("Group", False)] if with_group else []), ("CCP", True)]
     heads += [("Thin share", True)] if with_thin else []
     heads += [("Cloudy px", True), ("Valid px", True), ("Width px", True), ("Height px", True)]
-    head = "".join(
-        f'<th scope="col" aria-sort="none"{" class=n" if numeric else ""}>'
-        f'<button type="button">{words}</button></th>'
-        for words, numeric in heads
-    )
     body = "".join(_row(scene, with_group, with_thin) for scene in rows)
     note = "Press a heading to sort."
     if len(rows) < len(scenes):
         note += f" Of {len(scenes):,} scenes, the {len(rows):,} cloudiest are listed."
     if with_thin:
         note += " Thin share: thin cloud / valid pixels."
-    tools = (
-        '<div class="tools"><label for="filter">Name contains</label>'
-        '<input type="search" id="filter" autocomplete="off" spellcheck="false">'
-        '<span class="note" id="shown" role="status" style="margin:0"></span></div>'
-    )
-    table = (
-        f'<div class="scroll" tabindex="0" role="region" aria-label="Table of scenes">'
-        f'<table class="list sortable"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
-        f"</div>"
-    )
-    return section("Scenes", tools + table, note).replace("<section", '<section class="long"', 1)
+    table = section("Scenes", sortable(heads, body), note)
+    return table.replace("<section", '<section class="long"', 1)
 
 
 def _known(scene: SceneReport) -> float:

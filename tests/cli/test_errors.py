@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from zipfile import ZipFile
 
@@ -16,6 +17,7 @@ import rasterio
 from click.testing import CliRunner, Result
 
 from cli.main import main
+from cli.options import Progress
 from decr.zoo.embedded import embedded_path
 from tests.pipeline.scenes import cloudy_pixels, write_scene
 
@@ -146,6 +148,40 @@ def test_usage_errors_exit_with_2(scene: Path, out: Path, arguments: list[str], 
     assert result.exit_code == 2
     assert said in result.output
     assert "Traceback" not in result.output
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("ccp", "a.tif"),
+        ("dataset", "simulate", "a.tif", "-o", "o"),
+        ("dataset", "import", "set", "-o", "o"),
+        ("evaluate", "--data", "set", "--model", "none"),
+        ("models", "import", "a.pth", "-o", "o.safetensors"),
+        ("train", "all", "--clear", "photos", "-o", "o"),
+    ],
+)
+@pytest.mark.parametrize("gsd", ["0", "nan", "inf"])
+def test_every_verb_refuses_a_gsd_alike(arguments: tuple[str, ...], gsd: str) -> None:
+    result = run(*arguments, "--gsd", gsd)
+    assert result.exit_code == 2, result.output
+    assert "Invalid value for '--gsd'" in result.stderr
+
+
+def test_options_the_library_refuses_are_usage_errors(tmp_path: Path) -> None:
+    result = run("dataset", "simulate", "a.tif", "-o", tmp_path / "o", "--test-share", "nan")
+    assert result.exit_code == 2, result.output
+    assert "share for testing" in result.stderr
+
+
+def test_stages_of_a_training_show_their_loss(capsys: pytest.CaptureFixture[str]) -> None:
+    with closing(Progress(quiet=False)) as progress:
+        progress("coarse", 1, 2, 0.5)
+        progress("coarse", 2, 2, 0.25)
+    shown = capsys.readouterr().err
+    assert "coarse" in shown
+    assert "2/2" in shown
+    assert "loss=0.2500" in shown
 
 
 def test_no_traceback_from_a_real_process(tmp_path: Path) -> None:

@@ -98,6 +98,7 @@ def test_time_runs_out(pairs: Path, tmp_path: Path) -> None:
         (("all", "--clear", "c"), "Missing option '-o'"),
         (("all", "--clear", "c", "--white", "-5", "-o", "run"), "Invalid value for '--white'"),
         (("all", "--clear", "c", "--gsd", "-1", "-o", "run"), "Invalid value for '--gsd'"),
+        (("all", "--clear", "c", "--white", "nan", "-o", "run"), "Invalid value for '--white'"),
         (("all", "--clear", "c", "--steps", "0", "-o", "run"), "Invalid value for '--steps'"),
         (("all", "--clear", "c", "--max-minutes", "-1", "-o", "run"), "'--max-minutes'"),
     ],
@@ -114,8 +115,6 @@ def test_contradictions_are_usage_errors(arguments: tuple[str, ...], says: str) 
         (("all", "--recipe", "none.toml", "-o", "run"), "none.toml: cannot read the recipe"),
         (("all", "--recipe", "photo.toml", "-o", "run"), "photo.toml: not valid TOML"),
         (("all", "--clear", "absent", "-o", "run"), "absent: no raster there"),
-        (("all", "--clear", "c", "--gsd", "nan", "-o", "run"), "gsd_m has a wrong value, nan"),
-        (("all", "--clear", "c", "--white", "nan", "-o", "run"), "white has a wrong value, nan"),
     ],
 )
 def test_mendable_errors_are_one_line(

@@ -24,6 +24,7 @@ from decr.evaluation.metrics import psnr
 from decr.evaluation.perceptual import BACKBONE_SHA256, BACKBONE_VARIABLE, Lpips
 from decr.evaluation.subjects import Sampling, restored
 from decr.evaluation.summary import comparisons, described, markdown, means
+from decr.evaluation.tiles import PairSource
 from decr.predictor import Restorer
 from decr.zoo.bundle import Part, read_card, save_bundle, save_with_card
 from tests.tiny import PARTS, tiny_bundle, tiny_card, tiny_networks
@@ -68,7 +69,7 @@ def fake_lpips(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def config(data: Path, *models: str) -> EvaluationConfig:
-    return EvaluationConfig(data, models, split="all", sampling=Sampling(device="cpu"))
+    return EvaluationConfig(PairSource(data, split="all"), models, sampling=Sampling(device="cpu"))
 
 
 def test_steps_that_a_card_cannot_have_name_the_model(data: Path, tmp_path: Path) -> None:
@@ -183,7 +184,7 @@ def test_planted_duplicates_are_named_and_left_out_by_geocr(tmp_path: Path) -> N
     for side in ("cloudy", "clear"):
         Image.fromarray(texture(77).astype(np.uint8)).save(data / "test" / side / "new.png")
         Image.fromarray(texture(77).astype(np.uint8)).save(data / "test" / side / "twin.png")
-    one = replace(config(data, "none"), lpips=False, split="test")
+    one = replace(config(data, "none"), source=PairSource(data), lpips=False)
     found = evaluate(one)
     assert {d.second for d in found.duplicates} == {
         "test/test0", "test/test1", "test/test2", "test/twin",
@@ -206,7 +207,7 @@ def test_what_cannot_be_evaluated_is_said_at_the_start(data: Path, tmp_path: Pat
     with pytest.raises(ConfigError, match="no protocol"):
         evaluate(replace(bare, protocol="mine"))
     with pytest.raises(DatasetError, match="split 'val'"):
-        evaluate(replace(bare, split="val"))
+        evaluate(replace(bare, source=PairSource(data, split="val")))
     with pytest.raises(ConfigError, match="named twice"):
         evaluate(replace(bare, models=("none", "none")))
     three, four = tiny_bundle(tmp_path, 3), tiny_bundle(tmp_path, 4)
@@ -358,7 +359,8 @@ def test_four_bands_of_eleven_bits_in_file_order(tmp_path: Path) -> None:
         ) as file:  # fmt: skip
             file.write(image)
     bundle = tiny_bundle(tmp_path, 4)
-    one = replace(config(tmp_path / "set", str(bundle), "none"), bands="b,g,r,n")
+    source = PairSource(tmp_path / "set", split="all", bands="b,g,r,n")
+    one = replace(config(source.data, str(bundle), "none"), source=source)
     found = evaluate(one)
     assert found.bands == ("red", "green", "blue", "nir")
     assert found.facts["white"] == [2047.0]
@@ -367,7 +369,7 @@ def test_four_bands_of_eleven_bits_in_file_order(tmp_path: Path) -> None:
     paper = evaluate(replace(one, protocol="de-paper"))
     assert 0 < paper.rows[1].scores["ssim"] < 1
     # One number for white changes what the model sees.
-    brighter = evaluate(replace(one, white=4095.0))
+    brighter = evaluate(replace(one, source=replace(source, white=4095.0)))
     assert brighter.rows[1].scores["mae"] == pytest.approx(
         found.rows[1].scores["mae"] * 2047 / 4095, rel=1e-4
     )

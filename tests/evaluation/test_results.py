@@ -10,6 +10,7 @@ from decr.evaluation.analyse import ANALYSES
 from decr.evaluation.analysis import Analysis
 from decr.evaluation.evaluate import EvaluationConfig, evaluate
 from decr.evaluation.subjects import Sampling
+from decr.evaluation.tiles import PairSource
 from docs.make_results import HEAD, PAGE, PICTURES, PROTOCOLS, SAID, TITLES, Ran, page, sample_pair
 from tests.evaluation.test_evaluate import pair_set
 
@@ -26,9 +27,8 @@ def test_the_page_is_filled() -> None:
 def test_a_page_shows_its_rows_and_texts(tmp_path: Path) -> None:
     found = evaluate(
         EvaluationConfig(
-            pair_set(tmp_path / "set"),
+            PairSource(pair_set(tmp_path / "set"), split="all"),
             ("none",),
-            split="all",
             lpips=False,
             sampling=Sampling(device="cpu"),
         )
