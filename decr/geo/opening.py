@@ -108,6 +108,19 @@ def _file_of(name: str) -> Path | None:
     return next((file for file in (path, *path.parents) if file.is_file()), None)
 
 
+def absolute_name(path: str) -> str:
+    """The name of a raster as it holds in every folder; of files elsewhere it stays as it is.
+
+    Names of other forms that lead to files here stay relative, too (``vrt://s.tif?bands=1``).
+    """
+    inside = re.match(r'\w+:"|(?:/vsi(?:zip|tar|gzip|7z|rar)/\{?)+', path)
+    start = inside.end() if inside else 0
+    name = path[start:]
+    if name.startswith("/") or not Path(re.split('[/"]', name)[0]).exists():
+        return path
+    return f"{path[:start]}{Path.cwd()}/{name}"
+
+
 def stem_of(path: str) -> str:
     """The name of a scene, of which folders, the suffix and a URL's query (``?...``) are no part.
 

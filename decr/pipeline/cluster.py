@@ -6,12 +6,14 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
 from decr.device import default_blocks, device_count, pick_device
 from decr.errors import ClusterError, ConfigError, DecrError
+from decr.geo.opening import absolute_name
 from decr.lanes import available_lanes
 from decr.pipeline.engine import Engine, Tell, local_engine
 from decr.pipeline.memory import share_heap
@@ -152,7 +154,8 @@ def _engine(client: Any, workers: int, lanes: int, name: str) -> Engine:
             chosen = least_busy()
             # Others may take it, should this one be lost.
             where = {"workers": chosen, "allow_other_workers": True} if chosen else {}
-            future = client.submit(_on_worker, function, (task, _unheard), pure=False, **where)
+            arguments = (_in_any_folder(task), _unheard)
+            future = client.submit(_on_worker, function, arguments, pure=False, **where)
         under_way.extend((worker, future) for worker in chosen)
         return _Remote(future, name, client)
 
@@ -164,6 +167,17 @@ def _engine(client: Any, workers: int, lanes: int, name: str) -> Engine:
     return Engine(
         submit, 3 * workers, travels=True, lanes=lanes, ask=ask, name=name, dashboard=dashboard
     )
+
+
+def _in_any_folder(task: Any) -> Any:
+    """A task whose scene and mask have names that hold whatever folder a worker was started in."""
+    named = {what: getattr(task, what, None) for what in ("scene", "mask")}
+    absolute = {
+        what: replace(raster, path=absolute_name(str(raster.path)))
+        for what, raster in named.items()
+        if raster is not None
+    }
+    return replace(task, **absolute)
 
 
 @contextmanager

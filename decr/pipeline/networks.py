@@ -14,10 +14,11 @@ import decr
 from decr.cloud.detector import Detector, threshold_detector
 from decr.config import DecloudConfig
 from decr.errors import ConfigError
+from decr.geo.opening import absolute_name
 from decr.pipeline.omnicloudmask import omnicloudmask_detector
 from decr.plugins import detector_plugin, guarded, made, model_plugin
 from decr.predictor import Restorer, load_detector, load_restorer, made_restorer
-from decr.zoo.embedded import embedded_path, find_bundle
+from decr.zoo.embedded import EMBEDDED, embedded_path, find_bundle
 
 DETECTORS = ("compact", "threshold", "cloudnet", "omnicloudmask", "file:MASK")
 """Names that `--detector` knows by itself."""
@@ -94,6 +95,12 @@ def named(
     """A name for networks that must be like these."""
     settings = tuple(sorted(like.settings.items())) if isinstance(like, Restorer) else ()
     return Named(choice, like.version, settings, lanes)
+
+
+def in_any_folder(name: str, plugin: EntryPoint | None) -> str:
+    """The name of a bundle file as it holds in every folder; those of decr and packages stay."""
+    known = {*DETECTORS, "embedded", *EMBEDDED}
+    return name if name in known or plugin is not None else absolute_name(name)
 
 
 def restorer_of(choice: ModelChoice, lanes: int | None = None) -> Restorer:

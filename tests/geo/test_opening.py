@@ -13,7 +13,7 @@ from rasterio.shutil import copy as gdal_copy
 
 from decr.errors import SceneError
 from decr.geo.delivery import rasters_of
-from decr.geo.opening import local_files, stem_of
+from decr.geo.opening import absolute_name, local_files, stem_of
 from tests.geo.scene_files import coded, write
 
 
@@ -77,3 +77,22 @@ def test_all_chunks_of_an_array_are_read(tmp_path: Path) -> None:
     assert stem_of(name) == "z"
     chunks = [file for file in local_files(name) if not file.name.startswith(".")]
     assert len(chunks) == 4
+
+
+def test_names_of_files_here_become_absolute_and_no_others(
+    scene: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(scene.parent)
+    with ZipFile("a.zip", "w") as packed:
+        packed.write("s.tif")
+    here = Path.cwd()
+    for name, absolute in (
+        ("s.tif", f"{here}/s.tif"),
+        (f"../{here.name}/s.tif", f"{here}/../{here.name}/s.tif"),
+        ("/vsizip/a.zip//s.tif", f"/vsizip/{here}/a.zip//s.tif"),
+        ('GTIFF_RAW:"s.tif"', f'GTIFF_RAW:"{here}/s.tif"'),
+    ):
+        assert absolute_name(name) == absolute
+        assert absolute_name(absolute) == absolute
+    for name in ("gone.tif", "https://host/s.tif", "/vsis3/b/s.tif", "vrt://s.tif?bands=1"):
+        assert absolute_name(name) == name

@@ -100,6 +100,23 @@ def test_two_workers_give_the_bytes_of_one(
     assert report.ccp_after is not None
 
 
+def test_names_hold_in_the_folders_of_workers(
+    two_workers: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_scene(tmp_path / "scene.tif", cloudy_pixels(200, 300))
+    write_scene(tmp_path / "mask.tif", np.eye(200, 300, dtype="uint8")[None], names=None)
+    model = tiny_bundle(tmp_path, 4).name
+    monkeypatch.chdir(tmp_path)  # workers stay where they are
+    config = replace(CONFIG, model=model, detector="threshold", cloud_mask=Path("mask.tif"))
+    made = []
+    for name, engine in (("one.tif", None), ("two.tif", two_workers)):
+        declouds("scene.tif", name, config, engine=engine)
+        made.append(Path(name).read_bytes())
+    assert made[0] == made[1]
+    with pytest.raises(ConfigError, match=r"look for scene\.tif in their own folders"):
+        declouds("vrt://scene.tif?bands=1,2,3,4", "o.tif", config, engine=two_workers)
+
+
 def test_two_workers_leave_the_same_map_of_errors(
     scene: Path, two_workers: Engine, tmp_path: Path
 ) -> None:
