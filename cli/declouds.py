@@ -97,7 +97,7 @@ def command(
     from decr.pipeline.report_files import write_report
 
     config = shared.config_from(restoration)
-    scenes = _expanded(scenes)
+    scenes = _expanded(scenes, Path(out))
     progress = shared.Progress(quiet)
     folder = Path(out) if len(scenes) > 1 or out.endswith(("/", "\\")) else None
     run: dict[str, Any] = {
@@ -138,15 +138,15 @@ def command(
         _all(outcomes, as_json, report, progress)
 
 
-def _expanded(scenes: tuple[str, ...]) -> tuple[str, ...]:
-    """Archives and folders replaced by what is in them."""
+def _expanded(scenes: tuple[str, ...], out: Path) -> tuple[str, ...]:
+    """Archives and folders replaced by what is in them, outputs left out."""
     from decr.errors import SceneError
     from decr.geo.delivery import rasters_of
 
     found: list[str] = []
     for scene in scenes:
         try:
-            found += rasters_of(scene)
+            found += rasters_of(scene, out)
         except SceneError:
             if len(scenes) == 1:
                 raise

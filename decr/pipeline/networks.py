@@ -14,6 +14,7 @@ import decr
 from decr.cloud.detector import Detector, threshold_detector
 from decr.config import DecloudConfig
 from decr.errors import ConfigError
+from decr.files import there
 from decr.geo.opening import absolute_name
 from decr.pipeline.omnicloudmask import omnicloudmask_detector
 from decr.plugins import detector_plugin, guarded, made, model_plugin
@@ -155,7 +156,7 @@ def detector_of(choice: DetectorChoice, lanes: int | None = None) -> Detector:
         if not isinstance(detector, Detector):
             raise ConfigError(f"the detector {name!r} of {plugin.value} made no Detector")
         return _guarded_detector(plugin, detector)
-    if Path(name).exists():
+    if there(name):
         return load_detector(Path(name), choice.device, lanes)
     raise ConfigError(
         f"{name}: neither a detector's bundle file nor one of {', '.join(DETECTORS)}, nor of an "

@@ -47,6 +47,19 @@ def test_the_archive_around_a_raster(scene: Path, name: str) -> None:
     assert local_files(name.format(archive)) == [archive]
 
 
+@pytest.mark.parametrize(
+    "name", ["/vsisubfile/0,{}", "/vsicached?chunk_size=65536&file={}", "vrt://{}?bands=1"]
+)
+def test_files_that_gdal_names_indirectly(scene: Path, name: str) -> None:
+    assert local_files(name.format(scene)) == [scene]
+    virtual = scene.with_name("v.vrt")
+    gdal_copy(scene, virtual, driver="VRT")
+    source = name.format(scene).replace("&", "&amp;")
+    text = virtual.read_text().replace("s.tif", source).replace('toVRT="1"', 'toVRT="0"')
+    virtual.write_text(text)
+    assert local_files(str(virtual)) == [scene, virtual]
+
+
 def test_braces_of_a_name_are_its_own(scene: Path) -> None:
     braced = scene.rename(scene.with_name("s{1}.tif"))
     assert local_files(str(braced)) == [braced]
