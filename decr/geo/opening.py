@@ -132,12 +132,14 @@ def stem_of(path: str) -> str:
     --------
     >>> stem_of("in/a.vrt"), stem_of("https://host/b.tif?key=x/y.z"), stem_of("")
     ('a', 'b', 'scene')
-    >>> stem_of('ZARR:"in/c.zarr"'), stem_of('NETCDF:"in/d.nc":red')
-    ('c', 'd')
+    >>> stem_of('ZARR:"in/c.zarr"'), stem_of('NETCDF:"in/d.nc":red'), stem_of("in?/e?.tif")
+    ('c', 'd', 'e?')
     """
     quoted = re.match(r'\w+:"(.+)"', path)
     path = quoted[1] if quoted else path
-    return PurePosixPath(path.replace("\\", "/").partition("?")[0]).stem or "scene"
+    if "://" in path or path.startswith("/vsi"):
+        path = path.partition("?")[0]
+    return PurePosixPath(path.replace("\\", "/")).stem or "scene"
 
 
 def _check_whole_png(path: str) -> None:
