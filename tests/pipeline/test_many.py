@@ -144,6 +144,18 @@ def test_a_dry_run_plans_all(scenes: list[Path], tmp_path: Path) -> None:
     assert not out.exists()
 
 
+def test_a_dry_run_goes_on_after_a_scene_that_fails(scenes: list[Path], tmp_path: Path) -> None:
+    result = run(*scenes, "-o", tmp_path / "out", "--dry-run", "-q", *FAST)
+    assert result.exit_code == 1
+    assert result.stdout.count("1.tif") == result.stdout.count("2.tif") == 1
+    bad, end = result.stderr.splitlines()
+    assert "bad.tif" in bad
+    assert end == "decr: 1 of 3 scenes failed, see above"
+    itself = run(scenes[0], "-o", scenes[0], "--dry-run", "-q", *FAST)
+    assert itself.exit_code == 1
+    assert "is the input itself" in itself.stderr
+
+
 def test_what_was_written_into_a_folder_of_scenes_is_no_scene(
     scenes: list[Path], tmp_path: Path
 ) -> None:
