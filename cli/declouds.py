@@ -161,7 +161,7 @@ def _plans(
     scenes: tuple[str, ...], config: DecloudConfig, as_json: bool, progress: shared.Progress
 ) -> None:
     """Tell what would be done with each scene; exit code 1 at the end if one failed."""
-    from decr.errors import DecrError
+    from decr.errors import DecrError, one_line
     from decr.pipeline.declouds import plan_scene
     from decr.pipeline.plan import describe
 
@@ -174,7 +174,7 @@ def _plans(
                 raise
             progress.close()
             failed += 1
-            click.echo(f"decr: {' '.join(str(error).split())}", err=True)
+            click.echo(f"decr: {one_line(error)}", err=True)
             continue
         progress.close()
         if as_json:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from decr.config import DecloudConfig
-from decr.errors import ConfigError, DecrError, OutputError, OutputExistsError
+from decr.errors import ConfigError, DecrError, OutputError, OutputExistsError, one_line
 from decr.files import there
 from decr.geo.opening import stem_of
 from decr.pipeline.declouds import DecloudResult, OnProgress, OnReport, declouds
@@ -139,7 +139,7 @@ def declouds_many(
             said = None if there(out) and not _same(scene, out) else str(error)
             yield Outcome(scene, out, error=said)
         except DecrError as error:
-            yield Outcome(scene, out, error=" ".join(str(error).split()))
+            yield Outcome(scene, out, error=one_line(error))
         else:
             yield Outcome(scene, out, result)
 
