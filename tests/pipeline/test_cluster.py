@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ctypes
+import io
+import logging
 import os
 import resource
 import signal
@@ -193,7 +195,7 @@ def test_a_lost_scheduler_is_one_error_and_another_engine_goes_on(
             theirs.close()
 
         with (
-            pytest.raises(ClusterError, match="what is finished is kept"),
+            pytest.raises(ClusterError, match=r"connection.*is lost.*what is finished is kept"),
             open_engine(scheduler=theirs.scheduler_address) as engine,
         ):
             declouds(scene, out, CONFIG, engine=engine, on_progress=at_tile(20, lose))
@@ -216,6 +218,17 @@ def test_no_scheduler_and_no_workers_are_told(monkeypatch: pytest.MonkeyPatch) -
         open_engine(scheduler=empty.scheduler_address),
     ):
         pass
+
+
+def test_dask_prints_nothing_beside_what_is_raised() -> None:
+    handler = logging.StreamHandler(io.StringIO())
+    logger = logging.getLogger("distributed")
+    logger.addHandler(handler)
+    with cluster._silenced():
+        logging.getLogger("distributed.client").error("Failed to reconnect")
+    assert handler.stream.getvalue() == ""
+    assert handler.level == logging.NOTSET
+    logger.removeHandler(handler)
 
 
 def test_a_scheduler_brings_its_own_workers() -> None:
