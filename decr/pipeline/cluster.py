@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from decr.device import default_blocks, device_count, pick_device
-from decr.errors import ClusterError, ConfigError, DecrError
+from decr.errors import ClusterError, ConfigError, DecrError, DecrWarning
 from decr.geo.opening import absolute_name
 from decr.lanes import available_lanes
 from decr.pipeline.engine import Engine, Tell, local_engine
@@ -55,7 +56,13 @@ def open_engine(
             yield engine
     elif workers == 1:
         with local_engine(default_blocks(pick_device(device))) as engine:
-            yield engine
+            try:
+                yield engine
+            except KeyboardInterrupt:
+                # Before the engine is left, which may take a while.
+                told = "interrupted: stops after the tiles at hand"
+                warnings.warn(told, DecrWarning, stacklevel=2)
+                raise
     else:
         with _local_cluster(workers, device) as engine:
             yield engine
