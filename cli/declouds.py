@@ -92,12 +92,12 @@ def command(
     from decr.pipeline.cluster import open_engine
     from decr.pipeline.declouds import declouds
     from decr.pipeline.many import declouds_many, targets
-    from decr.pipeline.outputs import check_report
+    from decr.pipeline.outputs import check_outputs, check_report, outputs_of
     from decr.pipeline.plan import describe
     from decr.pipeline.report_files import write_report
 
     config = shared.config_from(restoration)
-    scenes = _expanded(scenes)
+    scenes = _expanded(scenes, Path(out))
     progress = shared.Progress(quiet)
     folder = Path(out) if len(scenes) > 1 or out.endswith(("/", "\\")) else None
     run: dict[str, Any] = {
@@ -115,8 +115,11 @@ def command(
     with ExitStack() as stack:
         stack.callback(progress.close)
         if dry_run:
-            if folder is not None:
-                targets(scenes, folder)  # says now what it would say then
+            # Says now what it would say then.
+            if folder is None:
+                check_outputs(scenes[0], config, outputs_of(Path(out), config), overwrite)
+            else:
+                targets(scenes, folder)
             _plans(scenes, config, as_json, progress)
             return
         engine = stack.enter_context(open_engine(workers, scheduler, config.device))
@@ -138,15 +141,15 @@ def command(
         _all(outcomes, as_json, report, progress)
 
 
-def _expanded(scenes: tuple[str, ...]) -> tuple[str, ...]:
-    """Archives and folders replaced by what is in them."""
+def _expanded(scenes: tuple[str, ...], out: Path) -> tuple[str, ...]:
+    """Archives and folders replaced by what is in them, outputs left out."""
     from decr.errors import SceneError
     from decr.geo.delivery import rasters_of
 
     found: list[str] = []
     for scene in scenes:
         try:
-            found += rasters_of(scene)
+            found += rasters_of(scene, out)
         except SceneError:
             if len(scenes) == 1:
                 raise
@@ -157,17 +160,35 @@ def _expanded(scenes: tuple[str, ...]) -> tuple[str, ...]:
 def _plans(
     scenes: tuple[str, ...], config: DecloudConfig, as_json: bool, progress: shared.Progress
 ) -> None:
-    """Tell what would be done with each scene."""
+    """Tell what would be done with each scene; exit code 1 at the end if one failed."""
+    from decr.errors import DecrError, one_line
     from decr.pipeline.declouds import plan_scene
     from decr.pipeline.plan import describe
 
+    failed = 0
     for scene in scenes:
-        plan = plan_scene(scene, config, on_progress=progress)
+        try:
+            plan = plan_scene(scene, config, on_progress=progress)
+        except DecrError as error:
+            if len(scenes) == 1:
+                raise
+            progress.close()
+            failed += 1
+            click.echo(f"decr: {one_line(error)}", err=True)
+            continue
         progress.close()
         if as_json:
             click.echo(json.dumps({"scene": scene, **plan.facts()}))
         else:
             click.echo(f"{scene}\n{describe(plan)}" if len(scenes) > 1 else describe(plan))
+    _end(failed, len(scenes))
+
+
+def _end(failed: int, count: int) -> None:
+    """Exit with code 1 if a scene failed."""
+    if failed:
+        click.echo(f"decr: {failed} of {count} scenes failed, see above", err=True)
+        sys.exit(1)
 
 
 def _all(
@@ -195,9 +216,7 @@ def _all(
         seen.append(outcome)
         if report is not None:
             write_index(report, seen)
-    if failed:
-        click.echo(f"decr: {failed} of {count} scenes failed, see above", err=True)
-        sys.exit(1)
+    _end(failed, count)
 
 
 def _tell(result: DecloudResult, as_json: bool, report: Path | None) -> None:

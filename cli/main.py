@@ -45,7 +45,7 @@ class LazyGroup(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; a mendable error becomes one line and exit code 1."""
-        from decr.errors import DecrError
+        from decr.errors import DecrError, one_line
         from decr.pipeline.memory import share_heap
 
         share_heap()
@@ -53,16 +53,12 @@ class LazyGroup(click.Group):
         try:
             return super().invoke(ctx)
         except DecrError as error:
-            click.echo(f"decr: {_one_line(error)}", err=True)
+            click.echo(f"decr: {one_line(error)}", err=True)
             sys.exit(1)
         except KeyboardInterrupt:
             done = "go on" if ctx.invoked_subcommand in _RESUMED else "begin again"
             click.echo(f"decr: interrupted; run the same command again to {done}", err=True)
             sys.exit(130)
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())
 
 
 def _print_warning(
@@ -74,10 +70,10 @@ def _print_warning(
     line: str | None = None,
 ) -> None:
     """Print decr's own warnings as one line; leave those of libraries out of the user's sight."""
-    from decr.errors import DecrWarning
+    from decr.errors import DecrWarning, one_line
 
     if issubclass(category, DecrWarning):
-        click.echo(f"decr: warning: {' '.join(str(message).split())}", err=True)
+        click.echo(f"decr: warning: {one_line(message)}", err=True)
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

@@ -49,3 +49,8 @@ class DatasetError(DecrError, ValueError):
 
 class DecrWarning(UserWarning):
     """The result will be worse than expected, but the work can go on."""
+
+
+def one_line(said: object) -> str:
+    """An error or a warning as one line."""
+    return " ".join(str(said).split())

@@ -14,6 +14,21 @@ from typing import BinaryIO
 from decr.errors import OutputError
 
 
+def there(path: str | Path) -> bool:
+    """Whether a file or folder can be seen; where `Path.exists` may not look it raises instead."""
+    return os.path.exists(path)  # noqa: PTH110
+
+
+def file_there(path: str | Path) -> bool:
+    """As `there`, for a file."""
+    return os.path.isfile(path)  # noqa: PTH113
+
+
+def folder_there(path: str | Path) -> bool:
+    """As `there`, for a folder."""
+    return os.path.isdir(path)  # noqa: PTH112
+
+
 def writable_folder(folder: Path) -> Path:
     """Make a folder, before hours of work go into what it cannot take.
 

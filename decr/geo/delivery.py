@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import warnings
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePath, PurePosixPath
 
-from decr.errors import SceneError
+from decr.errors import DecrWarning, SceneError
+from decr.files import file_there, folder_there, there
 
 _RASTERS = (".tif", ".tiff", ".jp2")
 
 
-def rasters_of(path: str) -> list[str]:
+def rasters_of(path: str, out: Path | None = None) -> list[str]:
     """The rasters behind a path.
 
     Parameters
@@ -19,11 +22,18 @@ def rasters_of(path: str) -> list[str]:
     path
         A raster, URL or /vsi path, which is returned as it is; or a .zip file or a folder, whose
         TIFF and JPEG 2000 files are found at any depth, in the order of their names.
+    out
+        Where outputs go: what lies there, deeper in a folder, is no scene.
 
     Raises
     ------
     SceneError
         If an archive is damaged, or an archive or folder holds no raster.
+
+    Warns
+    -----
+    DecrWarning
+        If a folder cannot be listed.
 
     Examples
     --------
@@ -35,10 +45,10 @@ def rasters_of(path: str) -> list[str]:
         raise SceneError("the name of a scene is empty; was a variable of the shell not set?")
     if is_zarr(here):
         return [f'ZARR:"{path}"']
-    if here.is_dir():
-        files = (file.relative_to(here).as_posix() for file in here.rglob("*") if file.is_file())
+    if folder_there(here):
+        files = (file.relative_to(here).as_posix() for file in _files(here, out))
         return _found([str(here / name) for name in _chosen(files)], path)
-    if here.suffix.lower() == ".zip" and here.is_file():
+    if here.suffix.lower() == ".zip" and file_there(here):
         try:
             with zipfile.ZipFile(here) as archive:
                 names = _chosen(archive.namelist())
@@ -48,12 +58,32 @@ def rasters_of(path: str) -> list[str]:
     return [path]
 
 
+def _files(folder: Path, out: Path | None) -> Iterator[Path]:
+    """All files in a folder that is not hidden, without those that lie where outputs go."""
+
+    def tell(error: OSError) -> None:
+        warnings.warn(
+            f"{error.filename}: cannot be listed ({error.strerror}), what lies there is left out; "
+            f"change its permissions",
+            DecrWarning,
+            stacklevel=2,
+        )
+
+    whole, outputs = folder.resolve(), folder.resolve() if out is None else out.resolve()
+    inside = outputs != whole and outputs.is_relative_to(whole)
+    for place, folders, names in os.walk(folder, onerror=tell):
+        folders[:] = [name for name in folders if not passed_over(PurePath(name))]
+        for file in (Path(place, name) for name in names):
+            if not (inside and file.resolve().is_relative_to(outputs)):
+                yield file
+
+
 _ZARR = (".zgroup", ".zarray", ".zmetadata", "zarr.json")
 
 
 def is_zarr(folder: Path) -> bool:
     """Whether a folder is an array, which GDAL opens under another name."""
-    return any((folder / name).exists() for name in _ZARR)
+    return any(there(folder / name) for name in _ZARR)
 
 
 def _chosen(names: Iterable[str]) -> list[str]:

@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import codecs
 import re
-import warnings
 from collections.abc import Iterator, Mapping
 from os import PathLike, fspath
 from typing import Any
 from xml.etree import ElementTree as ET
 
 import numpy as np
-import rasterio
 import rasterio.shutil
-from rasterio._err import CPLE_BaseError
-from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import MemoryFile
 
-from decr.errors import SceneError
+from decr.geo.opening import opened
 
 Tags = dict[str, dict[str, str]]
 """Tag domain ("" is the default one) -> key -> value. XML domains hold one document, key "doc"."""
@@ -80,6 +76,9 @@ def compare_metadata(a: str | PathLike[str], b: str | PathLike[str]) -> list[str
     for name in sorted({*first, *second}):
         one, other = first.get(name), second.get(name)
         if not _same(name, one, other):
+            if name == "rpc" and one and other:
+                differ = [key for key in one if not _close(one[key], other.get(key))]
+                one, other = ({key: rpc.get(key) for key in differ} for rpc in (one, other))
             lines.append(f"{name}: {_short(one)} -> {_short(other)}")
     return lines
 
@@ -138,13 +137,8 @@ codecs.register_error(_LATIN1, _latin1)
 
 def _described(path: str) -> dict[str, Any]:
     """Everything that is compared, flat."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            with rasterio.open(path) as dataset:
-                return dict(_fields(dataset))
-    except (CPLE_BaseError, RasterioError, OSError) as error:
-        raise SceneError(f"{path} cannot be opened: {error}; check the name") from error
+    with opened(path) as dataset:
+        return dict(_fields(dataset))
 
 
 def _fields(dataset: Any) -> Iterator[tuple[str, Any]]:
@@ -159,7 +153,10 @@ def _fields(dataset: Any) -> Iterator[tuple[str, Any]]:
     yield "coordinate epoch", None if dated is None else dated.get("coordinateEpoch")
     yield "gcps", [(p.row, p.col, p.x, p.y, p.z or 0.0) for p in points]
     yield "gcps crs", points_crs if points else None
-    yield "rpc", dataset.rpcs.to_dict() if dataset.rpcs else None
+    # GeoTIFF says of an unknown error that it is -1.
+    unknown = (("err_bias", -1.0), ("err_rand", -1.0))
+    rpc = dataset.rpcs.to_dict() if dataset.rpcs else {}
+    yield "rpc", {k: None if (k, v) in unknown else v for k, v in rpc.items()} or None
     tags = header_tags(root) | more_tags(dataset)
     tags.setdefault("", {}).setdefault("AREA_OR_POINT", "Area")
     yield from _tag_fields("tags", tags)

@@ -10,20 +10,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any
+from urllib.parse import parse_qs
 
 import rasterio
 from rasterio._err import CPLE_BaseError
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
 from decr.errors import SceneError
+from decr.files import file_there, folder_there, there
 
 DTYPES = ("uint8", "uint16", "int16", "float32", "float64")
 
 # GDAL's own errors pass through rasterio unwrapped in places.
 REFUSALS = (CPLE_BaseError, RasterioError, OSError)
 
-_ARCHIVE = re.compile(r"/vsi(?:zip|tar|gzip|7z|rar)/")
-"""What GDAL puts before names of files within others, which may be of this machine."""
+_AROUND = re.compile(r"/vsi(?:(?:zip|tar|gzip|7z|rar)/|subfile/[^,]*,|cached\?)")
+"""What GDAL puts before names of files, or of archives they are in, that may be of this machine."""
 _PNG_END = b"IEND\xaeB`\x82"
 """Last chunk of a PNG with its checksum."""
 _PNG_TAIL = 1 << 16
@@ -81,7 +83,7 @@ def local_files(path: str) -> list[Path]:
         file = _file_of(name)
         if file is not None:
             found.add(file)
-        if name == path or name.lower().endswith(".vrt"):
+        if name == path or name.lower().endswith(".vrt") or name.startswith("vrt://"):
             with opened(name) as dataset:
                 todo += dataset.files
                 if dataset.driver == "Zarr":  # GDAL names none of its chunks
@@ -95,8 +97,10 @@ def _file_of(name: str) -> Path | None:
     if name.endswith(".aux.xml"):
         return None
     braces = 0
-    while archive := _ARCHIVE.match(name):
-        name = name[archive.end() :]
+    while around := _AROUND.match(name):
+        name = name[around.end() :]
+        if around[0] == "/vsicached?":
+            name = parse_qs(name).get("file", [""])[0]
         # An archive's own name may stand in braces, where it does not end like one.
         braces += name.startswith("{")
         name = name.removeprefix("{")
@@ -105,7 +109,20 @@ def _file_of(name: str) -> Path | None:
     for _ in range(braces):
         name = "".join(name.rsplit("}", 1))
     path = Path(name)
-    return next((file for file in (path, *path.parents) if file.is_file()), None)
+    return next((file for file in (path, *path.parents) if file_there(file)), None)
+
+
+def absolute_name(path: str) -> str:
+    """The name of a raster as it holds in every folder; of files elsewhere it stays as it is.
+
+    Names of other forms that lead to files here stay relative, too (``vrt://s.tif?bands=1``).
+    """
+    inside = re.match(r'\w+:"|(?:/vsi(?:zip|tar|gzip|7z|rar)/\{?)+', path)
+    start = inside.end() if inside else 0
+    name = path[start:]
+    if name.startswith("/") or not there(re.split('[/"]', name)[0] or "."):
+        return path
+    return f"{path[:start]}{Path.cwd()}/{name}"
 
 
 def stem_of(path: str) -> str:
@@ -115,12 +132,14 @@ def stem_of(path: str) -> str:
     --------
     >>> stem_of("in/a.vrt"), stem_of("https://host/b.tif?key=x/y.z"), stem_of("")
     ('a', 'b', 'scene')
-    >>> stem_of('ZARR:"in/c.zarr"'), stem_of('NETCDF:"in/d.nc":red')
-    ('c', 'd')
+    >>> stem_of('ZARR:"in/c.zarr"'), stem_of('NETCDF:"in/d.nc":red'), stem_of("in?/e?.tif")
+    ('c', 'd', 'e?')
     """
     quoted = re.match(r'\w+:"(.+)"', path)
     path = quoted[1] if quoted else path
-    return PurePosixPath(path.replace("\\", "/").partition("?")[0]).stem or "scene"
+    if "://" in path or path.startswith("/vsi"):
+        path = path.partition("?")[0]
+    return PurePosixPath(path.replace("\\", "/")).stem or "scene"
 
 
 def _check_whole_png(path: str) -> None:
@@ -137,9 +156,9 @@ def _check_whole_png(path: str) -> None:
 def _why_not_open(path: str, error: Exception) -> str:
     """One sentence for a file that GDAL refuses."""
     file = Path(path)
-    if file.is_dir():
+    if folder_there(file):
         return f"{path} is a folder; give the name of one raster file"
-    if not file.exists():
+    if not there(file):
         return f"{path} cannot be opened: {first_line(error)}; check the name"
     if file.stat().st_size == 0:
         return f"{path} is empty (0 bytes); copy it again from where it came"

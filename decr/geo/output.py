@@ -24,7 +24,7 @@ from decr.geo.overlay import Overlay, Patch, overlay
 from decr.geo.scene import Scene
 from decr.geo.tiff_tags import fill_room
 
-__all__ = ["Patch", "write_cog", "write_memory_bytes"]
+__all__ = ["SIDECARS", "Patch", "write_cog", "write_memory_bytes"]
 
 _CACHE_BYTES = 32 * 2**20
 _MAX_CACHE_BYTES = 2 * 2**30
@@ -43,7 +43,7 @@ _REFUSALS = (*REFUSALS, SystemError)
 
 # What GDAL and others keep beside a raster; left over from an earlier file of that name, they
 # would be taken for the new one's.
-_SIDECARS = (".aux.xml", ".ovr", ".msk")
+SIDECARS = (".aux.xml", ".ovr", ".msk")
 
 
 _BLOCK_PX = 512
@@ -254,7 +254,7 @@ def _last_block(dataset: Any) -> RasterioWindow:
 
 def _publish(cog: Path, out: Path) -> None:
     """Give the finished file its name."""
-    for suffix in _SIDECARS:
+    for suffix in SIDECARS:
         out.with_name(out.name + suffix).unlink(missing_ok=True)
     cog.replace(out)
 

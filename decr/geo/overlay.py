@@ -12,6 +12,7 @@ from xml.etree import ElementTree as ET
 import rasterio
 
 from decr.errors import GridMismatchError
+from decr.geo.grid import Window
 from decr.geo.metadata import header, header_tags, is_statistic, more_tags
 from decr.geo.tiff_tags import ROOM_KEY, Domains, room_for, xmp_room
 
@@ -31,17 +32,14 @@ class Patch:
     ----------
     path
         GeoTIFF of the scene's dtype, with one band for each of `bands`.
-    row, col, height, width
+    window
         Where it lies, in scene pixels.
     bands
         0-based bands of the scene that it replaces.
     """
 
     path: Path
-    row: int
-    col: int
-    height: int
-    width: int
+    window: Window
     bands: tuple[int, ...]
 
 
@@ -188,17 +186,15 @@ def _add_patch(bands: Sequence[ET.Element], patch: Patch, dataset: Any) -> None:
         blocks = opened.block_shapes
         found = (opened.shape, opened.count, {*opened.dtypes})
     dtypes = {dataset.dtypes[band] for band in patch.bands if band < dataset.count}
-    expected = ((patch.height, patch.width), len(patch.bands), dtypes)
-    rows, cols = patch.row + patch.height, patch.col + patch.width
-    inside = min(patch.row, patch.col) >= 0 and rows <= dataset.height and cols <= dataset.width
-    if not inside or found != expected or not {*patch.bands} <= {*range(dataset.count)}:
+    window, scene = patch.window, Window(0, 0, *dataset.shape)
+    expected = (window.shape, len(patch.bands), dtypes)
+    known = {*patch.bands} <= {*range(dataset.count)}
+    if not scene.contains(window) or found != expected or not known:
         raise GridMismatchError(
             f"{patch.path} with (shape, bands, dtype) {found} does not fit {patch} in a scene of "
             f"{dataset.shape} pixels and {dataset.count} bands; start again with an empty folder"
         )
     name = os.path.abspath(patch.path)  # noqa: PTH100
     for index, band in enumerate(patch.bands):
-        at = (patch.row, patch.col)
-        _add_source(
-            bands[band], name, str(index + 1), blocks[index], (patch.height, patch.width), at
-        )
+        at = (window.row, window.col)
+        _add_source(bands[band], name, str(index + 1), blocks[index], window.shape, at)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +15,8 @@ import xarray as xr
 from rioxarray.exceptions import MissingSpatialDimensionError
 
 from decr.config import DecloudConfig
-from decr.errors import BandError, ConfigError, SceneError
-from decr.geo.opening import DTYPES
+from decr.errors import BandError, ConfigError, OutputError, SceneError
+from decr.geo.opening import DTYPES, REFUSALS, first_line
 from decr.pipeline.declouds import declouds
 from decr.predictor import Restorer
 
@@ -48,7 +50,9 @@ def declouds_array(
     """
     if config is not None and config.error_map:
         raise ConfigError("an array comes back without a map of errors; write one by decr.declouds")
-    with tempfile.TemporaryDirectory(prefix="decr-") as folder:
+    with _on_disk():
+        temporary = tempfile.TemporaryDirectory(prefix="decr-")
+    with temporary as folder:
         out = Path(folder) / "clear.tif"
         declouds(stored(scene, Path(folder)), out, config, restorer=restorer)
         with rasterio.open(out) as written:
@@ -65,6 +69,8 @@ def stored(scene: xr.DataArray, folder: Path) -> Path:
         If it is no DataArray (band, y, x).
     SceneError
         If it is empty, or its numbers are of a kind that no scene has.
+    OutputError
+        If there is no room for it.
     """
     if not isinstance(scene, xr.DataArray) or scene.ndim != 3:
         found = f"dimensions {scene.dims}" if isinstance(scene, xr.DataArray) else type(scene)
@@ -94,11 +100,30 @@ def stored(scene: xr.DataArray, folder: Path) -> Path:
     plain = plain.rio.set_spatial_dims(x_dim=across[1], y_dim=across[0])
     if scene.rio.crs is not None and plain.rio.crs is None:  # or ground control points would go
         plain = plain.rio.write_crs(scene.rio.crs)
-    if scene.rio.nodata is not None:
-        plain = plain.rio.write_nodata(scene.rio.nodata)
+    try:
+        if scene.rio.nodata is not None:
+            plain = plain.rio.write_nodata(scene.rio.nodata)
+    except OverflowError as error:
+        raise SceneError(
+            f"the array says of pixels without data what {scene.dtype} cannot hold: {error} Take "
+            f"it off: array.drop_encoding().rio.write_nodata(None)"
+        ) from error
     # Blocks of the file that an array was read from may not suit tiles.
-    plain.rio.to_raster(path, tiled=True, blockxsize=256, blockysize=256)
+    with _on_disk():
+        plain.rio.to_raster(path, tiled=True, blockxsize=256, blockysize=256)
     return path
+
+
+@contextmanager
+def _on_disk() -> Iterator[None]:
+    """Say what to do when an array cannot be put where the pipeline reads it."""
+    try:
+        yield
+    except REFUSALS as error:
+        raise OutputError(
+            f"the array cannot be put into the folder for temporary files: {first_line(error)}; "
+            f"name one with room for it and its result by the variable TMPDIR"
+        ) from error
 
 
 def _names(scene: xr.DataArray) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from decr.config import CcpConfig
-from decr.errors import ConfigError, DecrError
+from decr.errors import ConfigError, DecrError, one_line
 from decr.files import writable_folder
 from decr.geo.gdal import gdal_environment
 from decr.geo.quicklook import LONGEST_PX
@@ -72,7 +72,7 @@ def ccp_scenes(
             try:
                 result = scene_ccp(source, look, folder, quicklook_px, inner)
             except DecrError as error:
-                yield CcpOutcome(source, error=" ".join(str(error).split()))
+                yield CcpOutcome(source, error=one_line(error))
             else:
                 yield CcpOutcome(source, result)
 

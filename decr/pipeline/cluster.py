@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
 from decr.device import default_blocks, device_count, pick_device
-from decr.errors import ClusterError, ConfigError, DecrError
+from decr.errors import ClusterError, ConfigError, DecrError, DecrWarning
+from decr.geo.opening import absolute_name
 from decr.lanes import available_lanes
 from decr.pipeline.engine import Engine, Tell, local_engine
 from decr.pipeline.memory import share_heap
@@ -53,7 +56,13 @@ def open_engine(
             yield engine
     elif workers == 1:
         with local_engine(default_blocks(pick_device(device))) as engine:
-            yield engine
+            try:
+                yield engine
+            except KeyboardInterrupt:
+                # Before the engine is left, which may take a while.
+                told = "interrupted: stops after the tiles at hand"
+                warnings.warn(told, DecrWarning, stacklevel=2)
+                raise
     else:
         with _local_cluster(workers, device) as engine:
             yield engine
@@ -90,7 +99,7 @@ def _local_cluster(workers: int, device: str) -> Iterator[Engine]:
         options |= {"processes": True, "memory_limit": 0, "host": "127.0.0.1"}
     name = f"{workers} processes of this machine"
     with make(**options) as cluster, distributed.Client(cluster) as client:
-        with _explained(name):
+        with _explained(name, client):
             client.register_plugin(_one_heap())
         yield _engine(client, workers, lanes, name)
 
@@ -121,7 +130,7 @@ def _connected(address: str) -> Iterator[Engine]:
             f"{address}: no Dask scheduler answers there ({error}); start one with `dask "
             f"scheduler`, or check the address"
         ) from error
-    with client:
+    with _silenced(), client:
         threads = _threads(client)
         if not threads:
             raise ClusterError(
@@ -130,6 +139,19 @@ def _connected(address: str) -> Iterator[Engine]:
             )
         lanes = min(threads.values())
         yield _engine(client, len(threads), lanes, f"{len(threads)} Dask workers of {address}")
+
+
+@contextmanager
+def _silenced() -> Iterator[None]:
+    """Keep Dask from printing what is raised as well; these handlers serve all its loggers."""
+    levels = [(handler, handler.level) for handler in logging.getLogger("distributed").handlers]
+    for handler, _ in levels:
+        handler.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        for handler, level in levels:
+            handler.setLevel(level)
 
 
 def _threads(client: Any) -> dict[str, int]:
@@ -148,11 +170,12 @@ def _engine(client: Any, workers: int, lanes: int, name: str) -> Engine:
         return sorted(_threads(client), key=lambda worker: busy[worker])[:1]
 
     def submit(function: Callable[[Any, Tell], Any], task: Any, tell: Tell) -> _Remote:
-        with _explained(name):
+        with _explained(name, client):
             chosen = least_busy()
             # Others may take it, should this one be lost.
             where = {"workers": chosen, "allow_other_workers": True} if chosen else {}
-            future = client.submit(_on_worker, function, (task, _unheard), pure=False, **where)
+            arguments = (_in_any_folder(task), _unheard)
+            future = client.submit(_on_worker, function, arguments, pure=False, **where)
         under_way.extend((worker, future) for worker in chosen)
         return _Remote(future, name, client)
 
@@ -166,14 +189,30 @@ def _engine(client: Any, workers: int, lanes: int, name: str) -> Engine:
     )
 
 
+def _in_any_folder(task: Any) -> Any:
+    """A task whose scene and mask have names that hold whatever folder a worker was started in."""
+    named = {what: getattr(task, what, None) for what in ("scene", "mask")}
+    absolute = {
+        what: replace(raster, path=absolute_name(str(raster.path)))
+        for what, raster in named.items()
+        if raster is not None
+    }
+    return replace(task, **absolute)
+
+
 @contextmanager
-def _explained(where: str) -> Iterator[None]:
+def _explained(where: str, client: Any) -> Iterator[None]:
     """Turn Dask's own errors, and those of workers unlike this process, into one of decr's."""
     try:
         yield
     except DecrError:
         raise
     except Exception as error:
+        if client.status != "running":
+            raise ClusterError(
+                f"{where}: the connection to the scheduler is lost; start it again, then run the "
+                f"same command again: what is finished is kept"
+            ) from error
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
         raise ClusterError(
             f"{where} failed ({reason}); see that they run the same decr and libraries, then run "
@@ -190,7 +229,7 @@ class _Remote:
     def result(self) -> Any:
         """Wait for it, but not for ever where nobody is left to compute it."""
         alone = 0
-        with _explained(self._where):
+        with _explained(self._where, self._client):
             while True:
                 try:
                     return self._future.result(timeout=_PATIENCE_S)

@@ -108,7 +108,10 @@ def _stored(
         result = np.clip(np.rint(values), limits.min, limits.max).astype(dtype)
     else:
         result = values.astype(dtype)
-    if nodata is not None and not np.isnan(nodata):
+    if nodata is None or np.isnan(nodata):
+        return result
+    # A fraction, or a number of another type, is no number of these.
+    if not whole or (limits.min <= nodata <= limits.max and float(nodata).is_integer()):
         missing = dtype.type(nodata)
         step = dtype.type(1) if whole else np.spacing(np.abs(missing))
         result[result == missing] = missing - step if nodata >= limits.max else missing + step

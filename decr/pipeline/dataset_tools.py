@@ -23,7 +23,7 @@ from decr.dataset.layouts import LAYOUTS, layout_of, list_pairs
 from decr.dataset.manifest import PairFile
 from decr.dataset.read_pair import read_whole
 from decr.dataset.set_folder import SUMS, damaged
-from decr.errors import DatasetError, DecrError
+from decr.errors import DatasetError, DecrError, one_line
 from decr.files import writable_folder, write_report_file
 from decr.geo.gdal import gdal_environment
 from decr.geo.scene import open_scene, reader
@@ -141,13 +141,13 @@ def verify_set(folder: Path, layout: str | None = None) -> Checked:
     except DatasetError as error:
         if not problems:
             raise
-        return Checked(0, has_sums, [*problems, _line(error)])
+        return Checked(0, has_sums, [*problems, one_line(error)])
     with gdal_environment():
         for pair in pairs:
             try:
                 read_whole(pair)
             except DecrError as error:
-                problems.append(_line(error))
+                problems.append(one_line(error))
     return Checked(len(pairs), has_sums, problems)
 
 
@@ -290,7 +290,3 @@ def _images(pairs: Sequence[PairFile], side: str) -> Iterator[tuple[str, NDArray
 
 def _where(one: str, other: str) -> str:
     return one if one == other else "/".join(sorted((one, other), reverse=True))
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())

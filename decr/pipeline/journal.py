@@ -166,10 +166,12 @@ def work_dir(out: Path, job: Mapping[str, Any]) -> Iterator[WorkDir]:
     text = json.dumps(dict(job), sort_keys=True, indent=1)
     with sole_worker(path, out):
         resumed = _is_same_job(path, text)
-        if not resumed:
-            _cleared(path, text)
-        done = _finished(path / _JOURNAL) if resumed else {}
-        with (path / _JOURNAL).open("a") as journal:
+        with explained(path):
+            if not resumed:
+                _cleared(path, text)
+            done = _finished(path / _JOURNAL) if resumed else {}
+            journal = (path / _JOURNAL).open("a")
+        with journal:
             yield WorkDir(path, resumed and bool(done), done, journal)
 
 

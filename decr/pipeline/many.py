@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from decr.config import DecloudConfig
-from decr.errors import ConfigError, DecrError, OutputError, OutputExistsError
+from decr.errors import ConfigError, DecrError, OutputError, OutputExistsError, one_line
+from decr.files import there
 from decr.geo.opening import stem_of
 from decr.pipeline.declouds import DecloudResult, OnProgress, OnReport, declouds
 from decr.pipeline.engine import Engine
@@ -118,7 +119,7 @@ def declouds_many(
     for scene, out in zip(scenes, outputs, strict=True):
         if on_start is not None:
             on_start(scene, out)
-        finished = out.exists() and not may_have_made(out)
+        finished = there(out) and not may_have_made(out)
         if finished and not overwrite and not _same(scene, out):
             yield Outcome(scene, out)
             continue
@@ -135,14 +136,14 @@ def declouds_many(
             )
         except OutputExistsError as error:
             # What was left of another run made it look as if that was still to be finished.
-            said = None if out.exists() and not _same(scene, out) else str(error)
+            said = None if there(out) and not _same(scene, out) else str(error)
             yield Outcome(scene, out, error=said)
         except DecrError as error:
-            yield Outcome(scene, out, error=" ".join(str(error).split()))
+            yield Outcome(scene, out, error=one_line(error))
         else:
             yield Outcome(scene, out, result)
 
 
 def _same(scene: str, out: Path) -> bool:
     """Whether a scene lies where its output belongs; `declouds` then says so."""
-    return Path(scene).exists() and out.samefile(scene)
+    return there(scene) and out.samefile(scene)

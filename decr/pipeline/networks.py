@@ -14,10 +14,12 @@ import decr
 from decr.cloud.detector import Detector, threshold_detector
 from decr.config import DecloudConfig
 from decr.errors import ConfigError
+from decr.files import there
+from decr.geo.opening import absolute_name
 from decr.pipeline.omnicloudmask import omnicloudmask_detector
 from decr.plugins import detector_plugin, guarded, made, model_plugin
 from decr.predictor import Restorer, load_detector, load_restorer, made_restorer
-from decr.zoo.embedded import embedded_path, find_bundle
+from decr.zoo.embedded import EMBEDDED, embedded_path, find_bundle
 
 DETECTORS = ("compact", "threshold", "cloudnet", "omnicloudmask", "file:MASK")
 """Names that `--detector` knows by itself."""
@@ -96,6 +98,12 @@ def named(
     return Named(choice, like.version, settings, lanes)
 
 
+def in_any_folder(name: str, plugin: EntryPoint | None) -> str:
+    """The name of a bundle file as it holds in every folder; those of decr and packages stay."""
+    known = {*DETECTORS, "embedded", *EMBEDDED}
+    return name if name in known or plugin is not None else absolute_name(name)
+
+
 def restorer_of(choice: ModelChoice, lanes: int | None = None) -> Restorer:
     """The model: of an installed package, embedded, or a bundle file.
 
@@ -148,7 +156,7 @@ def detector_of(choice: DetectorChoice, lanes: int | None = None) -> Detector:
         if not isinstance(detector, Detector):
             raise ConfigError(f"the detector {name!r} of {plugin.value} made no Detector")
         return _guarded_detector(plugin, detector)
-    if Path(name).exists():
+    if there(name):
         return load_detector(Path(name), choice.device, lanes)
     raise ConfigError(
         f"{name}: neither a detector's bundle file nor one of {', '.join(DETECTORS)}, nor of an "

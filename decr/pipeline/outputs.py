@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from decr.config import DecloudConfig
 from decr.errors import OutputError, OutputExistsError, SceneError
+from decr.files import there
 from decr.geo.opening import local_files
+from decr.geo.output import SIDECARS
 from decr.pipeline.error_map import KIND, error_map_path
 from decr.pipeline.journal import WorkDir, may_have_made
 
 OUTPUT = "output"
 """What the journal calls it."""
+
+_NO_TEXT = re.compile("[\x00-\x08\x0b-\x1f\ud800-\udfff]")
+"""What cannot stand in XML; Python has surrogates for bytes of a name that are not UTF-8."""
 
 
 def outputs_of(target: Path, config: DecloudConfig) -> Mapping[str, Path]:
@@ -24,8 +30,8 @@ def outputs_of(target: Path, config: DecloudConfig) -> Mapping[str, Path]:
 
 def taken_of(outputs: Mapping[str, Path], work: WorkDir) -> Path | None:
     """A file that exists and that this very job did not make."""
-    there = (file for kind, file in outputs.items() if file.exists() and not work.made(file, kind))
-    return next(there, None)
+    taken = (file for kind, file in outputs.items() if file.exists() and not work.made(file, kind))
+    return next(taken, None)
 
 
 def check_outputs(
@@ -37,10 +43,27 @@ def check_outputs(
     ------
     OutputError
         If a name is a folder, impossible, taken by another run's file without ``overwrite``, or
-        that of a file which this run reads.
+        that of a file which this run reads. Files that GDAL would take for parts of the output are
+        deleted with an earlier one; they are looked at alike.
     SceneError
         If a raster that is read cannot be opened.
     """
+    out = outputs[OUTPUT]
+    _check_names(path, outputs)
+    for kind, file in outputs.items():
+        if file.is_dir():
+            raise OutputError(f"{file}: is a folder; move it, or give another name than {out}")
+        if file.exists() and any(file.samefile(read) for read in _read_files(path, config)):
+            raise OutputError(
+                f"{file}: is the input itself, or a part of it; decr never overwrites its input"
+            )
+        if file.exists() and not overwrite and not may_have_made(out, file, kind):
+            raise exists_already(file)
+    _check_sidecars(path, config, out, overwrite)
+
+
+def _check_names(path: str, outputs: Mapping[str, Path]) -> None:
+    """Refuse names that no file, no output or no virtual raster can have."""
     out = outputs[OUTPUT]
     try:
         for file in outputs.values():
@@ -54,15 +77,35 @@ def check_outputs(
         )
     if not out.parent.is_dir():
         raise OutputError(f"{out}: the folder {out.parent} does not exist; make it first")
-    for kind, file in outputs.items():
-        if file.is_dir():
-            raise OutputError(f"{file}: is a folder; move it, or give another name than {out}")
-        if file.exists() and any(file.samefile(read) for read in _read_files(path, config)):
-            raise OutputError(
-                f"{file}: is the input itself, or a part of it; decr never overwrites its input"
+    if out.name.endswith(SIDECARS):
+        raise OutputError(
+            f"{out}: GDAL would take it for a part of another raster; choose another name, which "
+            f"ends in .tif"
+        )
+    scene = str(Path(path).absolute()) if there(path) else path
+    for name, kind in ((str(out.absolute()), OutputError), (scene, SceneError)):
+        if _NO_TEXT.search(name):
+            raise kind(
+                f"{name!r}: GDAL needs names that are UTF-8 text without control characters; "
+                f"rename it, or name it by a symbolic link from a folder with such a name"
             )
-        if file.exists() and not overwrite and not may_have_made(out, file, kind):
-            raise exists_already(file)
+
+
+def _check_sidecars(path: str, config: DecloudConfig, out: Path, overwrite: bool) -> None:
+    """Refuse to delete files that stand where parts of an earlier output would."""
+    for sidecar in (out.with_name(out.name + suffix) for suffix in SIDECARS):
+        if not sidecar.exists():
+            continue
+        if any(sidecar.samefile(read) for read in _read_files(path, config)):
+            raise OutputError(
+                f"{sidecar}: is read by this run, and would be taken for a part of {out}; give "
+                f"another name for the output"
+            )
+        if not out.exists() and not overwrite:
+            raise OutputExistsError(
+                f"{sidecar}: would be taken for a part of {out}; move it, or pass --overwrite to "
+                f"delete it"
+            )
 
 
 def check_report(
@@ -76,14 +119,14 @@ def check_report(
         If that is so.
     """
     reports = [folder / f"{out.stem}{suffix}" for out in outs for suffix in (".json", ".html")]
-    there = [file for file in reports if file.exists()]
-    if not there:
+    taken = [file for file in reports if file.exists()]
+    if not taken:
         return
     read: set[Path] = set()
     for scene in scenes:
         with suppress(SceneError):  # said when its turn comes
             read |= {file.resolve() for file in _read_files(scene, config)}
-    for file in there:
+    for file in taken:
         if file.resolve() in read:
             raise OutputError(f"{file}: is read by this very run; name another folder for reports")
 
@@ -95,7 +138,7 @@ def _read_files(path: str, config: DecloudConfig) -> list[Path]:
     for raster in (path, config.cloud_mask):
         if raster is not None:
             found += local_files(str(raster))
-    return [file for file in found if file.exists()]
+    return [file for file in found if there(file)]
 
 
 def exists_already(out: Path) -> OutputExistsError:

@@ -11,18 +11,21 @@ from decr.config import DecloudConfig
 from decr.device import resolved
 from decr.errors import ConfigError, DecrWarning, SceneError
 from decr.geo.lattice import Blocks, Lattice
-from decr.geo.scene import Scene, open_scene
+from decr.geo.opening import absolute_name, local_files
+from decr.geo.scene import FileState, Scene, open_scene, state_of
 from decr.pipeline.compose import Composer
 from decr.pipeline.engine import Engine
 from decr.pipeline.networks import (
     DetectorChoice,
     Named,
     detector_of,
+    in_any_folder,
     model_choice,
     named,
     restorer_of,
 )
 from decr.pipeline.range import radiometry_of
+from decr.plugins import detector_plugin, model_plugin
 from decr.predictor import Restorer
 from decr.radiometry import Radiometry
 
@@ -31,6 +34,10 @@ BLOCK_STRIDES = 6
 
 _WIDE_PX = 16_384
 """Width from which rows as blocks of a file are told: time goes with its square."""
+
+
+_STATES = 1000
+"""Files whose states travel: an array may have a million chunks, and a few tell another copy."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -76,6 +83,8 @@ def prepare(
             DecrWarning,
             stacklevel=2,
         )
+    if engine is not None and engine.travels:
+        scene = replace(scene, files=_states(scene.path, config))
     networks, restorer, detector = _networks(config, "nir" in scene.bands.roles, restorer, engine)
     if config.error_map:
         table_of(restorer)
@@ -91,6 +100,20 @@ def prepare(
     return Prepared(
         scene, config, restorer, detector, networks, radiometry, seen, composer, blocks, factor
     )
+
+
+def _states(path: str, config: DecloudConfig) -> tuple[FileState, ...]:
+    """States of files on this machine that other processes must find as they are here."""
+    found: list[FileState] = []
+    for raster in (path, config.cloud_mask):
+        for file in [] if raster is None else local_files(absolute_name(str(raster))):
+            if not file.is_absolute():
+                raise ConfigError(
+                    f"{raster}: other processes would look for {file} in their own folders; give "
+                    f"its absolute name, {file.absolute()}"
+                )
+            found.append(state_of(str(file)))
+    return tuple(found[:_STATES])
 
 
 def _networks(
@@ -109,7 +132,9 @@ def _networks(
     # Workers may have other hardware than this process: theirs decides what "auto" means.
     device, precision = engine.ask(resolved, config.device, config.precision)
     choice = replace(model_choice(config, nir), device=device, precision=precision)
-    watched = DetectorChoice(config.detector, device)
+    choice = replace(choice, model=in_any_folder(choice.model, model_plugin(choice.model)))
+    detector_name = in_any_folder(config.detector, detector_plugin(config.detector))
+    watched = DetectorChoice(detector_name, device)
     restorer = restorer_of(replace(choice, device="cpu", compile_px=None))
     detector = detector_of(replace(watched, device="cpu"))
     if "device" in restorer.settings:

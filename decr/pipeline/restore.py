@@ -75,10 +75,5 @@ def patches_of(job: Restoration) -> list[Patch]:
     for block in job.plan.work:
         if job.work.done.get(("patch", *block.index), {}).get("changed", 0):
             path = job.work.block_file("patch", *block.index, "tif")
-            window = job.fine(block.block.core)
-            out.append(
-                Patch(
-                    path, window.row, window.col, window.height, window.width, job.composer.targets
-                )
-            )
+            out.append(Patch(path, job.fine(block.block.core), job.composer.targets))
     return out

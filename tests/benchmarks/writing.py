@@ -17,7 +17,7 @@ from pathlib import Path
 import rasterio
 from rasterio.windows import Window
 
-from decr.geo import output
+from decr.geo import grid, output
 from tests.benchmarks.memory import write_sparse_scene
 
 
@@ -32,7 +32,8 @@ def cut_patches(scene: Path, side: int, folder: Path) -> list[output.Patch]:
                 profile = source.profile | {"height": height, "width": width}
                 with rasterio.open(path, "w", **profile) as file:
                     file.write(source.read(window=Window(col, row, width, height)))
-                patches.append(output.Patch(path, row, col, height, width, (0, 1, 2, 3)))
+                place = grid.Window(row, col, height, width)
+                patches.append(output.Patch(path, place, (0, 1, 2, 3)))
     return patches
 
 

@@ -275,9 +275,12 @@ def test_an_interrupted_command_says_whether_it_goes_on(
     monkeypatch.setattr(stopped, interrupted)
     result = run(*(part.format(scene) for part in command))
     assert result.exit_code == 130
-    (line,) = result.stderr.splitlines()
+    *first, line = result.stderr.splitlines()
     assert line.startswith("decr: interrupted; run the same command again to ")
     assert said in line
+    # Said before the threads at work are waited for.
+    stops = "decr: warning: interrupted: stops after the tiles at hand"
+    assert first == ([stops] if command[0] == "declouds" else [])
 
 
 def test_a_mask_in_an_archive_is_named_as_gdal_does(scene: Path, tmp_path: Path) -> None:

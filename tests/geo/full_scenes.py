@@ -13,6 +13,7 @@ from rasterio.control import GroundControlPoint
 from rasterio.enums import ColorInterp
 from rasterio.rpc import RPC
 
+from decr.geo.grid import Window
 from decr.geo.output import Patch
 
 SIZE = (1100, 900)
@@ -101,4 +102,4 @@ def patched(folder: Path, bands: tuple[int, ...], dtype: str) -> tuple[Patch, ND
         path, "w", driver="GTiff", count=len(bands), height=300, width=200, dtype=dtype
     ) as file:
         file.write(pixels)
-    return Patch(path, 500, 600, 300, 200, bands), pixels
+    return Patch(path, Window(500, 600, 300, 200), bands), pixels

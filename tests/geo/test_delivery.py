@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from decr.errors import SceneError
+from decr.errors import DecrWarning, SceneError
 from decr.geo.delivery import rasters_of
 from decr.geo.scene import open_scene, reader
 from tests.pipeline.scenes import cloudy_pixels, read, write_scene
@@ -57,3 +60,28 @@ def test_what_holds_no_raster_or_is_no_archive_is_told(tmp_path: Path) -> None:
     (tmp_path / "bad.zip").write_bytes(b"PK\x03\x04 no more")
     with pytest.raises(SceneError, match=r"bad\.zip: cannot be read as a zip"):
         rasters_of(str(tmp_path / "bad.zip"))
+
+
+def test_a_folder_that_cannot_be_listed_is_told(
+    parts: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_scene(parts / "c.tif", cloudy_pixels(80, 90))
+    scandir = os.scandir
+
+    def refusing(place: str) -> Any:
+        if Path(place).name == "measurement":
+            raise PermissionError(errno.EACCES, "Permission denied", place)
+        return scandir(place)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    with pytest.warns(DecrWarning, match=r"measurement: cannot be listed \(Permission denied\)"):
+        assert rasters_of(str(parts)) == [str(parts / "c.tif")]
+
+
+def test_where_outputs_go_no_scene_is(parts: Path) -> None:
+    scene = write_scene(parts / "c.tif", cloudy_pixels(80, 90))
+    for out in (parts / "measurement", parts / "x" / ".." / "measurement"):
+        assert rasters_of(str(parts), out) == [str(scene)]
+    assert len(rasters_of(str(parts), scene)) == 2
+    for out in (parts, parts.parent, parts / "new"):
+        assert len(rasters_of(f"{parts}/.", out)) == 3

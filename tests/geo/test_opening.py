@@ -13,7 +13,7 @@ from rasterio.shutil import copy as gdal_copy
 
 from decr.errors import SceneError
 from decr.geo.delivery import rasters_of
-from decr.geo.opening import local_files, stem_of
+from decr.geo.opening import absolute_name, local_files, stem_of
 from tests.geo.scene_files import coded, write
 
 
@@ -47,6 +47,19 @@ def test_the_archive_around_a_raster(scene: Path, name: str) -> None:
     assert local_files(name.format(archive)) == [archive]
 
 
+@pytest.mark.parametrize(
+    "name", ["/vsisubfile/0,{}", "/vsicached?chunk_size=65536&file={}", "vrt://{}?bands=1"]
+)
+def test_files_that_gdal_names_indirectly(scene: Path, name: str) -> None:
+    assert local_files(name.format(scene)) == [scene]
+    virtual = scene.with_name("v.vrt")
+    gdal_copy(scene, virtual, driver="VRT")
+    source = name.format(scene).replace("&", "&amp;")
+    text = virtual.read_text().replace("s.tif", source).replace('toVRT="1"', 'toVRT="0"')
+    virtual.write_text(text)
+    assert local_files(str(virtual)) == [scene, virtual]
+
+
 def test_braces_of_a_name_are_its_own(scene: Path) -> None:
     braced = scene.rename(scene.with_name("s{1}.tif"))
     assert local_files(str(braced)) == [braced]
@@ -77,3 +90,22 @@ def test_all_chunks_of_an_array_are_read(tmp_path: Path) -> None:
     assert stem_of(name) == "z"
     chunks = [file for file in local_files(name) if not file.name.startswith(".")]
     assert len(chunks) == 4
+
+
+def test_names_of_files_here_become_absolute_and_no_others(
+    scene: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(scene.parent)
+    with ZipFile("a.zip", "w") as packed:
+        packed.write("s.tif")
+    here = Path.cwd()
+    for name, absolute in (
+        ("s.tif", f"{here}/s.tif"),
+        (f"../{here.name}/s.tif", f"{here}/../{here.name}/s.tif"),
+        ("/vsizip/a.zip//s.tif", f"/vsizip/{here}/a.zip//s.tif"),
+        ('GTIFF_RAW:"s.tif"', f'GTIFF_RAW:"{here}/s.tif"'),
+    ):
+        assert absolute_name(name) == absolute
+        assert absolute_name(absolute) == absolute
+    for name in ("gone.tif", "https://host/s.tif", "/vsis3/b/s.tif", "vrt://s.tif?bands=1"):
+        assert absolute_name(name) == name

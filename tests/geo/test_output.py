@@ -15,6 +15,7 @@ from rasterio.errors import RasterioError
 from rio_cogeo import cog_validate
 
 from decr.errors import GridMismatchError, OutputError, SceneError
+from decr.geo.grid import Window
 from decr.geo.metadata import compare_metadata
 from decr.geo.output import Patch, write_cog
 from tests.geo.full_scenes import make, patched
@@ -105,7 +106,7 @@ def test_later_patches_lie_on_top(tmp_path: Path, work: Path, data: st.DataObjec
         ) as file:
             file.write(pixels.astype("uint8"))
         truth[list(bands), row : row + shape[0], col : col + shape[1]] = pixels
-        patches.append(Patch(path, row, col, *shape, bands))
+        patches.append(Patch(path, Window(row, col, *shape), bands))
     write_cog(str(source), patches, out, {}, work)
     with rasterio.open(out) as file:
         np.testing.assert_array_equal(file.read(), truth)
@@ -177,7 +178,7 @@ def test_leftovers_do_no_harm(tmp_path: Path, work: Path) -> None:
 
 def test_failures_are_explained_and_leave_no_output(tmp_path: Path, work: Path) -> None:
     source, out = make(tmp_path / "a.tif", "plain"), tmp_path / "o.tif"
-    absent = Patch(tmp_path / "absent.tif", 0, 0, 10, 10, (0,))
+    absent = Patch(tmp_path / "absent.tif", Window(0, 0, 10, 10), (0,))
     with pytest.raises(OutputError, match=r"o\.tif: cannot be written"):
         write_cog(str(source), [absent], out, {}, work)
     with pytest.raises(SceneError, match=r"no\.tif"):
@@ -186,10 +187,10 @@ def test_failures_are_explained_and_leave_no_output(tmp_path: Path, work: Path) 
         write_cog(str(source), [], source, {}, work)
     good, _ = patched(work, (0,), "uint16")
     for wrong in (
-        Patch(good.path, 700, 600, 300, 200, (0,)),
-        Patch(good.path, 0, 0, 300, 201, (0,)),
-        Patch(good.path, 0, 0, 300, 200, (4,)),
-        Patch(good.path, 0, 0, 300, 200, (0, 1)),
+        Patch(good.path, Window(700, 600, 300, 200), (0,)),
+        Patch(good.path, Window(0, 0, 300, 201), (0,)),
+        Patch(good.path, Window(0, 0, 300, 200), (4,)),
+        Patch(good.path, Window(0, 0, 300, 200), (0, 1)),
     ):
         with pytest.raises(GridMismatchError, match="does not fit"):
             write_cog(str(source), [wrong], out, {}, work)

@@ -9,6 +9,7 @@ import pytest
 import rasterio
 from rio_cogeo import cog_validate
 
+from decr.geo.grid import Window
 from decr.geo.metadata import compare_metadata
 from decr.geo.output import Patch, write_cog
 
@@ -69,7 +70,7 @@ def test_a_patched_scene_keeps_everything_else(shared: Path, tmp_path: Path, nam
         dtype=expected.dtype,
     ) as file:
         file.write(pixels)
-    patch = Patch(work / "patch.tif", row, col, *shape, bands)
+    patch = Patch(work / "patch.tif", Window(row, col, *shape), bands)
     write_cog(str(source), [patch], out, {"SEED": "0"}, work)
 
     window = (slice(len(bands)), slice(row, row + shape[0]), slice(col, col + shape[1]))

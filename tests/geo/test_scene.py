@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from rasterio.shutil import copy as copy_raster
 
 from decr.errors import BandError, GridMismatchError, SceneError
 from decr.geo.grid import Window
-from decr.geo.scene import open_scene, reader
+from decr.geo.scene import open_scene, reader, state_of
 from tests.geo.scene_files import BGRN, NORTH_UP, UTM, coded, write
 
 ROTATED = Affine(0.4, 0.3, 500000, 0.3, -0.4, 4400000)
@@ -44,6 +45,24 @@ def test_open_describes_the_file(tmp_path: Path) -> None:
     assert scene.block_shape == (32, 16)
     assert scene.warnings == ()
     assert pickle.loads(pickle.dumps(scene)) == scene
+
+
+def test_another_file_under_the_name_of_the_scene_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.tif", coded(4, 40, 60))
+    scene = open_scene(path)
+    scene = replace(scene, files=(state_of(str(path)),))
+    with reader(scene):
+        pass
+    stat = path.stat()
+    os.utime(path, (stat.st_atime, stat.st_mtime - 5))
+    with (
+        pytest.raises(SceneError, match=r"a\.tif: \[bytes, second of change\].*cp -p"),
+        reader(scene),
+    ):
+        pass
+    path.unlink()
+    with pytest.raises(SceneError, match=r"are \[0, 0\] here"), reader(scene):
+        pass
 
 
 def test_read_windows_and_bands(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,7 @@ import xarray as xr
 from rasterio.control import GroundControlPoint
 
 import decr
-from decr.errors import DecrError
+from decr.errors import DecrError, OutputError, SceneError
 from decr.geo.scene import open_scene
 from decr.pipeline.array import stored
 from tests.pipeline.scenes import cloudy_pixels, same, write_scene
@@ -119,3 +120,22 @@ def test_arrays_that_are_no_scene_are_refused(
         decr.declouds_array(change(array), restorer=same())
     with pytest.raises(DecrError, match=says):
         decr.cloud_mask(change(array))
+
+
+@pytest.mark.parametrize("where", ["attrs", "encoding"])
+def test_a_nodata_number_of_another_dtype_is_told(tmp_path: Path, where: str) -> None:
+    array = xr.DataArray(cloudy_pixels(50, 60), dims=("band", "y", "x"))
+    getattr(array, where)["_FillValue"] = -9999
+    for _ in range(2):
+        with pytest.raises(SceneError, match=r"-9999.*uint16.*write_nodata\(None\)"):
+            stored(array, tmp_path)
+    stored(array.drop_encoding().rio.write_nodata(None), tmp_path)
+
+
+def test_no_room_for_an_array_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    array = xr.DataArray(cloudy_pixels(50, 60), dims=("band", "y", "x"))
+    with pytest.raises(OutputError, match=r"put into the folder.*gone.*TMPDIR"):
+        stored(array, tmp_path / "gone")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
+    with pytest.raises(OutputError, match=r"put into the folder.*TMPDIR"):
+        decr.declouds_array(array, restorer=same())

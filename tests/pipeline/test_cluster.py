@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ctypes
+import io
+import logging
 import os
 import resource
 import signal
@@ -100,6 +102,23 @@ def test_two_workers_give_the_bytes_of_one(
     assert report.ccp_after is not None
 
 
+def test_names_hold_in_the_folders_of_workers(
+    two_workers: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_scene(tmp_path / "scene.tif", cloudy_pixels(200, 300))
+    write_scene(tmp_path / "mask.tif", np.eye(200, 300, dtype="uint8")[None], names=None)
+    model = tiny_bundle(tmp_path, 4).name
+    monkeypatch.chdir(tmp_path)  # workers stay where they are
+    config = replace(CONFIG, model=model, detector="threshold", cloud_mask=Path("mask.tif"))
+    made = []
+    for name, engine in (("one.tif", None), ("two.tif", two_workers)):
+        declouds("scene.tif", name, config, engine=engine)
+        made.append(Path(name).read_bytes())
+    assert made[0] == made[1]
+    with pytest.raises(ConfigError, match=r"look for scene\.tif in their own folders"):
+        declouds("vrt://scene.tif?bands=1,2,3,4", "o.tif", config, engine=two_workers)
+
+
 def test_two_workers_leave_the_same_map_of_errors(
     scene: Path, two_workers: Engine, tmp_path: Path
 ) -> None:
@@ -176,7 +195,7 @@ def test_a_lost_scheduler_is_one_error_and_another_engine_goes_on(
             theirs.close()
 
         with (
-            pytest.raises(ClusterError, match="what is finished is kept"),
+            pytest.raises(ClusterError, match=r"connection.*is lost.*what is finished is kept"),
             open_engine(scheduler=theirs.scheduler_address) as engine,
         ):
             declouds(scene, out, CONFIG, engine=engine, on_progress=at_tile(20, lose))
@@ -199,6 +218,17 @@ def test_no_scheduler_and_no_workers_are_told(monkeypatch: pytest.MonkeyPatch) -
         open_engine(scheduler=empty.scheduler_address),
     ):
         pass
+
+
+def test_dask_prints_nothing_beside_what_is_raised() -> None:
+    handler = logging.StreamHandler(io.StringIO())
+    logger = logging.getLogger("distributed")
+    logger.addHandler(handler)
+    with cluster._silenced():
+        logging.getLogger("distributed.client").error("Failed to reconnect")
+    assert handler.stream.getvalue() == ""
+    assert handler.level == logging.NOTSET
+    logger.removeHandler(handler)
 
 
 def test_a_scheduler_brings_its_own_workers() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 from pathlib import Path
 from typing import Any
 from zipfile import ZipFile
@@ -14,7 +15,7 @@ from rasterio.shutil import copy as gdal_copy
 from rasterio.warp import transform_geom
 
 from decr.config import DecloudConfig
-from decr.errors import DecrError, DecrWarning, OutputError
+from decr.errors import DecrError, DecrWarning, OutputError, OutputExistsError, SceneError
 from decr.geo.aoi import read_aoi
 from decr.geo.scene import open_scene
 from decr.pipeline.declouds import declouds, plan_scene
@@ -202,3 +203,47 @@ def test_nothing_that_is_read_is_overwritten(scene: Path, tmp_path: Path, kind: 
     with pytest.raises(OutputError, match="never overwrites its input"):
         declouds(path, victim, config, restorer=same(), overwrite=True)
     assert victim.read_bytes() == before
+
+
+def test_what_gdal_would_take_for_a_part_of_the_output_is_not_lost(
+    scene: Path, tmp_path: Path
+) -> None:
+    config, out = DecloudConfig(**FAST), tmp_path / "o.tif"
+    for suffix in (".msk", ".ovr", ".aux.xml"):
+        beside = tmp_path / f"o.tif{suffix}"
+        beside.write_text("precious")
+        with pytest.raises(OutputExistsError, match=rf"o\.tif\{suffix}: would be taken.*move it"):
+            declouds(scene, out, config, restorer=same())
+        assert beside.read_text() == "precious"
+        beside.unlink()
+        with pytest.raises(OutputError, match=r"part of another raster.*ends in \.tif"):
+            declouds(scene, scene.with_name(f"scene.tif{suffix}"), config, restorer=same())
+    mask = write_scene(tmp_path / "o.tif.msk", np.ones((1, 700, 900), "uint8"), names=None)
+    masked = DecloudConfig(cloud_mask=mask, tile_px=64, overlap_px=16)
+    with pytest.raises(OutputError, match=r"o\.tif\.msk: is read by this run"):
+        declouds(scene, out, masked, restorer=same(), overwrite=True)
+    declouds(scene, out, config, restorer=same(), overwrite=True)
+    assert not mask.exists()
+
+
+def test_names_that_gdal_cannot_write_down_are_refused_before_any_work(
+    scene: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = DecloudConfig(**FAST)
+    for name in (os.fsdecode("幽州".encode("gbk")), "a\x01b"):
+        folder = tmp_path / name
+        folder.mkdir()
+        inside = folder / "scene.tif"
+        inside.write_bytes(scene.read_bytes())
+        with pytest.raises(OutputError, match=r"o\.tif'.*UTF-8 text.*symbolic link"):
+            declouds(scene, folder / "o.tif", config, restorer=same())
+        with pytest.raises(SceneError, match=r"scene\.tif'.*UTF-8 text"):
+            declouds(inside, tmp_path / "o.tif", config, restorer=same())
+        monkeypatch.chdir(folder)
+        with pytest.raises(OutputError, match="UTF-8 text"):
+            declouds("scene.tif", "o.tif", config, restorer=same())
+        assert [file.name for file in folder.iterdir()] == ["scene.tif"]
+    link = tmp_path / "link"
+    link.symlink_to(folder)
+    monkeypatch.chdir(tmp_path)
+    assert declouds("link/scene.tif", "link/o.tif", config, restorer=same()).changed_px == 0

@@ -142,3 +142,44 @@ def test_a_dry_run_plans_all(scenes: list[Path], tmp_path: Path) -> None:
     assert result.exit_code == 0, result.stderr
     assert result.stdout.count("1.tif") == result.stdout.count("2.tif") == 1
     assert not out.exists()
+
+
+def test_a_dry_run_goes_on_after_a_scene_that_fails(scenes: list[Path], tmp_path: Path) -> None:
+    result = run(*scenes, "-o", tmp_path / "out", "--dry-run", "-q", *FAST)
+    assert result.exit_code == 1
+    assert result.stdout.count("1.tif") == result.stdout.count("2.tif") == 1
+    bad, end = result.stderr.splitlines()
+    assert "bad.tif" in bad
+    assert end == "decr: 1 of 3 scenes failed, see above"
+    itself = run(scenes[0], "-o", scenes[0], "--dry-run", "-q", *FAST)
+    assert itself.exit_code == 1
+    assert "is the input itself" in itself.stderr
+
+
+def test_what_was_written_into_a_folder_of_scenes_is_no_scene(
+    scenes: list[Path], tmp_path: Path
+) -> None:
+    scenes[1].unlink()
+    folder = scenes[0].parent
+    for _ in range(2):
+        result = run(folder, "-o", folder / "clear", "-q", *FAST)
+        assert result.exit_code == 0, result.stderr
+        assert sorted(file.name for file in (folder / "clear").iterdir()) == ["1.tif", "2.tif"]
+    assert "1.tif exists already and is left as it is" in result.stderr
+    scenes[2].unlink()
+    single = run(folder, "-o", folder / "o.tif", "-q", "--overwrite", *FAST)
+    assert "both become" in single.stderr  # scenes of another call are scenes
+
+
+def test_a_name_that_the_system_refuses_fails_alone(scenes: list[Path], tmp_path: Path) -> None:
+    long = tmp_path / f"{300 * 'x'}.tif"
+    result = run(long, scenes[0], "-o", tmp_path / "out", "-q", *FAST)
+    assert result.exit_code == 1
+    assert "x.tif: cannot be a file's name" in result.stderr
+    assert (tmp_path / "out" / "1.tif").exists()
+    out = tmp_path / "o.tif"
+    alone = run(long, "-o", out)
+    assert "x.tif cannot be opened" in alone.stderr
+    detector = run(scenes[0], "-o", out, "--detector", long)
+    assert "x.tif: neither a detector's bundle file" in detector.stderr
+    assert alone.exit_code == detector.exit_code == 1

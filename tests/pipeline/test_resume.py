@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
 from pathlib import Path
@@ -239,3 +240,16 @@ def test_a_report_that_could_not_be_written_is_made_by_the_same_call(
 
 def _killed(path: Path) -> None:
     raise KeyboardInterrupt
+
+
+def test_a_disk_that_is_full_at_the_start_is_one_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene = write_scene(tmp_path / "scene.tif", cloudy_pixels(90, 120))
+
+    def full(path: Path, *_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(OutputError, match=r"o\.tif\.decr-work: .*No space left.*free some space"):
+        declouds(scene, tmp_path / "o.tif", DecloudConfig(**FAST), restorer=darker())
