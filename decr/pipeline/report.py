@@ -42,6 +42,7 @@ _TAGS = {
     "DN_RANGE": "Range, DN",
     "DN_RANGE_SOURCE": "Range from",
     "CHANGED": "May change",
+    "GROUND": "Levels drawn to",
     "CLOUD_THRESHOLD": "Cloudy from probability",
     "MARGIN_M": "Margin of clouds, m",
     "FEATHER_M": "Feather, m",
