@@ -311,7 +311,7 @@ def _runner(
     bundle: Bundle, steps: int, floor: float, device: torch.device, dtype: torch.dtype
 ) -> Run:
     networks, schedule = bundle.networks, bundle.card.schedule
-    short = schedule.respaced(steps) if "cnp" in networks else None
+    short = bundle.card.respaced(steps) if "cnp" in networks else None
 
     def precise() -> AbstractContextManager[Any]:
         if dtype == torch.float32:

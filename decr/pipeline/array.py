@@ -50,14 +50,27 @@ def declouds_array(
     """
     if config is not None and config.error_map:
         raise ConfigError("an array comes back without a map of errors; write one by decr.declouds")
-    with _on_disk():
-        temporary = tempfile.TemporaryDirectory(prefix="decr-")
-    with temporary as folder:
-        out = Path(folder) / "clear.tif"
-        declouds(stored(scene, Path(folder)), out, config, restorer=restorer)
+    with temporary_folder() as folder:
+        out = folder / "clear.tif"
+        declouds(stored(scene, folder), out, config, restorer=restorer)
         with rasterio.open(out) as written:
             pixels = written.read()
     return scene.copy(data=pixels.astype(scene.dtype))
+
+
+@contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """A folder for an array and what is made of it, gone afterwards.
+
+    Raises
+    ------
+    OutputError
+        If there can be none.
+    """
+    with _on_disk():
+        temporary = tempfile.TemporaryDirectory(prefix="decr-")
+    with temporary as folder:
+        yield Path(folder)
 
 
 def stored(scene: xr.DataArray, folder: Path) -> Path:

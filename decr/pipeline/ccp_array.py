@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +12,7 @@ import xarray as xr
 from decr.cloud.coverage import POLARITY
 from decr.config import CcpConfig
 from decr.geo.gdal import gdal_environment
-from decr.pipeline.array import stored
+from decr.pipeline.array import stored, temporary_folder
 from decr.pipeline.ccp import SceneCcp, looking, scene_ccp
 from decr.pipeline.ccp_sources import Source
 from decr.pipeline.engine import local_engine
@@ -54,8 +53,8 @@ def ccp(scene: xr.DataArray | str | os.PathLike[str], config: CcpConfig | None =
     (0.25, 1024, 4096)
     """
     if isinstance(scene, xr.DataArray):
-        with tempfile.TemporaryDirectory(prefix="decr-") as folder:
-            return _found(stored(scene, Path(folder)), config, None)
+        with temporary_folder() as folder:
+            return _found(stored(scene, folder), config, None)
     return _found(scene, config, None)
 
 
@@ -91,8 +90,7 @@ def cloud_mask(scene: xr.DataArray, config: CcpConfig | None = None) -> xr.DataA
     >>> mask.dtype, mask.dims, bool(mask[:16].all()), bool(mask[16:].any())
     (dtype('bool'), ('y', 'x'), True, False)
     """
-    with tempfile.TemporaryDirectory(prefix="decr-") as name:
-        folder = Path(name)
+    with temporary_folder() as folder:
         found = _found(stored(scene, folder), config, folder)
         with rasterio.open(folder / "scene_mask.tif") as file:
             cloudy = file.read(1) == 1

@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from decr.dataset.layouts import cloudy_side
 from decr.dataset.manifest import SPLITS
 from decr.errors import ConfigError, SceneError
+from decr.files import folder_there
 from decr.geo.delivery import is_zarr, passed_over, rasters_of
 from decr.geo.layers import is_ours
 from decr.geo.opening import stem_of
@@ -66,7 +67,7 @@ def find_sources(paths: Sequence[str], report: Path | None = None) -> list[Sourc
     found: dict[str, Source] = {}
     for path in paths:
         for source in _sources(path, report):
-            if len(paths) > 1 and Path(path).is_dir():
+            if len(paths) > 1 and folder_there(path):
                 source = replace(source, name=f"{Path(path).resolve().name}/{source.name}")
             if source.name in found:
                 raise ConfigError(
@@ -79,7 +80,7 @@ def find_sources(paths: Sequence[str], report: Path | None = None) -> list[Sourc
 
 def _sources(path: str, report: Path | None) -> list[Source]:
     folder = Path(path)
-    if not folder.is_dir() or is_zarr(folder):
+    if not folder_there(folder) or is_zarr(folder):
         return [Source(stem_of(raster), raster) for raster in rasters_of(path)]
     if report is not None and report.resolve() == folder.resolve():
         raise ConfigError(f"{report}: holds the images; give the report a folder of its own")
@@ -139,7 +140,7 @@ def mask_of(masks: str, source: Source) -> Path | str:
     SceneError
         If there is none, or more than one.
     """
-    if not Path(masks).is_dir():
+    if not folder_there(masks):
         return masks
     for name in dict.fromkeys((source.name, PurePosixPath(source.name).name)):
         place = Path(masks) / name
