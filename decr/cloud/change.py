@@ -66,10 +66,15 @@ class ChangeRule:
     def depths(self, stored: NDArray[np.uint8]) -> Float32:
         """(h, w) float32 in [0, 1]: 0 outside clouds, 1 from ``feather_px`` inside their edge on.
 
-        Exact except within ``reach_px`` of a cut edge.
+        An edge is where clear cells begin, not where data end. Exact except within ``reach_px`` of
+        a cut edge.
         """
-        inside = ndimage.distance_transform_edt(cloudy_cells(stored, self.threshold))
-        return np.asarray(np.clip(inside / max(self.feather_px, 1.0), 0.0, 1.0), np.float32)
+        cloudy = cloudy_cells(stored, self.threshold)
+        hidden = cloudy | (stored == INVALID)
+        if hidden.all():  # else distances would be measured from beyond the corner
+            return cloudy.astype(np.float32)
+        inside = ndimage.distance_transform_edt(hidden) / max(self.feather_px, 1.0)
+        return np.asarray(np.clip(inside, 0.0, 1.0) * cloudy, np.float32)
 
 
 LEAST_MARGIN_PX, LEAST_FEATHER_PX = 3, 4

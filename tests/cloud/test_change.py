@@ -124,6 +124,30 @@ def test_upsampling_does_not_depend_on_the_window(
     assert whole.max() <= coarse.max() + 1e-6
 
 
+def test_depths_by_hand() -> None:
+    rule = ChangeRule(0.5, 0.0, 2.0)
+    row = np.array([[0, 250, 250, 250, INVALID, INVALID]], np.uint8)
+    # Data end on the right: that is no edge of the cloud.
+    assert rule.depths(row).tolist() == [[0.0, 0.5, 1.0, 1.0, 0.0, 0.0]]
+    assert (rule.depths(np.full((20, 20), 250, np.uint8)) == 1.0).all()
+    assert not rule.depths(np.zeros((3, 3), np.uint8)).any()
+
+
+@given(stored(), rules, st.data())
+def test_depths_do_not_depend_on_the_window(
+    raster: Bytes, rule: ChangeRule, data: st.DataObject
+) -> None:
+    raster = np.where(raster == 0, np.uint8(250), np.where(raster == 250, np.uint8(0), raster))
+    whole = rule.depths(raster)
+    height, width = raster.shape
+    top, left = data.draw(st.integers(0, height - 1)), data.draw(st.integers(0, width - 1))
+    reach = rule.reach_px
+    rows = slice(max(0, top - reach), top + 1 + reach)
+    cols = slice(max(0, left - reach), left + 1 + reach)
+    part = rule.depths(raster[rows, cols])
+    assert part[top - rows.start, left - cols.start] == whole[top, left]
+
+
 def test_upsampling_by_hand() -> None:
     coarse = np.array([[0.0, 1.0]], np.float32)
     out = upsampled(coarse, 0, 0, 4, 0, 0, 1, 8)
