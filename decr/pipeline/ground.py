@@ -45,8 +45,8 @@ _LARGEST = 1.4
 that sums stay within 32 bits."""
 _CLEAR = 62
 """Of a stored probability (`decr.cloud.change`): a quarter. What may be haze is not clear."""
-_SQUARE = 32
-"""Plots along a side of what is read at a time."""
+_SQUARE_CELLS = 512
+"""Cells of the survey along a side of what is read at a time, or one plot if that has more."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -216,7 +216,7 @@ def measure_ground(
     rows, cols = (-(-side // n) for side in change.survey.stored.shape)
     shape = (len(feed) + 1, rows, cols)
     levels = np.zeros(shape, np.float32) if store is None else on_disk(store, shape, np.float32)
-    squares = list(_squares_near(plan, n * k, rows, cols))
+    squares = list(_squares_near(plan, n * k, max(1, _SQUARE_CELLS // n), rows, cols))
     tasks = (
         GroundTask(scene, feed, radiometry, square, k, n, clear)
         for square in squares
@@ -233,20 +233,20 @@ def measure_ground(
     return Ground(n * k, levels)
 
 
-def _squares_near(plan: Plan, plot_px: int, rows: int, cols: int) -> Iterator[Window]:
-    """Squares of plots within reach of a tile to restore, row by row."""
-    near = np.zeros((-(-rows // _SQUARE), -(-cols // _SQUARE)), np.bool_)
+def _squares_near(plan: Plan, plot_px: int, side: int, rows: int, cols: int) -> Iterator[Window]:
+    """Squares of ``side`` plots within reach of a tile to restore, row by row."""
+    near = np.zeros((-(-rows // side), -(-cols // side)), np.bool_)
     for block in plan.work:
         for tile in block.tiles:
             plots = plan.blocks.lattice.tile(*tile).scaled(plan.factor).coarsened(plot_px)
             first = (max(0, plots.row - REACH), max(0, plots.col - REACH))
             near[
-                first[0] // _SQUARE : (plots.row_stop + REACH) // _SQUARE + 1,
-                first[1] // _SQUARE : (plots.col_stop + REACH) // _SQUARE + 1,
+                first[0] // side : (plots.row_stop + REACH) // side + 1,
+                first[1] // side : (plots.col_stop + REACH) // side + 1,
             ] = True
     whole = Window(0, 0, rows, cols)
     for i, j in np.argwhere(near).tolist():
-        square = Window(i * _SQUARE, j * _SQUARE, _SQUARE, _SQUARE).intersection(whole)
+        square = Window(i * side, j * side, side, side).intersection(whole)
         assert square is not None
         yield square
 
