@@ -36,6 +36,9 @@ _KNOWS, _GUESSES, _GUESS_SHARE = 0.02, 0.25, 0.2
 it guesses, which is every fifth time. Over unseen imagery the errors of the embedded four-band
 model have a median of 0.09 and a root mean square of 0.15; it is trusted more than that, since
 what is drawn to the ground without need is harmed."""
+_STRAYS, _DIFFERS, _DIFFER_SHARE = 0.05, 0.4, 0.1
+"""Hidden ground strays from that around it by 0.05 unit more than plots do among themselves, and
+more the farther these lie; every tenth time it is other ground (a lake, a forest), by 0.4."""
 _INDEPENDENT = 2
 """Of the bands' errors: bands are wrong together."""
 _SMALL_CELLS = 16.0
@@ -72,7 +75,7 @@ class Ground:
         -------
         tuple or None
             (C,) mean, unit, of the plots up to `REACH` away, near ones counting more, and (C,)
-            variance of a single plot's level about it. None if there is no ground in reach.
+            variance about it of ground such as this. None if there is no ground in reach.
         """
         row, col = (
             (first + size / 2) / self.plot_px
@@ -93,7 +96,9 @@ class Ground:
         alike = (weight**2).sum() / total**2  # one over the number of plots that count
         if alike >= 1.0:
             return None  # a single plot tells nothing of how far plots differ
-        return mean, spread / (1.0 - alike) * (1.0 + alike)
+        away = (np.sqrt(far) * weight).sum() / total
+        strays = _STRAYS**2 * (1.0 + away)
+        return mean, spread / (1.0 - alike) * (1.0 + alike) + strays
 
 
 def shift_towards(
@@ -128,17 +133,20 @@ def shift_towards(
 
 
 def _trust(difference: Float64, variance: Float64) -> Float64:
-    """(C,) weights in [0, 1] of the ground against a model that knows or guesses.
+    """(C,) weights in [0, 1] of the ground against the model, from how far their levels differ.
 
-    The posterior mean for a normal prior, the ground, and a model whose error is one of two
-    normals: the farther its level lies from the ground's, the likelier it guesses.
+    The posterior mean, where the model knows or guesses, and the ground is alike or other: four
+    cases, in each of which both are normal about the truth.
     """
-    both = np.array([[_KNOWS**2], [_GUESSES**2]])
-    spread = both + variance
+    model = np.array([_KNOWS, _KNOWS, _GUESSES, _GUESSES])[:, None] ** 2
+    ground = variance + np.array([0.0, _DIFFERS, 0.0, _DIFFERS])[:, None] ** 2
+    guess, other = _GUESS_SHARE, _DIFFER_SHARE
+    share = np.outer([1.0 - guess, guess], [1.0 - other, other]).ravel()
+    spread = model + ground
     likely = (-0.5 * (np.log(spread) + difference**2 / spread)).mean(axis=1) * _INDEPENDENT
-    likely += np.log([1.0 - _GUESS_SHARE, _GUESS_SHARE])
-    odds = np.exp(likely - likely.max())
-    trust: Float64 = (odds[:, None] * both / spread).sum(axis=0) / odds.sum()
+    likely += np.log(share)
+    odds = np.exp(likely - likely.max())[:, None]
+    trust: Float64 = (odds * model / spread).sum(axis=0) / odds.sum()
     return trust
 
 
