@@ -8,9 +8,9 @@ that the simulator draws for views of kilometres; 11 bits; `decr declouds` with 
 ``--range 0,2047``, once with ``--ground`` and once without, clouds found by the embedded detector
 or given as a mask. "Under clouds": pixels whose true optical depth is 0.12 or more; PSNR with a
 peak of 2047, one mean squared error over bands and pixels of a scene, then means over scenes. Level
-error: root mean square, over scenes and bands, of the mean error under clouds. Patches next to one
-another have no ground in common but for their town: what real scenes gain more by ground that
-changes slowly is not in these figures.
+error: root mean square, over scenes and bands, of the mean error under clouds. The patches are
+shuffled, so ground under a cloud is as like that around it as any of its town. Real scenes gain
+more where ground changes slowly, and lose where a cloud hides the only lake, forest or snow.
 """
 
 from __future__ import annotations

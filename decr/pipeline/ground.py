@@ -103,7 +103,7 @@ class Ground:
 
 def shift_towards(
     ground: Ground, window: Window, seen: Float32, said: Float32, depths: Float32
-) -> Float64:
+) -> Float32:
     """What to add to a tile so that its level is the likeliest, given the ground around it.
 
     Parameters
@@ -124,12 +124,12 @@ def shift_towards(
     cells = float(depths.sum(dtype=np.float64))
     around = ground.around(window) if cells > 0 and said.any() else None
     if around is None:
-        return np.zeros(said.shape)
+        return np.zeros_like(said)
     mean, variance = around
     own = ((seen.astype(np.float64) + said) * depths).sum(axis=(1, 2)) / cells
     variance = variance * (1.0 + _SMALL_CELLS / cells)
     shift = np.clip(_trust(mean - own, variance) * (mean - own), -_LARGEST, _LARGEST)
-    return np.asarray(shift[:, None, None] * depths, np.float64)
+    return np.asarray(shift[:, None, None] * depths, np.float32)
 
 
 def _trust(difference: Float64, variance: Float64) -> Float64:
@@ -143,8 +143,8 @@ def _trust(difference: Float64, variance: Float64) -> Float64:
     guess, other = _GUESS_SHARE, _DIFFER_SHARE
     share = np.outer([1.0 - guess, guess], [1.0 - other, other]).ravel()
     spread = model + ground
-    likely = (-0.5 * (np.log(spread) + difference**2 / spread)).mean(axis=1) * _INDEPENDENT
-    likely += np.log(share)
+    likely = (-0.5 * (np.log(spread) + difference**2 / spread)).mean(axis=1)
+    likely = likely * min(_INDEPENDENT, len(difference)) + np.log(share)
     odds = np.exp(likely - likely.max())[:, None]
     trust: Float64 = (odds * model / spread).sum(axis=0) / odds.sum()
     return trust

@@ -43,7 +43,6 @@ from decr.pipeline.tiles import (
 )
 from decr.pipeline.tone import (
     CELLS,
-    Float64,
     Index,
     at_full_size,
     cells_of,
@@ -72,8 +71,8 @@ class Settling:
         """Put a restored block on disk; it need not stay in memory."""
         arrays: dict[str, NDArray[Any]] = {
             "tiles": np.array(list(result.said), np.int64).reshape(-1, 2),
-            "seen": np.array([_padded(means) for means in result.seen.values()], np.float32),
             "said": np.array([_padded(means) for means in result.said.values()], np.float32),
+            "shift": np.array([_padded(cells) for cells in self._shifts(result)], np.float32),
             "windows": np.array([_numbers(window) for window, _ in result.spills], np.int64),
         }
         core = block.block.core
@@ -181,29 +180,34 @@ class Settling:
             for window, values in zip(windows, arrays, strict=True)
         ]
 
-    def _said(self, index: Index) -> tuple[dict[Index, Float32], dict[Index, Float64]]:
+    def _said(self, index: Index) -> tuple[dict[Index, Float32], dict[Index, Float32]]:
         """What all tiles of a block and its neighbours say, and their shifts to the ground."""
         found: dict[Index, Float32] = {}
-        shifts: dict[Index, Float64] = {}
+        shifts: dict[Index, Float32] = {}
         for near in self._near(index):
-            tiles, seen, said = self._job.work.load("block", *near, "tiles", "seen", "said")
-            for (i, j), before, change in zip(tiles, seen, said, strict=True):
+            tiles, said, shift = self._job.work.load("block", *near, "tiles", "said", "shift")
+            for (i, j), change, towards in zip(tiles, said, shift, strict=True):
                 tile = int(i), int(j)
                 cells = cells_of(self._job.plan.blocks.lattice, tile)
                 own = (slice(None), slice(cells.height), slice(cells.width))
-                found[tile] = change[own]
-                shifts[tile] = self._shift(tile, before[own], change[own])
+                found[tile], shifts[tile] = change[own], towards[own]
         return found, shifts
 
-    def _shift(self, tile: Index, seen: Float32, said: Float32) -> Float64:
-        """Towards the level of clear ground around a tile."""
+    def _shifts(self, result: BlockResult) -> Iterator[Float32]:
+        """Of a block's own tiles, towards the level of clear ground around them."""
         job, lattice = self._job, self._job.plan.blocks.lattice
-        if job.ground is None:
-            return np.zeros(said.shape)
-        side = lattice.tile_px // CELLS * job.plan.factor
-        depths = job.change.depths(cells_of(lattice, tile), side)
-        window = job.fine(lattice.tile(*tile))
-        return shift_towards(job.ground, window, seen, said, depths)
+        for tile, said in result.said.items():
+            if job.ground is None:
+                yield np.zeros_like(said)
+                continue
+            depths = job.change.depths(
+                cells_of(lattice, tile), lattice.tile_px // CELLS * job.plan.factor
+            )
+            window = job.fine(lattice.tile(*tile))
+            yield shift_towards(job.ground, window, result.seen[tile], said, depths)
+        if job.ground is not None:
+            let_go(job.ground.levels)
+            let_go(job.change.survey.stored)
 
     def _interpolate(self, index: Index) -> None:
         """Turn a change on a coarse work grid into a patch; it looks one cell beyond the core."""

@@ -57,7 +57,7 @@ def cell_means(change: Float32, lattice: Lattice, index: Index) -> Float32:
 
 
 def corrections(
-    said: Mapping[Index, Float32] | Mapping[Index, Float64],
+    said: Mapping[Index, Float32],
     lattice: Lattice,
     wanted: Collection[Index],
     widths: Sequence[float] = WIDTHS,
@@ -82,7 +82,7 @@ def corrections(
     rings = [set(wanted)]
     for _ in widths[1:]:
         rings.append({t for index in rings[-1] for t in _around(index) if t in said})
-    now: dict[Index, Float64] = {i: means.astype(np.float64) for i, means in said.items()}
+    now = {index: means.astype(np.float64) for index, means in said.items()}
     for width, ring in zip(widths, reversed(rings), strict=True):
         moved = {index: now[index] + _step(now, lattice, index, width) for index in ring}
         now = {**now, **moved}
