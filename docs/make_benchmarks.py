@@ -164,7 +164,7 @@ def seams(m: dict[str, Any]) -> str:
 `gaps`: the sample scene. PSNR in dB over cloudy pixels; disagreement of neighbouring tiles where they overlap, root mean
 square per pixel, in grey levels of 8 bits; seam score, 1 where no line shows, and in brackets the same among lines of every
 16 px alone, on which a network's own grid would lie ([ADR 14](adr/0014-resolution-doubled-bilinearly.md)). Ways are explained in [ADR 10](adr/0010-tones-settled-between-neighbours.md) and the
-benchmark; decr uses `agree 16 4`.
+benchmark; decr uses `agree 16 4`, after levels of clear ground ([ADR 17](adr/0017-levels-of-clear-ground.md)), which are left out here.
 
 {table(head, rows)}
 

@@ -10,8 +10,9 @@ seam scores of `decr.pipeline.seams`.
 
 `anchor k` replaces what tiles say of the cells of a k-th of the resolution by a pass of the
 reference alone over the scene at that resolution, in tiles that overlap by half. `agree` is
-`decr.pipeline.tone` with these deviations, one round each; decr uses `agree 16 4`. `long ramp` is
-the same, but tiles change places over all of their overlap instead of the middle half.
+`decr.pipeline.tone` with these deviations, one round each; decr uses `agree 16 4`, after levels of
+clear ground, which are left out here. `long ramp` is the same, but tiles change places over all of
+their overlap instead of the middle half.
 """
 
 from __future__ import annotations
