@@ -115,8 +115,18 @@ def test_names_hold_in_the_folders_of_workers(
         declouds("scene.tif", name, config, engine=engine)
         made.append(Path(name).read_bytes())
     assert made[0] == made[1]
+    elsewhere = replace(two_workers, elsewhere=True)
     with pytest.raises(ConfigError, match=r"look for scene\.tif in their own folders"):
-        declouds("vrt://scene.tif?bands=1,2,3,4", "o.tif", config, engine=two_workers)
+        declouds("vrt://scene.tif?bands=1,2,3,4", "o.tif", config, engine=elsewhere)
+
+
+def test_workers_of_this_machine_take_relative_names_of_any_form(
+    scene: Path, two_workers: Engine, tmp_path: Path
+) -> None:
+    name = f"vrt://{os.path.relpath(scene)}?bands=1,2,3,4"
+    declouds(name, tmp_path / "one.tif", CONFIG)
+    declouds(name, tmp_path / "two.tif", CONFIG, engine=two_workers)
+    assert (tmp_path / "two.tif").read_bytes() == (tmp_path / "one.tif").read_bytes()
 
 
 def test_two_workers_leave_the_same_map_of_errors(
@@ -198,6 +208,7 @@ def test_a_lost_scheduler_is_one_error_and_another_engine_goes_on(
             pytest.raises(ClusterError, match=r"connection.*is lost.*what is finished is kept"),
             open_engine(scheduler=theirs.scheduler_address) as engine,
         ):
+            assert engine.elsewhere
             declouds(scene, out, CONFIG, engine=engine, on_progress=at_tile(20, lose))
     assert not out.exists()
     result = declouds(scene, out, CONFIG)
