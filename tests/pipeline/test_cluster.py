@@ -199,6 +199,7 @@ def test_a_lost_scheduler_is_one_error_and_another_engine_goes_on(
     ):
 
         def lose() -> None:
+            assert engine.elsewhere
             for process in psutil.Process().children(recursive=True):
                 process.kill()
             theirs.scheduler.stop()
@@ -208,7 +209,6 @@ def test_a_lost_scheduler_is_one_error_and_another_engine_goes_on(
             pytest.raises(ClusterError, match=r"connection.*is lost.*what is finished is kept"),
             open_engine(scheduler=theirs.scheduler_address) as engine,
         ):
-            assert engine.elsewhere
             declouds(scene, out, CONFIG, engine=engine, on_progress=at_tile(20, lose))
     assert not out.exists()
     result = declouds(scene, out, CONFIG)
