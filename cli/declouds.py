@@ -92,7 +92,7 @@ def command(
     from decr.pipeline.cluster import open_engine
     from decr.pipeline.declouds import declouds
     from decr.pipeline.many import declouds_many, targets
-    from decr.pipeline.outputs import check_outputs, check_report, outputs_of
+    from decr.pipeline.outputs import check_report
     from decr.pipeline.plan import describe
     from decr.pipeline.report_files import write_report
 
@@ -107,20 +107,15 @@ def command(
     }
     if scheduler is not None and workers > 1:
         raise click.UsageError("the scheduler's workers are used: drop --workers")
+    outs = [Path(out)] if folder is None else targets(scenes, folder, config.error_map)
     if report is not None and not dry_run:
         writable_folder(report)
-        outs = [Path(out)] if folder is None else targets(scenes, folder)
         check_report(report, scenes, outs, config)
         run["on_report"] = lambda result, shown: write_report(report, result, shown)
     with ExitStack() as stack:
         stack.callback(progress.close)
         if dry_run:
-            # Says now what it would say then.
-            if folder is None:
-                check_outputs(scenes[0], config, outputs_of(Path(out), config), overwrite)
-            else:
-                targets(scenes, folder)
-            _plans(scenes, config, as_json, progress)
+            _plans(dict(zip(scenes, outs, strict=True)), folder, config, run, as_json)
             return
         engine = stack.enter_context(open_engine(workers, scheduler, config.device))
         if engine.travels and not quiet:
@@ -158,19 +153,32 @@ def _expanded(scenes: tuple[str, ...], out: Path) -> tuple[str, ...]:
 
 
 def _plans(
-    scenes: tuple[str, ...], config: DecloudConfig, as_json: bool, progress: shared.Progress
+    targets: dict[str, Path],
+    folder: Path | None,
+    config: DecloudConfig,
+    run: dict[str, Any],
+    as_json: bool,
 ) -> None:
     """Tell what would be done with each scene; exit code 1 at the end if one failed."""
     from decr.errors import DecrError, one_line
+    from decr.files import there
     from decr.pipeline.declouds import plan_scene
+    from decr.pipeline.many import finished
+    from decr.pipeline.outputs import check_outputs, outputs_of
     from decr.pipeline.plan import describe
 
+    overwrite, progress = run["overwrite"], run["on_progress"]
     failed = 0
-    for scene in scenes:
+    for scene, out in targets.items():
+        if folder is not None and not overwrite and finished(scene, out):
+            _left_alone(out)
+            continue
         try:
+            if folder is None or there(folder):  # else there is none to refuse
+                check_outputs(scene, config, outputs_of(out, config), overwrite)
             plan = plan_scene(scene, config, on_progress=progress)
         except DecrError as error:
-            if len(scenes) == 1:
+            if len(targets) == 1:
                 raise
             progress.close()
             failed += 1
@@ -180,8 +188,15 @@ def _plans(
         if as_json:
             click.echo(json.dumps({"scene": scene, **plan.facts()}))
         else:
-            click.echo(f"{scene}\n{describe(plan)}" if len(scenes) > 1 else describe(plan))
-    _end(failed, len(scenes))
+            click.echo(f"{scene}\n{describe(plan)}" if len(targets) > 1 else describe(plan))
+    _end(failed, len(targets))
+
+
+def _left_alone(out: Path) -> None:
+    click.echo(
+        f"decr: warning: {out} exists already and is left as it is; --overwrite replaces it",
+        err=True,
+    )
 
 
 def _end(failed: int, count: int) -> None:
@@ -206,11 +221,7 @@ def _all(
             failed += 1
             click.echo(f"decr: {outcome.error}", err=True)
         elif outcome.result is None:
-            click.echo(
-                f"decr: warning: {outcome.out} exists already and is left as it is; --overwrite "
-                f"replaces it",
-                err=True,
-            )
+            _left_alone(outcome.out)
         else:
             _tell(outcome.result, as_json, report)
         seen.append(outcome)

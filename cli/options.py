@@ -327,7 +327,8 @@ class Progress:
             label, unit = self._LABELS.get(stage, (stage, "step"))  # stages of a training
             self._bar = tqdm(
                 total=total,
-                initial=done,  # of an earlier run: not part of this one's speed
+                # Of an earlier run: not part of this one's speed. Trainings tell their first step.
+                initial=done if loss is None else done - 1,
                 desc=label,
                 unit=unit,
                 file=sys.stderr,

@@ -256,11 +256,12 @@ def _warped(area: BaseGeometry, source: CRS, target: CRS, name: str) -> BaseGeom
 
 
 def _on_its_side(area: BaseGeometry, grid: PixelGrid) -> BaseGeometry:
-    """The area with the longitudes of a scene beyond 180 degrees, if that is where it lies."""
+    """The area with the longitudes of the scene, where either has some beyond 180 degrees."""
     footprint = grid.footprint()
     assert footprint is not None
     left, _, right, _ = footprint.bounds
-    if left >= -180.0 and right <= 180.0:
+    west, _, east, _ = area.bounds
+    if min(left, west) >= -180.0 and max(right, east) <= 180.0:
         return area
     return _turned_into(area, shapely.box(left - 90.0, -90.0, right + 90.0, 90.0))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import warnings
 import zipfile
 from collections.abc import Iterable, Iterator
@@ -46,8 +47,8 @@ def rasters_of(path: str, out: Path | None = None) -> list[str]:
     if is_zarr(here):
         return [f'ZARR:"{path}"']
     if folder_there(here):
-        files = (file.relative_to(here).as_posix() for file in _files(here, out))
-        return _found([str(here / name) for name in _chosen(files)], path)
+        files = sorted(file.relative_to(here).as_posix() for file in _files(here, out))
+        return _found([str(here / name) for name in files], path)
     if here.suffix.lower() == ".zip" and file_there(here):
         try:
             with zipfile.ZipFile(here) as archive:
@@ -59,7 +60,7 @@ def rasters_of(path: str, out: Path | None = None) -> list[str]:
 
 
 def _files(folder: Path, out: Path | None) -> Iterator[Path]:
-    """All files in a folder that is not hidden, without those that lie where outputs go."""
+    """Rasters in a folder that is not hidden, without those that lie where outputs go."""
 
     def tell(error: OSError) -> None:
         warnings.warn(
@@ -69,13 +70,21 @@ def _files(folder: Path, out: Path | None) -> Iterator[Path]:
             stacklevel=2,
         )
 
-    whole, outputs = folder.resolve(), folder.resolve() if out is None else out.resolve()
+    whole, outputs = (Path(os.path.realpath(place)) for place in (folder, out or folder))
     inside = outputs != whole and outputs.is_relative_to(whole)
     for place, folders, names in os.walk(folder, onerror=tell):
         folders[:] = [name for name in folders if not passed_over(PurePath(name))]
-        for file in (Path(place, name) for name in names):
-            if not (inside and file.resolve().is_relative_to(outputs)):
+        for file in (Path(place, name) for name in _chosen(names)):
+            if _is_file(file) and not (inside and file.resolve().is_relative_to(outputs)):
                 yield file
+
+
+def _is_file(path: Path) -> bool:
+    """Whether a name leads to a file; where one may not look it counts as one, and fails later."""
+    try:
+        return stat.S_ISREG(path.stat().st_mode)
+    except OSError as error:
+        return isinstance(error, PermissionError)
 
 
 _ZARR = (".zgroup", ".zarray", ".zmetadata", "zarr.json")
@@ -100,10 +109,15 @@ def passed_over(path: PurePath) -> bool:
 
     Examples
     --------
-    >>> [passed_over(PurePosixPath(p)) for p in ("a/._b.tif", "c.tif.decr-work/d.tif", "a/b.tif")]
-    [True, True, False]
+    >>> [passed_over(PurePosixPath(p)) for p in ("a/._b.tif", "b.tif.decr-work/c", "__MACOSX/d")]
+    [True, True, True]
+    >>> passed_over(PurePosixPath("__a/__b.tif"))
+    False
     """
-    return any(part.startswith((".", "__")) or part.endswith(".decr-work") for part in path.parts)
+    return any(
+        part.startswith(".") or part.endswith(".decr-work") or part == "__MACOSX"
+        for part in path.parts
+    )
 
 
 def _found(paths: list[str], where: str) -> list[str]:

@@ -80,6 +80,8 @@ def local_files(path: str) -> list[Path]:
         if name in seen:
             continue
         seen.add(name)
+        if name.endswith(".aux.xml") and name != path:
+            continue
         file = _file_of(name)
         if file is not None:
             found.add(file)
@@ -94,8 +96,6 @@ def local_files(path: str) -> list[Path]:
 
 def _file_of(name: str) -> Path | None:
     """The file of this machine that a GDAL name leads to, which may be an archive; None if none."""
-    if name.endswith(".aux.xml"):
-        return None
     braces = 0
     while around := _AROUND.match(name):
         name = name[around.end() :]
@@ -120,7 +120,8 @@ def absolute_name(path: str) -> str:
     inside = re.match(r'\w+:"|(?:/vsi(?:zip|tar|gzip|7z|rar)/\{?)+', path)
     start = inside.end() if inside else 0
     name = path[start:]
-    if name.startswith("/") or not there(re.split('[/"]', name)[0] or "."):
+    ends = '[/"}]' if path[:start].endswith("{") else '[/"]'
+    if name.startswith("/") or not there(re.split(ends, name)[0] or "."):
         return path
     return f"{path[:start]}{Path.cwd()}/{name}"
 

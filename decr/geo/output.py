@@ -17,14 +17,14 @@ from rasterio.errors import NotGeoreferencedWarning
 from rasterio.io import MemoryFile
 from rasterio.windows import Window as RasterioWindow
 
-from decr.errors import DecrError, DecrWarning, OutputError, SceneError
+from decr.errors import DecrError, DecrWarning, OutputError, OutputExistsError, SceneError
 from decr.geo.metadata import OUR_DOMAIN, compare_metadata
 from decr.geo.opening import REFUSALS, first_line
 from decr.geo.overlay import Overlay, Patch, overlay
 from decr.geo.scene import Scene
 from decr.geo.tiff_tags import fill_room
 
-__all__ = ["SIDECARS", "Patch", "write_cog", "write_memory_bytes"]
+__all__ = ["Patch", "check_sidecars", "publish", "write_cog", "write_memory_bytes"]
 
 _CACHE_BYTES = 32 * 2**20
 _MAX_CACHE_BYTES = 2 * 2**30
@@ -43,7 +43,7 @@ _REFUSALS = (*REFUSALS, SystemError)
 
 # What GDAL and others keep beside a raster; left over from an earlier file of that name, they
 # would be taken for the new one's.
-SIDECARS = (".aux.xml", ".ovr", ".msk")
+_SIDECARS = (".aux.xml", ".ovr", ".msk")
 
 
 _BLOCK_PX = 512
@@ -136,7 +136,7 @@ def write_cog(
         lost = compare_metadata(source, cog)
         if before_rename is not None:
             before_rename(cog)
-        _publish(cog, out)
+        publish(cog, out)
         _clear(work_dir)
     if lost:
         warnings.warn(
@@ -252,11 +252,49 @@ def _last_block(dataset: Any) -> RasterioWindow:
     return RasterioWindow(col, row, dataset.width - col, dataset.height - row)
 
 
-def _publish(cog: Path, out: Path) -> None:
-    """Give the finished file its name."""
-    for suffix in SIDECARS:
-        out.with_name(out.name + suffix).unlink(missing_ok=True)
-    cog.replace(out)
+def publish(finished: Path, out: Path) -> None:
+    """Give a finished file its name; files that would be taken for parts of it are deleted."""
+    for sidecar in _sidecars(out):
+        sidecar.unlink(missing_ok=True)
+    finished.replace(out)
+
+
+def check_sidecars(out: Path, read: Callable[[], Sequence[Path]], overwrite: bool = False) -> None:
+    """Refuse an output for which `publish` would delete files of others, or that is such a file.
+
+    Parameters
+    ----------
+    read
+        To the files that the run reads; asked only if there is one that would be deleted.
+    overwrite
+        Whether files may be deleted that lie where parts of the output would.
+
+    Raises
+    ------
+    OutputError
+        Naming the file.
+    """
+    if out.name.endswith(_SIDECARS):
+        raise OutputError(
+            f"{out}: GDAL would take it for a part of another raster; choose another name, which "
+            f"ends in .tif"
+        )
+    for sidecar in _sidecars(out):
+        if not sidecar.exists():
+            continue
+        if any(sidecar.samefile(file) for file in read()):
+            raise OutputError(
+                f"{sidecar}: is read by this run, and would be taken for a part of {out}; give "
+                f"another name for the output"
+            )
+        if not out.exists() and not overwrite:
+            raise OutputExistsError(
+                f"{sidecar}: would be taken for a part of {out}; move or delete it"
+            )
+
+
+def _sidecars(out: Path) -> Iterator[Path]:
+    return (out.with_name(out.name + suffix) for suffix in _SIDECARS)
 
 
 @functools.cache

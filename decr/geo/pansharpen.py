@@ -18,8 +18,8 @@ from decr.geo.acquisition import acquired
 from decr.geo.gdal import gdal_environment
 from decr.geo.grid import PixelGrid, Window
 from decr.geo.layers import Layer, layer_writer
-from decr.geo.opening import opened
-from decr.geo.output import write_cog
+from decr.geo.opening import local_files, opened
+from decr.geo.output import check_sidecars, write_cog
 from decr.geo.scene import Scene, open_scene, reader
 
 RESAMPLING = ("Cubic", "Nearest", "Bilinear", "CubicSpline", "Lanczos", "Average")
@@ -89,7 +89,8 @@ def pansharpen(
     GridMismatchError
         If the two do not lie over one another.
     OutputError
-        If ``out`` is there already or cannot be written.
+        If ``out`` or a file that would be taken for a part of it (``OUT.msk``, ``OUT.ovr``,
+        ``OUT.aux.xml``) is there already, or ``out`` cannot be written.
     """
     options = options or PansharpenOptions()
     if out.exists():
@@ -97,6 +98,7 @@ def pansharpen(
     with gdal_environment():
         one, many = _opened_pan(pan), open_scene(ms, options.bands)
         _check(one, many, options)
+        check_sidecars(out, lambda: local_files(one.path) + local_files(many.path))
         try:
             out.parent.mkdir(parents=True, exist_ok=True)
             work = tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent)

@@ -138,7 +138,8 @@ def _connected(address: str) -> Iterator[Engine]:
                 f"{address}`"
             )
         lanes = min(threads.values())
-        yield _engine(client, len(threads), lanes, f"{len(threads)} Dask workers of {address}")
+        engine = _engine(client, len(threads), lanes, f"{len(threads)} Dask workers of {address}")
+        yield replace(engine, elsewhere=True)
 
 
 @contextmanager

@@ -132,16 +132,18 @@ def verify_set(folder: Path, layout: str | None = None) -> Checked:
     DatasetError
         If it is no set at all.
     """
-    problems = []
+    problems, alone = list[str](), list[str]()
     has_sums = (folder / SUMS).is_file()
     if has_sums:
         problems += [f"{folder / name}: missing or not as made" for name in damaged(folder)]
     try:
-        pairs = list_pairs(folder, layout_of(folder, layout), alone=problems)
+        pairs = list_pairs(folder, layout_of(folder, layout), alone=alone)
     except DatasetError as error:
+        problems += alone
         if not problems:
             raise
         return Checked(0, has_sums, [*problems, one_line(error)])
+    problems += alone
     with gdal_environment():
         for pair in pairs:
             try:

@@ -28,6 +28,8 @@ class Engine:
         Tasks under way at most. What they return is held until it is asked for.
     travels
         Whether tasks leave this process, so that they must be small and hold no network.
+    elsewhere
+        Whether they go to processes that may have been started in other folders than this one.
     at_once
         Blocks that one process computes at a time, and the writer writes.
     lanes
@@ -43,6 +45,7 @@ class Engine:
     submit: Callable[[Callable[[Any, Tell], Any], Any, Tell], Any]
     in_flight: int
     travels: bool = False
+    elsewhere: bool = False
     at_once: int = 1
     lanes: int | None = None
     ask: Callable[..., Any] = lambda function, *arguments: function(*arguments)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from decr.calibration import ErrorTable
 from decr.geo.grid import PixelGrid, Window
 from decr.geo.layers import BLOCK_PX, Layer, layer_writer
+from decr.geo.output import publish
 from decr.geo.scene import reader
 from decr.pipeline.journal import WorkDir, explained
 from decr.pipeline.prepare import Prepared, table_of
@@ -108,8 +109,7 @@ def write_error_map(prepared: Prepared, change: ChangeMap, work: WorkDir, out: P
         os.fsync(file.fileno())
     work.note_output(finished, KIND)
     with explained(out):
-        out.with_name(f"{out.name}.aux.xml").unlink(missing_ok=True)  # of an earlier map
-        finished.replace(out)
+        publish(finished, out)
 
 
 def _windows(grid: PixelGrid) -> Iterator[Window]:

@@ -37,18 +37,20 @@ class Outcome:
     error: str | None = None
 
 
-def targets(scenes: Sequence[str], folder: Path) -> list[Path]:
+def targets(scenes: Sequence[str], folder: Path, error_map: bool = False) -> list[Path]:
     """The output of every scene: its own name with .tif, in the folder.
 
     Parameters
     ----------
     scenes
         Paths, /vsi paths or URLs; a query (``?...``) is no part of a name.
+    error_map
+        Whether a map of errors goes beside each.
 
     Raises
     ------
     ConfigError
-        If two scenes would be written to one file.
+        If two files would have one name.
 
     Examples
     --------
@@ -64,7 +66,17 @@ def targets(scenes: Sequence[str], folder: Path) -> list[Path]:
                 f"calls, into two folders"
             )
         found[target] = scene
+    for out in found.keys() & {error_map_path(out) for out in found if error_map}:
+        raise ConfigError(
+            f"{out} would be both an output and another's map of errors; restore them in two "
+            f"calls, into two folders"
+        )
     return list(found)
+
+
+def finished(scene: str, out: Path) -> bool:
+    """Whether an earlier call has made the output of a scene, which then is left alone."""
+    return there(out) and not may_have_made(out) and not _same(scene, out)
 
 
 def declouds_many(
@@ -105,13 +117,7 @@ def declouds_many(
     OutputError
         If the folder cannot be made.
     """
-    outputs = targets(scenes, folder)
-    if config is not None and config.error_map:
-        for out in {*outputs} & {error_map_path(out) for out in outputs}:
-            raise ConfigError(
-                f"{out} would be both an output and another's map of errors; restore them in two "
-                f"calls, into two folders"
-            )
+    outputs = targets(scenes, folder, config is not None and config.error_map)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -119,8 +125,7 @@ def declouds_many(
     for scene, out in zip(scenes, outputs, strict=True):
         if on_start is not None:
             on_start(scene, out)
-        finished = there(out) and not may_have_made(out)
-        if finished and not overwrite and not _same(scene, out):
+        if not overwrite and finished(scene, out):
             yield Outcome(scene, out)
             continue
         try:

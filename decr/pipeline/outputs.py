@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -11,7 +12,7 @@ from decr.config import DecloudConfig
 from decr.errors import OutputError, OutputExistsError, SceneError
 from decr.files import there
 from decr.geo.opening import local_files
-from decr.geo.output import SIDECARS
+from decr.geo.output import check_sidecars
 from decr.pipeline.error_map import KIND, error_map_path
 from decr.pipeline.journal import WorkDir, may_have_made
 
@@ -50,16 +51,17 @@ def check_outputs(
     """
     out = outputs[OUTPUT]
     _check_names(path, outputs)
+    read = functools.cache(lambda: _read_files(path, config))
     for kind, file in outputs.items():
         if file.is_dir():
             raise OutputError(f"{file}: is a folder; move it, or give another name than {out}")
-        if file.exists() and any(file.samefile(read) for read in _read_files(path, config)):
+        if file.exists() and any(file.samefile(one) for one in read()):
             raise OutputError(
                 f"{file}: is the input itself, or a part of it; decr never overwrites its input"
             )
         if file.exists() and not overwrite and not may_have_made(out, file, kind):
             raise exists_already(file)
-    _check_sidecars(path, config, out, overwrite)
+        check_sidecars(file, read, overwrite)
 
 
 def _check_names(path: str, outputs: Mapping[str, Path]) -> None:
@@ -77,34 +79,12 @@ def _check_names(path: str, outputs: Mapping[str, Path]) -> None:
         )
     if not out.parent.is_dir():
         raise OutputError(f"{out}: the folder {out.parent} does not exist; make it first")
-    if out.name.endswith(SIDECARS):
-        raise OutputError(
-            f"{out}: GDAL would take it for a part of another raster; choose another name, which "
-            f"ends in .tif"
-        )
     scene = str(Path(path).absolute()) if there(path) else path
     for name, kind in ((str(out.absolute()), OutputError), (scene, SceneError)):
         if _NO_TEXT.search(name):
             raise kind(
                 f"{name!r}: GDAL needs names that are UTF-8 text without control characters; "
                 f"rename it, or name it by a symbolic link from a folder with such a name"
-            )
-
-
-def _check_sidecars(path: str, config: DecloudConfig, out: Path, overwrite: bool) -> None:
-    """Refuse to delete files that stand where parts of an earlier output would."""
-    for sidecar in (out.with_name(out.name + suffix) for suffix in SIDECARS):
-        if not sidecar.exists():
-            continue
-        if any(sidecar.samefile(read) for read in _read_files(path, config)):
-            raise OutputError(
-                f"{sidecar}: is read by this run, and would be taken for a part of {out}; give "
-                f"another name for the output"
-            )
-        if not out.exists() and not overwrite:
-            raise OutputExistsError(
-                f"{sidecar}: would be taken for a part of {out}; move it, or pass --overwrite to "
-                f"delete it"
             )
 
 

@@ -37,7 +37,7 @@ _WIDE_PX = 16_384
 
 
 _STATES = 1000
-"""Files whose states travel: an array may have a million chunks, and a few tell another copy."""
+"""Files of a raster whose states travel: an array may have a million, and a few tell a copy."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -84,7 +84,7 @@ def prepare(
             stacklevel=2,
         )
     if engine is not None and engine.travels:
-        scene = replace(scene, files=_states(scene.path, config))
+        scene = replace(scene, files=_states(scene.path, config, engine.elsewhere))
     networks, restorer, detector = _networks(config, "nir" in scene.bands.roles, restorer, engine)
     if config.error_map:
         table_of(restorer)
@@ -102,18 +102,19 @@ def prepare(
     )
 
 
-def _states(path: str, config: DecloudConfig) -> tuple[FileState, ...]:
+def _states(path: str, config: DecloudConfig, elsewhere: bool) -> tuple[FileState, ...]:
     """States of files on this machine that other processes must find as they are here."""
     found: list[FileState] = []
     for raster in (path, config.cloud_mask):
-        for file in [] if raster is None else local_files(absolute_name(str(raster))):
-            if not file.is_absolute():
-                raise ConfigError(
-                    f"{raster}: other processes would look for {file} in their own folders; give "
-                    f"its absolute name, {file.absolute()}"
-                )
-            found.append(state_of(str(file)))
-    return tuple(found[:_STATES])
+        files = [] if raster is None else local_files(absolute_name(str(raster)))
+        relative = next((file for file in files if not file.is_absolute()), None)
+        if elsewhere and relative is not None:
+            raise ConfigError(
+                f"{raster}: other processes would look for {relative} in their own folders; write "
+                f"{relative.absolute()} in its place"
+            )
+        found += [state_of(str(file)) for file in files[:_STATES]]
+    return tuple(found)
 
 
 def _networks(

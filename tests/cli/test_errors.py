@@ -176,11 +176,12 @@ def test_options_the_library_refuses_are_usage_errors(tmp_path: Path) -> None:
 
 def test_stages_of_a_training_show_their_loss(capsys: pytest.CaptureFixture[str]) -> None:
     with closing(Progress(quiet=False)) as progress:
-        progress("coarse", 1, 2, 0.5)
-        progress("coarse", 2, 2, 0.25)
+        progress("coarse", 5, 6, 0.5)
+        progress("coarse", 6, 6, 0.25)
     shown = capsys.readouterr().err
     assert "coarse" in shown
-    assert "2/2" in shown
+    assert " 4/6 " in shown  # as an earlier run left it
+    assert " 6/6 " in shown
     assert "loss=0.2500" in shown
 
 

@@ -143,6 +143,11 @@ def test_a_list_that_names_no_image_is_an_error(tmp_path: Path, text: bytes, sai
     ]  # fmt: skip
 
 
+def test_images_may_have_names_that_begin_with_underscores(tmp_path: Path) -> None:
+    lay(tmp_path, [f"{side}/{name}.tif" for side in ("cloudy", "clear") for name in ("__1", "b")])
+    assert [pair.name for pair in list_pairs(tmp_path, "folders")] == ["__1", "b"]
+
+
 def test_hidden_files_and_folders_are_no_images(tmp_path: Path) -> None:
     lay(tmp_path, ["cloudy/a.tif", "clear/a.tif", "clear/._a.tif", "cloudy/.thumbs/a.png"])
     (tmp_path / "cloudy" / "old.tif").mkdir()

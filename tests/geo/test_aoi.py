@@ -299,6 +299,19 @@ def test_longitudes_beyond_180_are_the_same_ground(tmp_path: Path, turn: int, cr
     assert read_aoi(save(tmp_path / "a.json", mapping(box)), grid).mask(grid.window).all()
 
 
+@pytest.mark.parametrize("crs", [WGS84, CRS.from_epsg(4269)])
+@pytest.mark.parametrize(("west", "turn"), [(-100.0, 360), (116.0, 360), (116.0, -360)])
+def test_areas_beyond_180_are_found_on_scenes_far_from_the_date_line(
+    tmp_path: Path, west: float, turn: int, crs: CRS
+) -> None:
+    grid = PixelGrid(200, 200, Affine(1e-4, 0, west, 0, -1e-4, 40), crs)
+    box = shapely.box(west + turn - 1, 39, west + turn + 0.01, 41)
+    path = save(tmp_path / "a.json", mapping(box))
+    mask = read_aoi(path, grid).mask(grid.window)
+    np.testing.assert_array_equal(mask, np.broadcast_to(np.arange(200) < 100, (200, 200)))
+    assert read_features(path, grid)[0].area is not None
+
+
 def test_brackets_without_end_are_one_error(tmp_path: Path) -> None:
     (tmp_path / "deep.json").write_text("[" * 100_000)
     with pytest.raises(ConfigError, match=r"deep\.json is not GeoJSON"):

@@ -85,3 +85,18 @@ def test_where_outputs_go_no_scene_is(parts: Path) -> None:
     assert len(rasters_of(str(parts), scene)) == 2
     for out in (parts, parts.parent, parts / "new"):
         assert len(rasters_of(f"{parts}/.", out)) == 3
+
+
+def test_links_that_lead_to_no_file_are_passed_over(parts: Path) -> None:
+    found = rasters_of(str(parts))
+    (parts / "broken.tif").symlink_to(parts / "gone.tif")
+    (parts / "loop.tif").symlink_to(parts / "loop.tif")
+    (parts / "loop").symlink_to(parts / "loop")
+    for out in (None, parts / "clear", parts / "loop" / "clear"):
+        assert rasters_of(str(parts), out) == found
+
+
+def test_names_that_begin_with_underscores_are_scenes(parts: Path) -> None:
+    (parts / "__x").mkdir()
+    scene = write_scene(parts / "__x" / "__1.tif", cloudy_pixels(80, 90))
+    assert str(scene) in rasters_of(str(parts))

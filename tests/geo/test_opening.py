@@ -103,6 +103,7 @@ def test_names_of_files_here_become_absolute_and_no_others(
         ("s.tif", f"{here}/s.tif"),
         (f"../{here.name}/s.tif", f"{here}/../{here.name}/s.tif"),
         ("/vsizip/a.zip//s.tif", f"/vsizip/{here}/a.zip//s.tif"),
+        ("/vsizip/{a.zip}/s.tif", f"/vsizip/{{{here}/a.zip}}/s.tif"),
         ('GTIFF_RAW:"s.tif"', f'GTIFF_RAW:"{here}/s.tif"'),
     ):
         assert absolute_name(name) == absolute

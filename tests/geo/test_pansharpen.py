@@ -232,3 +232,19 @@ def test_the_command_says_what_it_wrote_and_refuses_wrong_weights(tmp_path: Path
         out = str(tmp_path / "out.tif")
         done = run(main, ["pansharpen", str(pan), str(ms), "-o", out, "--weights", weights])
         assert done.exit_code == code
+
+
+def test_what_would_be_taken_for_a_part_of_the_output_is_not_lost(tmp_path: Path) -> None:
+    pan, ms = images(tmp_path)
+    out, beside = tmp_path / "out.tif", tmp_path / "out.tif.msk"
+    beside.write_text("mine")
+    with pytest.raises(OutputError, match=r"out\.tif\.msk: would be taken for a part"):
+        pansharpen(pan, ms, out)
+    assert beside.read_text() == "mine"
+    before = ms.read_bytes()
+    ms.replace(beside)
+    with pytest.raises(OutputError, match=r"out\.tif\.msk: is read by this run"):
+        pansharpen(pan, beside, out, PansharpenOptions("b,g,r,n"))
+    assert beside.read_bytes() == before
+    with pytest.raises(OutputError, match="part of another raster"):
+        pansharpen(pan, beside, tmp_path / "pan.tif.ovr", PansharpenOptions("b,g,r,n"))

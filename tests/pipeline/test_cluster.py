@@ -115,8 +115,18 @@ def test_names_hold_in_the_folders_of_workers(
         declouds("scene.tif", name, config, engine=engine)
         made.append(Path(name).read_bytes())
     assert made[0] == made[1]
+    elsewhere = replace(two_workers, elsewhere=True)
     with pytest.raises(ConfigError, match=r"look for scene\.tif in their own folders"):
-        declouds("vrt://scene.tif?bands=1,2,3,4", "o.tif", config, engine=two_workers)
+        declouds("vrt://scene.tif?bands=1,2,3,4", "o.tif", config, engine=elsewhere)
+
+
+def test_workers_of_this_machine_take_relative_names_of_any_form(
+    scene: Path, two_workers: Engine, tmp_path: Path
+) -> None:
+    name = f"vrt://{os.path.relpath(scene)}?bands=1,2,3,4"
+    declouds(name, tmp_path / "one.tif", CONFIG)
+    declouds(name, tmp_path / "two.tif", CONFIG, engine=two_workers)
+    assert (tmp_path / "two.tif").read_bytes() == (tmp_path / "one.tif").read_bytes()
 
 
 def test_two_workers_leave_the_same_map_of_errors(
@@ -189,6 +199,7 @@ def test_a_lost_scheduler_is_one_error_and_another_engine_goes_on(
     ):
 
         def lose() -> None:
+            assert engine.elsewhere
             for process in psutil.Process().children(recursive=True):
                 process.kill()
             theirs.scheduler.stop()

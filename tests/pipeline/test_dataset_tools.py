@@ -115,6 +115,15 @@ def test_all_files_without_a_partner_are_named_and_the_rest_is_read(folder: Path
     assert "test/cloudy/2.tif" in checked.problems[3]
 
 
+def test_damage_does_not_hide_that_there_is_no_pair(tmp_path: Path) -> None:
+    for side in ("cloudy", "clear"):
+        (tmp_path / side).mkdir()
+    (tmp_path / "SHA256SUMS").write_text(f"{'0' * 64}  gone.tif\n")
+    gone, layout = verify_set(tmp_path).problems
+    assert "gone.tif" in gone
+    assert "does not have the layout 'folders'" in layout
+
+
 def test_checksums_are_checked_and_lead_nowhere_else(folder: Path) -> None:
     names = sorted(f.relative_to(folder).as_posix() for f in folder.rglob("*.tif"))
     sums = [f"{hashlib.sha256((folder / n).read_bytes()).hexdigest()}  {n}" for n in names]

@@ -212,7 +212,7 @@ def test_what_gdal_would_take_for_a_part_of_the_output_is_not_lost(
     for suffix in (".msk", ".ovr", ".aux.xml"):
         beside = tmp_path / f"o.tif{suffix}"
         beside.write_text("precious")
-        with pytest.raises(OutputExistsError, match=rf"o\.tif\{suffix}: would be taken.*move it"):
+        with pytest.raises(OutputExistsError, match=rf"o\.tif\{suffix}: would be taken.*delete it"):
             declouds(scene, out, config, restorer=same())
         assert beside.read_text() == "precious"
         beside.unlink()

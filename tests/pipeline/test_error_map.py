@@ -181,6 +181,19 @@ def test_files_of_others_are_left_alone(scene: Path, tmp_path: Path) -> None:
         declouds_array(xr.DataArray(np.zeros((4, 8, 8)), dims=("band", "y", "x")), CONFIG)
 
 
+def test_what_would_be_taken_for_a_part_of_the_map_is_not_lost(scene: Path, tmp_path: Path) -> None:
+    out = tmp_path / "q.tif"
+    for suffix in (".msk", ".ovr", ".aux.xml"):
+        beside = tmp_path / f"q_error.tif{suffix}"
+        beside.write_bytes(scene.read_bytes())
+        with pytest.raises(OutputError, match=rf"q_error\.tif\{suffix}: would be taken"):
+            declouds(scene, out, CONFIG, restorer=measured())
+        with pytest.raises(OutputError, match=rf"q_error\.tif\{suffix}: is read by this run"):
+            declouds(beside, out, CONFIG, restorer=measured(), overwrite=True)
+    declouds(scene, out, CONFIG, restorer=measured(), overwrite=True)
+    assert sorted(file.name for file in tmp_path.glob("q*")) == ["q.tif", "q_error.tif"]
+
+
 def test_coarser_work_has_the_same_map(tmp_path: Path) -> None:
     path = write_scene(tmp_path / "in.tif", cloudy_pixels(300, 320))
     model = replace(darker(gsd_m=1.0), errors=TABLE)

@@ -156,6 +156,30 @@ def test_a_dry_run_goes_on_after_a_scene_that_fails(scenes: list[Path], tmp_path
     assert "is the input itself" in itself.stderr
 
 
+def test_a_dry_run_refuses_and_passes_over_what_the_run_does(
+    scenes: list[Path], tmp_path: Path
+) -> None:
+    one, _, two = scenes
+    itself = run(one, two, "-o", one.parent, "--dry-run", "-q", *FAST)
+    assert itself.exit_code == 1
+    assert itself.stderr.count("is the input itself") == 2
+    assert not itself.stdout
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "1.tif").write_text("finished")
+    (out / "2.tif.msk").write_text("of another file")
+    beside = run(one, two, "-o", out, "--dry-run", "-q", *FAST)
+    assert beside.exit_code == 1
+    assert "1.tif exists already and is left as it is" in beside.stderr
+    assert "2.tif.msk: would be taken for a part" in beside.stderr
+    assert not beside.stdout
+    again = run(one, two, "-o", out, "--dry-run", "-q", "--overwrite", *FAST)
+    assert again.exit_code == 0, again.stderr
+    assert again.stdout.count("1.tif") == again.stdout.count("2.tif") == 1
+    maps = run("1.tif", "1_error.tif", "-o", out, "--dry-run", "-q", "--error-map")
+    assert "both an output and another's map" in maps.stderr
+
+
 def test_what_was_written_into_a_folder_of_scenes_is_no_scene(
     scenes: list[Path], tmp_path: Path
 ) -> None:
