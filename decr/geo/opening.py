@@ -6,7 +6,7 @@ import os
 import re
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -24,6 +24,8 @@ DTYPES = ("uint8", "uint16", "int16", "float32", "float64")
 # GDAL's own errors pass through rasterio unwrapped in places.
 REFUSALS = (CPLE_BaseError, RasterioError, OSError)
 
+FileState = tuple[str, int, int]
+"""Absolute name, bytes, and second of the last change, finer than which not all systems tell."""
 _AROUND = re.compile(r"/vsi(?:(?:zip|tar|gzip|7z|rar)/|subfile/[^,]*,|cached\?)")
 """What GDAL puts before names of files, or of archives they are in, that may be of this machine."""
 _PNG_END = b"IEND\xaeB`\x82"
@@ -196,3 +198,30 @@ def checked_dtype(dataset: Any, path: str) -> str:
             "if it is one, convert it with gdal_translate -ot UInt16 (or Float32)"
         )
     return str(dtypes[0])
+
+
+def state_of(file: str) -> FileState:
+    """What a file is by now; of one that is not there 0 bytes."""
+    try:
+        stat = os.stat(file)  # noqa: PTH116 (names are text that travels)
+    except OSError:
+        return file, 0, 0
+    return file, stat.st_size, int(stat.st_mtime)
+
+
+def check_states(files: Sequence[FileState]) -> None:
+    """Refuse files that are not what they were where the run began.
+
+    Raises
+    ------
+    SceneError
+        Naming the file.
+    """
+    for name, *began in files:
+        _, *now = state_of(name)
+        if now != began:
+            raise SceneError(
+                f"{name}: [bytes, second of change] are {now} here and were {began} where the "
+                f"run began; let all processes read one file, or copies that keep its time "
+                f"(cp -p), and start again"
+            )

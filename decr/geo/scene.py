@@ -16,14 +16,17 @@ from decr.errors import BandError, GridMismatchError, SceneError
 from decr.geo.bands import Bands, bands_of
 from decr.geo.cells import cell_least, cell_sums
 from decr.geo.grid import GroundPoint, PixelGrid, Window
-from decr.geo.opening import REFUSALS, checked_dtype, first_line, opened
+from decr.geo.opening import (
+    REFUSALS,
+    FileState,
+    check_states,
+    checked_dtype,
+    first_line,
+    opened,
+)
 
 _STRIP_BYTES = 32 * 2**20
 """Most memory that `SceneReader.read_coarse` spends on pixels at a time."""
-
-
-FileState = tuple[str, int, int]
-"""Absolute name, bytes, and second of the last change, finer than which not all systems tell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,15 +113,6 @@ def open_scene(path: str | os.PathLike[str], bands: str | None = None) -> Scene:
         )
 
 
-def state_of(file: str) -> FileState:
-    """What a file is by now; of one that is not there 0 bytes."""
-    try:
-        stat = os.stat(file)  # noqa: PTH116 (names are text that travels)
-    except OSError:
-        return file, 0, 0
-    return file, stat.st_size, int(stat.st_mtime)
-
-
 def overview_factors(path: str | os.PathLike[str]) -> tuple[int, ...]:
     """How many times coarser each overview of a file is, the finest first; empty without any."""
     with opened(os.fspath(path)) as dataset:
@@ -145,14 +139,7 @@ def reader(scene: Scene) -> Iterator[SceneReader]:
     SceneError
         If the file is gone or has changed since `open_scene` looked at it.
     """
-    for name, *began in scene.files:
-        _, *now = state_of(name)
-        if now != began:
-            raise SceneError(
-                f"{name}: [bytes, second of change] are {now} here and were {began} where the "
-                f"run began; let all processes read one file, or copies that keep its time "
-                f"(cp -p), and start again"
-            )
+    check_states(scene.files)
     with opened(scene.path, scene.overview) as dataset:
         found = (*dataset.shape, dataset.count)
         expected = (scene.grid.height, scene.grid.width, scene.count)

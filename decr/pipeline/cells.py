@@ -18,8 +18,9 @@ from decr.cloud.objects import find_objects
 from decr.config import CcpConfig
 from decr.errors import ConfigError
 from decr.geo.grid import Window
+from decr.pipeline.change_map import ChangeMap
 from decr.pipeline.memory import let_go
-from decr.pipeline.survey import ChangeMap, Survey, on_disk
+from decr.pipeline.survey import Survey, on_disk
 
 Bool = NDArray[np.bool_]
 _STRIP_CELLS = 2**24

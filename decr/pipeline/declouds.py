@@ -17,6 +17,7 @@ from decr.geo.aoi import read_aoi
 from decr.geo.gdal import gdal_environment
 from decr.geo.output import Patch, write_cog, write_memory_bytes
 from decr.geo.quicklook import quicklook_px
+from decr.pipeline.change_map import ChangeMap
 from decr.pipeline.cluster import open_engine
 from decr.pipeline.engine import Engine
 from decr.pipeline.error_map import KIND, write_error_map
@@ -32,7 +33,7 @@ from decr.pipeline.range import ALL_NODATA
 from decr.pipeline.report import looked_at, restoration_report
 from decr.pipeline.restore import restore_blocks
 from decr.pipeline.seams import Seams, seams_of
-from decr.pipeline.survey import ChangeMap, MaskSource, Survey, survey_factor, survey_scene
+from decr.pipeline.survey import MaskSource, Survey, survey_factor, survey_scene
 from decr.predictor import Restorer
 from decr.report.values import RestorationReport
 

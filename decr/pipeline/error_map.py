@@ -15,9 +15,9 @@ from decr.geo.grid import PixelGrid, Window
 from decr.geo.layers import BLOCK_PX, Layer, layer_writer
 from decr.geo.output import publish
 from decr.geo.scene import reader
+from decr.pipeline.change_map import ChangeMap
 from decr.pipeline.journal import WorkDir, explained
 from decr.pipeline.prepare import Prepared, table_of
-from decr.pipeline.survey import ChangeMap
 from decr.radiometry import Radiometry
 
 Float32 = NDArray[np.float32]

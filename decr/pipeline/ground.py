@@ -18,10 +18,11 @@ from numpy.typing import NDArray
 from decr.geo.gdal import gdal_environment
 from decr.geo.grid import Window
 from decr.geo.scene import Scene, reader
+from decr.pipeline.change_map import ChangeMap
 from decr.pipeline.engine import Engine, Tell, in_order
 from decr.pipeline.memory import give_back, let_go
 from decr.pipeline.plan import Plan
-from decr.pipeline.survey import ChangeMap, on_disk
+from decr.pipeline.survey import on_disk
 from decr.pipeline.tiles import Float32
 from decr.radiometry import Radiometry
 

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from decr.geo.grid import Window
 from decr.geo.scene import Scene
 from decr.pipeline.block import BlockTask
+from decr.pipeline.change_map import ChangeMap
 from decr.pipeline.compose import Composer
 from decr.pipeline.ground import Ground
 from decr.pipeline.journal import WorkDir
 from decr.pipeline.networks import Named
 from decr.pipeline.plan import BlockPlan, Plan
-from decr.pipeline.survey import ChangeMap
 from decr.predictor import Restorer
 
 

@@ -9,7 +9,7 @@ from itertools import pairwise
 from decr.geo.gdal import CACHE_BYTES
 from decr.geo.grid import Window
 from decr.geo.lattice import Axis, Block, Blocks
-from decr.pipeline.survey import ChangeMap
+from decr.pipeline.change_map import ChangeMap
 from decr.pipeline.tiles import STRIP_ROWS
 from decr.pipeline.tone import REACH, Index
 

@@ -11,8 +11,8 @@ from decr.config import DecloudConfig
 from decr.device import resolved
 from decr.errors import ConfigError, DecrWarning, SceneError
 from decr.geo.lattice import Blocks, Lattice
-from decr.geo.opening import absolute_name, local_files
-from decr.geo.scene import FileState, Scene, open_scene, state_of
+from decr.geo.opening import FileState, absolute_name, local_files, state_of
+from decr.geo.scene import Scene, open_scene
 from decr.pipeline.compose import Composer
 from decr.pipeline.engine import Engine
 from decr.pipeline.networks import (

@@ -14,11 +14,12 @@ from decr.cloud.change import cloudy_cells
 from decr.geo.quicklook import quicklook, quicklook_px, shown_bands, stretched
 from decr.geo.scene import Scene, open_scene
 from decr.pipeline.allocation import gathered
+from decr.pipeline.change_map import ChangeMap
 from decr.pipeline.engine import local_engine
 from decr.pipeline.journal import WorkDir
 from decr.pipeline.plan import Plan
 from decr.pipeline.prepare import Prepared
-from decr.pipeline.survey import ChangeMap, Survey, survey_scene
+from decr.pipeline.survey import Survey, survey_scene
 from decr.report.values import RestorationReport
 
 if TYPE_CHECKING:

@@ -1,11 +1,10 @@
-"""Published sets become sets of decr's own: bytes, splits, copies, and what is refused."""
+"""Published sets become sets of decr's own: bytes, splits, copies."""
 
 from __future__ import annotations
 
 import csv
 import json
 import sys
-from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +12,10 @@ import numpy as np
 import pytest
 import rasterio
 from affine import Affine
-from click.testing import CliRunner, Result
+from click.testing import CliRunner
 from PIL import Image
-from scipy import ndimage
 
 from cli.main import main
-from decr.config import CcpConfig
 from decr.dataset.layouts import list_pairs
 from decr.dataset.pairs import PairFolder, read_pairs
 from decr.errors import OutputError
@@ -28,50 +25,7 @@ from decr.pipeline.import_set import import_set
 from decr.training.folders import recipe_from_folders
 from tests.dataset.two_dates import write
 from tests.pipeline.built import contents, kill_when
-
-SIDE = 64
-QUICK = CcpConfig(detector="threshold")
-ALL = ("red", "green", "blue", "nir")
-
-
-def ground(seed: int) -> np.ndarray:
-    """(4, SIDE, SIDE) uint8: red, green, blue, infrared."""
-    rng = np.random.default_rng(seed)
-    look = ndimage.gaussian_filter(rng.standard_normal((SIDE, SIDE)), 3)
-    own = 3 * rng.standard_normal((4, SIDE, SIDE))
-    return np.clip(80 + 25 * look / look.std() + own, 1, 200).astype(np.uint8)
-
-
-def clouded(clear: np.ndarray, rows: int) -> np.ndarray:
-    cloudy = clear.copy()
-    cloudy[:, :rows] = 250
-    return cloudy
-
-
-def png(path: Path, pixels: np.ndarray) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(np.moveaxis(pixels, 0, -1)).save(path)
-
-
-def cuhk(root: Path, images: Mapping[str, np.ndarray]) -> Path:
-    """A set as CUHK-CR's loaders want it, with near infrared inside."""
-    for number, (name, clear) in enumerate(images.items()):
-        split, stem = name.split("/")
-        for side, dn in (("cloud", clouded(clear, 8 + number)), ("label", clear)):
-            png(root / split / side / f"{stem}.png", dn[:3])
-            png(root / split / "nir" / side / f"{stem}.png", dn[[3, 3, 3]])
-    return root
-
-
-def images() -> dict[str, np.ndarray]:
-    """Eight training and four test images; copies of every kind are planted."""
-    found = {f"train/{n}": ground(n) for n in range(8)}
-    found |= {f"test/{n}": ground(n) for n in range(20, 24)}
-    found["train/7"] = found["train/1"]
-    found["test/20"] = found["train/2"]
-    near = np.clip(found["train/3"] * 1.1 + 4, 1, 255).astype(np.uint8)
-    found["test/21"], found["test/22"] = near, near
-    return found
+from tests.pipeline.made_published import ALL, QUICK, SIDE, clouded, cuhk, ground, images, png, run
 
 
 @pytest.fixture(scope="module")
@@ -88,10 +42,6 @@ def out(published: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def lines(out: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (out / "pairs.jsonl").read_text().splitlines()]
-
-
-def run(*arguments: object) -> Result:
-    return CliRunner().invoke(main, ["dataset", "import", *(str(a) for a in arguments), "-q"])
 
 
 def test_images_are_copied_byte_for_byte_and_the_split_is_kept(published: Path, out: Path) -> None:
@@ -357,76 +307,6 @@ def test_bands_of_two_orders_and_alpha_of_one_side_stay_apart(tmp_path: Path) ->
         np.testing.assert_array_equal(one.cloudy, other.cloudy)
         np.testing.assert_array_equal(one.clear, other.clear)
     assert verify_set(out).problems == []
-
-
-def break_partner(root: Path) -> None:
-    (root / "train" / "cloud" / "3.png").unlink()
-
-
-def break_size(root: Path) -> None:
-    for side in ("cloud", "nir/cloud"):
-        png(root / "train" / side / "3.png", ground(3)[:3, :40])
-
-
-def break_nir_size(root: Path) -> None:
-    png(root / "train" / "nir" / "label" / "3.png", ground(3)[:3, :40])
-
-
-def break_bytes(root: Path) -> None:
-    path = root / "train" / "label" / "3.png"
-    path.write_bytes(path.read_bytes()[:900])
-
-
-def break_kind(root: Path) -> None:
-    (root / "train" / "label" / "3.png").write_text("this is no picture")
-
-
-@pytest.mark.parametrize(
-    ("damage", "parts"),
-    [
-        (break_partner, ("train: 3 is in label but not in cloud", "add its partner")),
-        (break_size, ("cloud/3.png has 40 x 64 pixels but", "label/3.png has 64 x 64", "cut both")),
-        (break_nir_size, ("nir/label/3.png: differs from", "in size or type; store both alike")),
-        (break_bytes, ("label/3.png",)),
-        (break_kind, ("label/3.png",)),
-    ],
-)
-def test_a_damaged_set_is_one_line_and_leaves_nothing(
-    tmp_path: Path, damage: Callable[[Path], None], parts: tuple[str, ...]
-) -> None:
-    few = {name: dn for name, dn in images().items() if name in ("train/3", "train/4", "test/23")}
-    root = cuhk(tmp_path / "CUHK-CR1", few)
-    damage(root)
-    done = run(root, "-o", tmp_path / "set", "--detector", "threshold")
-    assert done.exit_code == 1, done.output
-    (line,) = done.stderr.splitlines()
-    for part in parts:
-        assert part in line
-    assert not (tmp_path / "set").exists()
-
-
-def test_other_mistakes_are_one_line(published: Path, out: Path, tmp_path: Path) -> None:
-    for arguments, said in (
-        ((tmp_path / "no",), "no: there is no such folder; check the name"),
-        ((published, "--layout", "rice"), "rice is rice1 or rice2"),
-        ((published, "--layout", "folders"), "looked for cloudy/NAME and clear/NAME"),
-        ((out,), "has a manifest (pairs.jsonl) already"),
-        ((published, "--detector", "file:nowhere"), "file:nowhere is no folder"),
-    ):
-        done = run(*arguments, "-o", tmp_path / "set")
-        assert done.exit_code == 1, done.output
-        assert said in done.stderr
-        assert len(done.stderr.splitlines()) == 1
-        assert not (tmp_path / "set").exists()
-
-
-def test_names_that_would_meet_are_refused(tmp_path: Path) -> None:
-    for name in ("a/b", "a_b"):
-        png(tmp_path / "WHU" / "train" / "cloud" / f"{name}.png", ground(1)[:3])
-        png(tmp_path / "WHU" / "train" / "label" / f"{name}.png", ground(1)[:3])
-    done = run(tmp_path / "WHU", "-o", tmp_path / "set", "--layout", "whu")
-    assert done.exit_code == 1
-    assert "would both be stored as train/clear/a_b; rename one of the two pairs" in done.stderr
 
 
 def test_masks_of_the_user_count(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from affine import Affine
 
 from decr.config import DecloudConfig
 from decr.errors import BundleError, ConfigError, SceneError
-from decr.geo.scene import state_of
+from decr.geo.opening import state_of
 from decr.pipeline import prepare as prepare_module
 from decr.pipeline.declouds import declouds
 from decr.pipeline.prepare import prepare

@@ -1,0 +1,154 @@
+"""What of a scene may change, and how far: the survey's clouds, a rule, and the user's area."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from decr.cloud.change import INVALID, ChangeRule, upsampled
+from decr.geo.aoi import Aoi
+from decr.geo.grid import Window
+from decr.pipeline.survey import Survey
+
+Float32 = NDArray[np.float32]
+_STRIP_CELLS = 2**22
+"""Cells that `ChangeMap.quicklook` works on at a time."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ChangeMap:
+    """With which weight each pixel may be changed: clouds, user's area, or everything.
+
+    Attributes
+    ----------
+    rule
+        None changes every valid pixel (``--full``).
+    aoi
+        Limits the work; None is the whole scene.
+    """
+
+    grid_shape: tuple[int, int]
+    survey: Survey
+    rule: ChangeRule | None
+    aoi: Aoi | None
+
+    def weights(self, window: Window) -> Float32:
+        """(height, width) float32 in [0, 1] under a window at full resolution."""
+        if self.rule is None:
+            weight = np.ones(window.shape, np.float32)
+        else:
+            origin, coarse = self._coarse(window, 1)
+            weight = upsampled(
+                coarse,
+                origin.row,
+                origin.col,
+                self.survey.k,
+                window.row,
+                window.col,
+                window.height,
+                window.width,
+            )
+        if self.aoi is not None:
+            weight = weight * self.aoi.mask(window)
+        return weight
+
+    def quicklook(self, look_px: int) -> Float32:
+        """Weights at the centres of squares of ``look_px`` scene pixels, for a whole scene.
+
+        Returns
+        -------
+        ndarray
+            (h, w) float32 in [0, 1]. Read strip by strip; between cells it is interpolated as
+            `weights` are.
+        """
+        height, width = (-(-side // look_px) for side in self.grid_shape)
+        out = np.empty((height, width), np.float32)
+        cells_per_row = -(-look_px // self.survey.k) * self.survey.stored.shape[1]
+        strip = max(1, _STRIP_CELLS // cells_per_row)
+        for row in range(0, height, strip):
+            rows = min(strip, height - row)
+            squares = Window(row, 0, rows, width)
+            out[row : row + rows] = self._at_squares(squares, look_px, self._coarse)
+        if self.aoi is not None:
+            out *= self.aoi.coarsened(look_px).mask(Window(0, 0, height, width))
+        return out
+
+    def depths(self, squares: Window, look_px: int) -> Float32:
+        """`ChangeRule.depths` at the centres of squares of ``look_px`` scene pixels.
+
+        The user's area does not matter. Squares beyond the scene have what its edge has.
+        """
+        return self._at_squares(squares, look_px, self._depths)
+
+    def _at_squares(
+        self, squares: Window, look_px: int, cells: Callable[[Window, int], tuple[Window, Float32]]
+    ) -> Float32:
+        pixels = squares.scaled(look_px).intersection(Window(0, 0, *self.grid_shape))
+        assert pixels is not None
+        origin, coarse = cells(pixels, 1)
+        return upsampled(
+            coarse,
+            origin.row,
+            origin.col,
+            self.survey.k / look_px,
+            squares.row,
+            squares.col,
+            squares.height,
+            squares.width,
+        )
+
+    def cell_weights(self, cells: Window) -> Float32:
+        """Weights of cells of the survey, within the user's area or not."""
+        return self._coarse(cells.scaled(self.survey.k), 0)[1]
+
+    def touched(self, windows: list[Window]) -> list[str]:
+        """What to do with each of some neighbouring windows: "restore", "copy" or "skip".
+
+        A window is skipped when no pixel in it is valid, restored when a cell in or next to it
+        may be changed, copied otherwise. The user's area does not matter: see `inside`.
+        """
+        whole = windows[0]
+        for window in windows[1:]:
+            whole = whole.union(window)
+        origin, coarse = self._coarse(whole, 1)
+        cells = self.survey.stored[origin.slices()]
+        return [self._action(window, origin, coarse, cells) for window in windows]
+
+    def _action(
+        self, window: Window, origin: Window, coarse: Float32, cells: NDArray[np.uint8]
+    ) -> str:
+        own = window.coarsened(self.survey.k)
+        if (cells[own.slices(origin)] == INVALID).all():
+            return "skip"
+        near = own.expand(1, self._all_cells).slices(origin)
+        if not (coarse[near] > 0).any():
+            return "copy"
+        return "restore"
+
+    def inside(self, window: Window) -> bool:
+        """Whether a pixel of a window lies in the user's area."""
+        return self.aoi is None or bool(self.aoi.mask(window).any())
+
+    @property
+    def _all_cells(self) -> Window:
+        return Window(0, 0, *self.survey.stored.shape)
+
+    def _coarse(self, window: Window, border: int) -> tuple[Window, Float32]:
+        """The cells under a window and a border of them, and their exact weights."""
+        return self._by_cell(window, border, None if self.rule is None else self.rule.weights)
+
+    def _depths(self, window: Window, border: int) -> tuple[Window, Float32]:
+        """The cells under a window and a border of them, and how deep in clouds they lie."""
+        return self._by_cell(window, border, None if self.rule is None else self.rule.depths)
+
+    def _by_cell(
+        self, window: Window, border: int, found: Callable[[NDArray[np.uint8]], Float32] | None
+    ) -> tuple[Window, Float32]:
+        wanted = window.coarsened(self.survey.k).expand(border, self._all_cells)
+        if self.rule is None or found is None:
+            return wanted, np.ones(wanted.shape, np.float32)
+        wide = wanted.expand(self.rule.reach_px, self._all_cells)
+        return wanted, found(np.asarray(self.survey.stored[wide.slices()]))[wanted.slices(wide)]
