@@ -187,8 +187,8 @@ def _ground(
         change,
         plan,
         engine,
-        store=store,
-        on_progress=_of_stage(on_progress, "ground"),
+        store,
+        _of_stage(on_progress, "ground"),
     )
     if isinstance(ground.levels, np.memmap):
         ground.levels.flush()

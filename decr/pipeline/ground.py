@@ -34,9 +34,8 @@ _FADE = 4.0
 """Plots at which ground counts half as much as in the tile itself."""
 _KNOWS, _GUESSES, _GUESS_SHARE = 0.02, 0.25, 0.2
 """A model's level under clouds errs by a deviation of 0.02 unit where it knows, and by 0.25 where
-it guesses, which is every fifth time. Over unseen imagery the errors of the embedded four-band
-model have a median of 0.09 and a root mean square of 0.15; it is trusted more than that, since
-what is drawn to the ground without need is harmed."""
+it guesses, which is every fifth time: it is trusted more than the embedded models deserve, since
+what is drawn to the ground without need is harmed. docs/levels.md has what comes of it."""
 _STRAYS, _DIFFERS, _DIFFER_SHARE = 0.05, 0.4, 0.1
 """Hidden ground strays from that around it by 0.05 unit more than plots do among themselves, and
 more the farther these lie; every tenth time it is other ground (a lake, a forest), by 0.4."""
@@ -175,7 +174,7 @@ class GroundTask:
 
 
 def measured_plots(task: GroundTask, tell: Tell) -> Float32:
-    """(C + 1, h, w) levels of a square of plots; see `Ground`."""
+    """(C + 1, h, w) float32 levels of a square of plots, as `Ground` has them."""
     n = task.cells_per_plot
     origin = task.plots.scaled(n)
     cells = Window(origin.row, origin.col, *task.clear.shape)
@@ -207,9 +206,8 @@ def measure_ground(
     change: ChangeMap,
     plan: Plan,
     engine: Engine,
-    *,
-    store: Path | None = None,
-    on_progress: Callable[[int, int], None] | None = None,
+    store: Path,
+    on_progress: Callable[[int, int], None],
 ) -> Ground:
     """Read the ground around all tiles to restore, square by square.
 
@@ -218,13 +216,22 @@ def measure_ground(
     feed, radiometry
         Scene bands for the model's, and the range of those.
     store
-        A .npy file that holds the levels as a memory map; None keeps them in memory.
+        A .npy file that holds the levels as a memory map.
+    on_progress
+        Told of squares read, and of all squares there are; those without clear ground are not read.
+
+    Raises
+    ------
+    OutputError
+        If there is no room for the levels.
+    SceneError
+        If the scene cannot be read.
     """
     k = change.survey.k
     n = max(1, round(plan.blocks.lattice.tile_px * plan.factor / (PLOTS_PER_TILE * k)))
     rows, cols = (-(-side // n) for side in change.survey.stored.shape)
     shape = (len(feed) + 1, rows, cols)
-    levels = np.zeros(shape, np.float32) if store is None else on_disk(store, shape, np.float32)
+    levels = on_disk(store, shape, np.float32)
     squares = list(_squares_near(plan, n * k, max(1, _SQUARE_CELLS // n), rows, cols))
     tasks = (
         GroundTask(scene, feed, radiometry, square, k, n, clear)
@@ -235,10 +242,8 @@ def measure_ground(
     for done, (task, found) in enumerate(results, start=1):
         levels[(slice(None), *task.plots.slices())] = found
         let_go(levels)
-        if on_progress is not None:
-            on_progress(done, len(squares))
-    if on_progress is not None:
-        on_progress(len(squares), len(squares))
+        on_progress(done, len(squares))
+    on_progress(len(squares), len(squares))
     return Ground(n * k, levels)
 
 
