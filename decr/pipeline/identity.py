@@ -83,7 +83,7 @@ def tags_of(prepared: Prepared, plan: Plan) -> Mapping[str, str]:
         "CLOUD_THRESHOLD": f"{config.threshold:g}",
         "MARGIN_M": f"{config.margin_m:g}",
         "FEATHER_M": f"{config.feather_m:g}",
-        "GROUND": "clear ground nearby" if config.ground and not config.full else "not used",
+        "GROUND": "clear ground nearby, if any" if config.ground and not config.full else "not used",
         "CCP_BEFORE": f"{plan.ccp:.6f}",
         "CCP_DEFINITION": "valid pixels in cloudy cells / valid pixels",
         "TILES_RESTORED": str(plan.restore),
