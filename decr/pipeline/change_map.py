@@ -40,17 +40,7 @@ class ChangeMap:
         if self.rule is None:
             weight = np.ones(window.shape, np.float32)
         else:
-            origin, coarse = self._coarse(window, 1)
-            weight = upsampled(
-                coarse,
-                origin.row,
-                origin.col,
-                self.survey.k,
-                window.row,
-                window.col,
-                window.height,
-                window.width,
-            )
+            weight = self._at_squares(window, 1, self._coarse)
         if self.aoi is not None:
             weight = weight * self.aoi.mask(window)
         return weight
@@ -86,6 +76,7 @@ class ChangeMap:
     def _at_squares(
         self, squares: Window, look_px: int, cells: Callable[[Window, int], tuple[Window, Float32]]
     ) -> Float32:
+        """What cells hold, interpolated to the centres of squares; those may be single pixels."""
         pixels = squares.scaled(look_px).intersection(Window(0, 0, *self.grid_shape))
         assert pixels is not None
         origin, coarse = cells(pixels, 1)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import decr
+from decr.config import DecloudConfig
 from decr.geo.opening import local_files
 from decr.pipeline.plan import Plan
 from decr.pipeline.prepare import Prepared
@@ -62,6 +63,10 @@ def _state(path: Path) -> list[int]:
     return [stat.st_size, stat.st_mtime_ns]
 
 
+def _ground(config: DecloudConfig) -> str:
+    return "clear ground nearby, if any" if config.ground and not config.full else "not used"
+
+
 def tags_of(prepared: Prepared, plan: Plan) -> Mapping[str, str]:
     """The output's DECR domain. No times or paths: the same job gives the same bytes."""
     config, radiometry = prepared.config, prepared.radiometry
@@ -83,7 +88,7 @@ def tags_of(prepared: Prepared, plan: Plan) -> Mapping[str, str]:
         "CLOUD_THRESHOLD": f"{config.threshold:g}",
         "MARGIN_M": f"{config.margin_m:g}",
         "FEATHER_M": f"{config.feather_m:g}",
-        "GROUND": "clear ground nearby, if any" if config.ground and not config.full else "not used",
+        "GROUND": _ground(config),
         "CCP_BEFORE": f"{plan.ccp:.6f}",
         "CCP_DEFINITION": "valid pixels in cloudy cells / valid pixels",
         "TILES_RESTORED": str(plan.restore),

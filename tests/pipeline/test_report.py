@@ -114,11 +114,11 @@ def test_weights_are_those_of_the_pixels(scene: Path, tmp_path: Path) -> None:
 def test_strips_do_not_show_in_weights(
     scene: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from decr.pipeline import survey
+    from decr.pipeline import change_map
 
     weights = []
     for cells in (2**22, 200):
-        monkeypatch.setattr(survey, "_STRIP_CELLS", cells)
+        monkeypatch.setattr(change_map, "_STRIP_CELLS", cells)
         weights.append(reported(scene, tmp_path / f"{cells}.tif", dark())[1].weight)
     assert (weights[0] == weights[1]).all()
 
