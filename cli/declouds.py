@@ -252,7 +252,7 @@ def _seams(result: DecloudResult) -> str:
     seams, said = result.seams, []
     if seams.score is not None:
         on_grid = "" if seams.score_on_grid is None else f", {seams.score_on_grid:.3f} on the grid"
-        said.append(f"score {seams.score:.3f}{on_grid} (1: no line shows)")
+        said.append(f"score {seams.score:.3f}{on_grid} (1 or less: no line shows)")
     if seams.overlap_rms is not None:
         said.append(f"neighbouring tiles {seams.overlap_rms:.1f} grey levels apart")
     if seams.tone_rms_before is not None and seams.tone_rms is not None:

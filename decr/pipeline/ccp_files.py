@@ -24,6 +24,8 @@ from decr.report.page import ccp_page
 from decr.report.values import CcpReport, SceneReport, TileCcp
 
 _SHARED = ("definition", "polarity", "denominator")
+_LABELS = {"definition": "CCP", "decr": "decr"}
+"""What facts are called on the page, those whose first letter is not just made a capital."""
 _COUNTS = ("ccp", "cloudy_px", "valid_px", "thin_px")
 
 
@@ -204,10 +206,7 @@ def report_values(
 
 def _labelled(facts: Mapping[str, str]) -> dict[str, str]:
     """Facts under headings for people."""
-    return {
-        "CCP" if key == "definition" else key[:1].upper() + key[1:]: value
-        for key, value in facts.items()
-    }
+    return {_LABELS.get(key, key[:1].upper() + key[1:]): value for key, value in facts.items()}
 
 
 def _scene_values(scene: SceneCcp, shared: Mapping[str, str]) -> SceneReport:

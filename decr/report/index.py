@@ -51,7 +51,7 @@ def index_page(entries: Sequence[Entry]) -> str:
     body = section("Scenes", table, "Press a heading to sort.")
     meaning = {
         "CCP": DEFINITION,
-        "Seam score": "how far tile borders show; 1: not at all",
+        "Seam score": "how far tile borders show; 1 or less: not at all",
         "Time": "from opening a scene to its finished file, wall-clock seconds",
     }
     body += section("What the numbers are", facts(meaning))

@@ -39,13 +39,13 @@ _SEAMS = {
         "Seam score",
         "ratio",
         "mean squared difference of neighbouring pixels across tile borders, over that elsewhere, "
-        "where pixels are wholly restored; 1: no border shows",
+        "where pixels are wholly restored; 1 or less: none shows",
     ),
     "score_on_grid": (
         "Seam score on the networks' grid",
         "ratio",
         "the same over differences on the grid of 16 px that the networks leave all over the "
-        "scene, on which the borders lie; 1: tiles add nothing to it",
+        "scene, on which the borders lie; 1 or less: tiles add nothing",
     ),
     "overlap_rms": (
         "Tiles apart in their overlaps",
@@ -119,7 +119,7 @@ def _figures(report: RestorationReport) -> list[tuple[str, str, str]]:
         ),
     ]
     if "score" in report.seams:
-        found.append(("Seam score", number(report.seams["score"]), "1: no tile border shows"))
+        found.append(("Seam score", number(report.seams["score"]), "1 or less: no border shows"))
     if report.stages_s:
         stages = [s for s in report.stages_s if s != "report"]
         total = sum(report.stages_s[s] for s in stages)
