@@ -2,8 +2,8 @@
 
 ``python docs/make_report_pictures.py [--pages FOLDER] [--out FOLDER]``
 
-Takes as long as `decr declouds` on the sample scene. Needs chromium, chromium-browser or
-google-chrome on the path, and the extra "test".
+Takes as long as `decr declouds` on the sample scene. Needs chromium, chromium-browser,
+google-chrome or PyQt6-WebEngine, and the extra "test".
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from PIL import Image  # noqa: E402
 
 from decr.pipeline.declouds import declouds  # noqa: E402
 from decr.report.restoration import restoration_page  # noqa: E402
-from tests.report.browser import NAMES, Tab, chromium, find_chromium  # noqa: E402
+from tests.report.browser import WANTED, Tab, chromium, find_chromium  # noqa: E402
 
 SCENE = ROOT / "sample_scenes" / "meadowbrook_cloudy.tif"
 TILE_PX = 128
@@ -64,10 +64,10 @@ def main() -> None:
     parser.add_argument("--pages", type=Path, help="keep the pages in this folder")
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "pictures")
     options = parser.parse_args()
-    executable = find_chromium()
-    if executable is None:
-        raise SystemExit(f"none of {', '.join(NAMES)} is installed")
-    with tempfile.TemporaryDirectory() as scratch, chromium(executable) as tab:
+    command = find_chromium()
+    if command is None:
+        raise SystemExit(f"no browser: there must be {WANTED}")
+    with tempfile.TemporaryDirectory() as scratch, chromium(command) as tab:
         folder = options.pages or Path(scratch)
         folder.mkdir(parents=True, exist_ok=True)
         pages = {"report_ccp": (ccp_of_sample(Path(scratch) / "ccp"), 920)}

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import importlib.util
 import itertools
 import json
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Coroutine, Iterator
@@ -18,14 +20,20 @@ from typing import Any, TypeVar
 from tornado.websocket import WebSocketClientConnection, websocket_connect
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
+WANTED = f"one of {', '.join(NAMES)}, or the Python package PyQt6-WebEngine"
 LIMIT_S = 60.0
 
 T = TypeVar("T")
 
 
-def find_chromium() -> str | None:
-    """Path of the first of `NAMES` that is installed."""
-    return next((path for path in map(shutil.which, NAMES) if path), None)
+def find_chromium() -> list[str] | None:
+    """The command of the first of `NAMES` that is installed, or of the one inside Qt."""
+    for path in map(shutil.which, NAMES):
+        if path is not None:
+            return [path]
+    if importlib.util.find_spec("PyQt6") and importlib.util.find_spec("PyQt6.QtWebEngineWidgets"):
+        return [sys.executable, str(Path(__file__).with_name("qt_browser.py"))]
+    return None
 
 
 class Tab:
@@ -160,13 +168,15 @@ class Tab:
 
 
 @contextmanager
-def chromium(executable: str) -> Iterator[Tab]:
+def chromium(command: list[str]) -> Iterator[Tab]:
     """Start a browser with one empty tab; it ends with the context."""
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
-        command = [executable, "--headless=new", "--no-sandbox", "--disable-gpu"]
-        command += ["--hide-scrollbars", "--no-first-run", "--remote-debugging-port=0"]
-        command += ["--touch-events=enabled", f"--user-data-dir={profile}", "about:blank"]
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        options = ["--headless=new", "--no-sandbox", "--disable-gpu"]
+        options += ["--hide-scrollbars", "--no-first-run", "--remote-debugging-port=0"]
+        options += ["--touch-events=enabled", f"--user-data-dir={profile}", "about:blank"]
+        process = subprocess.Popen(
+            [*command, *options], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
         loop = asyncio.new_event_loop()
         try:
             address = _address(Path(profile) / "DevToolsActivePort")

@@ -11,7 +11,7 @@ from decr.report.index import Entry, index_page
 from decr.report.page import ccp_page
 from decr.report.restoration import restoration_page
 from decr.report.values import CcpReport, SceneReport
-from tests.report.browser import NAMES, Tab, chromium, find_chromium
+from tests.report.browser import WANTED, Tab, chromium, find_chromium
 from tests.report.made import HOSTILE, restoration, scene
 
 AT = "Number(document.querySelector('#position').value)"
@@ -20,10 +20,10 @@ LINE = "parseFloat(getComputedStyle(document.querySelector('.compare')).getPrope
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Tab]:
-    executable = find_chromium()
-    if executable is None:
-        pytest.skip(f"no browser: none of {', '.join(NAMES)} is installed")
-    with chromium(executable) as tab:
+    command = find_chromium()
+    if command is None:
+        pytest.skip(f"no browser: there must be {WANTED}")
+    with chromium(command) as tab:
         yield tab
 
 
