@@ -39,8 +39,9 @@ def command(
 ) -> None:
     """Put the colours of MS on PAN, both of one acquisition, by GDAL's weighted Brovey transform.
 
-    CRS, transform and RPCs are those of PAN, also if an .rpb file beside it holds them. What is
-    missing in either image is masked in the output.
+    CRS, transform, ground control points, RPCs (also of an .rpb file beside it), scale, offset and
+    unit are those of PAN. What is missing in either image is masked in the output, and colours that
+    resampling would take from what is missing in MS.
 
     \b
     Examples:

@@ -110,6 +110,20 @@ def layer_writer(out: Path, grid: PixelGrid, layer: Layer) -> Iterator[LayerWrit
         part.unlink(missing_ok=True)
 
 
+def block_windows(grid: PixelGrid, cols: int) -> Iterator[Window]:
+    """Windows that partition a grid, whole storage blocks in the order in which they are stored.
+
+    Parameters
+    ----------
+    cols
+        Widest window, a multiple of `BLOCK_PX`.
+    """
+    for row in range(0, grid.height, BLOCK_PX):
+        for col in range(0, grid.width, cols):
+            height, width = min(BLOCK_PX, grid.height - row), min(cols, grid.width - col)
+            yield Window(row, col, height, width)
+
+
 def is_ours(file: Path) -> bool:
     """Whether a file is a raster that decr has made."""
     try:

@@ -20,7 +20,7 @@ from decr.geo.tiff_tags import ROOM_KEY, Domains, room_for, xmp_room
 _XMP = "xml:XMP"
 _OWN_TIFF_TAGS = {"", "RPC", "COLOR_PROFILE", _XMP}
 
-_DATASET_PARTS = ("SRS", "GeoTransform", "GCPList")
+_DATASET_PARTS = ("SRS", "GeoTransform")
 _BAND_PARTS = ("Description", "UnitType", "ColorInterp", "NoDataValue")
 
 
@@ -86,7 +86,7 @@ def overlay(dataset: Any, patches: Sequence[Patch], own_tags: Domains) -> Overla
     band_tags = tuple(more_tags(dataset, band) for band in dataset.indexes)
     root = ET.Element("VRTDataset", _size("raster", dataset.width, dataset.height))
     root.extend(part for name in _DATASET_PARTS for part in described.iterfind(name))
-    _restore_points(root, dataset)
+    root.extend(control_points(dataset, described))
     root.extend(_metadata(described, room_for(tags, band_tags), xmp))
     changed = {band for patch in patches for band in patch.bands}
     out = [_band(root, dataset, old, i + 1, i in changed) for i, old in enumerate(bands)]
@@ -108,13 +108,19 @@ def _size(prefix: str, width: int, height: int) -> dict[str, str]:
     return {f"{prefix}XSize": str(width), f"{prefix}YSize": str(height)}
 
 
-def _restore_points(root: ET.Element, dataset: Any) -> None:
-    """Give ground control points all their digits: GDAL prints twelve after the point."""
-    for element, point in zip(root.iterfind("GCPList/GCP"), dataset.gcps[0], strict=True):
+def control_points(dataset: Any, described: ET.Element | None = None) -> list[ET.Element]:
+    """Ground control points for a virtual raster, none or one list, with all their digits.
+
+    GDAL prints twelve after the point. Its own description of the dataset is taken if given.
+    """
+    found = list((header(dataset) if described is None else described).iterfind("GCPList"))
+    elements = (element for points in found for element in points.iterfind("GCP"))
+    for element, point in zip(elements, dataset.gcps[0], strict=True):
         values = {"Pixel": point.col, "Line": point.row, "X": point.x, "Y": point.y}
         element.attrib.update({key: repr(float(value)) for key, value in values.items()})
         if point.z is not None:
             element.set("Z", repr(float(point.z)))
+    return found
 
 
 def _metadata(described: ET.Element, room: str, xmp: str | None) -> list[ET.Element]:

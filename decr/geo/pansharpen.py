@@ -12,20 +12,25 @@ from xml.etree import ElementTree as ET
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from decr.errors import BandError, ConfigError, GridMismatchError, OutputError, SceneError
 from decr.geo.acquisition import acquired
 from decr.geo.gdal import gdal_environment
 from decr.geo.grid import PixelGrid, Window
-from decr.geo.layers import Layer, layer_writer
+from decr.geo.layers import Layer, block_windows, layer_writer
 from decr.geo.opening import local_files, opened
 from decr.geo.output import check_sidecars, write_cog
-from decr.geo.scene import Scene, open_scene, reader
+from decr.geo.overlay import control_points
+from decr.geo.scene import Scene, SceneReader, open_scene, reader
 
-RESAMPLING = ("Cubic", "Nearest", "Bilinear", "CubicSpline", "Lanczos", "Average")
+_REACH = {"Cubic": 2, "Nearest": 0, "Bilinear": 1, "CubicSpline": 2, "Lanczos": 3, "Average": 1}
+"""How many multispectral pixels away each resampling looks."""
+RESAMPLING = tuple(_REACH)
 _TYPES = {"uint8": "Byte", "uint16": "UInt16", "int16": "Int16", "float32": "Float32",
           "float64": "Float64"}  # fmt: skip
 _BLOCK_PX = 512
+_COLS = 8192
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +69,11 @@ def pansharpen(
 ) -> Scene:
     """Fuse two images of one acquisition by GDAL's weighted Brovey transform, block by block.
 
-    Bands keep their names; CRS, transform and RPCs are those of the panchromatic image; the time
-    of acquisition is kept as a tag, also if only an XML file beside the image says it. Where a
-    pixel is missing in either image (nodata, alpha, mask, NaN) a mask in ``out`` says so.
+    Bands keep their names; CRS, transform, ground control points, RPCs, scale, offset and unit are
+    those of the panchromatic image; the time of acquisition is kept as a tag, also if only an XML
+    file beside the image says it. Where a pixel is missing in either image (nodata, alpha, mask,
+    NaN) a mask in ``out`` says so, and as far around missing multispectral pixels as resampling
+    reaches, unless both images have one nodata number, which GDAL leaves out of its means.
 
     Parameters
     ----------
@@ -107,7 +114,8 @@ def pansharpen(
         with work as folder:
             fused, source = Path(folder) / "fused.vrt", Path(folder) / "described.vrt"
             fused.write_bytes(fused_xml(one, many, options))
-            mask = _written_mask(one, many, fused, Path(folder) / "mask.tif")
+            reach = 0 if _gdal_knows(one, many) else _REACH[options.resampling]
+            mask = _written_mask(one, many, fused, reach, Path(folder) / "mask.tif")
             source.write_bytes(_described_xml(one, fused, mask))
             tags = {"PAN": Path(pan).name, "MS": Path(ms).name, "METHOD": "GDAL weighted Brovey"}
             tags["WEIGHTS"] = ",".join(f"{w:.6g}" for w in _weights(many, options))
@@ -160,30 +168,51 @@ def fused_xml(pan: Scene, ms: Scene, options: PansharpenOptions) -> bytes:
     return ET.tostring(root)
 
 
-def _written_mask(pan: Scene, ms: Scene, fused: Path, out: Path) -> Path | None:
+def _gdal_knows(pan: Scene, ms: Scene) -> bool:
+    """Whether GDAL's resampling leaves out what is missing: by one number, the same in both."""
+    numbers = {ms.nodata[band] for band in ms.bands.data_indices} | {pan.nodata[0]}
+    integers = np.dtype(ms.dtype).kind in "iu"  # others may be NaN, whatever the file declares
+    return integers and ms.mask_kind in ("nodata", "none") and len(numbers) == 1
+
+
+def _written_mask(pan: Scene, ms: Scene, fused: Path, reach: int, out: Path) -> Path | None:
     """Write 255 where both images hold data, 0 elsewhere; None where nothing is missing.
 
-    A pixel takes the multispectral pixel that its centre lies in.
+    A pixel takes the multispectral pixel that its centre lies in, and asks for so many around it.
     """
     with opened(str(fused)) as dataset:
         height, width = dataset.shape
+        if not (height and width):
+            raise GridMismatchError(
+                f"{pan.path} and {ms.path} overlap by less than a pixel; check their names"
+            )
         placed = pan.grid.has_transform
         grid = PixelGrid(height, width, dataset.transform, dataset.crs) if placed else pan.grid
     on_pan, on_ms = (_places(grid, other) for other in (pan.grid, ms.grid))
     missing = False
     layer = Layer(("mask",), 1, {}, nodata=0)
     with reader(pan) as one, reader(ms) as many, layer_writer(out, grid, layer) as file:
-        for row in range(0, height, _BLOCK_PX):
-            rows = slice(row, min(row + _BLOCK_PX, height))
-            valid = np.ones((rows.stop - row, width), np.bool_)
-            for source, (down, across) in ((one, on_pan), (many, on_ms)):
-                r, c = down[rows], across
-                top, left = int(r.min()), int(c.min())
-                window = Window(top, left, int(r.max()) + 1 - top, int(c.max()) + 1 - left)
-                valid &= source.valid(window)[np.ix_(r - top, c - left)]
+        for window in block_windows(grid, _COLS):
+            valid = np.ones(window.shape, np.bool_)
+            down, across = window.slices()
+            for source, (rows, cols), around in ((one, on_pan, 0), (many, on_ms, reach)):
+                valid &= _valid(source, rows[down], cols[across], around)
             missing |= not valid.all()
-            file.write(Window(row, 0, *valid.shape), valid[None] * np.uint8(255))
+            file.write(window, valid[None] * np.uint8(255))
     return out if missing else None
+
+
+def _valid(
+    source: SceneReader, rows: NDArray[np.int64], cols: NDArray[np.int64], reach: int
+) -> NDArray[np.bool_]:
+    """Whether pixels at rows and columns, and so many around them, hold data; (rows, cols)."""
+    first, last = (rows.min(), cols.min()), (rows.max(), cols.max())
+    size = (int(high - low) + 1 for low, high in zip(first, last, strict=True))
+    window = Window(int(first[0]), int(first[1]), *size).expand(reach, source.scene.grid.window)
+    valid = source.valid(window)
+    if reach:
+        valid = ndimage.minimum_filter(valid, 2 * reach + 1, mode="nearest")
+    return np.asarray(valid[np.ix_(rows - window.row, cols - window.col)])
 
 
 def _places(grid: PixelGrid, other: PixelGrid) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -203,9 +232,12 @@ def _places(grid: PixelGrid, other: PixelGrid) -> tuple[NDArray[np.int64], NDArr
 
 
 def _described_xml(pan: Scene, fused: Path, mask: Path | None) -> bytes:
-    """The fused raster with what the panchromatic image says, without made-up coordinates."""
-    shift = (0, 0)
-    with opened(str(fused)) as dataset:
+    """The fused raster with what the panchromatic image says, without made-up coordinates.
+
+    A weighted mean of the bands is the panchromatic image, so their scale and unit are its own.
+    """
+    shift, index = (0, 0), pan.bands.data_indices[0]
+    with opened(str(fused)) as dataset, opened(pan.path) as one:
         root = ET.Element(
             "VRTDataset", rasterXSize=str(dataset.width), rasterYSize=str(dataset.height)
         )
@@ -215,6 +247,8 @@ def _described_xml(pan: Scene, fused: Path, mask: Path | None) -> bytes:
             ET.SubElement(root, "GeoTransform").text = ",".join(repr(v) for v in t.to_gdal())
             col, row = ~pan.grid.transform @ (t.c, t.f)
             shift = round(row), round(col)
+        else:
+            root.extend(control_points(one))
         for number, role in enumerate(dataset.descriptions, 1):
             band = ET.SubElement(
                 root,
@@ -225,6 +259,9 @@ def _described_xml(pan: Scene, fused: Path, mask: Path | None) -> bytes:
                 blockYSize=str(_BLOCK_PX),
             )
             ET.SubElement(band, "Description").text = role
+            ET.SubElement(band, "UnitType").text = one.units[index] or ""
+            ET.SubElement(band, "Offset").text = repr(float(one.offsets[index]))
+            ET.SubElement(band, "Scale").text = repr(float(one.scales[index]))
             ET.SubElement(band, "ColorInterp").text = _colour(role)
             source = ET.SubElement(band, "SimpleSource")
             ET.SubElement(source, "SourceFilename", relativeToVRT="1").text = fused.name
@@ -310,7 +347,29 @@ def _check(pan: Scene, ms: Scene, options: PansharpenOptions) -> None:
     assert other is not None
     if not one.intersection(other).area > 0:
         raise GridMismatchError(f"{pan.path} and {ms.path} do not overlap; check their names")
+    _check_axes(pan, ms)
     if math.hypot(ms.grid.transform.a, ms.grid.transform.d) < math.hypot(
         pan.grid.transform.a, pan.grid.transform.d
     ):
         raise GridMismatchError(f"{ms.path} has smaller pixels than {pan.path}; swap the two")
+
+
+def _check_axes(pan: Scene, ms: Scene) -> None:
+    """Refuse grids that GDAL cannot lay over one another; it would say why in other words."""
+    a, b = pan.grid.transform, ms.grid.transform
+    turned = ~a @ b
+    rotated = any((a.b, a.d, b.b, b.d))
+    along = max(abs(turned.b), abs(turned.d)) < 1e-6 * max(abs(turned.a), abs(turned.e))
+    if not along or turned.a <= 0 or turned.e <= 0:
+        raise GridMismatchError(
+            f"rows and columns of {pan.path} and {ms.path} run other ways; bring one to the grid "
+            "of the other with gdalwarp first"
+        )
+    corners = ((0, 0), (pan.grid.width, pan.grid.height))
+    ends = ((0, 0), (ms.grid.width, ms.grid.height))
+    apart = max(math.dist(a @ p, b @ q) for p, q in zip(corners, ends, strict=True))
+    if rotated and apart > math.hypot(b.a, b.d):
+        raise GridMismatchError(
+            f"{pan.path} and {ms.path} are rotated and cover different ground; cut both to the "
+            "same corners, or bring them north up with gdalwarp first"
+        )

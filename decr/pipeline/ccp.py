@@ -29,7 +29,7 @@ from decr.files import writable_folder
 from decr.geo.features import read_features
 from decr.geo.gdal import gdal_environment
 from decr.geo.grid import PixelGrid, Window
-from decr.geo.layers import BLOCK_PX, Layer, LayerWriter, layer_writer
+from decr.geo.layers import BLOCK_PX, Layer, LayerWriter, block_windows, layer_writer
 from decr.geo.mask_file import MaskClasses
 from decr.geo.opening import local_files
 from decr.geo.scene import Scene, open_scene, overview_factors, overview_of, reader
@@ -348,9 +348,6 @@ def _layer(
 
 def _chunks(scene: Scene) -> Iterator[Window]:
     """Windows that partition a scene, on the storage blocks of the rasters that are written."""
-    grid, column_bytes = scene.grid, BLOCK_PX * scene.count * np.dtype(scene.dtype).itemsize
+    column_bytes = BLOCK_PX * scene.count * np.dtype(scene.dtype).itemsize
     cols = max(BLOCK_PX, CHUNK_BYTES // column_bytes // BLOCK_PX * BLOCK_PX)
-    for row in range(0, grid.height, BLOCK_PX):
-        for col in range(0, grid.width, cols):
-            height, width = min(BLOCK_PX, grid.height - row), min(cols, grid.width - col)
-            yield Window(row, col, height, width)
+    return block_windows(scene.grid, cols)

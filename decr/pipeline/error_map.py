@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from decr.calibration import ErrorTable
-from decr.geo.grid import PixelGrid, Window
-from decr.geo.layers import BLOCK_PX, Layer, layer_writer
+from decr.geo.layers import BLOCK_PX, Layer, block_windows, layer_writer
 from decr.geo.output import publish
 from decr.geo.scene import reader
 from decr.pipeline.change_map import ChangeMap
@@ -97,7 +95,7 @@ def write_error_map(prepared: Prepared, change: ChangeMap, work: WorkDir, out: P
     )
     finished = work.path / "errors.tif"
     with reader(scene) as source, layer_writer(finished, scene.grid, layer) as writer:
-        for window in _windows(scene.grid):
+        for window in block_windows(scene.grid, _COLS):
             weight = change.weights(window)
             if (weight > 0).any():
                 dn, valid = source.read(window, bands)
@@ -110,10 +108,3 @@ def write_error_map(prepared: Prepared, change: ChangeMap, work: WorkDir, out: P
     work.note_output(finished, KIND)
     with explained(out):
         publish(finished, out)
-
-
-def _windows(grid: PixelGrid) -> Iterator[Window]:
-    """Whole storage blocks, in the order in which they lie in the file."""
-    for row in range(0, grid.height, BLOCK_PX):
-        for col in range(0, grid.width, _COLS):
-            yield Window(row, col, min(BLOCK_PX, grid.height - row), min(_COLS, grid.width - col))

@@ -9,13 +9,14 @@ import pytest
 import rasterio
 from affine import Affine
 from click.testing import CliRunner
+from rasterio.control import GroundControlPoint
 from rasterio.rpc import RPC
 from rasterio.windows import Window
 from scipy import ndimage
 
 from cli.main import main
 from decr.errors import BandError, DecrError, GridMismatchError, OutputError
-from decr.geo.pansharpen import PansharpenOptions, pansharpen
+from decr.geo.pansharpen import RESAMPLING, PansharpenOptions, pansharpen
 from decr.geo.scene import open_scene, reader
 from tests.geo.scene_files import BGRN, NORTH_UP, UTM, write
 
@@ -177,12 +178,102 @@ def test_what_is_missing_in_either_image_is_missing(tmp_path: Path, how: str, pl
     with reader(found) as out, rasterio.open(tmp_path / "whole.tif") as file:
         dn, valid = out.read(found.grid.window)
         whole, unmasked = file.read(), file.mask_flag_enums[0]
+    if how == "ms alpha":  # cubic means reach two of its pixels, of 4 x 4 each
+        left = ndimage.binary_erosion(left, np.ones((17, 17)), border_value=1)
+        assert np.abs(dn[:, left].astype(float) - whole[:, left]).max() == 0
     np.testing.assert_array_equal(valid, left)
     # Away from the hole, where interpolation does not reach it, pixels are those of whole images.
     sure = ndimage.binary_erosion(left, np.ones((25, 25)), border_value=1)
     assert sure.any()
     assert np.abs(dn[:, sure].astype(float) - whole[:, sure]).max() < 2
     assert [flag.name for flag in unmasked] == ["all_valid"]
+
+
+@pytest.mark.parametrize("how", ["nodata", "mask", "nan", "both nan"])
+@pytest.mark.parametrize("resampling", RESAMPLING)
+def test_what_is_missing_in_the_colours_does_not_spoil_valid_pixels(
+    tmp_path: Path, how: str, resampling: str
+) -> None:
+    pan, ms = images(tmp_path, 200, 240)
+    dtype = np.float32 if "nan" in how else np.uint16
+    with rasterio.open(pan) as one, rasterio.open(ms) as many:
+        fine, coarse = one.read().astype(dtype), many.read().astype(dtype)
+    nan = {"nodata": np.nan} if how == "both nan" else {}
+    placed: dict[str, object] = {"transform": MS_GRID, "descriptions": BGRN, **nan}
+    write(pan, fine, descriptions=None, **nan)
+    write(ms, coarse, **placed)
+    options = PansharpenOptions(resampling=resampling)
+    whole, out = tmp_path / "whole.tif", tmp_path / "out.tif"
+    pansharpen(pan, ms, whole, options)
+    hole = np.zeros(coarse.shape[1:], np.bool_)
+    hole[20:25, 30:33] = True
+    coarse[:, hole] = np.nan if "nan" in how else 65535
+    if how == "nodata":
+        placed["nodata"] = 65535
+    elif how == "mask":
+        placed["mask"] = (~hole * 255).astype(np.uint8)
+    write(ms, coarse, **placed)
+    pansharpen(pan, ms, out, options)
+    found = open_scene(out)
+    with reader(found) as fused, rasterio.open(whole) as file:
+        dn, valid = fused.read(found.grid.window)
+        expected = file.read()
+    assert not valid[80:100, 120:132].any()
+    assert valid[:60].all()
+    np.testing.assert_array_equal(dn[:, valid], expected[:, valid])
+
+
+def test_control_points_scale_and_unit_are_those_of_the_panchromatic_image(tmp_path: Path) -> None:
+    pan, ms = images(tmp_path, 400, 400, crs=None, transform=Affine.identity())
+    points = [
+        GroundControlPoint(row, col, 4e5 + col / 2 + 1e-9, 4.4e6 - row / 2, 12.5)
+        for row, col in ((0, 0), (0, 400), (400, 0), (400, 400))
+    ]
+    with rasterio.open(pan, "r+") as file:
+        file.gcps = (points, UTM)
+        file.scales, file.offsets, file.units = (0.01,), (-0.5,), ("W",)
+    pansharpen(pan, ms, tmp_path / "out.tif")
+    with rasterio.open(tmp_path / "out.tif") as file:
+        found, crs = file.gcps
+        assert crs == UTM
+        assert [(p.row, p.col, p.x, p.y, p.z) for p in found] == [
+            (p.row, p.col, p.x, p.y, p.z) for p in points
+        ]
+        assert (file.scales, file.offsets) == ((0.01,) * 4, (-0.5,) * 4)
+        assert file.units == ("W",) * 4
+
+
+@pytest.mark.parametrize(
+    ("turn", "said"),
+    [
+        (Affine.translation(0, 200) @ Affine.scale(1, -1), "run other ways"),
+        (Affine.rotation(1), "run other ways"),
+        (Affine.translation(399.9, 0), "less than a pixel"),
+    ],
+)
+def test_grids_that_gdal_cannot_lay_over_one_another_are_refused(
+    tmp_path: Path, turn: Affine, said: str
+) -> None:
+    pan, ms = images(tmp_path, 400, 400)
+    with rasterio.open(ms, "r+") as file:
+        file.transform = NORTH_UP @ turn @ Affine.scale(4)
+    with pytest.raises(GridMismatchError, match=said):
+        pansharpen(pan, ms, tmp_path / "out.tif")
+
+
+def test_rotated_images_must_have_the_same_corners(tmp_path: Path) -> None:
+    pan, ms = images(tmp_path, 400, 400)
+    turned = NORTH_UP @ Affine.rotation(20)
+    for path, transform in ((pan, turned), (ms, turned @ Affine.scale(4))):
+        with rasterio.open(path, "r+") as file:
+            file.transform = transform
+    pansharpen(pan, ms, tmp_path / "out.tif")
+    with rasterio.open(tmp_path / "out.tif") as file:
+        assert file.transform.almost_equals(turned)
+    with rasterio.open(ms, "r+") as file:
+        file.transform = turned @ Affine.translation(40, 0) @ Affine.scale(4)
+    with pytest.raises(GridMismatchError, match="rotated and cover different ground"):
+        pansharpen(pan, ms, tmp_path / "cut.tif")
 
 
 def test_a_hole_lies_where_it_lay_when_only_a_part_is_covered(tmp_path: Path) -> None:
