@@ -6,7 +6,7 @@ import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from decr.errors import OutputError, SceneError
 from decr.geo.grid import PixelGrid, Window
 from decr.geo.metadata import OUR_DOMAIN
 from decr.geo.opening import REFUSALS, first_line, opened
+from decr.geo.scene import Scene
 
 BLOCK_PX = 512
 """Side of a storage block; windows that begin and end there are written fastest."""
@@ -41,6 +42,8 @@ class Layer:
         Go into the tag domain ``DECR``.
     dtype, nodata
         Of the pixels.
+    rpcs
+        Rational polynomial coefficients as tags, see `rpcs_of`.
     """
 
     bands: Sequence[str]
@@ -48,6 +51,7 @@ class Layer:
     tags: Mapping[str, str]
     dtype: str = "uint8"
     nodata: float = NODATA
+    rpcs: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -71,7 +75,7 @@ class LayerWriter:
 
 @contextmanager
 def layer_writer(out: Path, grid: PixelGrid, layer: Layer) -> Iterator[LayerWriter]:
-    """Make a raster with the grid's CRS and transform; it appears whole or not at all.
+    """Make a raster that lies where the grid and the layer's RPCs say, whole or not at all.
 
     Raises
     ------
@@ -108,6 +112,12 @@ def layer_writer(out: Path, grid: PixelGrid, layer: Layer) -> Iterator[LayerWrit
             part.replace(out)
     finally:
         part.unlink(missing_ok=True)
+
+
+def rpcs_of(scene: Scene) -> dict[str, str]:
+    """Tags of a scene's rational polynomial coefficients, for its pixels; empty without any."""
+    with opened(scene.path, scene.overview) as dataset:
+        return dict(dataset.tags(ns="RPC"))
 
 
 def block_windows(grid: PixelGrid, cols: int) -> Iterator[Window]:
@@ -149,6 +159,8 @@ def _describe(dataset: Any, grid: PixelGrid, layer: Layer) -> None:
     dataset.descriptions = tuple(layer.bands)
     dataset.scales = (layer.scale,) * len(layer.bands)
     dataset.update_tags(ns=OUR_DOMAIN, **layer.tags)
+    if layer.rpcs:
+        dataset.update_tags(ns="RPC", **layer.rpcs)
     if grid.gcps and not grid.has_transform:
         points = [GroundControlPoint(p.row, p.col, p.x, p.y) for p in grid.gcps]
         dataset.gcps = (points, grid.gcp_crs)

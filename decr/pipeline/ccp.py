@@ -29,7 +29,7 @@ from decr.files import writable_folder
 from decr.geo.features import read_features
 from decr.geo.gdal import gdal_environment
 from decr.geo.grid import PixelGrid, Window
-from decr.geo.layers import BLOCK_PX, Layer, LayerWriter, block_windows, layer_writer
+from decr.geo.layers import BLOCK_PX, Layer, LayerWriter, block_windows, layer_writer, rpcs_of
 from decr.geo.mask_file import MaskClasses
 from decr.geo.opening import local_files
 from decr.geo.scene import Scene, open_scene, overview_factors, overview_of, reader
@@ -343,7 +343,8 @@ def _layer(
     read = [seen.scene.path] if seen.mask is None else [seen.scene.path, str(seen.mask.path)]
     if out.exists() and any(out.samefile(file) for path in read for file in local_files(path)):
         raise OutputError(f"{out}: is read by this very run; give another folder")
-    return layer_writer(out, seen.scene.grid, Layer(bands, scale, tags))
+    layer = Layer(bands, scale, tags, rpcs=rpcs_of(seen.scene))
+    return layer_writer(out, seen.scene.grid, layer)
 
 
 def _chunks(scene: Scene) -> Iterator[Window]:

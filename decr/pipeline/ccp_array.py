@@ -96,6 +96,8 @@ def cloud_mask(scene: xr.DataArray, config: CcpConfig | None = None) -> xr.DataA
             cloudy = file.read(1) == 1
     mask = scene.isel({scene.dims[0]: 0}, drop=True).copy(data=np.asarray(cloudy))
     mask.name = "cloud_mask"
+    # A number that means "no data" in the scene means something else here.
+    mask.encoding = {key: v for key, v in scene.encoding.items() if key == "grid_mapping"}
     mask.attrs = {"definition": found.facts["definition"], "polarity": POLARITY}
     return mask
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from decr.calibration import ErrorTable
-from decr.geo.layers import BLOCK_PX, Layer, block_windows, layer_writer
+from decr.geo.layers import BLOCK_PX, Layer, block_windows, layer_writer, rpcs_of
 from decr.geo.output import publish
 from decr.geo.scene import reader
 from decr.pipeline.change_map import ChangeMap
@@ -92,6 +92,7 @@ def write_error_map(prepared: Prepared, change: ChangeMap, work: WorkDir, out: P
         },
         "float32",
         math.nan,
+        rpcs_of(scene),
     )
     finished = work.path / "errors.tif"
     with reader(scene) as source, layer_writer(finished, scene.grid, layer) as writer:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +10,13 @@ import pytest
 import rasterio
 from affine import Affine
 from rasterio.crs import CRS
+from rasterio.rpc import RPC
 
 from decr.errors import OutputError
 from decr.geo.grid import PixelGrid, Window
-from decr.geo.layers import Layer, layer_writer
+from decr.geo.layers import Layer, layer_writer, rpcs_of
+from decr.geo.scene import open_scene, overview_of
+from tests.geo.scene_files import write
 
 GRID = PixelGrid(700, 1100, Affine(0.5, 0, 500000, 0, -0.5, 4400000), CRS.from_epsg(32650))
 LAYER = Layer(["cloudy", "thin"], 0.004, {"DEFINITION": "what it is"})
@@ -37,6 +41,30 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
         assert file.scales == (0.004, 0.004)
         assert file.tags(ns="DECR")["DEFINITION"] == "what it is"
     assert list(tmp_path.iterdir()) == [out]
+
+
+def test_rpcs_are_those_of_the_scene_or_of_its_overview(tmp_path: Path) -> None:
+    scales = {f"{name}_scale": 200.0 for name in ("height", "lat", "line", "long", "samp")}
+    offsets = {"height_off": 50.0, "lat_off": 39.7, "long_off": 117.0}
+    lists = ("line_num_coeff", "line_den_coeff", "samp_num_coeff", "samp_den_coeff")
+    coefficients = {name: [1.0] * 20 for name in lists}
+    rpcs = RPC(line_off=200.0, samp_off=210.0, **offsets, **scales, **coefficients)
+    profile = {"driver": "GTiff", "count": 1, "height": 400, "width": 420, "dtype": "uint8"}
+    with rasterio.open(tmp_path / "scene.tif", "w", **profile) as file:
+        file.write(np.ones((1, 400, 420), np.uint8))
+        file.rpcs = rpcs
+        file.build_overviews([4])
+    scene = open_scene(tmp_path / "scene.tif", "p")
+    assert rpcs_of(open_scene(write(tmp_path / "none.tif", np.ones((3, 9, 9), np.uint8)))) == {}
+    for number, seen in enumerate((scene, overview_of(scene, 0))):
+        out = tmp_path / f"mask{number}.tif"
+        with layer_writer(out, seen.grid, replace(LAYER, rpcs=rpcs_of(seen))):
+            pass
+        with rasterio.open(out) as file:
+            scale = file.height / 400
+            assert file.rpcs.line_off == pytest.approx(200 * scale, abs=0.5)
+            assert file.rpcs.samp_scale == pytest.approx(200 * scale)
+            assert file.rpcs.lat_off == 39.7
 
 
 def test_an_error_leaves_nothing(tmp_path: Path) -> None:

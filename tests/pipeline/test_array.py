@@ -13,6 +13,7 @@ import rasterio
 import rioxarray
 import xarray as xr
 from rasterio.control import GroundControlPoint
+from rasterio.windows import Window
 
 import decr
 from decr.errors import DecrError, OutputError, SceneError
@@ -130,6 +131,20 @@ def test_a_nodata_number_of_another_dtype_is_told(tmp_path: Path, where: str) ->
         with pytest.raises(SceneError, match=r"-9999.*uint16.*write_nodata\(None\)"):
             stored(array, tmp_path)
     stored(array.drop_encoding().rio.write_nodata(None), tmp_path)
+
+
+@pytest.mark.parametrize("nodata", [0, 65535])
+def test_a_mask_knows_no_nodata_number_of_its_scene(tmp_path: Path, nodata: int) -> None:
+    path = write_scene(tmp_path / "s.tif", cloudy_pixels(200, 300), nodata=nodata)
+    array = rioxarray.open_rasterio(path, masked=True)
+    assert isinstance(array, xr.DataArray)
+    config = decr.CcpConfig(detector="threshold", bands="b,g,r,n")
+    mask = decr.cloud_mask(array, config)
+    assert 0 < float(mask.mean()) < 1
+    assert mask.rio.nodata is None
+    assert mask.rio.crs == array.rio.crs
+    np.testing.assert_array_equal(mask.rio.isel_window(Window(0, 0, 300, 200)), mask)
+    assert "_FillValue" not in {**mask.attrs, **mask.encoding}
 
 
 def test_no_room_for_an_array_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
