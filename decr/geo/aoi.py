@@ -6,7 +6,7 @@ import json
 import math
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -57,15 +57,16 @@ class Aoi:
     area: BaseGeometry
     height: int
     width: int
+    _parts: shapely.STRtree = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        # A cadastre has many thousands of parts, and few of them lie near a window.
+        object.__setattr__(self, "_parts", shapely.STRtree(shapely.get_parts(self.area)))
 
     @property
     def bounds_window(self) -> Window | None:
         """Smallest window that holds every pixel whose centre may be inside; None if none may."""
-        left, top, right, bottom = self.area.bounds
-        row, col = max(0, math.ceil(top - 0.5)), max(0, math.ceil(left - 0.5))
-        height = min(self.height, math.floor(bottom - 0.5) + 1) - row
-        width = min(self.width, math.floor(right - 0.5) + 1) - col
-        return Window(row, col, height, width) if height > 0 and width > 0 else None
+        return _centres_in(self.area, Window(0, 0, self.height, self.width))
 
     def coarsened(self, k: int) -> Aoi:
         """The area on the grid of k times larger pixels from the same corner."""
@@ -85,27 +86,45 @@ class Aoi:
         Each centre is tested in scene coordinates, so a pixel's answer never depends on the
         window. (Rasterising with a window's transform would round differently per window.)
         """
-        shapely.prepare(self.area)
         mask = np.zeros(window.shape, dtype=np.bool_)
-        self._fill(mask, window, window)
+        near = self._parts.query(_outline(window))
+        for part in self._parts.geometries[near]:
+            inside = _centres_in(part, window)
+            if inside is not None:
+                shapely.prepare(part)
+                _fill(mask, window, part, inside)
         return mask
 
-    def _fill(self, mask: NDArray[np.bool_], origin: Window, part: Window) -> None:
-        """Decide a part of the window at once if no edge crosses it, else by quarters."""
-        if max(part.shape) > _LEAF_PX:
-            outline = shapely.box(part.col, part.row, part.col_stop, part.row_stop)
-            if not self.area.intersects(outline):
-                return
-            if self.area.contains_properly(outline):
-                mask[part.slices(origin)] = True
-                return
-            for quarter in _quarters(part):
-                self._fill(mask, origin, quarter)
+
+def _centres_in(area: BaseGeometry, window: Window) -> Window | None:
+    """Pixels of a window whose centres lie within the bounds of an area; None without any."""
+    left, top, right, bottom = area.bounds
+    row, col = max(window.row, math.ceil(top - 0.5)), max(window.col, math.ceil(left - 0.5))
+    height = min(window.row_stop, math.floor(bottom - 0.5) + 1) - row
+    width = min(window.col_stop, math.floor(right - 0.5) + 1) - col
+    return Window(row, col, height, width) if height > 0 and width > 0 else None
+
+
+def _fill(mask: NDArray[np.bool_], origin: Window, area: BaseGeometry, part: Window) -> None:
+    """Add an area to a part of the window, at once if no edge crosses it, else by quarters."""
+    if max(part.shape) > _LEAF_PX:
+        outline = _outline(part)
+        if not area.intersects(outline):
             return
-        rows = np.arange(part.row, part.row_stop) + 0.5
-        cols = np.arange(part.col, part.col_stop) + 0.5
-        x, y = np.meshgrid(cols, rows)
-        mask[part.slices(origin)] = shapely.contains_xy(self.area, x, y)
+        if area.contains_properly(outline):
+            mask[part.slices(origin)] = True
+            return
+        for quarter in _quarters(part):
+            _fill(mask, origin, area, quarter)
+        return
+    rows = np.arange(part.row, part.row_stop) + 0.5
+    cols = np.arange(part.col, part.col_stop) + 0.5
+    x, y = np.meshgrid(cols, rows)
+    mask[part.slices(origin)] |= shapely.contains_xy(area, x, y)
+
+
+def _outline(window: Window) -> BaseGeometry:
+    return shapely.box(window.col, window.row, window.col_stop, window.row_stop)
 
 
 def read_aoi(path: str | os.PathLike[str], grid: PixelGrid) -> Aoi:

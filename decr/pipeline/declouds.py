@@ -13,7 +13,6 @@ import numpy as np
 from decr.cloud.change import ChangeRule, rule_in_cells
 from decr.config import DecloudConfig
 from decr.errors import DecrError, SceneError
-from decr.geo.aoi import read_aoi
 from decr.geo.gdal import gdal_environment
 from decr.geo.output import Patch, write_cog, write_memory_bytes
 from decr.geo.quicklook import quicklook_px
@@ -108,7 +107,6 @@ def survey_and_plan(
         If the scene holds no valid pixel.
     """
     scene, config = prepared.scene, prepared.config
-    aoi = read_aoi(config.aoi, scene.grid) if config.aoi is not None else None
     survey = _survey(prepared, engine, work, on_progress)
     if survey.valid_px == 0:
         raise SceneError(ALL_NODATA.format(scene.path))
@@ -116,7 +114,7 @@ def survey_and_plan(
         (scene.grid.height, scene.grid.width),
         survey,
         None if config.full else _rule(prepared, survey),
-        aoi,
+        prepared.aoi,
     )
     bytes_per_pixel = np.dtype(scene.dtype).itemsize * scene.count
     plan = make_plan(
@@ -279,8 +277,6 @@ def declouds(
         stack.enter_context(gdal_environment())
         engine = engine or stack.enter_context(open_engine(device=config.device))
         prepared = prepare(str(path), config, restorer, engine)
-        if config.aoi is not None:
-            read_aoi(config.aoi, prepared.scene.grid)
         work = stack.enter_context(work_dir(target, job_of(prepared)))
         if not overwrite and (taken := taken_of(outputs, work)) is not None:
             discard(work.path)

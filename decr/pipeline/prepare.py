@@ -10,6 +10,7 @@ from decr.cloud.detector import Detector
 from decr.config import DecloudConfig
 from decr.device import resolved
 from decr.errors import ConfigError, DecrWarning, SceneError
+from decr.geo.aoi import Aoi, read_aoi
 from decr.geo.lattice import Blocks, Lattice
 from decr.geo.opening import FileState, absolute_name, local_files, state_of
 from decr.geo.scene import Scene, open_scene
@@ -58,6 +59,7 @@ class Prepared:
     composer: Composer
     blocks: Blocks
     factor: int
+    aoi: Aoi | None
 
 
 def prepare(
@@ -97,8 +99,9 @@ def prepare(
     height, width = -(-scene.grid.height // factor), -(-scene.grid.width // factor)
     blocks = Blocks(Lattice(height, width, config.tile_px, config.overlap_px), BLOCK_STRIDES)
     composer = Composer(feed, radiometry, scene.nodata)
+    aoi = None if config.aoi is None else read_aoi(config.aoi, scene.grid)
     return Prepared(
-        scene, config, restorer, detector, networks, radiometry, seen, composer, blocks, factor
+        scene, config, restorer, detector, networks, radiometry, seen, composer, blocks, factor, aoi
     )
 
 
