@@ -10,7 +10,7 @@ from decr.geo.gdal import CACHE_BYTES
 from decr.geo.grid import Window
 from decr.geo.lattice import Axis, Block, Blocks
 from decr.pipeline.change_map import ChangeMap
-from decr.pipeline.tiles import STRIP_ROWS
+from decr.pipeline.tiles import READ_BYTES, STRIP_ROWS
 from decr.pipeline.tone import REACH, Index
 
 _PATCH_BYTES = 24_000
@@ -190,8 +190,8 @@ def planned_memory_mb(
     # A block at hand: its numbers, and the sum of its tiles, which becomes their change.
     at_hand = numbers + sums
     # A strip being settled: its change and a correction, its numbers before and after, weights,
-    # masks; and what three neighbours left there.
-    settled = strip * (2 * bytes_per_pixel + 2 * channels * 4 + 16)
+    # masks; what three neighbours left there; and what was read with it.
+    settled = strip * (2 * bytes_per_pixel + 2 * channels * 4 + 16) + READ_BYTES
     settled += (
         3
         * (_longest_reach(blocks, 0) + _longest_reach(blocks, 1))

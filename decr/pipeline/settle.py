@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from decr.geo.gdal import gdal_environment
 from decr.geo.grid import Window
-from decr.geo.scene import Scene, reader
+from decr.geo.scene import Scene, SceneReader, reader
 from decr.pipeline import allocation
 from decr.pipeline.block import BlockResult
 from decr.pipeline.compose import change_at_full_resolution
@@ -39,6 +39,7 @@ from decr.pipeline.tiles import (
     Spills,
     add_spills,
     neighbours_before,
+    reads_of,
     strips_of,
 )
 from decr.pipeline.tone import (
@@ -242,8 +243,7 @@ class Settling:
                 job.work.block_file("patch", *index, "tif"), job.scene, job.composer.targets, window
             ) as patch,
         ):
-            for strip in strips_of(window):
-                dn, valid = source.read(strip, job.composer.targets)
+            for strip, dn, valid in _read(source, window, job.composer.targets):
                 weight = job.change.weights(strip)
                 out = job.composer.compose(dn, valid, weight, change_in(strip))
                 changed += _differing(out, dn)
@@ -254,6 +254,18 @@ class Settling:
             patch.wanted = changed > 0
         let_go(job.change.survey.stored)
         job.work.note("patch", *index, changed=changed, **noted(tone=tone, steps=steps))
+
+
+def _read(
+    source: SceneReader, window: Window, bands: tuple[int, ...]
+) -> Iterator[tuple[Window, NDArray[Any], NDArray[np.bool_]]]:
+    """The strips of a window, their numbers and where these are valid; several a read."""
+    bytes_per_pixel = len(bands) * np.dtype(source.scene.dtype).itemsize
+    for piece in reads_of(window, bytes_per_pixel):
+        dn, valid = source.read(piece, bands)
+        for strip in strips_of(piece):
+            rows, cols = strip.slices(piece)
+            yield strip, dn[:, rows, cols], valid[rows, cols]
 
 
 def _differing(one: NDArray[np.generic], other: NDArray[np.generic]) -> int:

@@ -27,11 +27,21 @@ STRIP_ROWS = 256
 """Rows of a block that are settled at a time; a row of a patch's storage blocks."""
 
 
-def strips_of(window: Window) -> Iterator[Window]:
-    """Cut a window into strips of `STRIP_ROWS`; the last may be less."""
-    for first in range(0, window.height, STRIP_ROWS):
-        height = min(STRIP_ROWS, window.height - first)
-        yield replace(window, row=window.row + first, height=height)
+READ_BYTES = 16 * 2**20
+"""Most that is read of a block at a time, unless a strip is more: a file's own blocks may be high,
+and are decoded anew for each read."""
+
+
+def strips_of(window: Window, rows: int = STRIP_ROWS) -> Iterator[Window]:
+    """Cut a window into strips of so many rows; the last may be less."""
+    for first in range(0, window.height, rows):
+        yield replace(window, row=window.row + first, height=min(rows, window.height - first))
+
+
+def reads_of(window: Window, bytes_per_pixel: int) -> Iterator[Window]:
+    """Cut a window into pieces of whole strips, of `READ_BYTES` at the most if those are less."""
+    strip_bytes = STRIP_ROWS * window.width * bytes_per_pixel
+    return strips_of(window, STRIP_ROWS * max(1, READ_BYTES // strip_bytes))
 
 
 def quantised(unit: Float32) -> Int32:
