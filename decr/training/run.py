@@ -290,10 +290,21 @@ def _card(job: _Job, results: Mapping[str, TrainResult], parts: Sequence[str]) -
         gsd_range_m=recipe.gsd_range_m,
         steps=recipe.steps,
         prior_floor=recipe.prior_floor,
-        ranges={} if "detector" in parts else {"uint8": (0.0, 255.0)},
+        ranges={} if "detector" in parts else _ranges(recipe, job.imagery),
         licence=recipe.licence,
         provenance=_provenance(job, results),
     )
+
+
+def _ranges(recipe: Recipe, imagery: Imagery) -> dict[str, tuple[float, float]]:
+    """What -1 and 1 stood for, by type: one white of all images, upon what the start declared."""
+    declared = {} if recipe.start is None else dict(read_card(recipe.start).ranges)
+    whites = {(image.dn.dtype.name, image.white) for image in imagery.clear}
+    whites |= {(pair.clear.dtype.name, pair.white) for pair in imagery.pairs}
+    if len(whites) == 1:
+        dtype, white = whites.pop()
+        declared[dtype] = (0.0, float(white))
+    return declared
 
 
 def _provenance(job: _Job, results: Mapping[str, TrainResult]) -> dict[str, Any]:
