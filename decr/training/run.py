@@ -21,6 +21,7 @@ from decr.device import device_name
 from decr.diffusion.schedule import NoiseSchedule
 from decr.errors import ConfigError
 from decr.files import sole_worker, writable_folder
+from decr.models.patchgan import PatchGAN
 from decr.models.registry import create
 from decr.training.colours import OfColours
 from decr.training.identity import IMAGES, images_digest, samples_identity
@@ -244,6 +245,12 @@ def _train(job: _Job, stage: Stage, parts: Mapping[str, nn.Module]) -> TrainResu
         if published.make_discriminator is not None:
             torch.manual_seed(1)
             rival = published.make_discriminator(len(job.recipe.bands)).to(job.place.device)
+            if isinstance(rival, PatchGAN) and config.size_px < 32:  # its norms need two pixels
+                raise ConfigError(
+                    f"recipe {job.recipe.name!r}: stage {stage.name} has samples of "
+                    f"{config.size_px} px, of which its discriminator leaves one pixel; give a "
+                    f"size_px of at least 32"
+                )
             parts = {**parts, "discriminator": rival}
     return train_stage(
         stage,
