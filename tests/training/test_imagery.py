@@ -70,9 +70,9 @@ def test_splits_that_a_set_has_are_kept(tmp_path: Path) -> None:
 
 
 def test_pairs_that_lack_a_band_are_counted(tmp_path: Path) -> None:
-    folder = pairs(tmp_path, grey=("pair_04", "pair_05"))
+    folder = pairs(tmp_path / "set {1}", grey=("pair_04", "pair_05"))
     asked = replace(recipe(folder), pairs=(PairFolder(folder, split=None),))
-    with pytest.warns(DecrWarning, match="2 of 12 pairs are passed over, for want of the"):
+    with pytest.warns(DecrWarning, match=r"set \{1\}: 2 of 12 pairs are passed over, for want"):
         assert len(read_imagery(asked).pairs) == 10
 
 
