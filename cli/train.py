@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -106,7 +107,7 @@ if TYPE_CHECKING:
     "--max-minutes",
     type=click.FloatRange(min=0),
     metavar="MINUTES",
-    help="Stop, resumably, after this long.",
+    help="Stop, resumably, after this long; unless that was the end, the exit code is 1.",
 )
 @shared.device_option
 @click.option(
@@ -172,12 +173,13 @@ def command(
             unlikeness=_unlikeness(plan),
             loaders=loaders,
         )
-    if not _leads():
-        return
-    if bundle is None:
-        click.echo(f"stopped before the end; run the same command to go on ({run_dir})")
-    else:
+    if bundle is not None and _leads():
         click.echo(bundle)
+    if bundle is None:
+        if _leads():
+            said = f"decr: stopped before the end; run the same command to go on ({run_dir})"
+            click.echo(said, err=True)
+        sys.exit(1)
 
 
 def _unlikeness(plan: Recipe) -> Any:

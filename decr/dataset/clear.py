@@ -213,7 +213,8 @@ def tell(what: str, named: Mapping[str, Sequence[str]]) -> None:
     for why, names in named.items():
         if names:
             more = ", ..." if len(names) > _TOLD else ""
-            said = f"{what.format(len(names))} are {why}: {', '.join(names[:_TOLD])}{more}"
+            which = what.replace("{}", str(len(names)))
+            said = f"{which} are {why}: {', '.join(names[:_TOLD])}{more}"
             warnings.warn(said, DecrWarning, stacklevel=4)
 
 

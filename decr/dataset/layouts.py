@@ -286,6 +286,8 @@ def _matched(
 ) -> list[PairFile]:
     """Pairs of one folder with two sides, with near infrared where the layout has it."""
     cloudy, clear = _images(root / sides[0], skip), _images(root / sides[1], skip)
+    if not cloudy and not clear:
+        _tell_others(root, sides)
     lonely = [*_alone(root, sides, cloudy, clear)]
     whole = cloudy.keys() & clear.keys()
     nir = _nir_of(path, root) if LAYOUTS[layout].nir else None
@@ -321,6 +323,23 @@ def _matched(
             )
         )
     return pairs
+
+
+def _tell_others(root: Path, sides: tuple[str, str]) -> None:
+    """Warn of a folder that has files, but no image."""
+    suffixes = {
+        file.suffix.lower()
+        for side in sides
+        for file in (root / side).rglob("*")
+        if file.is_file() and not passed_over(file.relative_to(root))
+    }
+    if others := suffixes - {*_SUFFIXES, ""}:
+        warnings.warn(
+            f"{root}: no image in {' and '.join(sides)}; {', '.join(sorted(others))} files are "
+            f"passed over: convert images to .png or .tif",
+            DecrWarning,
+            stacklevel=2,
+        )
 
 
 def _alone(

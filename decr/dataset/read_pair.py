@@ -63,7 +63,7 @@ def read_whole(file: PairFile, said: str | None = None) -> WholePair:
         If one cannot be read.
     """
     said = said or file.bands
-    scene = _scene(file.clear, said)
+    scene = open_image(file.clear, said)
     bands = (*scene.bands.data_roles, *(() if file.clear_nir is None else ("nir",)))
     clear = open_side(file.clear, file.clear_nir, said, bands)
     assert clear is not None
@@ -83,7 +83,8 @@ def mask_file(pair: PairFile) -> Path | None:
     return path if path.is_file() else None
 
 
-def _scene(path: Path, said: str | None) -> Scene:
+def open_image(path: Path, said: str | None) -> Scene:
+    """Open an image of a set; raises DatasetError if its bands cannot be told."""
     try:
         return open_scene(path, said)
     except BandError as error:
@@ -96,7 +97,7 @@ def open_side(
     path: Path, nir: Path | None, said: str | None, bands: tuple[str, ...]
 ) -> Side | None:
     """One side of a pair, or None if it lacks a band."""
-    scene = _scene(path, said)
+    scene = open_image(path, said)
     # The first channel is what the published loader takes of the second file's three.
     second = None if nir is None else open_scene(nir)
     if second is not None and (

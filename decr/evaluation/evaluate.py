@@ -15,7 +15,8 @@ from decr.dataset.duplicates import Duplicate, find_duplicates
 from decr.dataset.layouts import list_pairs
 from decr.dataset.manifest import PairFile
 from decr.dataset.pairs import CHANGED, PairImage, changed
-from decr.errors import BandError, DatasetError
+from decr.dataset.read_pair import open_image
+from decr.errors import DatasetError
 from decr.evaluation.metrics import SSIM_WINDOW_PX
 from decr.evaluation.perceptual import (
     BACKBONE_SHA256,
@@ -172,7 +173,8 @@ def evaluate(config: EvaluationConfig, on_progress: OnProgress | None = None) ->
     folder = config.source.folder()
     layout = folder.layout
     listed = list_pairs(folder.path, layout)
-    have = _roles(listed[0], folder.bands)
+    asked = (p for p in listed if config.source.split in (None, "all", p.split))
+    have = _roles(next(asked, listed[0]), folder.bands)
     subjects = subjects_of(config.models, "nir" in have, config.sampling)
     bands = common_bands(subjects) or have
     if protocol.luma and len(bands) not in (3, 4):
@@ -238,13 +240,7 @@ def _rows(
 
 def _roles(first: PairFile, said: str | None) -> tuple[str, ...]:
     """Bands of a set by its first pair: red, green, blue and, where there is one, near infrared."""
-    try:
-        roles = open_scene(first.cloudy, said or first.bands).bands.data_roles
-    except BandError as error:
-        raise DatasetError(
-            f"{first.cloudy}: its bands are unclear; state them in file order, such as r,g,b,n "
-            f"({error})"
-        ) from error
+    roles = open_image(first.cloudy, said or first.bands).bands.data_roles
     have = (*roles, *(("nir",) if first.cloudy_nir is not None else ()))
     colours = tuple(role for role in ("red", "green", "blue", "nir") if role in have)
     return colours or have

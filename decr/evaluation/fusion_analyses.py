@@ -26,23 +26,29 @@ _WAYS = {"with prior": "learnt", "without prior": "diffusion"}
 def weights(setting: Setting) -> Analysis:
     """W of the weight allocator: a map for the first tile, and its mean at each step.
 
-    The paper's Figs. 8 and 9. W is told as the network gives it and clipped to [floor, 1], as it
-    counts; over cloudy and clear pixels apart.
+    The paper's Figs. 8 and 9. W is told as the network gives it, over cloudy and clear pixels
+    apart, and with each band clipped to [floor, 1], as it counts.
     """
     bench = bench_of(setting)
+    said = facts(bench)
+    floor = float(said["floor"])
     maps: list[dict[int, Float64]] = []
+    clipped: dict[int, list[float]] = {}
     for number in range(len(bench.tiles)):
         seen: dict[int, Float64] = {}
 
         def keep(t: int, eps: Tensor, weight: Tensor, seen: dict[int, Float64] = seen) -> None:
-            seen[t] = weight[0].double().mean(dim=0).cpu().numpy()
+            every = weight[0].double()
+            seen[t] = every.mean(dim=0).cpu().numpy()
+            clipped.setdefault(t, []).append(float(every.clamp(floor, 1.0).mean()))
 
         bench.restored(number, on_weights=keep)
         maps.append(seen)
-    said = facts(bench)
-    floor = float(said["floor"])
     masks = [tile.mask for tile in bench.tiles]
-    rows = [_mean_weights(t, [seen[t] for seen in maps], masks, floor) for t in maps[0]]
+    rows = [
+        {**_mean_weights(t, [seen[t] for seen in maps], masks), "clipped": float(np.mean(means))}
+        for t, means in clipped.items()
+    ]
     text = "\n".join(
         [
             f"{'t':>5}  {'mean W':>9}  {'cloudy':>9}  {'clear':>9}  {'clipped':>9}",
@@ -144,9 +150,7 @@ def _trajectory_figure(
     )
 
 
-def _mean_weights(
-    t: int, raw: list[Float64], masks: list[NDArray[np.bool_]], floor: float
-) -> dict[str, Any]:
+def _mean_weights(t: int, raw: list[Float64], masks: list[NDArray[np.bool_]]) -> dict[str, Any]:
     """Means over all tiles' pixels; None for a part without a pixel."""
     values, mask = np.stack(raw), np.stack(masks)
     return {
@@ -154,7 +158,6 @@ def _mean_weights(
         "raw": float(values.mean()),
         "raw_cloudy": float(values[mask].mean()) if mask.any() else None,
         "raw_clear": float(values[~mask].mean()) if not mask.all() else None,
-        "clipped": float(values.clip(floor, 1.0).mean()),
     }
 
 

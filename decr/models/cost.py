@@ -201,7 +201,8 @@ def describe(costs: list[Cost]) -> str:
 
 
 _MEANING = (
-    "GMAC        10^9 multiply-accumulates of one pass over one 256 x 256 image, by torch",
+    "GMAC        10^9 multiply-accumulates of one pass over one 256 x 256 image, by torch,",
+    "            without branches of SpA-GAN and MSDA that change nothing, which decr does not run",
     "paper GMAC  the same by the rules of the profiler behind Table X; times two images it is",
     "            'Complexity'. It leaves out attention, charges transposed convolutions as if not",
     "            strided, and MemoryNet's one PReLU 55 x 55 times. 'de' is one evaluation of CNP",

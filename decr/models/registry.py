@@ -46,8 +46,9 @@ def _check_unet(size: Size, timed: bool) -> None:
         raise ValueError(f"a U-Net's size has no {', '.join(sorted(unknown))}")
     width, multipliers = int(size["width"]), [int(m) for m in size["multipliers"]]
     blocks, heads = int(size["blocks"]), int(size.get("heads", 1))
-    if not 1 <= width <= 1024 or not 1 <= blocks <= 16 or not 1 <= len(multipliers) <= 8:
-        raise ValueError("width must lie in 1..1024, blocks in 1..16 and levels in 1..8")
+    levels = 5 if timed else 8  # tiles and samples have sides of 16 n; the reference pads
+    if not 1 <= width <= 1024 or not 1 <= blocks <= 16 or not 1 <= len(multipliers) <= levels:
+        raise ValueError(f"width must lie in 1..1024, blocks in 1..16 and levels in 1..{levels}")
     if any(not 1 <= m <= 64 for m in multipliers):
         raise ValueError("multipliers must lie in 1..64")
     if heads < 1 or any(width * m % heads for m in multipliers):
@@ -98,6 +99,22 @@ _BUILDERS: dict[str, Builder] = {
 
 NAMES = tuple(_BUILDERS)
 
+ROLES: Mapping[str, tuple[str, ...]] = {
+    "reference": ("amgan", "compact", "cvae", "memorynet", "msda", "spagan"),
+    "cnp": ("cnp",),
+    "wa": ("wa",),
+    "detector": ("cloudnet",),
+}
+"""Architectures that can play each part of a bundle."""
+
+
+def check_role(part: str, architecture: str) -> None:
+    """Refuse a network where another is called; raises ValueError."""
+    if part not in ROLES:
+        raise ValueError(f"no part is called {part!r}; there are {', '.join(ROLES)}")
+    if architecture not in ROLES[part]:
+        raise ValueError(f"part {part!r} cannot be {architecture!r}, only {', '.join(ROLES[part])}")
+
 
 def create(name: str, bands: int, size: Size | None = None) -> nn.Module:
     """Build a network.
@@ -122,6 +139,9 @@ def create(name: str, bands: int, size: Size | None = None) -> nn.Module:
         # A hostile file must not make us build networks without end.
         if int((size or {}).get("blocks", 1)) > 64:
             raise ValueError("more than 64 blocks")
-        return _BUILDERS[name](bands, size or {})
+        network = _BUILDERS[name](bands, size or {})
+        if any(not parameter.numel() for parameter in network.parameters()):
+            raise ValueError("layers would have no channels; give larger numbers")
+        return network
     except (KeyError, TypeError, ValueError, RuntimeError, OverflowError) as error:
         raise BundleError(f"network {name!r} cannot be built with size {size}: {error}") from error

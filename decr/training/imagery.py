@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from decr.dataset.clear import held_out, read_clear, read_labelled
+from decr.dataset.clear import held_out, read_clear, read_labelled, tell
 from decr.dataset.collage import LabelledImage, detection_sample
 from decr.dataset.dates import DatedPlace, dated_partners, other_date_sample
 from decr.dataset.fine_views import fine_sample
@@ -114,7 +114,16 @@ def _pairs(recipe: Recipe, least_px: int) -> tuple[list[PairImage], list[PairIma
     def large(pairs: list[PairImage]) -> list[PairImage]:
         return [pair for pair in pairs if min(pair.clear.shape[1:]) >= least_px]
 
+    small = [p.name for p in (*asked, *other) if min(p.clear.shape[1:]) < least_px]
+    why = f"passed over, for want of {least_px} x {least_px} valid pixels for {_widest(recipe)}"
+    tell(f"recipe {recipe.name!r}: {{}} of {len(asked) + len(other)} pairs", {why: small})
     return large(asked), large(other)
+
+
+def _widest(recipe: Recipe) -> str:
+    """The restoring stage with the largest samples."""
+    sides = {n: 0 if n == "detector" else c.least_px for n, c in recipe.stages.items()}
+    return f"stage {max(sides, key=sides.__getitem__)}"
 
 
 def _named(folder: PairFolder, listed: Sequence[PairFile], holdout: Sequence[str]) -> bool:
@@ -146,8 +155,9 @@ def _nothing(recipe: Recipe, kind: str) -> DatasetError:
     smaller = f" ({least['pair']} x {least['pair']} for pairs)" if recipe.clear else ""
     return DatasetError(
         f"recipe {recipe.name!r}: no {kind} {what} with bands {', '.join(recipe.bands)} and at "
-        f"least {least[what]} x {least[what]} valid pixels{smaller if recipe.pairs else ''}; see "
-        f"its folders and its holdout"
+        f"least {least[what]} x {least[what]} valid pixels{smaller if recipe.pairs else ''}; "
+        f"{_widest(recipe)} takes the largest samples: follow a recipe without it, or see its "
+        f"folders and its holdout"
     )
 
 

@@ -315,9 +315,16 @@ class Progress:
         return value
 
     def _lost(self, what: str, value: float) -> DatasetError:
+        if self.checkpoint.exists():
+            remedy = (
+                f"{self.checkpoint.name} is kept; resume with a lower learning rate or, if that "
+                f"ends so, too, remove that file to train the stage anew"
+            )
+        else:
+            remedy = "there is no checkpoint yet; begin with a lower learning rate"
         return DatasetError(
             f"{self.run_dir}: the {what} of stage {self.stage.name} became {value} at step "
-            f"{self.step}; the checkpoint before it is kept; resume with a lower learning rate"
+            f"{self.step}; {remedy}"
         )
 
     @property

@@ -13,6 +13,7 @@ from decr.dataset.clear import Folder
 from decr.dataset.pairs import PairFolder
 from decr.dataset.samples import PLAIN, Variety
 from decr.errors import ConfigError
+from decr.models.registry import check_role
 from decr.training.checks import file_stem, number, texts, whole, wrong
 from decr.training.presets import PRESETS, PUBLISHED_REFERENCE
 from decr.training.settings import TrainConfig
@@ -117,6 +118,11 @@ class Recipe:
 
     def _check_card(self) -> None:
         """Refuse what a bundle could not say of itself, before hours of training."""
+        for name, part in self.parts.items():
+            try:
+                check_role(name, part.architecture)
+            except ValueError as error:
+                raise ConfigError(str(error)) from error
         file_stem("name", self.name)
         if not texts("bands", self.bands) or len(set(self.bands)) < len(self.bands):
             raise wrong("bands", self.bands, "a list of at least one role, each once")

@@ -21,6 +21,7 @@ from decr.device import device_name
 from decr.diffusion.schedule import NoiseSchedule
 from decr.errors import ConfigError
 from decr.files import sole_worker, writable_folder
+from decr.models.patchgan import PatchGAN
 from decr.models.registry import create
 from decr.training.colours import OfColours
 from decr.training.identity import IMAGES, images_digest, samples_identity
@@ -244,6 +245,12 @@ def _train(job: _Job, stage: Stage, parts: Mapping[str, nn.Module]) -> TrainResu
         if published.make_discriminator is not None:
             torch.manual_seed(1)
             rival = published.make_discriminator(len(job.recipe.bands)).to(job.place.device)
+            if isinstance(rival, PatchGAN) and config.size_px < 32:  # its norms need two pixels
+                raise ConfigError(
+                    f"recipe {job.recipe.name!r}: stage {stage.name} has samples of "
+                    f"{config.size_px} px, of which its discriminator leaves one pixel; give a "
+                    f"size_px of at least 32"
+                )
             parts = {**parts, "discriminator": rival}
     return train_stage(
         stage,
@@ -290,10 +297,21 @@ def _card(job: _Job, results: Mapping[str, TrainResult], parts: Sequence[str]) -
         gsd_range_m=recipe.gsd_range_m,
         steps=recipe.steps,
         prior_floor=recipe.prior_floor,
-        ranges={} if "detector" in parts else {"uint8": (0.0, 255.0)},
+        ranges={} if "detector" in parts else _ranges(recipe, job.imagery),
         licence=recipe.licence,
         provenance=_provenance(job, results),
     )
+
+
+def _ranges(recipe: Recipe, imagery: Imagery) -> dict[str, tuple[float, float]]:
+    """What -1 and 1 stood for, by type: one white of all images, upon what the start declared."""
+    declared = {} if recipe.start is None else dict(read_card(recipe.start).ranges)
+    whites = {(image.dn.dtype.name, image.white) for image in imagery.clear}
+    whites |= {(pair.clear.dtype.name, pair.white) for pair in imagery.pairs}
+    if len(whites) == 1:
+        dtype, white = whites.pop()
+        declared[dtype] = (0.0, float(white))
+    return declared
 
 
 def _provenance(job: _Job, results: Mapping[str, TrainResult]) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from decr.calibration import ErrorTable
 from decr.diffusion.schedule import NoiseSchedule
 from decr.errors import BundleError, ConfigError, OutputError
-from decr.models.registry import create
+from decr.models.registry import check_role, create
 from decr.zoo.limits import check_file
 
 FORMAT = 1
@@ -391,3 +391,5 @@ def _check_card(card: Card) -> None:
     for good, key in checks:
         if not good:
             raise ValueError(f"{key} is {getattr(card, key)!r}")
+    for name, part in card.parts.items():
+        check_role(name, part.architecture)

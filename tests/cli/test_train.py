@@ -82,8 +82,8 @@ def test_time_runs_out(pairs: Path, tmp_path: Path) -> None:
     start = tiny_bundle(tmp_path, 3)
     options = ("--pairs", pairs, "--from-bundle", start, "--steps", 2, "-o", tmp_path / "run", "-q")
     result = run("reference", *options, "--max-minutes", 0)
-    assert result.exit_code == 0, result.output
-    assert "stopped before the end; run the same command to go on" in result.stdout
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "decr: stopped before the end; run the same command to go on" in result.stderr
     assert not list((tmp_path / "run").glob("*.safetensors"))
     assert run("reference", *options).stdout.strip().endswith("run.safetensors")
 

@@ -202,6 +202,14 @@ def test_files_without_partner_or_of_one_name_are_refused(tmp_path: Path) -> Non
         list_pairs(tmp_path, "folders")
 
 
+def test_a_split_whose_images_are_of_another_kind_is_told(tmp_path: Path) -> None:
+    sides = ("cloudy", "clear")
+    lay(tmp_path, [f"train/{side}/a.png" for side in sides])
+    lay(tmp_path, [f"test/{side}/b.GIF" for side in sides])
+    with pytest.warns(DecrWarning, match=r"test: no image in cloudy and clear; \.gif files are"):
+        assert [p.name for p in list_pairs(tmp_path, "folders")] == ["train/a"]
+
+
 def test_a_manifest_is_read_whole(tmp_path: Path) -> None:
     lay(tmp_path, ["y/1.tif", "y/2.tif", "x/1.tif"])
     full = {"cloudy": "y/1.tif", "clear": "x/1.tif", "split": "val", "bands": "b,g,r,n",

@@ -131,6 +131,19 @@ def test_weights_are_those_of_the_allocator(setting: Setting) -> None:
         assert 0.4 <= row["clipped"] <= 1.0
 
 
+def test_each_band_of_the_weights_is_clipped_as_it_counts(setting: Setting) -> None:
+    bench, means = bench_of(setting), dict[int, list[float]]()
+    for number in range(len(bench.tiles)):
+        bench.restored(
+            number,
+            on_weights=lambda t, eps, weight: means.setdefault(t, []).append(
+                float(weight.clamp(0.4, 1.0).mean())
+            ),
+        )
+    rows = ANALYSES["weights"](setting).values["rows"]
+    assert [row["clipped"] for row in rows] == pytest.approx([np.mean(m) for m in means.values()])
+
+
 def test_the_last_estimate_of_a_trajectory_is_the_output(setting: Setting) -> None:
     values = ANALYSES["trajectory"](setting).values
     bench = bench_of(setting)

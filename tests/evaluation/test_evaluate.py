@@ -234,6 +234,29 @@ def test_what_cannot_be_evaluated_is_said_at_the_start(data: Path, tmp_path: Pat
         evaluate(monkey)
 
 
+def test_bands_are_those_of_the_split_that_is_asked_for(tmp_path: Path) -> None:
+    for split in ("train", "test"):
+        for side in ("cloud", "label"):
+            pixels = texture(len(split) + len(side))
+            folders = [split, *(("nir/test",) if split == "test" else ())]
+            for folder in (tmp_path / name / side for name in folders):
+                folder.mkdir(parents=True)
+                Image.fromarray(pixels.astype(np.uint8)).save(folder / "0.png")
+    (tmp_path / "nir" / "test").rename(tmp_path / "test" / "nir")
+    for split, bands in (("test", 4), ("train", 3)):
+        source = PairSource(tmp_path, split=split, layout="cuhk")
+        found = evaluate(replace(config(tmp_path, "none"), source=source, lpips=False))
+        assert len(found.bands) == bands
+
+
+def test_pixels_of_a_palette_are_told_what_to_do_with_first(data: Path) -> None:
+    path = data / "cloudy" / "0.png"
+    with Image.open(path) as image:
+        image.convert("P").save(path)
+    with pytest.raises(DatasetError, match=r"cloudy/0\.png: its pixels are numbers of a palette"):
+        evaluate(replace(config(data, "none"), lpips=False))
+
+
 def test_bands_are_handed_over_in_the_models_order(data: Path, tmp_path: Path) -> None:
     parts = {"reference": PARTS["reference"]}
     plain, swapped = tmp_path / "plain.safetensors", tmp_path / "swapped.safetensors"

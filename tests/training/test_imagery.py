@@ -70,12 +70,29 @@ def test_splits_that_a_set_has_are_kept(tmp_path: Path) -> None:
 
 
 def test_pairs_that_lack_a_band_are_counted(tmp_path: Path) -> None:
-    folder = pairs(tmp_path, grey=("pair_04", "pair_05"))
+    folder = pairs(tmp_path / "set {1}", grey=("pair_04", "pair_05"))
     asked = replace(recipe(folder), pairs=(PairFolder(folder, split=None),))
-    with pytest.warns(DecrWarning, match="2 of 12 pairs are passed over, for want of the"):
+    with pytest.warns(DecrWarning, match=r"set \{1\}: 2 of 12 pairs are passed over, for want"):
         assert len(read_imagery(asked).pairs) == 10
 
 
 def test_pairs_too_small_are_told_the_size_that_pairs_need(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match=r"no training pair .* at least 128 x 128 valid pixels;"):
+    match = r"no training pair .* 128 x 128 valid pixels; stage reference takes the largest"
+    with pytest.warns(DecrWarning, match="12 of 12"), pytest.raises(DatasetError, match=match):
         read_split(recipe(pairs(tmp_path, side=120)))
+
+
+def test_some_pairs_too_small_are_told_with_the_stage_that_asks_for_more(tmp_path: Path) -> None:
+    folder = pairs(tmp_path)
+    for part in ("cloudy", "clear"):
+        pixels = np.full((3, 120, 120), len(part), np.uint8)
+        write_scene(folder / part / "pair_04.tif", pixels, names=BANDS[3])
+    asked = replace(
+        recipe(folder),
+        stages={"reference": TrainConfig(), "coarse": TrainConfig(size_px=64)},
+        parts=PARTS,
+        pairs=(PairFolder(folder, split=None),),
+    )
+    match = "1 of 12 pairs are passed over, for want of 128 x 128 .* for stage reference: pair_04"
+    with pytest.warns(DecrWarning, match=match):
+        assert len(read_imagery(asked).pairs) == 11

@@ -200,6 +200,12 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_checkpoint(tmp_path: Path)
         train("coarse", tmp_path, parts=parts, on_step=poison)
     assert (tmp_path / "coarse.pt").read_bytes() == kept
     assert not list(tmp_path.glob("*.part"))
+    # Before the first checkpoint there is none to go on from.
+    (tmp_path / "coarse.pt").unlink()
+    with torch.no_grad():
+        next(parts["cnp"].parameters()).fill_(torch.nan)
+    with pytest.raises(DatasetError, match="at step 0; there is no checkpoint yet; begin with"):
+        train("coarse", tmp_path, parts=parts)
 
 
 def test_the_log_has_a_line_per_twenty_steps(tmp_path: Path) -> None:

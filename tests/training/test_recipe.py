@@ -96,6 +96,7 @@ def test_a_whole_recipe(tmp_path: Path) -> None:
         ('path = "photos"', "", "incomplete .*path"),
         ('bands = ["red", "green", "blue"]', "", "incomplete .*bands"),
         ('architecture = "cnp"', "", "incomplete .*architecture"),
+        ('architecture = "cnp"', 'architecture = "wa"', "part 'cnp' cannot be 'wa', only cnp"),
         ("steps = 10", "steps = 0", "at least 1"),
         ("lr = 1e-3", "until = 11", r"until must lie in 1\.\.10 \(steps\), not 11"),
         ("lr = 1e-3", "perceptual = -1.0", "perceptual must be at least 0"),

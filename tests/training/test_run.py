@@ -73,6 +73,39 @@ def test_a_recipe_gives_a_bundle_that_restores(folder: Path, tmp_path: Path) -> 
     assert np.isfinite(out).all()
 
 
+@pytest.mark.parametrize(
+    ("dtype", "whites", "ranges"),
+    [
+        ("uint8", (None, None), {"uint8": (0.0, 255.0)}),
+        ("uint8", (180.0, 180.0), {"uint8": (0.0, 180.0)}),
+        ("uint16", (2047.0, 2047.0), {"uint16": (0.0, 2047.0)}),
+        ("uint16", (2047.0, 1023.0), {}),
+    ],
+)
+def test_a_bundle_declares_the_white_it_was_trained_with(
+    dtype: str,
+    whites: tuple[float | None, float | None],
+    ranges: dict[str, tuple[float, float]],
+    tmp_path: Path,
+) -> None:
+    folders = []
+    for seed, white in enumerate(whites):
+        folder = tmp_path / str(seed)
+        folder.mkdir()
+        pixels = np.random.default_rng(seed).integers(20, 200, (4, 150, 150)).astype(dtype)
+        write_scene(folder / f"{seed}.tif", pixels)
+        folders.append(Folder(folder, white=white))
+    asked = replace(recipe(tmp_path, "coarse"), clear=tuple(folders), holdout=())
+    path = run_recipe(asked, tmp_path / "run")
+    assert path is not None
+    assert load_bundle(path).card.ranges == ranges
+    # What a start declared for other types stays true.
+    start = tiny_bundle(tmp_path, 4)
+    path = run_recipe(replace(asked, parts=PARTS, start=start), tmp_path / "on")
+    assert path is not None
+    assert load_bundle(path).card.ranges == {"uint8": (0.0, 255.0), **ranges}
+
+
 def test_a_broken_off_recipe_goes_on_to_the_same_bundle(folder: Path, tmp_path: Path) -> None:
     stages = ("reference", "coarse")
     straight = run_recipe(recipe(folder, *stages), tmp_path / "straight")
@@ -259,6 +292,16 @@ def test_published_references_train_by_their_own_loss(
     state = torch.load(tmp_path / "reference.pt", weights_only=True)
     assert ("discriminator" in state) == (architecture == "spagan")
     assert state["optimiser"]["param_groups"][0]["betas"] == (0.5, 0.999)
+
+
+def test_samples_too_small_for_a_discriminator_are_refused(folder: Path, tmp_path: Path) -> None:
+    whole = replace(
+        recipe(folder, "reference"),
+        parts={"reference": Part("spagan", {"width": 8})},
+        stages={"reference": replace(QUICK, size_px=16)},
+    )
+    with pytest.raises(ConfigError, match=r"samples of 16 px, .* size_px of at least 32"):
+        run_recipe(whole, tmp_path / "run")
 
 
 def test_the_weights_of_a_published_loss_are_read(folder: Path, tmp_path: Path) -> None:

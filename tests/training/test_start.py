@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from decr.errors import DatasetError
-from decr.models.registry import create
+from decr.models.registry import ROLES, create
 from decr.training.start import start_from
 from decr.zoo.bundle import Card, Part, save_bundle
 from tests.tiny import DETECTOR, PARTS, randomised
@@ -35,10 +35,10 @@ def started(
     torch.manual_seed(0)
     old = randomised(create(part.architecture, 4, part.size)).eval()
     path = folder / "old.safetensors"
-    card = Card("old", FOUR, 1.0, {"reference": part})
-    save_bundle(path, card, {"reference": old}, dtype=torch.float32)
+    role = next(role for role, names in ROLES.items() if part.architecture in names)
+    save_bundle(path, Card("old", FOUR, 1.0, {role: part}), {role: old}, dtype=torch.float32)
     new = create(part.architecture, len(bands), part.size if size is None else size)
-    start_from(path, {"reference": new}, bands)
+    start_from(path, {role: new}, bands)
     return old, new.eval()
 
 
@@ -88,7 +88,7 @@ def test_another_width_is_refused_even_where_it_would_be_as_wide_less_a_band(
 def test_another_detector_that_should_see_the_darkest_is_refused(tmp_path: Path) -> None:
     size = {"width": 2, "darkest": True}
     path = tmp_path / "old.safetensors"
-    part = PARTS["reference"]
+    part = Part("cloudnet", {"width": 3})
     old = create(part.architecture, 4, part.size)
     save_bundle(path, Card("old", FOUR, 1.0, {"detector": part}), {"detector": old})
     with pytest.raises(DatasetError, match="another network"):

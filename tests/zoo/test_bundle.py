@@ -282,10 +282,11 @@ HUGE = {"architecture": "msda", "size": {"width": 10**5}}
         ({"errors": "many"}, "card inside is damaged"),
         ({"parts": ["cnp"]}, "card inside is damaged"),
         ({"parts": {"cnp": {"architecture": "cnp"}}}, "card inside is damaged"),
-        ({"parts": {"cnp": {"architecture": "gpt", "size": {}}}}, "no network is called 'gpt'"),
+        ({"parts": {"cnp": {"architecture": "wa", "size": {}}}}, "'cnp' cannot be 'wa', only cnp"),
+        ({"parts": {"gpt": {"architecture": "cnp", "size": {}}}}, "no part is called 'gpt'"),
         ({"parts": {"cnp": {"architecture": ["cnp"], "size": {}}}}, "card inside is damaged"),
         ({"parts": {"cnp": ENDLESS}}, "cannot be built"),
-        ({"parts": {"cnp": HUGE}}, "lacks tensor"),
+        ({"parts": {"reference": HUGE}}, "lacks tensor"),
     ],
 )
 def test_cards_that_make_no_sense(bundle: Path, changes: dict[str, Any], says: str) -> None:
