@@ -107,7 +107,7 @@ if TYPE_CHECKING:
     "--max-minutes",
     type=click.FloatRange(min=0),
     metavar="MINUTES",
-    help="Stop, resumably, after this long; unless that was the end, the exit code is 1.",
+    help="Stop, resumably, after this long; unless that was the end, the exit code is 130.",
 )
 @shared.device_option
 @click.option(
@@ -173,13 +173,13 @@ def command(
             unlikeness=_unlikeness(plan),
             loaders=loaders,
         )
-    if bundle is not None and _leads():
-        click.echo(bundle)
     if bundle is None:
         if _leads():
             said = f"decr: stopped before the end; run the same command to go on ({run_dir})"
             click.echo(said, err=True)
-        sys.exit(1)
+        sys.exit(130)
+    if _leads():
+        click.echo(bundle)
 
 
 def _unlikeness(plan: Recipe) -> Any:

@@ -22,10 +22,7 @@ standard error.
 | 0 | done |
 | 1 | something you can mend: one line says what is wrong and the way out; the output is untouched |
 | 2 | an option or argument that makes no sense |
-| 130 | interrupted; the same command goes on |
-
-`decr train` ends with 1, too, if it is interrupted or out of `--max-minutes` before the bundle is
-written: the same command goes on.
+| 130 | interrupted, or out of `--max-minutes`; the same command goes on |
 """
 
 
