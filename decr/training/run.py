@@ -304,13 +304,23 @@ def _card(job: _Job, results: Mapping[str, TrainResult], parts: Sequence[str]) -
 
 
 def _ranges(recipe: Recipe, imagery: Imagery) -> dict[str, tuple[float, float]]:
-    """What -1 and 1 stood for, by type: one white of all images, upon what the start declared."""
-    declared = {} if recipe.start is None else dict(read_card(recipe.start).ranges)
-    whites = {(image.dn.dtype.name, image.white) for image in imagery.clear}
-    whites |= {(pair.clear.dtype.name, pair.white) for pair in imagery.pairs}
-    if len(whites) == 1:
-        dtype, white = whites.pop()
-        declared[dtype] = (0.0, float(white))
+    """What -1 and 1 stood for, by type: the one white of its images, else what the start declared.
+
+    Types of floating point numbers are left out, since a scene's may be in other units.
+    """
+    declared = {"uint8": (0.0, 255.0)}
+    if recipe.start is not None:
+        declared |= read_card(recipe.start).ranges
+    whites: dict[str, set[float]] = {}
+    for dtype, white in (
+        *((image.dn.dtype.name, image.white) for image in imagery.clear),
+        *((pair.clear.dtype.name, pair.white) for pair in imagery.pairs),
+    ):
+        whites.setdefault(dtype, set()).add(float(white))
+    for dtype, found in whites.items():
+        declared.pop(dtype, None)  # of several whites none is true
+        if len(found) == 1 and np.dtype(dtype).kind == "u":
+            declared[dtype] = (0.0, found.pop())
     return declared
 
 
