@@ -230,8 +230,10 @@ class _Seen:
 
 def _seen(source: Source, look: Looking) -> _Seen:
     config, detector = look.config, look.detector
-    scene, read = _opened(source, look)
+    scene, read, factor = _opened(source, look)
     stated = config.gsd_m or source.gsd_m
+    if stated is not None:
+        stated *= factor
     gsd_m = scene.grid.gsd_m or stated
     pixel_m = scene.grid.pixel_m or (None if stated is None else (stated, stated))
     known_note = 1 if scene.grid.gsd_m is None else 0  # what it says of its GSD comes last
@@ -255,11 +257,14 @@ def _no_probability(views: NDArray[np.float32]) -> NDArray[np.float32]:
     raise AssertionError("a mask is read, nothing is detected")
 
 
-def _opened(source: Source, look: Looking) -> tuple[Scene, str]:
-    """The scene, or the coarsest of its overviews that is fine enough, and which in words."""
+def _opened(source: Source, look: Looking) -> tuple[Scene, str, int]:
+    """The scene, or the coarsest of its overviews that is fine enough; which in words; how coarse.
+
+    How coarse are pixels of the file along one of these.
+    """
     scene = open_scene(source.path, look.config.bands)
     if not look.config.fast or look.detector is None:
-        return scene, "every pixel"
+        return scene, "every pixel", 1
     k = survey_factor(scene, look.detector, stated_gsd_m=look.config.gsd_m or source.gsd_m)
     factors = overview_factors(source.path)
     fit = [level for level, factor in enumerate(factors) if factor <= k]
@@ -270,12 +275,10 @@ def _opened(source: Source, look: Looking) -> tuple[Scene, str]:
             DecrWarning,
             stacklevel=4,
         )
-        return scene, "every pixel, for want of overviews"
-    level = fit[-1]
-    return (
-        overview_of(scene, level),
-        f"overview 1:{factors[level]} of the file; pixels are its pixels",
-    )
+        return scene, "every pixel, for want of overviews", 1
+    level, factor = fit[-1], factors[fit[-1]]
+    words = f"overview 1:{factor} of the file; pixels are its pixels"
+    return overview_of(scene, level), words, factor
 
 
 def _check_gsd(scene: Scene, detector: Detector, gsd_m: float | None, k: int) -> None:
