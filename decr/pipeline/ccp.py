@@ -65,6 +65,8 @@ class SceneCcp:
         (name, counts) of each feature of the vector file, in its order.
     facts
         Detector, threshold, definition and all else that the numbers rest on, as text.
+    file_px
+        Pixels of the file in each that was counted; more than 1 if those are an overview's.
     quicklook, overlay
         (h, w, 3) and (h, w) uint8 for people, as `decr.report.values.SceneReport` has them; None if
         not asked for.
@@ -77,6 +79,7 @@ class SceneCcp:
     tiles: Tiles
     features: tuple[tuple[str, Coverage], ...]
     facts: Mapping[str, str]
+    file_px: int = 1
     quicklook: Bytes | None = None
     overlay: Bytes | None = None
 
@@ -84,6 +87,13 @@ class SceneCcp:
     def coverage(self) -> Coverage:
         """Counts of the whole scene."""
         return self.tiles.total
+
+    @property
+    def file_coverage(self) -> Coverage:
+        """The same in pixels of the file: scenes of which other overviews were read add up."""
+        counts, each = self.coverage, self.file_px
+        thin = None if counts.thin_px is None else counts.thin_px * each
+        return Coverage(counts.cloudy_px * each, counts.valid_px * each, thin)
 
     @property
     def ccp(self) -> float:
@@ -195,6 +205,7 @@ def scene_ccp(
             count.tiles,
             tuple(named),
             facts,
+            seen.factor**2,
             picture,
             count.overlay,
         )
@@ -206,8 +217,8 @@ class _Seen:
 
     Attributes
     ----------
-    read
-        What of the file is read, for people.
+    read, factor
+        What of the file is read, for people, and its pixels along one of the scene's.
     pixel_m
         Metres along both sides of a pixel, by the scene or as stated; None if nobody says.
     k
@@ -216,6 +227,7 @@ class _Seen:
 
     scene: Scene
     read: str
+    factor: int
     pixel_m: tuple[float, float] | None
     detector: Detector
     mask: MaskSource | None
@@ -246,11 +258,11 @@ def _seen(source: Source, look: Looking) -> _Seen:
         # survey_scene wants a detector and a radiometry, and with a mask looks at neither.
         nobody = Detector(f"file:{PurePosixPath(masks).name}", "", (), 0.0, _no_probability)
         radiometry = from_dtype("uint8", scene.count)
-        return _Seen(scene, read, pixel_m, nobody, mask, radiometry, 1)
+        return _Seen(scene, read, factor, pixel_m, nobody, mask, radiometry, 1)
     k = survey_factor(scene, detector, stated_gsd_m=gsd_m)
     _check_gsd(scene, detector, gsd_m, k)
     radiometry = radiometry_of(scene, config.dn_range, detector.ranges)
-    return _Seen(scene, read, pixel_m, detector, None, radiometry, k)
+    return _Seen(scene, read, factor, pixel_m, detector, None, radiometry, k)
 
 
 def _no_probability(views: NDArray[np.float32]) -> NDArray[np.float32]:

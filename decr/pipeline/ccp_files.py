@@ -80,13 +80,13 @@ def write_report(
 
 
 def by_group(scenes: Sequence[SceneCcp]) -> dict[str, Statistics]:
-    """Statistics of the scenes of each split, and of all under the name "all"."""
+    """Statistics of the scenes of each split, and of all under the name "all", in files' pixels."""
     groups = sorted({scene.group for scene in scenes if scene.group is not None})
     found = {
-        group: statistics(scene.coverage for scene in scenes if scene.group == group)
+        group: statistics(scene.file_coverage for scene in scenes if scene.group == group)
         for group in groups
     }
-    return {"all": statistics(scene.coverage for scene in scenes), **found}
+    return {"all": statistics(scene.file_coverage for scene in scenes), **found}
 
 
 def as_json(scenes: Sequence[SceneCcp], failed: Mapping[str, str] | None = None) -> dict[str, Any]:
@@ -227,6 +227,7 @@ def _scene_values(scene: SceneCcp, shared: Mapping[str, str]) -> SceneReport:
         scene.quicklook,
         scene.overlay,
         _labelled(_own_facts(scene, shared)),
+        scene.file_px,
     )
 
 

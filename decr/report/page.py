@@ -95,11 +95,10 @@ def _check(scene: SceneReport) -> None:
 
 
 def _figures(scenes: Sequence[SceneReport]) -> list[tuple[str, str, str]]:
-    cloudy, valid = sum(s.cloudy_px for s in scenes), sum(s.valid_px for s in scenes)
-    every = sum(s.height * s.width for s in scenes)
-    ccp = ccp_of(cloudy, valid)
     if len(scenes) == 1:
         scene = scenes[0]
+        cloudy, valid, every = scene.cloudy_px, scene.valid_px, scene.height * scene.width
+        ccp = ccp_of(cloudy, valid)
         found = [
             ("CCP", number(ccp), f"{percent(ccp)} of valid pixels are cloudy"),
             ("Cloudy", f"{cloudy:,} px", "pixels, by the definition below"),
@@ -109,8 +108,10 @@ def _figures(scenes: Sequence[SceneReport]) -> list[tuple[str, str, str]]:
             thin = ccp_of(scene.thin_px, valid)
             found.append(("Thin", percent(thin), "of valid pixels are thin cloud"))
         return found
+    cloudy = sum(s.cloudy_px * s.file_px for s in scenes)
+    valid = sum(s.valid_px * s.file_px for s in scenes)
     known = [ccp_of(s.cloudy_px, s.valid_px) for s in scenes if s.valid_px]
-    middle = float(np.median(known)) if known else math.nan
+    ccp, middle = ccp_of(cloudy, valid), float(np.median(known)) if known else math.nan
     return [
         ("Scenes", f"{len(scenes):,}", _empty(len(scenes) - len(known))),
         ("CCP of all pixels", number(ccp), f"{cloudy:,} cloudy of {valid:,} valid px"),

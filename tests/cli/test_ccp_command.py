@@ -141,6 +141,26 @@ def test_a_folder_of_chips_with_splits(tmp_path: Path) -> None:
         assert f"{name}: CCP" in result.output
 
 
+def test_scenes_read_at_other_overviews_are_pooled_by_pixels_of_their_files(tmp_path: Path) -> None:
+    for name, value in (("cloudy", 1900), ("clear", 300)):
+        pixels = np.full((4, 512, 512), value, "uint16")
+        pixels[:, :2] = 300  # not all alike
+        write_scene(tmp_path / f"{name}.tif", pixels)
+    with rasterio.open(tmp_path / "cloudy.tif", "r+") as file:
+        file.build_overviews([2, 4, 8])
+    scenes, out = (tmp_path / "cloudy.tif", tmp_path / "clear.tif"), tmp_path / "report"
+    how = ("--detector", "threshold", "--range", "0,2047", "--fast")
+    result = run(*scenes, "-o", out, *how)
+    assert result.exit_code == 0, result.output
+    pooled = json.loads((out / "ccp.json").read_text())["groups"]["all"]
+    assert pooled["valid_px"] == 2 * 512 * 512
+    assert pooled["ccp"] == pytest.approx(0.5, abs=0.02)
+    assert f"all: CCP {100 * pooled['ccp']:.2f} %" in result.output
+    page = (out / "report.html").read_text()
+    assert f"{pooled['cloudy_px']:,} cloudy of {pooled['valid_px']:,} valid px" in page
+    assert "read: some at coarser overviews than others" in result.output
+
+
 def test_a_report_below_the_images_is_not_one_of_them(tmp_path: Path) -> None:
     folder = chips(tmp_path / "set")
     for _ in range(2):
