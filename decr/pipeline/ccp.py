@@ -29,7 +29,15 @@ from decr.files import writable_folder
 from decr.geo.features import read_features
 from decr.geo.gdal import gdal_environment
 from decr.geo.grid import PixelGrid, Window
-from decr.geo.layers import BLOCK_PX, Layer, LayerWriter, block_windows, layer_writer, rpcs_of
+from decr.geo.layers import (
+    BLOCK_PX,
+    Layer,
+    LayerWriter,
+    block_windows,
+    is_ours,
+    layer_writer,
+    rpcs_of,
+)
 from decr.geo.mask_file import MaskClasses
 from decr.geo.opening import local_files
 from decr.geo.scene import Scene, open_scene, overview_factors, overview_of, reader
@@ -182,10 +190,12 @@ def scene_ccp(
         facts = _facts(seen, look, cells)
         layers = []
         if folder is not None:
-            kinds = LAYERS if cells.soft else LAYERS[:2]
+            outs = {kind: _raster(folder / source.name, kind, seen) for kind in LAYERS}
+            if not cells.soft and is_ours(weight := outs.pop("weight")):
+                weight.unlink()  # an earlier run's
             layers = [
-                (kind, stack.enter_context(_layer(folder / source.name, kind, seen, cells, facts)))
-                for kind in kinds
+                (kind, stack.enter_context(_layer(out, kind, seen, cells, facts)))
+                for kind, out in outs.items()
             ]
         pixels = stack.enter_context(reader(seen.scene))
         count = Count(pixels, cells, config.tile_px, features, layers, quicklook_px)
@@ -342,8 +352,17 @@ def _facts(seen: _Seen, look: Looking, cells: CloudCells) -> dict[str, str]:
     return facts
 
 
+def _raster(stem: Path, kind: str, seen: _Seen) -> Path:
+    """The name of a raster of one kind, which must not be a file that is read."""
+    out = stem.with_name(f"{stem.name}_{kind}.tif")
+    read = [seen.scene.path] if seen.mask is None else [seen.scene.path, str(seen.mask.path)]
+    if out.exists() and any(out.samefile(file) for path in read for file in local_files(path)):
+        raise OutputError(f"{out}: is read by this very run; give another folder")
+    return out
+
+
 def _layer(
-    stem: Path, kind: str, seen: _Seen, cells: CloudCells, facts: Mapping[str, str]
+    out: Path, kind: str, seen: _Seen, cells: CloudCells, facts: Mapping[str, str]
 ) -> AbstractContextManager[LayerWriter]:
     """An open raster of one kind."""
     bands = {
@@ -353,11 +372,7 @@ def _layer(
     }[kind]
     scale = 1.0 if kind == "mask" else 1 / FULL_BYTE
     tags = {key.upper().replace(" ", "_"): value for key, value in facts.items()}
-    out = stem.with_name(f"{stem.name}_{kind}.tif")
     writable_folder(out.parent)
-    read = [seen.scene.path] if seen.mask is None else [seen.scene.path, str(seen.mask.path)]
-    if out.exists() and any(out.samefile(file) for path in read for file in local_files(path)):
-        raise OutputError(f"{out}: is read by this very run; give another folder")
     layer = Layer(bands, scale, tags, rpcs=rpcs_of(seen.scene))
     return layer_writer(out, seen.scene.grid, layer)
 

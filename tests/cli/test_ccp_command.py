@@ -161,6 +161,24 @@ def test_scenes_read_at_other_overviews_are_pooled_by_pixels_of_their_files(tmp_
     assert "read: some at coarser overviews than others" in result.output
 
 
+def test_what_only_an_earlier_report_had_goes_and_files_of_others_stay(
+    scene: Path, aoi: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "report"
+    plain = (scene, "-o", out, "--detector", "threshold")
+    assert run(*plain, "--aoi", aoi, "--feather", 5).exit_code == 0
+    assert (out / "features.csv").exists()
+    assert (out / "scene_weight.tif").exists()
+    assert run(*plain).exit_code == 0
+    assert {f.name for f in out.glob("*.tif")} == {"scene_mask.tif", "scene_probability.tif"}
+    assert not (out / "features.csv").exists()
+    write_scene(out / "scene_weight.tif", cloudy_pixels(9, 9))
+    (out / "features.csv").write_text("mine\n")
+    assert run(*plain).exit_code == 0
+    assert (out / "features.csv").read_text() == "mine\n"
+    assert read(out / "scene_weight.tif").shape == (4, 9, 9)
+
+
 def test_a_report_below_the_images_is_not_one_of_them(tmp_path: Path) -> None:
     folder = chips(tmp_path / "set")
     for _ in range(2):
