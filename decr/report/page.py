@@ -12,12 +12,14 @@ from decr.report.document import (
     ccp_of,
     choice,
     document,
+    drawn_out,
     facts,
     headline,
     name,
     number,
     percent,
     section,
+    shape,
     sortable,
     text,
 )
@@ -212,19 +214,19 @@ def _figure(scene: SceneReport, side: int, captioned: bool) -> str:
             f'<img class="layer crisp" data-layer="tiles" hidden src="{source}" '
             f'alt="Tile CCP of {text(scene.name)}">'
         )
-    shape = scene.quicklook.shape
+    picture = scene.quicklook
     caption = (
         f'<span class="who" title="{text(scene.name)}">{name(scene.name)}</span><b>CCP {ccp}</b>'
     )
     if not captioned:
-        wide = max(1, round(scene.width / shape[1]))
-        caption = (
-            f"One pixel of the picture is {wide:,} × {wide:,} of the scene." if wide > 1 else ""
-        )
+        size = (scene.height, scene.width)
+        high, wide = (max(1, round(s / p)) for s, p in zip(size, picture.shape, strict=False))
+        caption = drawn_out(*size)
+        if max(high, wide) > 1:
+            caption = f"One pixel of the picture is {wide:,} × {high:,} of the scene.{caption}"
     return (
-        f'<figure class="view" style="--shape:{shape[1] / shape[0]:.4f}">'
-        f'<div class="pile" style="aspect-ratio:{shape[1]}/{shape[0]}">'
-        f'<img src="{photograph(scene.quicklook, side)}" '
+        f'<figure class="view" {shape(*picture.shape[:2])}><div class="pile">'
+        f'<img src="{photograph(picture, side)}" '
         f'alt="Quicklook of {text(scene.name)}, CCP {ccp}">{layers}</div>'
         f"{f'<figcaption>{caption}</figcaption>' if caption else ''}</figure>"
     )
