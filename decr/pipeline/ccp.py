@@ -25,7 +25,7 @@ from decr.cloud.coverage import DENOMINATOR, POLARITY, Coverage, definition
 from decr.cloud.detector import Detector
 from decr.config import CcpConfig, mask_named
 from decr.errors import DecrWarning, OutputError, SceneError
-from decr.files import writable_folder
+from decr.files import scratch_folder, writable_folder
 from decr.geo.features import read_features
 from decr.geo.gdal import gdal_environment
 from decr.geo.grid import PixelGrid, Window
@@ -167,11 +167,14 @@ def scene_ccp(
     config = look.config
     with gdal_environment(), ExitStack() as stack:
         seen = _seen(source, look)
-        if folder is not None:
-            writable_folder(folder)
         told = on_progress or silent
         features = [] if config.aoi is None else read_features(config.aoi, seen.scene.grid)
-        store = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="decr-", dir=folder)))
+        if folder is None:
+            store = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="decr-")))
+        else:
+            stem = folder / source.name
+            store = writable_folder(stem.parent) / f".{stem.name}.decr-ccp"
+            stack.enter_context(scratch_folder(store, stem))
         survey = survey_scene(
             seen.scene,
             seen.radiometry,
@@ -190,11 +193,11 @@ def scene_ccp(
         facts = _facts(seen, look, cells)
         layers = []
         if folder is not None:
-            outs = {kind: _raster(folder / source.name, kind, seen) for kind in LAYERS}
+            outs = {kind: _raster(stem, kind, seen) for kind in LAYERS}
             if not cells.soft and is_ours(weight := outs.pop("weight")):
                 weight.unlink()  # an earlier run's
             layers = [
-                (kind, stack.enter_context(_layer(out, kind, seen, cells, facts)))
+                (kind, stack.enter_context(_layer(out, store, kind, seen, cells, facts)))
                 for kind, out in outs.items()
             ]
         pixels = stack.enter_context(reader(seen.scene))
@@ -362,7 +365,7 @@ def _raster(stem: Path, kind: str, seen: _Seen) -> Path:
 
 
 def _layer(
-    out: Path, kind: str, seen: _Seen, cells: CloudCells, facts: Mapping[str, str]
+    out: Path, store: Path, kind: str, seen: _Seen, cells: CloudCells, facts: Mapping[str, str]
 ) -> AbstractContextManager[LayerWriter]:
     """An open raster of one kind."""
     bands = {
@@ -372,9 +375,8 @@ def _layer(
     }[kind]
     scale = 1.0 if kind == "mask" else 1 / FULL_BYTE
     tags = {key.upper().replace(" ", "_"): value for key, value in facts.items()}
-    writable_folder(out.parent)
     layer = Layer(bands, scale, tags, rpcs=rpcs_of(seen.scene))
-    return layer_writer(out, seen.scene.grid, layer)
+    return layer_writer(out, seen.scene.grid, layer, store)
 
 
 def _chunks(scene: Scene) -> Iterator[Window]:

@@ -21,7 +21,8 @@ from scipy import ndimage
 import decr
 from decr.cloud.coverage import Coverage
 from decr.config import CcpConfig, DecloudConfig
-from decr.errors import ConfigError, DecrWarning, SceneError
+from decr.errors import ConfigError, DecrWarning, OutputError, SceneError
+from decr.files import sole_worker
 from decr.geo.grid import Window
 from decr.geo.quicklook import NO_DATA_GREY
 from decr.pipeline import ccp as pipeline_ccp
@@ -239,6 +240,19 @@ def test_fast_reads_the_coarsest_overview_that_is_fine_enough(tmp_path: Path) ->
         assert file.shape == (128, 160)
         assert file.transform.almost_equals(GRID * Affine.scale(8))
         assert file.crs.to_epsg() == 32650
+
+
+def test_what_a_killed_run_left_is_cleared_and_a_run_beside_is_not_broken(tmp_path: Path) -> None:
+    scene = write_scene(tmp_path / "s.tif", cloudy_pixels(300, 300))
+    out = tmp_path / "out"
+    work = out / ".scene.decr-ccp"
+    work.mkdir(parents=True)
+    (work / "clouds.npy").write_text("of a run that was killed")
+    with sole_worker(work, out), pytest.raises(OutputError, match="another decr is writing"):
+        found(scene, out, detector="threshold")
+    assert (work / "clouds.npy").exists()
+    found(scene, out, detector="threshold")
+    assert {f.name for f in out.iterdir()} == {"scene_mask.tif", "scene_probability.tif"}
 
 
 @pytest.mark.parametrize("points", [True, False])
