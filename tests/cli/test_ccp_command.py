@@ -179,6 +179,14 @@ def test_what_only_an_earlier_report_had_goes_and_files_of_others_stay(
     assert read(out / "scene_weight.tif").shape == (4, 9, 9)
 
 
+def test_a_warning_of_many_images_is_told_once(tmp_path: Path) -> None:
+    for name in "abc":
+        write_scene(tmp_path / f"{name}.tif", cloudy_pixels(64, 64), transform=None, crs=None)
+    result = run(tmp_path, "--detector", "threshold", "--range", "0,2047")
+    assert result.exit_code == 0, result.output
+    assert result.stderr.count("do not say how large their pixels are") == 1
+
+
 def test_a_report_below_the_images_is_not_one_of_them(tmp_path: Path) -> None:
     folder = chips(tmp_path / "set")
     for _ in range(2):
