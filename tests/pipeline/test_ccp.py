@@ -21,7 +21,7 @@ from scipy import ndimage
 import decr
 from decr.cloud.coverage import Coverage
 from decr.config import CcpConfig, DecloudConfig
-from decr.errors import ConfigError, DecrWarning, OutputError, SceneError
+from decr.errors import BandError, ConfigError, DecrWarning, OutputError, SceneError
 from decr.files import sole_worker
 from decr.geo.grid import Window
 from decr.geo.quicklook import NO_DATA_GREY
@@ -240,6 +240,12 @@ def test_fast_reads_the_coarsest_overview_that_is_fine_enough(tmp_path: Path) ->
         assert file.shape == (128, 160)
         assert file.transform.almost_equals(GRID * Affine.scale(8))
         assert file.crs.to_epsg() == 32650
+
+
+@pytest.mark.parametrize("scene", [np.zeros((3, 8, 8)), xr.Dataset(), None])
+def test_what_is_no_scene_is_told(scene: Any) -> None:
+    with pytest.raises(BandError, match="wanted a DataArray"):
+        decr.ccp(scene)
 
 
 def test_what_a_killed_run_left_is_cleared_and_a_run_beside_is_not_broken(tmp_path: Path) -> None:
