@@ -332,6 +332,22 @@ def test_a_mask_whose_cloud_is_nodata_is_told(scene: Path, tmp_path: Path, nodat
     assert "nodata number" not in result.stderr
 
 
+def test_fractions_in_a_mask_are_told(scene: Path, tmp_path: Path) -> None:
+    share = np.zeros((1, 600, 700), "float32")
+    share[0, :300] = 1
+    share[0, 300:] = np.nan
+    whole = write_scene(tmp_path / "w.tif", share, names=None)
+    share[0, 0, 0] = 0.25
+    broken = write_scene(tmp_path / "f.tif", share, names=None)
+    scaled = tmp_path / "out" / "scene_probability.tif"
+    assert run(scene, "-o", scaled.parent, "--detector", "threshold").exit_code == 0
+    for mask, told in ((whole, False), (broken, True), (scaled, True)):
+        result = run(scene, "--detector", f"file:{mask}")
+        assert result.exit_code == 0, result.output
+        assert (f"{mask}: holds fractions" in result.stderr) == told
+    assert "fractions" not in run(scene, "--detector", f"file:{scaled}", "--cloudy", 250).stderr
+
+
 def test_what_an_earlier_report_left_is_no_scene(scene: Path, tmp_path: Path) -> None:
     folder = tmp_path / "images"
     folder.mkdir()
