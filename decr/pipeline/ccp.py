@@ -41,7 +41,7 @@ from decr.geo.layers import (
 from decr.geo.mask_file import MaskClasses
 from decr.geo.opening import local_files
 from decr.geo.scene import Scene, open_scene, overview_factors, overview_of, reader
-from decr.pipeline.ccp_count import FULL_BYTE, Count, Tiles, quicklook
+from decr.pipeline.ccp_count import FULL_BYTE, Count, Tiles, check_tiles, quicklook
 from decr.pipeline.ccp_sources import LAYERS, Source, mask_of
 from decr.pipeline.cells import CloudCells, cloud_cells
 from decr.pipeline.engine import Engine
@@ -167,6 +167,7 @@ def scene_ccp(
     config = look.config
     with gdal_environment(), ExitStack() as stack:
         seen = _seen(source, look)
+        check_tiles(source.path, seen.scene.grid, config.tile_px)
         told = on_progress or silent
         features = [] if config.aoi is None else read_features(config.aoi, seen.scene.grid)
         if folder is None:

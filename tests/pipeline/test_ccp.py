@@ -26,6 +26,7 @@ from decr.files import sole_worker
 from decr.geo.grid import Window
 from decr.geo.quicklook import NO_DATA_GREY
 from decr.pipeline import ccp as pipeline_ccp
+from decr.pipeline import ccp_count as pipeline_ccp_count
 from decr.pipeline import cells as pipeline_cells
 from decr.pipeline import survey as pipeline_survey
 from decr.pipeline.ccp import SceneCcp, looking, scene_ccp
@@ -246,6 +247,18 @@ def test_fast_reads_the_coarsest_overview_that_is_fine_enough(tmp_path: Path) ->
 def test_what_is_no_scene_is_told(scene: Any) -> None:
     with pytest.raises(BandError, match="wanted a DataArray"):
         decr.ccp(scene)
+
+
+def test_too_many_tiles_are_refused_before_the_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pipeline_ccp_count, "MOST_TILES", 100)
+    scene = write_scene(tmp_path / "s.tif", cloudy_pixels(90, 90))
+    message = r"s\.tif: --tile 3 makes 900 tiles, more than 100; give --tile 12$"
+    with pytest.raises(ConfigError, match=message):
+        found(scene, tmp_path / "o", detector="threshold", tile_px=3)
+    assert not (tmp_path / "o").exists()
+    assert len(found(scene, detector="threshold", tile_px=12).tiles.rows) == 8
 
 
 def test_what_a_killed_run_left_is_cleared_and_a_run_beside_is_not_broken(tmp_path: Path) -> None:
