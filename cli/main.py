@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import click
@@ -49,7 +50,7 @@ class LazyGroup(click.Group):
         from decr.pipeline.memory import share_heap
 
         share_heap()
-        warnings.showwarning = _print_warning
+        warnings.showwarning = _warnings_once()
         try:
             return super().invoke(ctx)
         except DecrError as error:
@@ -61,19 +62,19 @@ class LazyGroup(click.Group):
             sys.exit(130)
 
 
-def _print_warning(
-    message: Warning | str,
-    category: type[Warning],
-    filename: str,
-    lineno: int,
-    file: Any = None,
-    line: str | None = None,
-) -> None:
-    """Print decr's own warnings as one line; leave those of libraries out of the user's sight."""
+def _warnings_once() -> Callable[..., None]:
+    """Print decr's own warnings as lines, equal ones once; libraries' are not for the user."""
     from decr.errors import DecrWarning, one_line
 
-    if issubclass(category, DecrWarning):
-        click.echo(f"decr: warning: {one_line(message)}", err=True)
+    told = set()
+
+    def show(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
+        line = f"decr: warning: {one_line(message)}"
+        if issubclass(category, DecrWarning) and line not in told:
+            told.add(line)
+            click.echo(line, err=True)
+
+    return show
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

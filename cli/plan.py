@@ -24,9 +24,10 @@ def command(scene: str, as_json: bool, quiet: bool, **restoration: Any) -> None:
       decr plan scene.tif
       decr plan scene.tif --full --json
     """
+    from decr.geo.delivery import raster_of
     from decr.pipeline.declouds import plan_scene
     from decr.pipeline.plan import describe
 
     with closing(shared.Progress(quiet)) as progress:
-        plan = plan_scene(scene, shared.config_from(restoration), on_progress=progress)
+        plan = plan_scene(raster_of(scene), shared.config_from(restoration), on_progress=progress)
     click.echo(json.dumps(plan.facts()) if as_json else describe(plan))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -108,6 +109,32 @@ def sole_worker(work: Path, out: Path) -> Iterator[None]:
     finally:
         _held.discard(lock)
         lock.close()
+
+
+@contextmanager
+def scratch_folder(work: Path, out: Path) -> Iterator[None]:
+    """As `sole_worker`, for what is only needed on the way: empty at first, gone at the end.
+
+    What a run that was killed has left there is cleared away.
+    """
+    with sole_worker(work, out):
+        empty_work(work)
+        try:
+            yield
+        finally:
+            with suppress(OSError):
+                empty_work(work)
+                (work / LOCK).unlink()  # last: from now on others may begin there
+                work.rmdir()
+
+
+def empty_work(work: Path) -> None:
+    """Delete all that is in a work folder but its lock."""
+    for child in work.iterdir():
+        if child.is_dir():
+            shutil.rmtree(child)
+        elif child.name != LOCK:
+            child.unlink()
 
 
 _held: set[BinaryIO] = set()

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from decr.errors import OutputError
-from decr.files import LOCK, sole_worker
+from decr.files import LOCK, scratch_folder, sole_worker
 
 
 def test_a_folder_is_held_by_one(tmp_path: Path) -> None:
@@ -21,6 +21,19 @@ def test_a_folder_is_held_by_one(tmp_path: Path) -> None:
             raise AssertionError
     with sole_worker(work, out):
         pass
+
+
+def test_a_scratch_folder_is_empty_at_first_and_gone_at_the_end(tmp_path: Path) -> None:
+    work, out = tmp_path / "w", tmp_path / "o"
+    (work / "old").mkdir(parents=True)
+    (work / "left").write_text("of a run that was killed")
+    with scratch_folder(work, out):
+        assert [file.name for file in work.iterdir()] == [LOCK]
+        (work / "mine").write_text("")
+        with pytest.raises(OutputError, match="another decr"), scratch_folder(work, out):
+            raise AssertionError
+        assert (work / "mine").exists()
+    assert not work.exists()
 
 
 def test_the_lock_of_a_folder_that_has_gone_holds_nothing(

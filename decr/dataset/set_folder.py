@@ -13,7 +13,7 @@ from typing import Any
 
 from decr.dataset.manifest import manifest_bytes
 from decr.errors import DecrError, OutputError
-from decr.files import LOCK, sole_worker, write_whole
+from decr.files import LOCK, empty_work, sole_worker, write_whole
 from decr.geo.opening import local_files
 
 SUMS = "SHA256SUMS"
@@ -143,11 +143,7 @@ def _begin(work: Path, job: str, job_file: str) -> dict[str, Record]:
         # First those without which no run takes what a kill leaves for its own work.
         for name in (job_file, _JOURNAL):
             (work / name).unlink(missing_ok=True)
-        for child in work.iterdir():
-            if child.is_dir():
-                shutil.rmtree(child)
-            elif child.name != LOCK:
-                child.unlink()
+        empty_work(work)
         write_whole(work / job_file, job.encode())
     done: dict[str, Record] = {}
     for chip in noted(work / _JOURNAL):

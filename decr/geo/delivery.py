@@ -59,6 +59,23 @@ def rasters_of(path: str, out: Path | None = None) -> list[str]:
     return [path]
 
 
+def raster_of(path: str) -> str:
+    """The only raster behind a path; see `rasters_of`.
+
+    Raises
+    ------
+    SceneError
+        Also if there is more than one.
+    """
+    found = rasters_of(path)
+    if len(found) > 1:
+        raise SceneError(
+            f"{path}: holds {len(found)} rasters; name one of them, or plan them all with "
+            f"'decr declouds {path} -o FOLDER/ --dry-run'"
+        )
+    return found[0]
+
+
 def _files(folder: Path, out: Path | None) -> Iterator[Path]:
     """Rasters in a folder that is not hidden, without those that lie where outputs go."""
 

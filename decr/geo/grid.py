@@ -241,6 +241,16 @@ class PixelGrid:
         height, width = -(-self.height // k), -(-self.width // k)
         return PixelGrid(height, width, transform, self.crs, points, self.gcp_crs)
 
+    def resized(self, height: int, width: int) -> PixelGrid:
+        """Return the grid of so many pixels over the same ground."""
+        down, across, t = self.height / height, self.width / width, self.transform
+        points = self.gcps and tuple(
+            GroundPoint(p.row / down, p.col / across, p.x, p.y) for p in self.gcps
+        )
+        if self.has_transform:
+            t = Affine(t.a * across, t.b * down, t.c, t.d * across, t.e * down, t.f)
+        return PixelGrid(height, width, t, self.crs, points, self.gcp_crs)
+
     @property
     def gsd_m(self) -> float | None:
         """Ground sampling distance in metres, the mean of `pixel_m`; None if it is unknown."""

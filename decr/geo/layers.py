@@ -74,8 +74,15 @@ class LayerWriter:
 
 
 @contextmanager
-def layer_writer(out: Path, grid: PixelGrid, layer: Layer) -> Iterator[LayerWriter]:
+def layer_writer(
+    out: Path, grid: PixelGrid, layer: Layer, work: Path | None = None
+) -> Iterator[LayerWriter]:
     """Make a raster that lies where the grid and the layer's RPCs say, whole or not at all.
+
+    Parameters
+    ----------
+    work
+        Folder for it until it is whole, on the file system of ``out``; None writes beside that.
 
     Raises
     ------
@@ -83,7 +90,7 @@ def layer_writer(out: Path, grid: PixelGrid, layer: Layer) -> Iterator[LayerWrit
         If it cannot be written, or another's file has that name.
     """
     _check_ours(out)
-    part = out.with_name(f".{out.name}.{os.getpid()}.part")
+    part = (work or out.parent) / f".{out.name}.{os.getpid()}.part"
     profile: dict[str, Any] = {
         "driver": "GTiff",
         "count": len(layer.bands),

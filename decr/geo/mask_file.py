@@ -170,22 +170,40 @@ def open_mask(
         yield MaskFile(warped, grid, classes)
 
 
-def hidden_number(path: str | os.PathLike[str]) -> float | None:
-    """A nodata number of a user's mask that may have been meant for cloud; None if there is none.
+def doubt_of(path: str | os.PathLike[str], classes: MaskClasses, found: bool) -> str | None:
+    """What makes it doubtful that a user's mask was read as it was meant, as a sentence.
 
-    It is not 0, stands in the mask (of a large one, in some of its pixels), and decr did not
-    write it.
+    Of a mask without cloud: a nodata number in it that decr did not write, and that is not 0. Of
+    one in which all but 0 counts: fractions. Of large masks some pixels are looked at.
+
+    Parameters
+    ----------
+    found
+        Whether there was cloud in it.
     """
     try:
         with rasterio.open(path) as dataset:
             number = dataset.nodata
-            if not number or np.isnan(number) or dataset.tags(ns=OUR_DOMAIN):
+            hidden = number and not (found or np.isnan(number) or dataset.tags(ns=OUR_DOMAIN))
+            scaled = dataset.scales[0] != 1
+            broken = not classes.cloudy and (scaled or np.dtype(dataset.dtypes[0]).kind == "f")
+            if not (hidden or broken):
                 return None
             shape = (min(dataset.height, _LOOK_PX), min(dataset.width, _LOOK_PX))
-            there = bool((dataset.read(1, out_shape=shape) == number).any())
+            seen = dataset.read(1, out_shape=shape)
     except REFUSALS:
         return None
-    return float(number) if there else None
+    if hidden and (seen == number).any():
+        return (
+            f"{path}: no cloud in it; {number:g} is its nodata number, which never counts as "
+            "cloud: take it off with 'gdal_edit -unsetnodata' if it means cloud"
+        )
+    if broken and (scaled or (np.isfinite(seen) & (seen != number) & (seen % 1 != 0)).any()):
+        return (
+            f"{path}: holds fractions, such as probabilities, of which all but 0 count as cloud; "
+            "make a mask of 0 and 1 from it, such as with gdal_calc"
+        )
+    return None
 
 
 def _has_mask(dataset: Any) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from decr.errors import BandError, ConfigError, GridMismatchError, OutputError, SceneError
+from decr.files import scratch_folder, writable_folder
 from decr.geo.acquisition import acquired
 from decr.geo.gdal import gdal_environment
 from decr.geo.grid import PixelGrid, Window
@@ -106,21 +106,17 @@ def pansharpen(
         one, many = _opened_pan(pan), open_scene(ms, options.bands)
         _check(one, many, options)
         check_sidecars(out, lambda: local_files(one.path) + local_files(many.path))
-        try:
-            out.parent.mkdir(parents=True, exist_ok=True)
-            work = tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent)
-        except OSError as error:
-            raise OutputError(f"{out}: cannot be written: {error.strerror}") from error
-        with work as folder:
-            fused, source = Path(folder) / "fused.vrt", Path(folder) / "described.vrt"
+        work = writable_folder(out.parent) / f".{out.name}.decr-pansharpen"
+        with scratch_folder(work, out):
+            fused, source = work / "fused.vrt", work / "described.vrt"
             fused.write_bytes(fused_xml(one, many, options))
             reach = 0 if _gdal_knows(one, many) else _REACH[options.resampling]
-            mask = _written_mask(one, many, fused, reach, Path(folder) / "mask.tif")
+            mask = _written_mask(one, many, fused, reach, work / "mask.tif")
             source.write_bytes(_described_xml(one, fused, mask))
             tags = {"PAN": Path(pan).name, "MS": Path(ms).name, "METHOD": "GDAL weighted Brovey"}
             tags["WEIGHTS"] = ",".join(f"{w:.6g}" for w in _weights(many, options))
             tags["RESAMPLING"] = options.resampling
-            write_cog(str(source), [], out, tags, Path(folder))
+            write_cog(str(source), [], out, tags, work)
         return open_scene(out)
 
 

@@ -124,7 +124,8 @@ def overview_of(scene: Scene, level: int) -> Scene:
     with opened(scene.path, level) as dataset:
         return replace(
             scene,
-            grid=_grid_of(dataset),
+            # GDAL's overview has no control points, and without a transform a made-up one.
+            grid=scene.grid.resized(*dataset.shape),
             block_shape=tuple(dataset.block_shapes[0]),
             overview=level,
         )

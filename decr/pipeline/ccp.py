@@ -25,15 +25,23 @@ from decr.cloud.coverage import DENOMINATOR, POLARITY, Coverage, definition
 from decr.cloud.detector import Detector
 from decr.config import CcpConfig, mask_named
 from decr.errors import DecrWarning, OutputError, SceneError
-from decr.files import writable_folder
+from decr.files import scratch_folder, writable_folder
 from decr.geo.features import read_features
 from decr.geo.gdal import gdal_environment
 from decr.geo.grid import PixelGrid, Window
-from decr.geo.layers import BLOCK_PX, Layer, LayerWriter, block_windows, layer_writer, rpcs_of
+from decr.geo.layers import (
+    BLOCK_PX,
+    Layer,
+    LayerWriter,
+    block_windows,
+    is_ours,
+    layer_writer,
+    rpcs_of,
+)
 from decr.geo.mask_file import MaskClasses
 from decr.geo.opening import local_files
 from decr.geo.scene import Scene, open_scene, overview_factors, overview_of, reader
-from decr.pipeline.ccp_count import FULL_BYTE, Count, Tiles, quicklook
+from decr.pipeline.ccp_count import FULL_BYTE, Count, Tiles, check_tiles, quicklook
 from decr.pipeline.ccp_sources import LAYERS, Source, mask_of
 from decr.pipeline.cells import CloudCells, cloud_cells
 from decr.pipeline.engine import Engine
@@ -65,6 +73,8 @@ class SceneCcp:
         (name, counts) of each feature of the vector file, in its order.
     facts
         Detector, threshold, definition and all else that the numbers rest on, as text.
+    file_px
+        Pixels of the file in each that was counted; more than 1 if those are an overview's.
     quicklook, overlay
         (h, w, 3) and (h, w) uint8 for people, as `decr.report.values.SceneReport` has them; None if
         not asked for.
@@ -77,6 +87,7 @@ class SceneCcp:
     tiles: Tiles
     features: tuple[tuple[str, Coverage], ...]
     facts: Mapping[str, str]
+    file_px: int = 1
     quicklook: Bytes | None = None
     overlay: Bytes | None = None
 
@@ -84,6 +95,13 @@ class SceneCcp:
     def coverage(self) -> Coverage:
         """Counts of the whole scene."""
         return self.tiles.total
+
+    @property
+    def file_coverage(self) -> Coverage:
+        """The same in pixels of the file: scenes of which other overviews were read add up."""
+        counts, each = self.coverage, self.file_px
+        thin = None if counts.thin_px is None else counts.thin_px * each
+        return Coverage(counts.cloudy_px * each, counts.valid_px * each, thin)
 
     @property
     def ccp(self) -> float:
@@ -149,11 +167,15 @@ def scene_ccp(
     config = look.config
     with gdal_environment(), ExitStack() as stack:
         seen = _seen(source, look)
-        if folder is not None:
-            writable_folder(folder)
+        check_tiles(source.path, seen.scene.grid, config.tile_px)
         told = on_progress or silent
         features = [] if config.aoi is None else read_features(config.aoi, seen.scene.grid)
-        store = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="decr-", dir=folder)))
+        if folder is None:
+            store = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="decr-")))
+        else:
+            stem = folder / source.name
+            store = writable_folder(stem.parent) / f".{stem.name}.decr-ccp"
+            stack.enter_context(scratch_folder(store, stem))
         survey = survey_scene(
             seen.scene,
             seen.radiometry,
@@ -172,10 +194,12 @@ def scene_ccp(
         facts = _facts(seen, look, cells)
         layers = []
         if folder is not None:
-            kinds = LAYERS if cells.soft else LAYERS[:2]
+            outs = {kind: _raster(stem, kind, seen) for kind in LAYERS}
+            if not cells.soft and is_ours(weight := outs.pop("weight")):
+                weight.unlink()  # an earlier run's
             layers = [
-                (kind, stack.enter_context(_layer(folder / source.name, kind, seen, cells, facts)))
-                for kind in kinds
+                (kind, stack.enter_context(_layer(out, store, kind, seen, cells, facts)))
+                for kind, out in outs.items()
             ]
         pixels = stack.enter_context(reader(seen.scene))
         count = Count(pixels, cells, config.tile_px, features, layers, quicklook_px)
@@ -195,6 +219,7 @@ def scene_ccp(
             count.tiles,
             tuple(named),
             facts,
+            seen.factor**2,
             picture,
             count.overlay,
         )
@@ -206,8 +231,8 @@ class _Seen:
 
     Attributes
     ----------
-    read
-        What of the file is read, for people.
+    read, factor
+        What of the file is read, for people, and its pixels along one of the scene's.
     pixel_m
         Metres along both sides of a pixel, by the scene or as stated; None if nobody says.
     k
@@ -216,6 +241,7 @@ class _Seen:
 
     scene: Scene
     read: str
+    factor: int
     pixel_m: tuple[float, float] | None
     detector: Detector
     mask: MaskSource | None
@@ -230,8 +256,10 @@ class _Seen:
 
 def _seen(source: Source, look: Looking) -> _Seen:
     config, detector = look.config, look.detector
-    scene, read = _opened(source, look)
+    scene, read, factor = _opened(source, look)
     stated = config.gsd_m or source.gsd_m
+    if stated is not None:
+        stated *= factor
     gsd_m = scene.grid.gsd_m or stated
     pixel_m = scene.grid.pixel_m or (None if stated is None else (stated, stated))
     known_note = 1 if scene.grid.gsd_m is None else 0  # what it says of its GSD comes last
@@ -244,22 +272,25 @@ def _seen(source: Source, look: Looking) -> _Seen:
         # survey_scene wants a detector and a radiometry, and with a mask looks at neither.
         nobody = Detector(f"file:{PurePosixPath(masks).name}", "", (), 0.0, _no_probability)
         radiometry = from_dtype("uint8", scene.count)
-        return _Seen(scene, read, pixel_m, nobody, mask, radiometry, 1)
+        return _Seen(scene, read, factor, pixel_m, nobody, mask, radiometry, 1)
     k = survey_factor(scene, detector, stated_gsd_m=gsd_m)
     _check_gsd(scene, detector, gsd_m, k)
     radiometry = radiometry_of(scene, config.dn_range, detector.ranges)
-    return _Seen(scene, read, pixel_m, detector, None, radiometry, k)
+    return _Seen(scene, read, factor, pixel_m, detector, None, radiometry, k)
 
 
 def _no_probability(views: NDArray[np.float32]) -> NDArray[np.float32]:
     raise AssertionError("a mask is read, nothing is detected")
 
 
-def _opened(source: Source, look: Looking) -> tuple[Scene, str]:
-    """The scene, or the coarsest of its overviews that is fine enough, and which in words."""
+def _opened(source: Source, look: Looking) -> tuple[Scene, str, int]:
+    """The scene, or the coarsest of its overviews that is fine enough; which in words; how coarse.
+
+    How coarse are pixels of the file along one of these.
+    """
     scene = open_scene(source.path, look.config.bands)
     if not look.config.fast or look.detector is None:
-        return scene, "every pixel"
+        return scene, "every pixel", 1
     k = survey_factor(scene, look.detector, stated_gsd_m=look.config.gsd_m or source.gsd_m)
     factors = overview_factors(source.path)
     fit = [level for level, factor in enumerate(factors) if factor <= k]
@@ -270,12 +301,10 @@ def _opened(source: Source, look: Looking) -> tuple[Scene, str]:
             DecrWarning,
             stacklevel=4,
         )
-        return scene, "every pixel, for want of overviews"
-    level = fit[-1]
-    return (
-        overview_of(scene, level),
-        f"overview 1:{factors[level]} of the file; pixels are its pixels",
-    )
+        return scene, "every pixel, for want of overviews", 1
+    level, factor = fit[-1], factors[fit[-1]]
+    words = f"overview 1:{factor} of the file; pixels are its pixels"
+    return overview_of(scene, level), words, factor
 
 
 def _check_gsd(scene: Scene, detector: Detector, gsd_m: float | None, k: int) -> None:
@@ -327,8 +356,17 @@ def _facts(seen: _Seen, look: Looking, cells: CloudCells) -> dict[str, str]:
     return facts
 
 
+def _raster(stem: Path, kind: str, seen: _Seen) -> Path:
+    """The name of a raster of one kind, which must not be a file that is read."""
+    out = stem.with_name(f"{stem.name}_{kind}.tif")
+    read = [seen.scene.path] if seen.mask is None else [seen.scene.path, str(seen.mask.path)]
+    if out.exists() and any(out.samefile(file) for path in read for file in local_files(path)):
+        raise OutputError(f"{out}: is read by this very run; give another folder")
+    return out
+
+
 def _layer(
-    stem: Path, kind: str, seen: _Seen, cells: CloudCells, facts: Mapping[str, str]
+    out: Path, store: Path, kind: str, seen: _Seen, cells: CloudCells, facts: Mapping[str, str]
 ) -> AbstractContextManager[LayerWriter]:
     """An open raster of one kind."""
     bands = {
@@ -338,13 +376,8 @@ def _layer(
     }[kind]
     scale = 1.0 if kind == "mask" else 1 / FULL_BYTE
     tags = {key.upper().replace(" ", "_"): value for key, value in facts.items()}
-    out = stem.with_name(f"{stem.name}_{kind}.tif")
-    writable_folder(out.parent)
-    read = [seen.scene.path] if seen.mask is None else [seen.scene.path, str(seen.mask.path)]
-    if out.exists() and any(out.samefile(file) for path in read for file in local_files(path)):
-        raise OutputError(f"{out}: is read by this very run; give another folder")
     layer = Layer(bands, scale, tags, rpcs=rpcs_of(seen.scene))
-    return layer_writer(out, seen.scene.grid, layer)
+    return layer_writer(out, seen.scene.grid, layer, store)
 
 
 def _chunks(scene: Scene) -> Iterator[Window]:

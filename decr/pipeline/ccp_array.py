@@ -37,7 +37,7 @@ def ccp(scene: xr.DataArray | str | os.PathLike[str], config: CcpConfig | None =
     Raises
     ------
     BandError
-        If the array is not three-dimensional.
+        If it is no path and no DataArray of three dimensions.
     DecrError
         For anything else that the user can mend.
 
@@ -52,10 +52,10 @@ def ccp(scene: xr.DataArray | str | os.PathLike[str], config: CcpConfig | None =
     >>> found.ccp, found.coverage.cloudy_px, found.coverage.valid_px
     (0.25, 1024, 4096)
     """
-    if isinstance(scene, xr.DataArray):
-        with temporary_folder() as folder:
-            return _found(stored(scene, folder), config, None)
-    return _found(scene, config, None)
+    if isinstance(scene, str | os.PathLike):
+        return _found(scene, config, None)
+    with temporary_folder() as folder:
+        return _found(stored(scene, folder), config, None)
 
 
 def cloud_mask(scene: xr.DataArray, config: CcpConfig | None = None) -> xr.DataArray:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from decr.cloud.coverage import Coverage, cell_counts, coverage
+from decr.errors import ConfigError
 from decr.geo.features import Feature
 from decr.geo.grid import PixelGrid, Window
 from decr.geo.layers import NODATA, LayerWriter
@@ -22,6 +23,8 @@ Bytes = NDArray[np.uint8]
 T = TypeVar("T", bound=np.generic)
 FULL_BYTE = 250
 """What stands for 1 in rasters of probability and weight, as in the survey."""
+MOST_TILES = 1_000_000
+"""Tiles that a scene may be told in: each takes about 1.5 kB in tables and pages."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -57,6 +60,28 @@ class Tiles:
         """Counts of the scene."""
         thin = None if self.thin is None else int(self.thin.sum())
         return Coverage(int(self.cloudy.sum()), int(self.valid.sum()), thin)
+
+
+def check_tiles(path: str, grid: PixelGrid, tile_px: int) -> None:
+    """Refuse tiles so small that memory would not hold what is told of each.
+
+    Raises
+    ------
+    ConfigError
+        Naming a size that will do.
+    """
+
+    def tiles(side: int) -> int:
+        return -(-grid.height // side) * -(-grid.width // side)
+
+    enough = tile_px
+    while tiles(enough) > MOST_TILES:
+        enough *= 2
+    if enough > tile_px:
+        raise ConfigError(
+            f"{path}: --tile {tile_px} makes {tiles(tile_px):,} tiles, more than {MOST_TILES:,}; "
+            f"give --tile {enough}"
+        )
 
 
 class Count:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +28,15 @@ _SHARED = ("definition", "polarity", "denominator")
 _LABELS = {"definition": "CCP", "decr": "decr"}
 """What facts are called on the page, those whose first letter is not just made a capital."""
 _COUNTS = ("ccp", "cloudy_px", "valid_px", "thin_px")
+_FEATURES = "features.csv"
 
 
 def write_report(
     folder: Path, scenes: Sequence[SceneCcp], failed: Mapping[str, str] | None = None
 ) -> list[Path]:
     """Write ccp.json, ccp.csv, features.csv (if there are features), tiles.parquet and pages.
+
+    A features.csv of an earlier report goes if there are none.
 
     Parameters
     ----------
@@ -60,10 +64,12 @@ def write_report(
         REPORT: json.dumps(as_json(scenes, failed), indent=1) + "\n",
         "ccp.csv": _csv(("scene", "group", *_COUNTS), _scene_rows(scenes), scenes[0].facts),
     }
+    head = ("scene", "feature", "name", *_COUNTS)
+    features = _csv(head, _feature_rows(scenes), scenes[0].facts)
     if any(scene.features for scene in scenes):
-        files["features.csv"] = _csv(
-            ("scene", "feature", "name", *_COUNTS), _feature_rows(scenes), scenes[0].facts
-        )
+        files[_FEATURES] = features
+    else:
+        _forget(folder / _FEATURES, features)
     title = scenes[0].name if len(scenes) == 1 else "Cloud coverage"
     files |= _pages(scenes, title, failed)
     written = []
@@ -79,14 +85,24 @@ def write_report(
     return [*written, folder / "tiles.parquet"]
 
 
+def _forget(file: Path, like: str) -> None:
+    """Delete the table of an earlier report, which would be taken for this one's; no other file."""
+    head = like.splitlines()[0].encode()
+    with suppress(OSError):
+        with file.open("rb") as stream:
+            ours = stream.readline().rstrip() == head
+        if ours:
+            file.unlink()
+
+
 def by_group(scenes: Sequence[SceneCcp]) -> dict[str, Statistics]:
-    """Statistics of the scenes of each split, and of all under the name "all"."""
+    """Statistics of the scenes of each split, and of all under the name "all", in files' pixels."""
     groups = sorted({scene.group for scene in scenes if scene.group is not None})
     found = {
-        group: statistics(scene.coverage for scene in scenes if scene.group == group)
+        group: statistics(scene.file_coverage for scene in scenes if scene.group == group)
         for group in groups
     }
-    return {"all": statistics(scene.coverage for scene in scenes), **found}
+    return {"all": statistics(scene.file_coverage for scene in scenes), **found}
 
 
 def as_json(scenes: Sequence[SceneCcp], failed: Mapping[str, str] | None = None) -> dict[str, Any]:
@@ -227,6 +243,7 @@ def _scene_values(scene: SceneCcp, shared: Mapping[str, str]) -> SceneReport:
         scene.quicklook,
         scene.overlay,
         _labelled(_own_facts(scene, shared)),
+        scene.file_px,
     )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from decr.cloud.coverage import BINS, Coverage, statistics
 from decr.pipeline.ccp import SceneCcp
-from decr.pipeline.ccp_files import by_group
+from decr.pipeline.ccp_files import by_group, shared_facts
 
 _BAR = 40
 _ROWS = 40
@@ -15,9 +15,10 @@ _ROWS = 40
 
 def described(scenes: Sequence[SceneCcp]) -> str:
     """What was found, in lines of at most about 100 characters."""
-    facts = scenes[0].facts
+    facts = shared_facts(scenes)
+    read = facts.get("read", "some at coarser overviews than others")
     lines = [f"{facts[key]}" for key in ("definition",)]
-    lines += [f"over {facts['denominator']}; detector {facts['detector']}; read: {facts['read']}"]
+    lines += [f"over {facts['denominator']}; detector {facts['detector']}; read: {read}"]
     rows = [(scene.name, scene.group or "", scene.coverage) for scene in scenes[:_ROWS]]
     rows += [
         (f"{scene.name}: {name}", "", counts)

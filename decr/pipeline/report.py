@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -164,7 +165,7 @@ def restoration_report(scene: Scene, looks: Looks, result: DecloudResult) -> Res
 
 def _of_tags(tags: Mapping[str, str]) -> dict[str, str]:
     kept = {tag: value for tag, value in tags.items() if tag not in _ELSEWHERE}
-    return {_TAGS.get(tag, tag): value.replace(",", ", ") for tag, value in kept.items()}
+    return {_TAGS.get(tag, tag): re.sub(r",(?! )", ", ", value) for tag, value in kept.items()}
 
 
 def _of_result(result: DecloudResult) -> dict[str, str]:

@@ -17,7 +17,7 @@ from decr.cloud.detector import Detector
 from decr.errors import ConfigError, DecrWarning
 from decr.geo.gdal import gdal_environment
 from decr.geo.lattice import Block, Blocks, Lattice
-from decr.geo.mask_file import MaskClasses, hidden_number, open_mask
+from decr.geo.mask_file import MaskClasses, doubt_of, open_mask
 from decr.geo.scene import Scene, reader
 from decr.pipeline.engine import Engine, Tell, in_order
 from decr.pipeline.journal import explained
@@ -223,7 +223,7 @@ def survey_scene(
     Warns
     -----
     DecrWarning
-        If a mask without a cloud has a nodata number that may have meant cloud.
+        If a mask may mean something else: see `decr.geo.mask_file.doubt_of`.
     """
     height, width = -(-scene.grid.height // k), -(-scene.grid.width // k)
     blocks = Blocks(Lattice(height, width, DETECTION_TILE_PX, DETECTION_OVERLAP_PX), 4)
@@ -263,13 +263,8 @@ def survey_scene(
             let_go(raster)
         if on_progress is not None:
             on_progress(done, len(everything))
-    if mask is not None and cloudy_px == 0 and (number := hidden_number(mask.path)):
-        warnings.warn(
-            f"{mask.path}: no cloud in it; {number:g} is its nodata number, which never counts as "
-            "cloud: take it off with 'gdal_edit -unsetnodata' if it means cloud",
-            DecrWarning,
-            stacklevel=2,
-        )
+    if mask is not None and (doubt := doubt_of(mask.path, mask.classes, cloudy_px > 0)):
+        warnings.warn(doubt, DecrWarning, stacklevel=2)
     return Survey(k, rasters[0], cloudy_px, valid_px, rasters[1] if tells else None)
 
 

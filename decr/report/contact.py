@@ -8,7 +8,17 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from decr.report.document import choice, document, facts, headline, name, number, section, text
+from decr.report.document import (
+    choice,
+    document,
+    facts,
+    headline,
+    name,
+    number,
+    section,
+    shape,
+    text,
+)
 from decr.report.histogram import histogram_svg
 from decr.report.page import key
 from decr.report.pictures import CLOUD, NO_DATA, cloud_layer, photograph
@@ -95,11 +105,9 @@ def _figure(picture: PairPicture) -> str:
             f'<img class="layer" data-layer="mask" hidden src="{source}" '
             f'alt="Cloud mask of {text(picture.name)}">'
         )
-    shape = joined.shape
     ccp = number(picture.ccp)
     return (
-        f'<figure class="view" style="--shape:{shape[1] / shape[0]:.4f}">'
-        f'<div class="pile" style="aspect-ratio:{shape[1]}/{shape[0]}">'
+        f'<figure class="view" {shape(*joined.shape[:2])}><div class="pile">'
         f'<img src="{photograph(joined, 2 * SIDE_PX)}" '
         f'alt="{text(picture.name)}: cloudy and clear, CCP {ccp}">{layer}</div>'
         f'<figcaption><span class="who" title="{text(picture.name)}">{name(picture.name)}</span>'

@@ -16,6 +16,8 @@ DEFINITION = (
     "1 = all cloud"
 )
 """What CCP is, in every output."""
+_MOST_OBLONG = 16
+"""Length over breadth of a picture; of a longer one hardly a line would be seen."""
 
 
 def text(value: object) -> str:
@@ -133,6 +135,18 @@ def document(title: str, kicker: str, lead: str, body: str, scripts: Sequence[st
 </body>
 </html>
 """
+
+
+def shape(height: int, width: int) -> str:
+    """Proportions of a picture as a style, at most `_MOST_OBLONG`."""
+    return f'style="--shape:{min(max(width / height, 1 / _MOST_OBLONG), _MOST_OBLONG):.4f}"'
+
+
+def drawn_out(height: int, width: int) -> str:
+    """A sentence for pictures that `shape` does not show in their proportions; empty for others."""
+    if max(height, width) <= _MOST_OBLONG * min(height, width):
+        return ""
+    return f" The scene is longer than {_MOST_OBLONG} : 1 and drawn less oblong than it is."
 
 
 def section(heading: str, content: str, note: str = "") -> str:

@@ -129,7 +129,8 @@ def histogram_png(groups: Mapping[str, Sequence[float]], title: str, unit: str =
         if isinstance(mark, Box):
             corners = (mark.x, mark.y, mark.x + mark.width, mark.y + mark.height)
             left, top, right, bottom = (round(scale * value) for value in corners)
-            draw.rectangle((left, top, max(left, right - 1), bottom - 1), fill=_colour(mark.tone))
+            right, top = max(left, right - 1), min(top, bottom - 1)  # a pixel at least
+            draw.rectangle((left, top, right, bottom - 1), fill=_colour(mark.tone))
         elif isinstance(mark, Rule):
             y = round(scale * mark.y)
             draw.line((_LEFT * scale, y, (_WIDTH - _RIGHT) * scale, y), _INK["line"], scale)

@@ -12,12 +12,14 @@ from decr.report.document import (
     ccp_of,
     choice,
     document,
+    drawn_out,
     facts,
     headline,
     name,
     number,
     percent,
     section,
+    shape,
     sortable,
     text,
 )
@@ -95,11 +97,10 @@ def _check(scene: SceneReport) -> None:
 
 
 def _figures(scenes: Sequence[SceneReport]) -> list[tuple[str, str, str]]:
-    cloudy, valid = sum(s.cloudy_px for s in scenes), sum(s.valid_px for s in scenes)
-    every = sum(s.height * s.width for s in scenes)
-    ccp = ccp_of(cloudy, valid)
     if len(scenes) == 1:
         scene = scenes[0]
+        cloudy, valid, every = scene.cloudy_px, scene.valid_px, scene.height * scene.width
+        ccp = ccp_of(cloudy, valid)
         found = [
             ("CCP", number(ccp), f"{percent(ccp)} of valid pixels are cloudy"),
             ("Cloudy", f"{cloudy:,} px", "pixels, by the definition below"),
@@ -109,8 +110,10 @@ def _figures(scenes: Sequence[SceneReport]) -> list[tuple[str, str, str]]:
             thin = ccp_of(scene.thin_px, valid)
             found.append(("Thin", percent(thin), "of valid pixels are thin cloud"))
         return found
+    cloudy = sum(s.cloudy_px * s.file_px for s in scenes)
+    valid = sum(s.valid_px * s.file_px for s in scenes)
     known = [ccp_of(s.cloudy_px, s.valid_px) for s in scenes if s.valid_px]
-    middle = float(np.median(known)) if known else math.nan
+    ccp, middle = ccp_of(cloudy, valid), float(np.median(known)) if known else math.nan
     return [
         ("Scenes", f"{len(scenes):,}", _empty(len(scenes) - len(known))),
         ("CCP of all pixels", number(ccp), f"{cloudy:,} cloudy of {valid:,} valid px"),
@@ -211,19 +214,19 @@ def _figure(scene: SceneReport, side: int, captioned: bool) -> str:
             f'<img class="layer crisp" data-layer="tiles" hidden src="{source}" '
             f'alt="Tile CCP of {text(scene.name)}">'
         )
-    shape = scene.quicklook.shape
+    picture = scene.quicklook
     caption = (
         f'<span class="who" title="{text(scene.name)}">{name(scene.name)}</span><b>CCP {ccp}</b>'
     )
     if not captioned:
-        wide = max(1, round(scene.width / shape[1]))
-        caption = (
-            f"One pixel of the picture is {wide:,} × {wide:,} of the scene." if wide > 1 else ""
-        )
+        size = (scene.height, scene.width)
+        high, wide = (max(1, round(s / p)) for s, p in zip(size, picture.shape, strict=False))
+        caption = drawn_out(*size)
+        if max(high, wide) > 1:
+            caption = f"One pixel of the picture is {wide:,} × {high:,} of the scene.{caption}"
     return (
-        f'<figure class="view" style="--shape:{shape[1] / shape[0]:.4f}">'
-        f'<div class="pile" style="aspect-ratio:{shape[1]}/{shape[0]}">'
-        f'<img src="{photograph(scene.quicklook, side)}" '
+        f'<figure class="view" {shape(*picture.shape[:2])}><div class="pile">'
+        f'<img src="{photograph(picture, side)}" '
         f'alt="Quicklook of {text(scene.name)}, CCP {ccp}">{layers}</div>'
         f"{f'<figcaption>{caption}</figcaption>' if caption else ''}</figure>"
     )

@@ -12,12 +12,14 @@ from decr.report.document import (
     DEFINITION,
     choice,
     document,
+    drawn_out,
     duration,
     facts,
     headline,
     number,
     percent,
     section,
+    shape,
     text,
 )
 from decr.report.page import key
@@ -146,7 +148,7 @@ def _view(report: RestorationReport) -> str:
     )
     height, width = report.before.shape[:2]
     view = (
-        f'<div class="pile compare" style="aspect-ratio:{width}/{height}">'
+        f'<div class="pile compare">'
         f'<img class="before" src="{photograph(report.before)}" alt="Quicklook before" '
         f'draggable="false">'
         f'<img class="after" src="{photograph(report.after)}" alt="Quicklook after" '
@@ -160,12 +162,12 @@ def _view(report: RestorationReport) -> str:
     tools = choice("Layer", "radio", options, "none") + _legends(report)
     note = (
         '<span class="screen">Drag over the picture, or use the slider.</span> '
-        "Both pictures have one stretch."
+        f"Both pictures have one stretch.{drawn_out(height, width)}"
     )
     return section(
         "Before and after",
         f'<div class="tools">{tools}</div>'
-        f'<figure class="view" style="--shape:{width / height:.4f}">{view}</figure>',
+        f'<figure class="view" {shape(height, width)}>{view}</figure>',
         note,
     )
 

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from decr.report.document import ccp_of, data_block, number
+from decr.report.document import shape as style
 from decr.report.pictures import ramp, ramp_layer
 from decr.report.values import TileCcp
 
@@ -69,8 +70,7 @@ def figure(tiles: Sequence[TileCcp], height: int, width: int) -> str:
     )
     attributes = ' tabindex="0" role="group" aria-describedby="tile"' if readable else ""
     return (
-        f'<figure class="view" style="--shape:{width / height:.4f}">'
-        f'<div class="pile tilemap" style="aspect-ratio:{width}/{height}"{attributes} '
+        f'<figure class="view" {style(height, width)}><div class="pile tilemap"{attributes} '
         f'aria-label="Map of tile CCP">'
         f'<img class="crisp" src="{layer(tiles, height, width)}" alt="Map of tile CCP. {summary}">'
         f"{rect}</div>"

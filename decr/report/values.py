@@ -54,6 +54,8 @@ class SceneReport:
         thick).
     facts
         What else is known of the scene, such as "CRS": "EPSG:32650".
+    file_px
+        Pixels of the file in each that was counted.
     """
 
     name: str
@@ -67,6 +69,7 @@ class SceneReport:
     quicklook: NDArray[np.uint8] | None = None
     overlay: NDArray[np.uint8] | None = None
     facts: Mapping[str, str] = field(default_factory=dict)  # "CRS": "EPSG:32650", ...
+    file_px: int = 1
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -141,6 +141,52 @@ def test_a_folder_of_chips_with_splits(tmp_path: Path) -> None:
         assert f"{name}: CCP" in result.output
 
 
+def test_scenes_read_at_other_overviews_are_pooled_by_pixels_of_their_files(tmp_path: Path) -> None:
+    for name, value in (("cloudy", 1900), ("clear", 300)):
+        pixels = np.full((4, 512, 512), value, "uint16")
+        pixels[:, :2] = 300  # not all alike
+        write_scene(tmp_path / f"{name}.tif", pixels)
+    with rasterio.open(tmp_path / "cloudy.tif", "r+") as file:
+        file.build_overviews([2, 4, 8])
+    scenes, out = (tmp_path / "cloudy.tif", tmp_path / "clear.tif"), tmp_path / "report"
+    how = ("--detector", "threshold", "--range", "0,2047", "--fast")
+    result = run(*scenes, "-o", out, *how)
+    assert result.exit_code == 0, result.output
+    pooled = json.loads((out / "ccp.json").read_text())["groups"]["all"]
+    assert pooled["valid_px"] == 2 * 512 * 512
+    assert pooled["ccp"] == pytest.approx(0.5, abs=0.02)
+    assert f"all: CCP {100 * pooled['ccp']:.2f} %" in result.output
+    page = (out / "report.html").read_text()
+    assert f"{pooled['cloudy_px']:,} cloudy of {pooled['valid_px']:,} valid px" in page
+    assert "read: some at coarser overviews than others" in result.output
+
+
+def test_what_only_an_earlier_report_had_goes_and_files_of_others_stay(
+    scene: Path, aoi: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "report"
+    plain = (scene, "-o", out, "--detector", "threshold")
+    assert run(*plain, "--aoi", aoi, "--feather", 5).exit_code == 0
+    assert (out / "features.csv").exists()
+    assert (out / "scene_weight.tif").exists()
+    assert run(*plain).exit_code == 0
+    assert {f.name for f in out.glob("*.tif")} == {"scene_mask.tif", "scene_probability.tif"}
+    assert not (out / "features.csv").exists()
+    write_scene(out / "scene_weight.tif", cloudy_pixels(9, 9))
+    (out / "features.csv").write_text("mine\n")
+    assert run(*plain).exit_code == 0
+    assert (out / "features.csv").read_text() == "mine\n"
+    assert read(out / "scene_weight.tif").shape == (4, 9, 9)
+
+
+def test_a_warning_of_many_images_is_told_once(tmp_path: Path) -> None:
+    for name in "abc":
+        write_scene(tmp_path / f"{name}.tif", cloudy_pixels(64, 64), transform=None, crs=None)
+    result = run(tmp_path, "--detector", "threshold", "--range", "0,2047")
+    assert result.exit_code == 0, result.output
+    assert result.stderr.count("do not say how large their pixels are") == 1
+
+
 def test_a_report_below_the_images_is_not_one_of_them(tmp_path: Path) -> None:
     folder = chips(tmp_path / "set")
     for _ in range(2):
@@ -284,6 +330,22 @@ def test_a_mask_whose_cloud_is_nodata_is_told(scene: Path, tmp_path: Path, nodat
     result = run(scene, "--detector", f"file:{clear}")
     assert result.exit_code == 0
     assert "nodata number" not in result.stderr
+
+
+def test_fractions_in_a_mask_are_told(scene: Path, tmp_path: Path) -> None:
+    share = np.zeros((1, 600, 700), "float32")
+    share[0, :300] = 1
+    share[0, 300:] = np.nan
+    whole = write_scene(tmp_path / "w.tif", share, names=None)
+    share[0, 0, 0] = 0.25
+    broken = write_scene(tmp_path / "f.tif", share, names=None)
+    scaled = tmp_path / "out" / "scene_probability.tif"
+    assert run(scene, "-o", scaled.parent, "--detector", "threshold").exit_code == 0
+    for mask, told in ((whole, False), (broken, True), (scaled, True)):
+        result = run(scene, "--detector", f"file:{mask}")
+        assert result.exit_code == 0, result.output
+        assert (f"{mask}: holds fractions" in result.stderr) == told
+    assert "fractions" not in run(scene, "--detector", f"file:{scaled}", "--cloudy", 250).stderr
 
 
 def test_what_an_earlier_report_left_is_no_scene(scene: Path, tmp_path: Path) -> None:

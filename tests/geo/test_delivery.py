@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from decr.errors import DecrWarning, SceneError
-from decr.geo.delivery import rasters_of
+from decr.geo.delivery import raster_of, rasters_of
 from decr.geo.scene import open_scene, reader
 from tests.pipeline.scenes import cloudy_pixels, read, write_scene
 
@@ -76,6 +76,13 @@ def test_a_folder_that_cannot_be_listed_is_told(
     monkeypatch.setattr(os, "scandir", refusing)
     with pytest.warns(DecrWarning, match=r"measurement: cannot be listed \(Permission denied\)"):
         assert rasters_of(str(parts)) == [str(parts / "c.tif")]
+
+
+def test_of_several_rasters_none_is_the_one(parts: Path) -> None:
+    with pytest.raises(SceneError, match=r"holds 2 rasters; .* 'decr declouds .* --dry-run'"):
+        raster_of(str(parts))
+    (parts / "measurement" / "b.tif").unlink()
+    assert raster_of(str(parts)) == str(parts / "measurement" / "a.TIFF")
 
 
 def test_where_outputs_go_no_scene_is(parts: Path) -> None:

@@ -219,6 +219,8 @@ def test_gsd_from_control_points() -> None:
     assert grid.footprint() is None
     assert grid.gsd_m == pytest.approx(0.7)
     assert grid.coarsened(4).gsd_m == pytest.approx(2.8)
+    assert grid.resized(25, 20).pixel_m == pytest.approx((3.5, 2.8))
+    assert not grid.resized(25, 20).has_transform
     on_a_line = PixelGrid(100, 100, Affine.identity(), None, points[:2], UTM)
     assert on_a_line.gsd_m is None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from scipy import ndimage
 
 from cli.main import main
 from decr.errors import BandError, DecrError, GridMismatchError, OutputError
+from decr.files import scratch_folder
 from decr.geo.pansharpen import RESAMPLING, PansharpenOptions, pansharpen
 from decr.geo.scene import open_scene, reader
 from tests.geo.scene_files import BGRN, NORTH_UP, UTM, write
@@ -312,6 +314,20 @@ def test_what_cannot_be_fused_is_one_error_and_leaves_nothing(tmp_path: Path) ->
     out.write_bytes(b"mine")
     with pytest.raises(OutputError, match="exists already"):
         pansharpen(pan, ms, out)
+
+
+def test_what_a_killed_run_left_is_cleared_and_a_run_beside_is_not_broken(tmp_path: Path) -> None:
+    pan, ms = images(tmp_path, 400, 400)
+    out, work = tmp_path / "o" / "out.tif", tmp_path / "o" / ".out.tif.decr-pansharpen"
+    out.parent.mkdir()
+    with scratch_folder(work, out):
+        (work / "mask.tif").write_text("of the other")
+        with pytest.raises(OutputError, match=r"out\.tif: another decr is writing"):
+            pansharpen(pan, ms, out)
+        shutil.copytree(work, tmp_path / "killed")
+    (tmp_path / "killed").rename(work)
+    pansharpen(pan, ms, out)
+    assert list(out.parent.iterdir()) == [out]
 
 
 def test_the_command_says_what_it_wrote_and_refuses_wrong_weights(tmp_path: Path) -> None:

@@ -14,16 +14,19 @@ from affine import Affine
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from rasterio.control import GroundControlPoint
 from rasterio.enums import Resampling
 from scipy import ndimage
 
 import decr
 from decr.cloud.coverage import Coverage
 from decr.config import CcpConfig, DecloudConfig
-from decr.errors import ConfigError, DecrWarning, SceneError
+from decr.errors import BandError, ConfigError, DecrWarning, OutputError, SceneError
+from decr.files import sole_worker
 from decr.geo.grid import Window
 from decr.geo.quicklook import NO_DATA_GREY
 from decr.pipeline import ccp as pipeline_ccp
+from decr.pipeline import ccp_count as pipeline_ccp_count
 from decr.pipeline import cells as pipeline_cells
 from decr.pipeline import survey as pipeline_survey
 from decr.pipeline.ccp import SceneCcp, looking, scene_ccp
@@ -238,6 +241,61 @@ def test_fast_reads_the_coarsest_overview_that_is_fine_enough(tmp_path: Path) ->
         assert file.shape == (128, 160)
         assert file.transform.almost_equals(GRID * Affine.scale(8))
         assert file.crs.to_epsg() == 32650
+
+
+@pytest.mark.parametrize("scene", [np.zeros((3, 8, 8)), xr.Dataset(), None])
+def test_what_is_no_scene_is_told(scene: Any) -> None:
+    with pytest.raises(BandError, match="wanted a DataArray"):
+        decr.ccp(scene)
+
+
+def test_too_many_tiles_are_refused_before_the_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pipeline_ccp_count, "MOST_TILES", 100)
+    scene = write_scene(tmp_path / "s.tif", cloudy_pixels(90, 90))
+    message = r"s\.tif: --tile 3 makes 900 tiles, more than 100; give --tile 12$"
+    with pytest.raises(ConfigError, match=message):
+        found(scene, tmp_path / "o", detector="threshold", tile_px=3)
+    assert not (tmp_path / "o").exists()
+    assert len(found(scene, detector="threshold", tile_px=12).tiles.rows) == 8
+
+
+def test_what_a_killed_run_left_is_cleared_and_a_run_beside_is_not_broken(tmp_path: Path) -> None:
+    scene = write_scene(tmp_path / "s.tif", cloudy_pixels(300, 300))
+    out = tmp_path / "out"
+    work = out / ".scene.decr-ccp"
+    work.mkdir(parents=True)
+    (work / "clouds.npy").write_text("of a run that was killed")
+    with sole_worker(work, out), pytest.raises(OutputError, match="another decr is writing"):
+        found(scene, out, detector="threshold")
+    assert (work / "clouds.npy").exists()
+    found(scene, out, detector="threshold")
+    assert {f.name for f in out.iterdir()} == {"scene_mask.tif", "scene_probability.tif"}
+
+
+@pytest.mark.parametrize("points", [True, False])
+def test_fast_knows_the_place_and_size_of_scenes_without_a_transform(
+    tmp_path: Path, points: bool
+) -> None:
+    corners = [(0, 0), (0, 1280), (1024, 0), (1024, 1280)]
+    gcps = [GroundControlPoint(r, c, 5e5 + 0.5 * c, 4e6 - 0.5 * r) for r, c in corners]
+    placed = {"transform": None, "gcps": gcps} if points else {"transform": None, "crs": None}
+    scene = write_scene(tmp_path / "s.tif", cloudy_pixels(1024, 1280), nodata=0, **placed)
+    with rasterio.open(scene, "r+") as file:
+        file.build_overviews([2, 4, 8], Resampling.average)
+    got = found(
+        scene, tmp_path / "o", detector="threshold", fast=True, gsd_m=None if points else 0.5,
+        min_object_m2=20_000.0,
+    )  # fmt: skip
+    assert (got.facts["GSD"], got.facts["cell"]) == ("4 m", "1 x 1 pixels")
+    # Of clouds of 341 x 320 and 256 x 256 pixels of 0.5 m, the first is large enough.
+    assert got.ccp == pytest.approx(341 * 320 / (1024 * 1280), abs=0.005)
+    assert got.grid.footprint() is None
+    with rasterio.open(tmp_path / "o" / "scene_mask.tif") as file:
+        assert file.transform.is_identity
+        wanted = [(r / 8, c / 8, x.x, x.y) for (r, c), x in zip(corners, gcps, strict=True)]
+        assert [(p.row, p.col, p.x, p.y) for p in file.gcps[0]] == (wanted if points else [])
 
 
 def test_quicklook_and_overlay_show_the_same_ground(tmp_path: Path) -> None:

@@ -196,6 +196,7 @@ def test_facts_say_what_was_done_with_what(scene: Path, tmp_path: Path) -> None:
     assert facts["Pixels changed"] == f"{result.changed_px:,}"
     assert facts["Tiles"].startswith(f"{result.restored:,} restored")
     assert list(report.stages_s) == ["preparing", "survey", "ground", "restore", "write", "report"]
+    assert facts["Levels drawn to"] == "clear ground nearby, if any"
     assert not [key for key in facts if re.fullmatch(r"[A-Z_]{4,}", key)], "tags without words"
 
 

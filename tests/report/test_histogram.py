@@ -93,6 +93,16 @@ def test_hostile_groups_and_titles_stay_text() -> None:
     assert evil in [text.text for text in root.iter(f"{SVG}text")]
 
 
+@pytest.mark.parametrize("many", [1_000, 300_000])
+def test_the_png_shows_one_among_many(many: int) -> None:
+    data = histogram_png({"": [0.0] * many + [0.55]}, "t")
+    picture = np.asarray(Image.open(io.BytesIO(data)).convert("RGB")).astype(int)
+    blue = np.array([int(COLOURS[0][i : i + 2], 16) for i in (1, 3, 5)])
+    drawn = (np.abs(picture - blue).max(axis=-1) < 8).any(axis=0)
+    assert drawn[:720].any()
+    assert drawn[720:].any()
+
+
 def test_the_png_shows_the_same_bars() -> None:
     data = histogram_png(GROUPS, "Title é")
     picture = np.asarray(Image.open(io.BytesIO(data)).convert("RGB")).astype(int)

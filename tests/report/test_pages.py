@@ -8,6 +8,7 @@ import html
 import json
 import math
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -43,6 +44,19 @@ PAGES = {
     "restoration": lambda: restoration_page(restoration()),
     "index": index,
 }
+
+
+@pytest.mark.parametrize(("height", "width", "style"), [(2, 96, "16.0000"), (96, 2, "0.0625")])
+def test_oblong_scenes_are_drawn_less_oblong(height: int, width: int, style: str) -> None:
+    view = scene("strip.tif", height, width)
+    strip = replace(view, height=40 * height, width=29 * width)
+    shown = {"before": view.quicklook, "after": view.quicklook, "overlay": view.overlay}
+    other = restoration("r.tif", allocation=None, weight=view.overlay, **shown)
+    for page in (ccp_page(CcpReport("strip.tif", [strip])), restoration_page(other)):
+        assert set(re.findall(r"--shape:([\d.]+)", page)) == {style}
+        assert "longer than 16 : 1 and drawn less oblong" in page
+    assert "One pixel of the picture is 29 × 40 of the scene." in ccp_page(CcpReport("s", [strip]))
+    assert "less oblong" not in one() + PAGES["restoration"]()
 
 
 @pytest.mark.parametrize("kind", PAGES)
