@@ -16,6 +16,7 @@ from decr.config import DecloudConfig
 from decr.errors import OutputError
 from decr.pipeline import restore
 from decr.pipeline.declouds import declouds
+from decr.pipeline.settle import Settling
 from decr.predictor import Restorer
 from tests.pipeline.scenes import cloudy_pixels, darker, read, write_scene
 
@@ -55,6 +56,47 @@ def test_an_interrupted_run_goes_on_to_the_same_bytes(
     assert out.read_bytes() == whole.read_bytes()
     assert result.resumed
     assert not list(tmp_path.glob("*.decr-work"))
+
+
+COARSE = DecloudConfig(
+    detector="threshold", tile_px=32, overlap_px=8, gsd="model", full=True
+)  # cores of 288 px
+
+
+def test_changes_on_a_coarse_grid_do_not_gather_on_disk(tmp_path: Path) -> None:
+    scene, out = write_scene(tmp_path / "s.tif", cloudy_pixels(2900, 300)), tmp_path / "o.tif"
+    work, found = Path(f"{out}.decr-work"), dict[str, int]()
+
+    def count(stage: str, done: int, total: int) -> None:
+        if (stage, done) in (("restore", total), ("write", 0)):
+            found[stage] = len(list(work.glob("change_*.npz")))
+
+    declouds(scene, out, COARSE, restorer=darker(gsd_m=1.0), on_progress=count)
+    assert found["restore"] <= 5  # of ten blocks
+    assert found["write"] == 0
+
+
+@pytest.mark.parametrize("at", [1, 2, 7])
+def test_a_run_killed_while_changes_become_patches_goes_on_to_the_same_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: int
+) -> None:
+    scene, out = write_scene(tmp_path / "s.tif", cloudy_pixels(1600, 620)), tmp_path / "o.tif"
+    declouds(scene, tmp_path / "whole.tif", COARSE, restorer=darker(gsd_m=1.0))
+    interpolate, calls = Settling._interpolate, 0
+
+    def dying(self: Settling, index: Any) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == at:
+            raise _Stop
+        interpolate(self, index)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Settling, "_interpolate", dying)
+        with pytest.raises(_Stop):
+            declouds(scene, out, COARSE, restorer=darker(gsd_m=1.0))
+    assert declouds(scene, out, COARSE, restorer=darker(gsd_m=1.0)).resumed
+    assert out.read_bytes() == (tmp_path / "whole.tif").read_bytes()
 
 
 def test_another_job_does_not_inherit_old_work(scene: Path, tmp_path: Path) -> None:
