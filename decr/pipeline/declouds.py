@@ -128,6 +128,7 @@ def survey_and_plan(
         prepared.restorer.side_by_side,
         config.batch,
         engine.at_once,
+        4 * config.error_map,
     )
     return change, plan
 
