@@ -37,8 +37,8 @@ from decr.predictor import Restorer
 from decr.report.values import RestorationReport
 
 OnProgress = Callable[[str, int, int], None]
-"""(stage, done, total); stages are "survey" (blocks), "ground" (squares), "restore" (tiles),
-"write" (once) and, if a report is wanted, "report" (blocks)."""
+"""(stage, done, total); stages are "survey", "plan" (blocks), "ground" (squares), "restore"
+(tiles), "write" (once) and, if a report is wanted, "report" (blocks)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +129,7 @@ def survey_and_plan(
         config.batch,
         engine.at_once,
         4 * config.error_map,
+        _of_stage(on_progress, "plan"),
     )
     return change, plan
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 
@@ -107,6 +107,7 @@ def make_plan(
     batch: int,
     at_once: int = 1,
     beside: int = 0,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Plan:
     """Decide for every tile; pure but for reading the survey's raster.
 
@@ -126,11 +127,15 @@ def make_plan(
         Blocks restored at a time.
     beside
         Bytes per pixel of rasters that are written beside the output.
+    on_progress
+        Told of blocks looked at, and of all blocks.
     """
     counts: Counter[str] = Counter()
     cloudy: list[tuple[Block, list[Index]]] = []
     inside: set[Index] = set()
-    for block in blocks.blocks():
+    everything = blocks.blocks()
+    for done, block in enumerate(everything):
+        on_progress(done, len(everything))
         tiles = blocks.tiles_of(block)
         windows = [_clipped(blocks.lattice.tile(*t).scaled(factor), scene_window) for t in tiles]
         if factor > 1:
@@ -144,6 +149,7 @@ def make_plan(
         if change.aoi is not None:
             of = dict(zip(tiles, windows, strict=True))
             inside.update(tile for tile in todo if change.inside(of[tile]))
+    on_progress(len(everything), len(everything))
     if change.aoi is not None:
         # Tones are settled with tiles beyond the area, or it would not get the whole scene's.
         wanted = _around(inside)
