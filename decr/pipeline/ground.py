@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from decr.geo.gdal import gdal_environment
+from decr.geo.gdal import COARSE_CACHE_BYTES, gdal_environment
 from decr.geo.grid import Window
 from decr.geo.scene import Scene, reader
 from decr.pipeline.change_map import ChangeMap
@@ -181,7 +181,7 @@ def measured_plots(task: GroundTask, tell: Tell) -> Float32:
     n = task.cells_per_plot
     origin = task.plots.scaled(n)
     cells = Window(origin.row, origin.col, *task.clear.shape)
-    with gdal_environment(), reader(task.scene) as source:
+    with gdal_environment(COARSE_CACHE_BYTES), reader(task.scene) as source:
         mean, count = source.read_coarse(cells, task.k, task.feed)
     unit = task.radiometry.encode(mean)
     count = np.where(task.clear, count, 0)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 
-from decr.geo.gdal import CACHE_BYTES
+from decr.geo.gdal import CACHE_BYTES, COARSE_CACHE_BYTES
 from decr.geo.grid import Window
 from decr.geo.lattice import Axis, Block, Blocks
 from decr.pipeline.change_map import ChangeMap
@@ -269,8 +269,8 @@ def lying_bytes(
 _MB = 2**20
 _LANE_MB = 80
 """What one more tile in the making takes, with the embedded networks."""
-_SURVEY_MB = 110
-"""Two blocks of cells at a time, each read in pieces of bounded size; measured."""
+_SURVEY_MB = 94 + COARSE_CACHE_BYTES // _MB
+"""Two blocks of cells at a time, read in pieces of bounded size; measured, but for the cache."""
 _KEPT_MB = 50
 """What the restoring leaves behind; measured."""
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from decr.cloud.change import cloudy_cells, probability_to_byte
 from decr.cloud.detector import Detector
 from decr.errors import ConfigError, DecrWarning
-from decr.geo.gdal import gdal_environment
+from decr.geo.gdal import COARSE_CACHE_BYTES, gdal_environment
 from decr.geo.lattice import Block, Blocks, Lattice
 from decr.geo.mask_file import MaskClasses, hidden_number, open_mask
 from decr.geo.scene import Scene, reader
@@ -144,7 +144,7 @@ def surveyed_block(task: SurveyTask, tell: Tell) -> CellSums:
 
 
 def _sums(task: SurveyTask, tell: Tell) -> CellSums:
-    with gdal_environment(), reader(task.scene) as source:
+    with gdal_environment(COARSE_CACHE_BYTES), reader(task.scene) as source:
         core, total = task.block.core, BlockSum(task.blocks, task.block, task.channels)
         if task.mask is not None:
             if task.k == 1:

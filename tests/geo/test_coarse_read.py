@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from decr.geo import pieces
+from decr.geo.gdal import COARSE_CACHE_BYTES, gdal_environment
 from decr.geo.grid import Window
 from decr.geo.scene import open_scene, reader
 from tests.geo.scene_files import coded, write
@@ -130,3 +131,19 @@ def test_blocks_too_large_for_memory_are_cut() -> None:
     found = list(pieces.whole_blocks(Window(0, 0, 9000, 9000), (9000, 9000), 8))
     assert max(piece.area for piece in found) <= 2048**2
     assert sum(piece.area for piece in found) == 9000**2
+
+
+@pytest.mark.skipif(not Path("/proc/self/io").exists(), reason="needs Linux's counters of reading")
+def test_blocks_that_pieces_of_a_wide_window_share_are_decoded_once(tmp_path: Path) -> None:
+    array = np.random.default_rng(0).integers(1, 2**16, (4, 1100, 4700)).astype(np.uint16)
+    path = write(
+        tmp_path / "a.tif", array, tiled=True, blockxsize=512, blockysize=512, interleave="band"
+    )
+    with gdal_environment(COARSE_CACHE_BYTES), reader(open_scene(path)) as source:
+        before = _bytes_read()
+        source.read_coarse(source.scene.grid.coarsened(20).window, 20)
+        assert _bytes_read() - before < 1.2 * path.stat().st_size
+
+
+def _bytes_read() -> int:
+    return int(Path("/proc/self/io").read_text().split()[1])
