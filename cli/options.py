@@ -305,6 +305,7 @@ class Progress:
         "duplicates": ("looking for copies", "image"),
         "evaluate": ("evaluating", "image"),
         "simulate": ("simulating", "pair"),
+        "plan": ("planning", "block"),
         "ground": ("looking at clear ground", "square"),
         "restore": ("restoring", "tile"),
         "write": ("writing", "file"),

@@ -17,7 +17,7 @@ from . import options as shared
 @shared.json_option("the plan")
 @shared.quiet_option
 def command(scene: str, as_json: bool, quiet: bool, **restoration: Any) -> None:
-    """Show which tiles of SCENE would be restored, copied or skipped, in what memory and time.
+    """Show how many tiles of SCENE would be restored, and what memory, disk and time it takes.
 
     \b
     Examples:

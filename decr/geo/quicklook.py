@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from decr.geo.bands import Bands
+from decr.geo.cells import cell_sums
 from decr.geo.grid import PixelGrid
 from decr.geo.scene import Scene, reader
 
@@ -65,9 +66,18 @@ def quicklook(scene: Scene, k: int, bands: Sequence[int]) -> tuple[Float32, NDAr
     All pixels are read: overviews may be stale, or made in another way, and two scenes would then
     look different where they are the same.
     """
+    shape = scene.grid.coarsened(k).window.shape
+    total, count = np.zeros((len(bands), *shape)), np.zeros(shape, np.int64)
     with reader(scene) as source:
-        mean, count = source.read_coarse(scene.grid.coarsened(k).window, k, bands)
-    return mean, count > 0
+        for piece in source.pieces():
+            dn, valid = source.read(piece, bands)
+            dn[:, ~valid] = 0
+            rows, cols = piece.coarsened(k).slices()
+            before = (piece.row % k, 0), (piece.col % k, 0)
+            count[rows, cols] += cell_sums(np.pad(valid, before), k)
+            for band, plane in enumerate(dn):
+                total[band, rows, cols] += cell_sums(np.pad(plane, before), k)
+    return (total / np.maximum(count, 1)).astype(np.float32), count > 0
 
 
 def stretched(

@@ -24,9 +24,7 @@ from decr.geo.opening import (
     first_line,
     opened,
 )
-
-_STRIP_BYTES = 32 * 2**20
-"""Most memory that `SceneReader.read_coarse` spends on pixels at a time."""
+from decr.geo.pieces import along_blocks, whole_blocks
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +160,7 @@ class SceneReader:
         is_float = np.dtype(scene.dtype).kind == "f"
         self._with_values = {i for i in data if is_float or scene.nodata[i] is not None}
         self._masked = _mask_bands(dataset, scene.bands)
+        self._bytes_per_px = scene.count * np.dtype(scene.dtype).itemsize
 
     def read(
         self, window: Window, bands: Sequence[int] | None = None
@@ -248,7 +247,7 @@ class SceneReader:
         rows, cols = (((np.arange(n) + 0.5) * (side / n)).astype(int) for n, side in sides)
         dn = np.empty((len(indexes), *shape), self.scene.dtype)
         masks = np.empty(dn.shape, np.uint8)
-        for piece in self._chunks(grid.window, 1):
+        for piece in self.pieces():
             down = slice(*np.searchsorted(rows, (piece.row, piece.row_stop)))
             across = slice(*np.searchsorted(cols, (piece.col, piece.col_stop)))
             r, c = rows[down], cols[across]
@@ -293,7 +292,7 @@ class SceneReader:
         self._check(window, scene.grid.coarsened(k).window, wanted)
         mean = np.zeros(((1 + darkest) * len(wanted), *window.shape), dtype=np.float32)
         count = np.zeros(window.shape, dtype=np.int32)
-        for cells in self._chunks(window, k):
+        for cells in along_blocks(window, k, scene.block_shape, self._bytes_per_px, scene.count):
             pixels = cells.scaled(k).intersection(scene.grid.window)
             assert pixels is not None
             dn, valid = self.read(pixels, wanted)
@@ -309,24 +308,10 @@ class SceneReader:
                 mean[band, rows, cols] = np.where(number > 0, cell_least(plane, k), 0)
         return mean, count
 
-    def _chunks(self, window: Window, k: int) -> Iterator[Window]:
-        """Cut a window of cells into pieces that fit in memory, along the file's blocks."""
+    def pieces(self) -> Iterator[Window]:
+        """The scene in pieces along its file's blocks, for whoever reads all of it once."""
         scene = self.scene
-        # Numbers twice (GDAL hands over a copy where bands are reordered), sums, masks.
-        per_px = scene.count * (2 * np.dtype(scene.dtype).itemsize + 8 // k) + 4
-        budget = max(1, _STRIP_BYTES // (per_px * k * k))
-        rows = min(max(1, scene.block_shape[0] // k), budget)
-        cols = min(window.width, max(1, budget // rows))
-        whole = max(1, scene.block_shape[1] // k)
-        if whole <= cols < window.width:
-            cols -= cols % whole
-        rows *= max(1, budget // (rows * cols))
-        # Pieces start at multiples of their size from (0, 0), so blocks are decoded once.
-        for row in range(window.row - window.row % rows, window.row_stop, rows):
-            for col in range(window.col - window.col % cols, window.col_stop, cols):
-                piece = Window(row, col, rows, cols).intersection(window)
-                if piece is not None:
-                    yield piece
+        return whole_blocks(scene.grid.window, scene.block_shape, self._bytes_per_px)
 
     def _unmasked(self, window: Window) -> NDArray[np.bool_]:
         """(H, W) True where the masks in or beside the file let pixels through."""

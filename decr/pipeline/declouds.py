@@ -20,7 +20,7 @@ from decr.pipeline.change_map import ChangeMap
 from decr.pipeline.cluster import open_engine
 from decr.pipeline.engine import Engine
 from decr.pipeline.error_map import KIND, write_error_map
-from decr.pipeline.ground import Ground, measure_ground
+from decr.pipeline.ground import LEVELS_FILE, Ground, measure_ground
 from decr.pipeline.identity import job_of, tags_of
 from decr.pipeline.job import Restoration
 from decr.pipeline.journal import WorkDir, discard, still_whole, work_dir
@@ -32,13 +32,13 @@ from decr.pipeline.range import ALL_NODATA
 from decr.pipeline.report import looked_at, restoration_report
 from decr.pipeline.restore import restore_blocks
 from decr.pipeline.seams import Seams, seams_of
-from decr.pipeline.survey import MaskSource, Survey, survey_factor, survey_scene
+from decr.pipeline.survey import MaskSource, Survey, flushed, survey_factor, survey_scene
 from decr.predictor import Restorer
 from decr.report.values import RestorationReport
 
 OnProgress = Callable[[str, int, int], None]
-"""(stage, done, total); stages are "survey" (blocks), "ground" (squares), "restore" (tiles),
-"write" (once) and, if a report is wanted, "report" (blocks)."""
+"""(stage, done, total); stages are "survey", "plan" (blocks), "ground" (squares), "restore"
+(tiles), "write" (once) and, if a report is wanted, "report" (blocks)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +128,8 @@ def survey_and_plan(
         prepared.restorer.side_by_side,
         config.batch,
         engine.at_once,
+        4 * config.error_map,
+        _of_stage(on_progress, "plan"),
     )
     return change, plan
 
@@ -154,11 +156,11 @@ def _survey(
         networks=prepared.networks[1],
         mask=None if config.cloud_mask is None else MaskSource(config.cloud_mask),
         store=store,
+        work=work,
         on_progress=_of_stage(on_progress, "survey"),
     )
     if work is not None and survey.valid_px:
-        if isinstance(survey.stored, np.memmap):
-            survey.stored.flush()
+        flushed(survey.stored)
         work.note("survey", 0, 0, cloudy_px=survey.cloudy_px, valid_px=survey.valid_px)
     return survey
 
@@ -174,7 +176,7 @@ def _ground(
     """Levels of clear ground around what is to be restored, or those an interrupted run found."""
     if not prepared.config.ground or change.rule is None or not plan.work:
         return None
-    store, feed = work.path / "ground.npy", prepared.composer.feed
+    store, feed = work.path / LEVELS_FILE, prepared.composer.feed
     if ("ground", 0, 0) in work.done:
         with still_whole(store, work.path):
             return Ground(work.done["ground", 0, 0]["plot_px"], np.load(store, mmap_mode="r"))
@@ -185,11 +187,9 @@ def _ground(
         change,
         plan,
         engine,
-        store,
+        work,
         _of_stage(on_progress, "ground"),
     )
-    if isinstance(ground.levels, np.memmap):
-        ground.levels.flush()
     work.note("ground", 0, 0, plot_px=ground.plot_px)
     return ground
 
@@ -285,7 +285,7 @@ def declouds(
         try:
             change, plan = survey_and_plan(prepared, engine, work, on_progress)
         except DecrError:
-            if not work.done:
+            if not any(entry.get("valid_px") for entry in work.done.values()):
                 discard(work.path)
             raise
         let_go(change.survey.stored)

@@ -10,23 +10,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from decr.geo.gdal import gdal_environment
+from decr.geo.gdal import COARSE_CACHE_BYTES, gdal_environment
 from decr.geo.grid import Window
 from decr.geo.scene import Scene, reader
 from decr.pipeline.change_map import ChangeMap
 from decr.pipeline.engine import Engine, Tell, in_order
+from decr.pipeline.journal import WorkDir
 from decr.pipeline.memory import give_back, let_go
 from decr.pipeline.plan import Plan
-from decr.pipeline.survey import on_disk
+from decr.pipeline.survey import flushed, on_disk
 from decr.pipeline.tiles import Float32
 from decr.radiometry import Radiometry
 
 Float64 = NDArray[np.float64]
+LEVELS_FILE = "ground.npy"
+_ROW = "ground_row"
+"""Of entries in the journal: the first plots of a row of squares."""
 PLOTS_PER_TILE = 4
 REACH = 32
 """How many plots away ground still counts: 2048 px of the work grid."""
@@ -178,7 +181,7 @@ def measured_plots(task: GroundTask, tell: Tell) -> Float32:
     n = task.cells_per_plot
     origin = task.plots.scaled(n)
     cells = Window(origin.row, origin.col, *task.clear.shape)
-    with gdal_environment(), reader(task.scene) as source:
+    with gdal_environment(COARSE_CACHE_BYTES), reader(task.scene) as source:
         mean, count = source.read_coarse(cells, task.k, task.feed)
     unit = task.radiometry.encode(mean)
     count = np.where(task.clear, count, 0)
@@ -206,7 +209,7 @@ def measure_ground(
     change: ChangeMap,
     plan: Plan,
     engine: Engine,
-    store: Path,
+    work: WorkDir,
     on_progress: Callable[[int, int], None],
 ) -> Ground:
     """Read the ground around all tiles to restore, square by square.
@@ -215,8 +218,9 @@ def measure_ground(
     ----------
     feed, radiometry
         Scene bands for the model's, and the range of those.
-    store
-        A .npy file that holds the levels as a memory map.
+    work
+        Holds the levels in a memory map, `LEVELS_FILE`, and notes rows of squares, so that whoever
+        was killed goes on after them.
     on_progress
         Told of squares read, and of all squares there are; those without clear ground are not read.
 
@@ -231,19 +235,27 @@ def measure_ground(
     n = max(1, round(plan.blocks.lattice.tile_px * plan.factor / (PLOTS_PER_TILE * k)))
     rows, cols = (-(-side // n) for side in change.survey.stored.shape)
     shape = (len(feed) + 1, rows, cols)
-    levels = on_disk(store, shape, np.float32)
+    finished = work.last(_ROW)
+    levels = on_disk(work.path / LEVELS_FILE, shape, np.float32, finished is not None)
     squares = list(_squares_near(plan, n * k, max(1, _SQUARE_CELLS // n), rows, cols))
+    todo = [square for square in squares if finished is None or square.row > finished["row"]]
     tasks = (
         GroundTask(scene, feed, radiometry, square, k, n, clear)
-        for square in squares
+        for square in todo
         if (clear := _clear_cells(change, square.scaled(n))).any()
     )
     results = in_order(engine, measured_plots, tasks, lambda _: None)
-    for done, (task, found) in enumerate(results, start=1):
+    row: int | None = None
+    for done, (task, found) in enumerate(results, start=len(squares) - len(todo) + 1):
+        if row is not None and task.plots.row > row:
+            flushed(levels)
+            work.note(_ROW, row, 0)
+        row = task.plots.row
         levels[(slice(None), *task.plots.slices())] = found
         let_go(levels)
         on_progress(done, len(squares))
     on_progress(len(squares), len(squares))
+    flushed(levels)
     return Ground(n * k, levels)
 
 

@@ -79,6 +79,10 @@ class WorkDir:
             os.fsync(self._journal.fileno())
         self.done[kind, row, col] = entry
 
+    def last(self, kind: str) -> dict[str, Any] | None:
+        """The entry of a kind that was noted last."""
+        return next((e for e in reversed(self.done.values()) if e["kind"] == kind), None)
+
     def block_file(self, kind: str, row: int, col: int, suffix: str) -> Path:
         """Path of a block's file."""
         return self.path / f"{kind}_{row:05d}_{col:05d}.{suffix}"

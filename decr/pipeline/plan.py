@@ -1,17 +1,19 @@
-"""What will be done: which tiles to restore, copy or skip, in how much memory and time."""
+"""What will be done: which tiles to restore, copy or skip, in how much memory, disk and time."""
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
-from decr.geo.gdal import CACHE_BYTES
+from decr.geo.gdal import CACHE_BYTES, COARSE_CACHE_BYTES
 from decr.geo.grid import Window
 from decr.geo.lattice import Axis, Block, Blocks
 from decr.pipeline.change_map import ChangeMap
 from decr.pipeline.tiles import READ_BYTES, STRIP_ROWS
-from decr.pipeline.tone import REACH, Index
+from decr.pipeline.tone import CELLS, REACH, Index
 
 _PATCH_BYTES = 24_000
 """Of memory for each patch that the output is put together from: its XML here, and what GDAL makes
@@ -56,6 +58,9 @@ class Plan:
     memory_mb
         Planned peak of the process with the embedded model, in 2^20 bytes; larger networks need
         more.
+    disk_mb
+        What the output and all work on it would take at the most if nothing could be compressed,
+        in 2^20 bytes.
     seconds_per_tile
         From a timed probe; None if none was made.
     """
@@ -68,6 +73,7 @@ class Plan:
     skip: int
     ccp: float
     memory_mb: float
+    disk_mb: float
     seconds_per_tile: float | None = None
 
     @property
@@ -83,6 +89,7 @@ class Plan:
             "skip": self.skip,
             "ccp": self.ccp,
             "memory_mb": round(self.memory_mb),
+            "disk_mb": round(self.disk_mb),
             "seconds_per_tile": self.seconds_per_tile,
             "seconds": self.seconds,
         }
@@ -99,6 +106,8 @@ def make_plan(
     side_by_side: int,
     batch: int,
     at_once: int = 1,
+    beside: int = 0,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Plan:
     """Decide for every tile; pure but for reading the survey's raster.
 
@@ -116,11 +125,17 @@ def make_plan(
         Tiles restored at a time, and handed over for each of those.
     at_once
         Blocks restored at a time.
+    beside
+        Bytes per pixel of rasters that are written beside the output.
+    on_progress
+        Told of blocks looked at, and of all blocks.
     """
     counts: Counter[str] = Counter()
     cloudy: list[tuple[Block, list[Index]]] = []
     inside: set[Index] = set()
-    for block in blocks.blocks():
+    everything = blocks.blocks()
+    for done, block in enumerate(everything):
+        on_progress(done, len(everything))
         tiles = blocks.tiles_of(block)
         windows = [_clipped(blocks.lattice.tile(*t).scaled(factor), scene_window) for t in tiles]
         if factor > 1:
@@ -134,6 +149,7 @@ def make_plan(
         if change.aoi is not None:
             of = dict(zip(tiles, windows, strict=True))
             inside.update(tile for tile in todo if change.inside(of[tile]))
+    on_progress(len(everything), len(everything))
     if change.aoi is not None:
         # Tones are settled with tiles beyond the area, or it would not get the whole scene's.
         wanted = _around(inside)
@@ -159,6 +175,8 @@ def make_plan(
             at_once,
         )
         + change.survey.stored.nbytes / _MB,  # mapped from disk, but counted as resident
+        planned_disk_mb(blocks, factor, work, scene_window.area, bytes_per_pixel, channels, at_once)
+        + (change.survey.stored.nbytes + scene_window.area * beside) / _MB,
     )
 
 
@@ -208,11 +226,51 @@ def planned_memory_mb(
     return _RUNTIME_MB + max(_SURVEY_MB, restoring, _KEPT_MB + write_bytes / _MB)
 
 
+def planned_disk_mb(
+    blocks: Blocks,
+    factor: int,
+    work: Sequence[BlockPlan],
+    scene_px: int,
+    bytes_per_pixel: int,
+    channels: int,
+    at_once: int,
+) -> float:
+    """What patches, restored blocks and the output take at the most if nothing is compressed.
+
+    Levels of ground are left out: they are less than a hundredth of that.
+    """
+    patches = min(scene_px, sum(b.block.core.area for b in work) * factor**2) * bytes_per_pixel
+    # A pyramid of overviews is a third of its base, and made once beside the file and once in it.
+    output = scene_px * bytes_per_pixel * 5 // 3
+    return (patches + max(output, lying_bytes(blocks, factor, work, channels, at_once))) / _MB
+
+
+def lying_bytes(
+    blocks: Blocks, factor: int, work: Sequence[BlockPlan], channels: int, at_once: int
+) -> int:
+    """What restored blocks, and changes on a coarse work grid, take while they wait for others."""
+    indices = [block.index for block in work]
+    cells = CELLS**2 * 2 * channels * 4
+    kept = [blocks.reach(b.block).area * channels * 4 + len(b.tiles) * cells for b in work]
+    changes = [0 if factor == 1 else b.block.core.area * channels * 4 for b in work]
+    kept_before, changes_before = ([0, *accumulate(sizes)] for sizes in (kept, changes))
+    most = 0
+    for at, (i, j) in enumerate(indices):
+        # One more for each block that is being settled. A block waits for those two rows below, a
+        # change is made when a row below is restored, and waits for those two rows further.
+        first = max(0, bisect_left(indices, (i - 2, j - 1)) - at_once - 1)
+        second = max(0, bisect_left(indices, (i - 3, j - 2)) - at_once - 1)
+        stop = max(second, bisect_left(indices, (i - 1, j)))
+        lying = kept_before[at + 1] - kept_before[first]
+        most = max(most, lying + changes_before[stop] - changes_before[second])
+    return most
+
+
 _MB = 2**20
 _LANE_MB = 80
 """What one more tile in the making takes, with the embedded networks."""
-_SURVEY_MB = 110
-"""Two blocks of cells at a time, each read in pieces of bounded size; measured."""
+_SURVEY_MB = 94 + COARSE_CACHE_BYTES // _MB
+"""Two blocks of cells at a time, read in pieces of bounded size; measured, but for the cache."""
 _KEPT_MB = 50
 """What the restoring leaves behind; measured."""
 
@@ -242,6 +300,7 @@ def describe(plan: Plan) -> str:
         f"skip      {plan.skip} (no data)",
         f"clouds    {100 * plan.ccp:.1f} % of valid pixels (CCP before)",
         f"memory    about {plan.memory_mb:.0f} MB at the peak",
+        f"disk      up to {_size(plan.disk_mb)} with the output, if nothing could be compressed",
     ]
     if plan.seconds is not None:
         assert plan.seconds_per_tile is not None
@@ -250,6 +309,10 @@ def describe(plan: Plan) -> str:
             f"({plan.seconds_per_tile:.2f} s each)"
         )
     return "\n".join(lines)
+
+
+def _size(mb: float) -> str:
+    return f"{mb:.0f} MB" if mb < 10_000 else f"{mb / 1024:.0f} GB"
 
 
 def _duration(seconds: float) -> str:

@@ -12,7 +12,7 @@ from decr.device import resolved
 from decr.errors import ConfigError, DecrWarning, SceneError
 from decr.geo.aoi import Aoi, read_aoi
 from decr.geo.lattice import Blocks, Lattice
-from decr.geo.opening import FileState, absolute_name, local_files, state_of
+from decr.geo.opening import FileState, absolute_name, local_files, opened, state_of
 from decr.geo.scene import Scene, open_scene
 from decr.pipeline.compose import Composer
 from decr.pipeline.engine import Engine
@@ -35,6 +35,12 @@ BLOCK_STRIDES = 6
 
 _WIDE_PX = 16_384
 """Width from which rows as blocks of a file are told: time goes with its square."""
+
+
+_FROM_THE_TOP = {"PNG", "JPEG", "GIF", "BIGGIF", "WEBP"}
+"""GDAL's drivers of formats of which no part can be decoded without all that is above it."""
+_MANY_PX = 2**26
+"""Pixels from which that is told: time goes with their square."""
 
 
 _STATES = 1000
@@ -78,10 +84,11 @@ def prepare(
     scene = open_scene(path, config.bands)
     for warning in scene.warnings:
         warnings.warn(warning, DecrWarning, stacklevel=2)
-    if scene.block_shape[1] >= _WIDE_PX and scene.block_shape[0] < config.tile_px // 2:
+    slow = _slow_to_read(scene, config.tile_px)
+    if slow is not None:
         warnings.warn(
-            f"{scene.path}: stored in rows of {scene.block_shape[1]} px, which are read many times "
-            f"over; gdal_translate -co TILED=YES -co BIGTIFF=YES makes one that takes less time",
+            f"{scene.path}: {slow}; gdal_translate -co TILED=YES -co BIGTIFF=YES makes one that "
+            "takes less time",
             DecrWarning,
             stacklevel=2,
         )
@@ -103,6 +110,21 @@ def prepare(
     return Prepared(
         scene, config, restorer, detector, networks, radiometry, seen, composer, blocks, factor, aoi
     )
+
+
+def _slow_to_read(scene: Scene, tile_px: int) -> str | None:
+    """How a file is stored, if that makes blocks of it cost much more time than their share."""
+    rows, cols = scene.block_shape
+    with opened(scene.path) as dataset:
+        driver = dataset.driver
+    if driver in _FROM_THE_TOP and scene.grid.window.area >= _MANY_PX:
+        return (
+            f"a {driver} of {scene.grid.window.area / 1e6:.0f} million pixels, decoded from its "
+            "top for every block"
+        )
+    if cols >= _WIDE_PX and rows < tile_px // 2:
+        return f"stored in rows of {cols} px, which are read many times over"
+    return None
 
 
 def _states(path: str, config: DecloudConfig, elsewhere: bool) -> tuple[FileState, ...]:

@@ -1,12 +1,14 @@
 """From what blocks were restored to, to patches: levels and tones settled, then written.
 
 A block is settled as soon as the blocks around it are restored. Until then, and until those around
-it are settled, what it was restored to lies in the work directory.
+it are settled, what it was restored to lies in the work directory. On a coarse work grid, settled
+changes lie there in the same way until the blocks around are patches.
 """
 
 from __future__ import annotations
 
 import os
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -66,6 +68,9 @@ class Settling:
         self._job, self._pool = job, pool
         self._planned = {block.index: block for block in job.plan.work}
         self._begun: set[Index] = set()
+        self._kind = "patch" if job.plan.factor == 1 else "change"
+        self._interpolated: set[Index] = set()
+        self._choosing = threading.Lock()
         self._under_way: deque[Future[None]] = deque()
 
     def keep(self, block: BlockPlan, result: BlockResult) -> None:
@@ -96,9 +101,9 @@ class Settling:
             self._settle_if_ready(index)
         self._wait_for_all()
         if self._job.plan.factor > 1:
-            for index in self._planned:
+            for index in self._planned:  # those whose changes an interrupted run has left
                 if not self._has("patch", index):
-                    self._begin(self._interpolate, index)
+                    self._begin(self._interpolate_if_ready, index)
         self._wait_for_all()
 
     def _begin(self, function: Callable[[Index], None], index: Index) -> None:
@@ -123,22 +128,41 @@ class Settling:
     def _has(self, kind: str, index: Index) -> bool:
         return (kind, *index) in self._job.work.done
 
+    def _all_near(self, kind: str, index: Index) -> bool:
+        return all(self._has(kind, near) for near in self._near(index))
+
     def _settle_if_ready(self, index: Index) -> None:
-        kind = "patch" if self._job.plan.factor == 1 else "change"
-        if index in self._begun or self._has(kind, index):
+        if index in self._begun or self._has(self._kind, index):
             return
-        if all(self._has("block", near) for near in self._near(index)):
+        if self._all_near("block", index):
             self._begun.add(index)
             self._begin(self._settle_and_drop, index)
 
     def _settle_and_drop(self, index: Index) -> None:
-        kind = "patch" if self._job.plan.factor == 1 else "change"
         with gdal_environment():
             self._settle(index)
         give_back()
+        self._drop_unneeded("block", self._kind, index)
+        if self._job.plan.factor > 1:
+            for near in self._near(index):
+                self._interpolate_if_ready(near)
+
+    def _interpolate_if_ready(self, index: Index) -> None:
+        with self._choosing:  # threads may find the last change around a block together
+            if index in self._interpolated or self._has("patch", index):
+                return
+            if not self._all_near("change", index):
+                return
+            self._interpolated.add(index)
+        self._interpolate(index)
+        give_back()
+        self._drop_unneeded("change", "patch", index)
+
+    def _drop_unneeded(self, kind: str, of_it: str, index: Index) -> None:
+        """Drop what a block and those around it were made of, where all around are made."""
         for near in self._near(index):
-            if all(self._has(kind, n) for n in self._near(near)):
-                self._job.work.drop("block", *near)
+            if self._all_near(of_it, near):
+                self._job.work.drop(kind, *near)
 
     def _settle(self, index: Index) -> None:
         """Complete a block's change with its neighbours' spills and the agreed tones."""

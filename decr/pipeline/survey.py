@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from decr.cloud.change import cloudy_cells, probability_to_byte
 from decr.cloud.detector import Detector
 from decr.errors import ConfigError, DecrWarning
-from decr.geo.gdal import gdal_environment
+from decr.geo.gdal import COARSE_CACHE_BYTES, gdal_environment
 from decr.geo.lattice import Block, Blocks, Lattice
 from decr.geo.mask_file import MaskClasses, doubt_of, open_mask
 from decr.geo.scene import Scene, reader
 from decr.pipeline.engine import Engine, Tell, in_order
-from decr.pipeline.journal import explained
+from decr.pipeline.journal import WorkDir, explained, still_whole
 from decr.pipeline.memory import give_back, let_go
 from decr.pipeline.networks import Named, the_detector
 from decr.pipeline.tiles import (
@@ -38,6 +38,8 @@ Float32 = NDArray[np.float32]
 N = TypeVar("N", bound=np.generic)
 DETECTION_TILE_PX = 256
 DETECTION_OVERLAP_PX = 64
+_ROW = "survey_row"
+"""Of entries in the journal: a row of blocks, and what was counted up to it."""
 _BEYOND = 0.01
 """How far a probability may lie beyond 0..1: sums of classes in 16 bits are not exact."""
 
@@ -142,7 +144,7 @@ def surveyed_block(task: SurveyTask, tell: Tell) -> CellSums:
 
 
 def _sums(task: SurveyTask, tell: Tell) -> CellSums:
-    with gdal_environment(), reader(task.scene) as source:
+    with gdal_environment(COARSE_CACHE_BYTES), reader(task.scene) as source:
         core, total = task.block.core, BlockSum(task.blocks, task.block, task.channels)
         if task.mask is not None:
             if task.k == 1:
@@ -199,6 +201,7 @@ def survey_scene(
     networks: Detector | Named | None = None,
     mask: MaskSource | None = None,
     store: Path | None = None,
+    work: WorkDir | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Survey:
     """Run the detector (or read the user's mask) over the whole scene, block by block.
@@ -214,6 +217,8 @@ def survey_scene(
     store
         A .npy file that holds the raster as a memory map, and one more beside it where thick
         cloud is told; None keeps them in memory.
+    work
+        Where that lies: notes rows of blocks, so that a survey that was killed goes on after them.
 
     Raises
     ------
@@ -231,21 +236,23 @@ def survey_scene(
     encoding, networks = radiometry.pick(feed), networks or detector
     tells = bool(mask.classes.thin) if mask else detector.tells_thin
     names = ("", "_thick")[: 2 if tells else 1]
+    row = None if work is None else work.last(_ROW)
     rasters = [
         np.empty((height, width), np.uint8)
         if store is None
-        else on_disk(store.with_stem(store.stem + name), (height, width), np.uint8)
+        else on_disk(store.with_stem(store.stem + name), (height, width), np.uint8, row is not None)
         for name in names
     ]
+    # The last finished row is surveyed again, for what it leaves in the next.
     everything = blocks.blocks()
+    todo = [b for b in everything if row is None or b.row_index >= row["row"]]
     tasks = (
-        SurveyTask(scene, blocks, b, k, feed, encoding, networks, mask, len(names))
-        for b in everything
+        SurveyTask(scene, blocks, b, k, feed, encoding, networks, mask, len(names)) for b in todo
     )
     spills: dict[tuple[int, int], Spills] = {}
-    cloudy_px = valid_px = 0
+    cloudy_px, valid_px = (0, 0) if row is None else (row["cloudy_px"], row["valid_px"])
     results = in_order(engine, surveyed_block, tasks, lambda _: None)
-    for done, (task, sums) in enumerate(results, start=1):
+    for done, (task, sums) in enumerate(results, start=len(everything) - len(todo) + 1):
         block = task.block
         add_spills(
             sums.total, block.core, [s for n in neighbours_before(block) for s in spills.get(n, [])]
@@ -253,6 +260,8 @@ def survey_scene(
         spills[block.row_index, block.col_index] = sums.spills
         # Spills are used by the next row of blocks at the latest.
         spills.pop((block.row_index - 2, block.col_index), None)
+        if row is not None and block.row_index == row["row"]:
+            continue
         probability = (sums.total / np.float64(FULL)).astype(np.float32)
         for raster, plane in zip(rasters, probability, strict=True):
             raster[block.core.slices()] = probability_to_byte(plane, sums.count > 0)
@@ -261,6 +270,9 @@ def survey_scene(
         valid_px += int(sums.count.sum())
         for raster in rasters:
             let_go(raster)
+        if work is not None and block.core.col_stop == width and block is not everything[-1]:
+            flushed(*rasters)
+            work.note(_ROW, block.row_index, 0, cloudy_px=cloudy_px, valid_px=valid_px)
         if on_progress is not None:
             on_progress(done, len(everything))
     if mask is not None and (doubt := doubt_of(mask.path, mask.classes, cloudy_px > 0)):
@@ -268,10 +280,24 @@ def survey_scene(
     return Survey(k, rasters[0], cloudy_px, valid_px, rasters[1] if tells else None)
 
 
-def on_disk(path: Path, shape: tuple[int, ...], dtype: type[N]) -> NDArray[N]:
-    """A memory map of zeros whose room on disk is taken now: a full disk would kill us later."""
+def on_disk(path: Path, shape: tuple[int, ...], dtype: type[N], begun: bool = False) -> NDArray[N]:
+    """A memory map of zeros whose room on disk is taken now: a full disk would kill us later.
+
+    Or, if it is ``begun``, of what an interrupted run left in its work directory.
+    """
+    if begun:
+        with still_whole(path, path.parent):
+            found: NDArray[N] = np.load(path, mmap_mode="r+")
+        return found
     with explained(path.parent):
         stored = np.lib.format.open_memmap(path, "w+", dtype, shape)
         with path.open("r+b") as file:
             os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
     return stored
+
+
+def flushed(*arrays: NDArray[Any]) -> None:
+    """Have arrays on disk; those in memory stay there."""
+    for array in arrays:
+        if isinstance(array, np.memmap):
+            array.flush()

@@ -10,10 +10,11 @@ import rasterio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import decr.geo.scene as scene_module
+from decr.geo import pieces
+from decr.geo.gdal import COARSE_CACHE_BYTES, gdal_environment
 from decr.geo.grid import Window
 from decr.geo.scene import open_scene, reader
-from tests.geo.scene_files import BGRN, NORTH_UP, UTM, coded, write
+from tests.geo.scene_files import coded, write
 
 
 def brute_force(
@@ -51,7 +52,7 @@ def holed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_coarse_means(
     holed: Path, monkeypatch: pytest.MonkeyPatch, data: st.DataObject, k: int, strip: int
 ) -> None:
-    monkeypatch.setattr(scene_module, "_STRIP_BYTES", strip)
+    monkeypatch.setattr(pieces, "_BYTES", strip)
     scene = open_scene(holed)
     whole = scene.grid.coarsened(k).window
     row = data.draw(st.integers(0, whole.height - 1))
@@ -102,20 +103,47 @@ def test_coarse_ignores_overviews(tmp_path: Path) -> None:
     np.testing.assert_allclose(mean, brute_force(array, np.ones((64, 64), bool), 4)[0], rtol=1e-6)
 
 
-def test_coarse_chunks_follow_blocks_and_fit_memory(tmp_path: Path) -> None:
-    path = tmp_path / "big.tif"
-    profile = {"driver": "GTiff", "count": 4, "height": 30_000, "width": 50_000, "dtype": "uint16"}
-    with rasterio.open(
-        path, "w", **profile, tiled=True, blockxsize=512, blockysize=512, sparse_ok=True,
-        crs=UTM, transform=NORTH_UP,
-    ) as dataset:  # fmt: skip
-        dataset.descriptions = BGRN
-    scene = open_scene(path)
-    with reader(scene) as source:
-        whole = scene.grid.coarsened(16).window
-        chunks = list(source._chunks(whole, 16))
-    assert sum(chunk.area for chunk in chunks) == whole.area
-    for chunk in chunks:
-        assert chunk.scaled(16).area * 4 * 2 <= 64 * 2**20
-        assert chunk.row * 16 % 512 == 0
-        assert chunk.col * 16 % 512 == 0
+def test_coarse_pieces_follow_blocks_and_fit_memory() -> None:
+    whole = Window(0, 0, 30_000 // 16, 50_000 // 16)
+    found = list(pieces.along_blocks(whole, 16, (512, 512), 8, 4))
+    assert sum(piece.area for piece in found) == whole.area
+    for piece in found:
+        assert piece.scaled(16).area * 4 * 2 <= 64 * 2**20
+        assert piece.row * 16 % 512 == 0
+        assert piece.col * 16 % 512 == 0
+
+
+@pytest.mark.parametrize(
+    "block", [(1, 9000), (16, 9000), (256, 256), (512, 512), (1024, 1024), (2048, 2048), (3, 7)]
+)
+def test_no_piece_of_a_scene_cuts_a_block(block: tuple[int, int]) -> None:
+    scene = Window(0, 0, 7000, 9000)
+    seen = np.zeros(scene.shape, np.uint8)
+    for piece in pieces.whole_blocks(scene, block, 8):
+        seen[piece.slices()] += 1
+        assert piece.row % block[0] == 0
+        assert piece.col % block[1] == 0
+        assert piece.area <= 2048**2
+    assert (seen == 1).all()
+
+
+def test_blocks_too_large_for_memory_are_cut() -> None:
+    found = list(pieces.whole_blocks(Window(0, 0, 9000, 9000), (9000, 9000), 8))
+    assert max(piece.area for piece in found) <= 2048**2
+    assert sum(piece.area for piece in found) == 9000**2
+
+
+@pytest.mark.skipif(not Path("/proc/self/io").exists(), reason="needs Linux's counters of reading")
+def test_blocks_that_pieces_of_a_wide_window_share_are_decoded_once(tmp_path: Path) -> None:
+    array = np.random.default_rng(0).integers(1, 2**16, (4, 1100, 4700)).astype(np.uint16)
+    path = write(
+        tmp_path / "a.tif", array, tiled=True, blockxsize=512, blockysize=512, interleave="band"
+    )
+    with gdal_environment(COARSE_CACHE_BYTES), reader(open_scene(path)) as source:
+        before = _bytes_read()
+        source.read_coarse(source.scene.grid.coarsened(20).window, 20)
+        assert _bytes_read() - before < 1.2 * path.stat().st_size
+
+
+def _bytes_read() -> int:
+    return int(Path("/proc/self/io").read_text().split()[1])

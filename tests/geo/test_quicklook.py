@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from affine import Affine
 
+from decr.geo import pieces
 from decr.geo.bands import Bands
 from decr.geo.grid import PixelGrid
 from decr.geo.quicklook import (
@@ -18,7 +19,7 @@ from decr.geo.quicklook import (
     shown_bands,
     stretched,
 )
-from decr.geo.scene import open_scene
+from decr.geo.scene import open_scene, reader
 from tests.pipeline.scenes import cloudy_pixels, write_scene
 
 
@@ -40,6 +41,22 @@ def test_its_pixels_are_means_of_valid_pixels(tmp_path: Path) -> None:
     red = pixels[2].astype(float)
     assert mean[0, 5, 5] == pytest.approx(red[20:24, 20:24].mean())
     assert mean[0, 2, 5] == pytest.approx(red[9:12, 20:24].mean())  # its first row has no data
+
+
+def test_its_pixels_may_lie_in_many_storage_blocks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pieces, "_BYTES", 20_000)
+    pixels = cloudy_pixels(150, 170)
+    pixels[:, :9, :30] = 0
+    blocks = {"tiled": True, "blockxsize": 32, "blockysize": 16}
+    scene = open_scene(str(write_scene(tmp_path / "s.tif", pixels, nodata=0, **blocks)))
+    for k in (3, 37, 200):
+        mean, valid = quicklook(scene, k, (2, 1, 0))
+        with reader(scene) as source:
+            expected, count = source.read_coarse(scene.grid.coarsened(k).window, k, (2, 1, 0))
+        np.testing.assert_array_equal(mean, expected)
+        np.testing.assert_array_equal(valid, count > 0)
 
 
 def test_one_band_is_shown_grey() -> None:

@@ -10,7 +10,7 @@ import pytest
 import rasterio
 from rasterio.enums import Resampling
 
-import decr.geo.scene as scene_module
+from decr.geo import pieces
 from decr.geo.scene import open_scene, reader
 from tests.geo.scene_files import coded, write
 
@@ -28,7 +28,7 @@ def test_pixels_and_masks_are_those_that_gdal_picks(
     tmp_path: Path, layout: str, side: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Small pieces, so that several make up a block or a row of blocks.
-    monkeypatch.setattr(scene_module, "_STRIP_BYTES", 20_000)
+    monkeypatch.setattr(pieces, "_BYTES", 20_000)
     array = coded(4, 203, 171)
     array[:, 40:90, 20:100] = 0
     path = write(tmp_path / "a.tif", array, nodata=0, compress="deflate", **LAYOUTS[layout])
@@ -68,7 +68,7 @@ class Counting:
 
 
 def test_no_pixel_is_read_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scene_module, "_STRIP_BYTES", 40_000)
+    monkeypatch.setattr(pieces, "_BYTES", 40_000)
     path = write(tmp_path / "a.tif", coded(4, 300, 200), **LAYOUTS["tiles"])
     with reader(open_scene(path)) as source:
         counting = Counting(source._dataset)

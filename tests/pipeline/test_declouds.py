@@ -69,6 +69,7 @@ def test_progress_is_told_from_the_start_and_after_every_batch(scene: Path, tmp_
     assert (tiles[0], tiles[-1]) == (0, result.restored)
     assert {b - a for a, b in itertools.pairwise(tiles)} <= {1, 2}
     assert [stage for stage, *_ in told][-1] == "write"
+    assert [done for stage, done, _ in told if stage == "plan"] == list(range(10))  # blocks
 
 
 def test_an_area_gives_the_same_pixels_as_the_whole(scene: Path, tmp_path: Path) -> None:

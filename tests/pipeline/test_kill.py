@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from affine import Affine
 
 from tests.pipeline.scenes import cloudy_pixels, write_scene
 
@@ -35,7 +36,8 @@ def finish(process: subprocess.Popen[bytes]) -> None:
 @pytest.fixture(scope="module")
 def scene(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("kill")
-    return write_scene(folder / "scene.tif", cloudy_pixels(900, 1500))
+    place = Affine(4, 0, 500_000, 0, -4, 4_000_000)  # so that the survey has two rows of blocks
+    return write_scene(folder / "scene.tif", cloudy_pixels(1500, 900), transform=place)
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +56,9 @@ def _journal_has(kind: str, count: int) -> Callable[[Path], bool]:
 
 
 POINTS: dict[str, Callable[[Path], bool]] = {
+    "first row surveyed": _journal_has("survey_row", 1),
     "survey done": _journal_has("survey", 1),
+    "first ground measured": _journal_has("ground_row", 1),
     "first block done": _journal_has("patch", 1),
     "third block done": _journal_has("patch", 3),
     "writing the file": lambda work: any(work.glob("cog.tif*")),

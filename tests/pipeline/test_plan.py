@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import rasterio
 
+from decr.config import DecloudConfig
 from decr.geo.lattice import Blocks, Lattice
 from decr.geo.output import write_memory_bytes
 from decr.geo.scene import open_scene
-from decr.pipeline.plan import planned_memory_mb
+from decr.pipeline.declouds import declouds
+from decr.pipeline.plan import Plan, describe, lying_bytes, planned_memory_mb
+from tests.pipeline.scenes import darker, write_scene
 
 
 def memory_mb(side: int, write_bytes: int = 0, factor: int = 1) -> float:
@@ -35,6 +39,37 @@ def test_memory_is_that_of_the_greedier_of_restoring_and_writing() -> None:
     assert memory_mb(4096, 1_000_000) == memory_mb(4096)
     assert memory_mb(4096, 2_000_000_000) > memory_mb(4096) + 500
     assert memory_mb(4096, factor=2) > memory_mb(4096)
+
+
+@pytest.mark.parametrize("gsd", ["native", "model"])
+def test_work_on_disk_is_what_was_planned(tmp_path: Path, gsd: str) -> None:
+    noise = np.random.default_rng(0).integers(1, 2**16, (4, 1300, 900)).astype(np.uint16)
+    scene, out = write_scene(tmp_path / "s.tif", noise, tiled=True), tmp_path / "o.tif"
+    options: dict[str, Any] = {"detector": "threshold", "tile_px": 32, "overlap_px": 8}
+    config, model = DecloudConfig(**options, gsd=gsd, full=True), darker(gsd_m=1.0)
+    plans, kept, most = list[Plan](), [0], [0]
+
+    def look(stage: str, done: int, total: int) -> None:
+        sizes = {path: _size(path) for path in Path(f"{out}.decr-work").iterdir()}
+        kept.append(sum(size for path, size in sizes.items() if path.suffix == ".npz"))
+        most.append(sum(sizes.values()))
+
+    declouds(scene, out, config, restorer=model, on_progress=look, on_plan=plans.append)
+    (plan,) = plans
+    planned = lying_bytes(plan.blocks, plan.factor, plan.work, 4, 1)
+    assert 0.5 * planned < max(kept) <= 1.02 * planned  # numpy's and ZIP's headers
+    assert max(most) <= plan.disk_mb * 2**20
+    assert out.stat().st_size <= plan.disk_mb * 2**20
+    assert plan.facts()["disk_mb"] == round(plan.disk_mb)
+    assert f"disk      up to {plan.disk_mb:.0f} MB" in describe(plan)
+
+
+def _size(path: Path) -> int:
+    """In bytes; 0 if it has just gone."""
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
 
 
 @pytest.mark.parametrize(("tiled", "grows"), [(True, False), (False, True)])

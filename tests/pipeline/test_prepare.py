@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from affine import Affine
+from rasterio.shutil import copy as gdal_copy
 
 from decr.config import DecloudConfig
 from decr.errors import BundleError, ConfigError, SceneError
@@ -67,6 +68,21 @@ def test_a_detector_that_is_none(scene: Path, tmp_path: Path) -> None:
         prepare(str(scene), DecloudConfig(detector="nowhere"), same())
     with pytest.raises(BundleError):
         prepare(str(scene), DecloudConfig(detector=str(scene)), same())
+
+
+@pytest.mark.parametrize(("name", "is_told"), [("s.png", True), ("s.tif", False)])
+def test_large_scenes_that_are_decoded_from_the_top_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, is_told: bool
+) -> None:
+    monkeypatch.setattr(prepare_module, "_MANY_PX", 300 * 300)
+    pixels, names = cloudy_pixels(300, 300)[:3], ("red", "green", "blue")
+    plain = write_scene(tmp_path / "plain.tif", pixels, names=names)
+    gdal_copy(plain, tmp_path / name, driver="PNG" if is_told else "GTiff")
+    config = DecloudConfig(detector="threshold", bands="r,g,b")
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        prepare(str(tmp_path / name), config, same(names))
+    assert any("decoded from its top" in str(one.message) for one in told) is is_told
 
 
 @pytest.mark.parametrize("tiled", [False, True])

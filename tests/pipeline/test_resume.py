@@ -10,12 +10,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from affine import Affine
 from rasterio.shutil import copy as gdal_copy
 
+from decr import pipeline
 from decr.config import DecloudConfig
-from decr.errors import OutputError
+from decr.errors import OutputError, SceneError
 from decr.pipeline import restore
 from decr.pipeline.declouds import declouds
+from decr.pipeline.settle import Settling
 from decr.predictor import Restorer
 from tests.pipeline.scenes import cloudy_pixels, darker, read, write_scene
 
@@ -55,6 +58,97 @@ def test_an_interrupted_run_goes_on_to_the_same_bytes(
     assert out.read_bytes() == whole.read_bytes()
     assert result.resumed
     assert not list(tmp_path.glob("*.decr-work"))
+
+
+COARSE = DecloudConfig(
+    detector="threshold", tile_px=32, overlap_px=8, gsd="model", full=True
+)  # cores of 288 px
+
+
+def test_changes_on_a_coarse_grid_do_not_gather_on_disk(tmp_path: Path) -> None:
+    scene, out = write_scene(tmp_path / "s.tif", cloudy_pixels(2900, 300)), tmp_path / "o.tif"
+    work, found = Path(f"{out}.decr-work"), dict[str, int]()
+
+    def count(stage: str, done: int, total: int) -> None:
+        if (stage, done) in (("restore", total), ("write", 0)):
+            found[stage] = len(list(work.glob("change_*.npz")))
+
+    declouds(scene, out, COARSE, restorer=darker(gsd_m=1.0), on_progress=count)
+    assert found["restore"] <= 5  # of ten blocks
+    assert found["write"] == 0
+
+
+@pytest.mark.parametrize("at", [1, 2, 7])
+def test_a_run_killed_while_changes_become_patches_goes_on_to_the_same_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: int
+) -> None:
+    scene, out = write_scene(tmp_path / "s.tif", cloudy_pixels(1600, 620)), tmp_path / "o.tif"
+    declouds(scene, tmp_path / "whole.tif", COARSE, restorer=darker(gsd_m=1.0))
+    interpolate, calls = Settling._interpolate, 0
+
+    def dying(self: Settling, index: Any) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == at:
+            raise _Stop
+        interpolate(self, index)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Settling, "_interpolate", dying)
+        with pytest.raises(_Stop):
+            declouds(scene, out, COARSE, restorer=darker(gsd_m=1.0))
+    assert declouds(scene, out, COARSE, restorer=darker(gsd_m=1.0)).resumed
+    assert out.read_bytes() == (tmp_path / "whole.tif").read_bytes()
+
+
+@pytest.fixture(scope="module")
+def coarse_scene(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, bytes]:
+    """A scene each of whose pixels is a cell of the survey, and what it is restored to."""
+    folder, place = tmp_path_factory.mktemp("coarse"), Affine(4, 0, 500_000, 0, -4, 4_000_000)
+    scene = write_scene(folder / "s.tif", cloudy_pixels(1800, 1030), transform=place)
+    declouds(scene, folder / "whole.tif", DecloudConfig(**FAST), restorer=darker())
+    return scene, (folder / "whole.tif").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("stage", "at", "again"),
+    [
+        ("survey", 1, 0),  # no row of two blocks is finished
+        ("survey", 5, 1),  # the last row that is finished leaves something in the next
+        ("ground", 7, 64),  # plots, 32 a square: of three squares in a row
+    ],
+)
+def test_finished_rows_of_survey_and_ground_are_not_read_again(
+    coarse_scene: tuple[Path, bytes],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    stage: str,
+    at: int,
+    again: int,
+) -> None:
+    (scene, whole), out, rows = coarse_scene, tmp_path / "o.tif", list[int]()
+    module, name = {
+        "survey": (pipeline.survey, "surveyed_block"),
+        "ground": (pipeline.ground, "measured_plots"),
+    }[stage]
+    real = getattr(module, name)
+
+    def watched(task: Any, tell: Any) -> Any:
+        rows.append(task.block.row_index if stage == "survey" else task.plots.row)
+        return real(task, tell)
+
+    def stopping(told: str, done: int, total: int) -> None:
+        if (told, done) == (stage, at):
+            raise _Stop
+
+    monkeypatch.setattr(module, name, watched)
+    with pytest.raises(_Stop):
+        declouds(scene, out, DecloudConfig(**FAST), restorer=darker(), on_progress=stopping)
+    assert rows[0] == 0
+    rows.clear()
+    declouds(scene, out, DecloudConfig(**FAST), restorer=darker())
+    assert rows[0] == again
+    assert out.read_bytes() == whole
 
 
 def test_another_job_does_not_inherit_old_work(scene: Path, tmp_path: Path) -> None:
@@ -253,3 +347,14 @@ def test_a_disk_that_is_full_at_the_start_is_one_error(
     monkeypatch.setattr(Path, "write_text", full)
     with pytest.raises(OutputError, match=r"o\.tif\.decr-work: .*No space left.*free some space"):
         declouds(scene, tmp_path / "o.tif", DecloudConfig(**FAST), restorer=darker())
+
+
+def test_a_scene_without_data_leaves_no_work_behind(tmp_path: Path) -> None:
+    place = Affine(4, 0, 500_000, 0, -4, 4_000_000)
+    pixels = np.zeros((4, 1300, 100), np.uint8)  # two rows of blocks of the survey
+    scene = write_scene(tmp_path / "s.tif", pixels, transform=place, nodata=0)
+    with pytest.raises(SceneError, match="all pixels are nodata"):
+        declouds(
+            scene, tmp_path / "o.tif", DecloudConfig(**FAST, dn_range=(0, 9)), restorer=darker()
+        )
+    assert list(tmp_path.iterdir()) == [scene]

@@ -1,0 +1,68 @@
+"""How a scene is cut for reading all of it: in little memory, along its file's storage blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import product
+from math import gcd
+
+from decr.geo.grid import Window
+
+_BYTES = 32 * 2**20
+"""Most memory for the pixels of a piece."""
+_BLOCK_PX = 2**22
+"""Most pixels of a storage block that are read at a time, where a block takes more than that."""
+
+
+def whole_blocks(scene: Window, block: tuple[int, int], bytes_per_px: int) -> Iterator[Window]:
+    """Cut a scene into pieces of whole storage blocks, so that each block is decoded once.
+
+    Parameters
+    ----------
+    block
+        (rows, cols) of a storage block. One of more than `_BLOCK_PX` pixels is cut.
+    bytes_per_px
+        Of all bands.
+    """
+    height, width = block
+    rows, cols = min(height, max(1, _BLOCK_PX // width)), width
+    budget = _BYTES // (2 * bytes_per_px + 4)
+    cols *= max(1, min(-(-scene.width // cols), budget // (rows * cols)))
+    rows *= max(1, budget // (rows * cols))
+    for row, col in product(range(0, scene.height, rows), range(0, scene.width, cols)):
+        piece = Window(row, col, rows, cols).intersection(scene)
+        assert piece is not None
+        yield piece
+
+
+def along_blocks(
+    cells: Window, k: int, block: tuple[int, int], bytes_per_px: int, bands: int
+) -> Iterator[Window]:
+    """Cut a window of cells of k x k pixels into pieces of whole cells that fit in memory.
+
+    Parameters
+    ----------
+    block, bytes_per_px
+        As for `whole_blocks`.
+    bands
+        Whose sums take memory, too.
+    """
+    # Numbers twice (GDAL hands over a copy where bands are reordered), sums, masks.
+    per_px = 2 * bytes_per_px + bands * (8 // k) + 4
+    budget = max(1, _BYTES // (per_px * k * k))
+    rows = min(max(1, block[0] // k), budget)
+    cols = min(cells.width, max(1, budget // rows))
+    whole = block[1] // gcd(block[1], k)
+    if whole <= cols < cells.width:
+        cols -= cols % whole
+    rows *= max(1, budget // (rows * cols))
+    # Pieces start at multiples of their size from (0, 0). The next one is below, or beside where
+    # blocks are wider: then blocks that both need may still be in GDAL's cache.
+    down = range(cells.row - cells.row % rows, cells.row_stop, rows)
+    across = range(cells.col - cells.col % cols, cells.col_stop, cols)
+    beside = block[1] > cols * k
+    for first in product(down, across) if beside else product(across, down):
+        row, col = first if beside else first[::-1]
+        piece = Window(row, col, rows, cols).intersection(cells)
+        if piece is not None:
+            yield piece
