@@ -248,7 +248,7 @@ pairs_options = together(
     click.option(
         "--white",
         type=ABOVE_ZERO,
-        help="DN as bright as cloud; 255 for 8-bit images.",
+        help="DN as bright as cloud; for 8-bit images 255 at the most, which is theirs if absent.",
     ),
 )
 """The options that `source_from` takes."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from contextlib import closing
 from pathlib import Path
@@ -69,7 +70,7 @@ if TYPE_CHECKING:
     "--white",
     type=shared.ABOVE_ZERO,
     metavar="DN",
-    help="DN as bright as cloud; 255 for 8-bit images.",
+    help="DN as bright as cloud; for 8-bit images 255 at the most, which is theirs if absent.",
 )
 @click.option(
     "--holdout",
@@ -107,7 +108,7 @@ if TYPE_CHECKING:
     "--max-minutes",
     type=click.FloatRange(min=0),
     metavar="MINUTES",
-    help="Stop, resumably, after this long; unless that was the end, the exit code is 130.",
+    help="Stop, resumably, after this long; if that was not the end, the exit code is 130.",
 )
 @shared.device_option
 @click.option(
@@ -177,7 +178,8 @@ def command(
         if _leads():
             said = f"decr: stopped before the end; run the same command to go on ({run_dir})"
             click.echo(said, err=True)
-        sys.exit(130)
+        # To torchrun any other code is a crash, with a traceback or a new start.
+        sys.exit(0 if "TORCHELASTIC_RUN_ID" in os.environ else 130)
     if _leads():
         click.echo(bundle)
 
@@ -234,6 +236,4 @@ def _describe(plan: Any, chosen: str) -> None:
 
 def _leads() -> bool:
     """Whether this is the process that speaks, of those that torchrun started."""
-    import os
-
     return os.environ.get("RANK", "0") == "0"

@@ -168,6 +168,8 @@ def read_clear(folder: Folder, bands: tuple[str, ...], least_px: int) -> list[Cl
             continue
         gsd_m = folder.gsd_m or scene.grid.gsd_m
         white = folder.white or (255.0 if scene.dtype == "uint8" else None)
+        if white is not None and scene.dtype == "uint8":
+            white = min(white, 255.0)  # what was stated is of other images of this folder
         if gsd_m is None or white is None:
             missing, said = ("GSD", "gsd") if gsd_m is None else ("white level", "white")
             raise DatasetError(
@@ -191,17 +193,17 @@ def read_clear(folder: Folder, bands: tuple[str, ...], least_px: int) -> list[Cl
         f"passed over, for want of {least_px} x {least_px} valid pixels": small,
         "cut to less than half, to be without invalid pixels": cut,
     }
-    tell(f"{folder.path}: {{}} of {len(files)} images", told)
+    tell(str(folder.path), f"{len(files)} images", told)
     return images
 
 
-def tell(what: str, named: Mapping[str, Sequence[str]]) -> None:
+def tell(where: str, what: str, named: Mapping[str, Sequence[str]]) -> None:
     """Warn of images that are not taken as they are.
 
     Parameters
     ----------
-    what
-        Of which images, with {} for how many.
+    where, what
+        Whose images, and of which, such as "7 images".
     named
         Names by what is done with them, and why.
 
@@ -213,8 +215,7 @@ def tell(what: str, named: Mapping[str, Sequence[str]]) -> None:
     for why, names in named.items():
         if names:
             more = ", ..." if len(names) > _TOLD else ""
-            which = what.replace("{}", str(len(names)))
-            said = f"{which} are {why}: {', '.join(names[:_TOLD])}{more}"
+            said = f"{where}: {len(names)} of {what} are {why}: {', '.join(names[:_TOLD])}{more}"
             warnings.warn(said, DecrWarning, stacklevel=4)
 
 

@@ -150,7 +150,7 @@ def read_pairs(folder: PairFolder, bands: tuple[str, ...]) -> list[PairImage]:
             f"more than {MOST_BYTES / 2**30:g}; leave some out with skip, or make a smaller set"
         )
     why = f"passed over, for want of the bands {', '.join(bands)}"
-    tell(f"{folder.path}: {{}} of {len(files)} pairs", {why: lacking})
+    tell(str(folder.path), f"{len(files)} pairs", {why: lacking})
     return _read_all(folder, opened, bands)
 
 
@@ -175,7 +175,7 @@ def _read_all(
         "passed over, for want of a pixel that is valid on both sides": empty,
         "cut to a rectangle that is valid on both sides": cut,
     }
-    tell(f"{folder.path}: {{}} of {len(opened)} pairs", told)
+    tell(str(folder.path), f"{len(opened)} pairs", told)
     unsaid = [
         (dn, truth) for file, _, dn, truth in read if folder.white is None and file.white is None
     ]
@@ -184,6 +184,8 @@ def _read_all(
     for file, scene, dn, truth in read:
         white = folder.white or file.white or common
         assert white is not None
+        if dn.dtype == np.uint8:
+            white = min(white, 255.0)  # what was stated is of other images of the set
         gsd_m = folder.gsd_m or file.gsd_m or scene.grid.gsd_m or LAYOUTS[folder.layout].gsd_m
         images.append(PairImage(file.name, dn, truth, bands, gsd_m, white, folder.weight))
     return images

@@ -9,6 +9,7 @@ Source -> `survey_scene` (probabilities of cells) -> `cloud_cells` (which are cl
 
 from __future__ import annotations
 
+import math
 import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
@@ -74,7 +75,8 @@ class SceneCcp:
     facts
         Detector, threshold, definition and all else that the numbers rest on, as text.
     file_px
-        Pixels of the file in each that was counted; more than 1 if those are an overview's.
+        Pixels of the file in each that was counted: above 1 if those are an overview's, and with a
+        fraction if that does not divide the file.
     quicklook, overlay
         (h, w, 3) and (h, w) uint8 for people, as `decr.report.values.SceneReport` has them; None if
         not asked for.
@@ -87,7 +89,7 @@ class SceneCcp:
     tiles: Tiles
     features: tuple[tuple[str, Coverage], ...]
     facts: Mapping[str, str]
-    file_px: int = 1
+    file_px: float = 1.0
     quicklook: Bytes | None = None
     overlay: Bytes | None = None
 
@@ -100,8 +102,8 @@ class SceneCcp:
     def file_coverage(self) -> Coverage:
         """The same in pixels of the file: scenes of which other overviews were read add up."""
         counts, each = self.coverage, self.file_px
-        thin = None if counts.thin_px is None else counts.thin_px * each
-        return Coverage(counts.cloudy_px * each, counts.valid_px * each, thin)
+        thin = None if counts.thin_px is None else round(counts.thin_px * each)
+        return Coverage(round(counts.cloudy_px * each), round(counts.valid_px * each), thin)
 
     @property
     def ccp(self) -> float:
@@ -219,7 +221,7 @@ def scene_ccp(
             count.tiles,
             tuple(named),
             facts,
-            seen.factor**2,
+            seen.file_px,
             picture,
             count.overlay,
         )
@@ -231,8 +233,8 @@ class _Seen:
 
     Attributes
     ----------
-    read, factor
-        What of the file is read, for people, and its pixels along one of the scene's.
+    read, file_px
+        What of the file is read, for people, and its pixels in each of the scene's.
     pixel_m
         Metres along both sides of a pixel, by the scene or as stated; None if nobody says.
     k
@@ -241,7 +243,7 @@ class _Seen:
 
     scene: Scene
     read: str
-    factor: int
+    file_px: float
     pixel_m: tuple[float, float] | None
     detector: Detector
     mask: MaskSource | None
@@ -256,10 +258,10 @@ class _Seen:
 
 def _seen(source: Source, look: Looking) -> _Seen:
     config, detector = look.config, look.detector
-    scene, read, factor = _opened(source, look)
+    scene, read, file_px = _opened(source, look)
     stated = config.gsd_m or source.gsd_m
     if stated is not None:
-        stated *= factor
+        stated *= math.sqrt(file_px)
     gsd_m = scene.grid.gsd_m or stated
     pixel_m = scene.grid.pixel_m or (None if stated is None else (stated, stated))
     known_note = 1 if scene.grid.gsd_m is None else 0  # what it says of its GSD comes last
@@ -272,25 +274,25 @@ def _seen(source: Source, look: Looking) -> _Seen:
         # survey_scene wants a detector and a radiometry, and with a mask looks at neither.
         nobody = Detector(f"file:{PurePosixPath(masks).name}", "", (), 0.0, _no_probability)
         radiometry = from_dtype("uint8", scene.count)
-        return _Seen(scene, read, factor, pixel_m, nobody, mask, radiometry, 1)
+        return _Seen(scene, read, file_px, pixel_m, nobody, mask, radiometry, 1)
     k = survey_factor(scene, detector, stated_gsd_m=gsd_m)
     _check_gsd(scene, detector, gsd_m, k)
     radiometry = radiometry_of(scene, config.dn_range, detector.ranges)
-    return _Seen(scene, read, factor, pixel_m, detector, None, radiometry, k)
+    return _Seen(scene, read, file_px, pixel_m, detector, None, radiometry, k)
 
 
 def _no_probability(views: NDArray[np.float32]) -> NDArray[np.float32]:
     raise AssertionError("a mask is read, nothing is detected")
 
 
-def _opened(source: Source, look: Looking) -> tuple[Scene, str, int]:
-    """The scene, or the coarsest of its overviews that is fine enough; which in words; how coarse.
+def _opened(source: Source, look: Looking) -> tuple[Scene, str, float]:
+    """The scene, or the coarsest of its overviews that is fine enough; which, in words.
 
-    How coarse are pixels of the file along one of these.
+    And how many pixels of the file are in each of these.
     """
     scene = open_scene(source.path, look.config.bands)
     if not look.config.fast or look.detector is None:
-        return scene, "every pixel", 1
+        return scene, "every pixel", 1.0
     k = survey_factor(scene, look.detector, stated_gsd_m=look.config.gsd_m or source.gsd_m)
     factors = overview_factors(source.path)
     fit = [level for level, factor in enumerate(factors) if factor <= k]
@@ -301,10 +303,10 @@ def _opened(source: Source, look: Looking) -> tuple[Scene, str, int]:
             DecrWarning,
             stacklevel=4,
         )
-        return scene, "every pixel, for want of overviews", 1
-    level, factor = fit[-1], factors[fit[-1]]
-    words = f"overview 1:{factor} of the file; pixels are its pixels"
-    return overview_of(scene, level), words, factor
+        return scene, "every pixel, for want of overviews", 1.0
+    words = f"overview 1:{factors[fit[-1]]} of the file; pixels are its pixels"
+    overview = overview_of(scene, fit[-1])
+    return overview, words, scene.grid.window.area / overview.grid.window.area
 
 
 def _check_gsd(scene: Scene, detector: Detector, gsd_m: float | None, k: int) -> None:

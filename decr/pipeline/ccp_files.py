@@ -9,6 +9,7 @@ import json
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -96,13 +97,25 @@ def _forget(file: Path, like: str) -> None:
 
 
 def by_group(scenes: Sequence[SceneCcp]) -> dict[str, Statistics]:
-    """Statistics of the scenes of each split, and of all under the name "all", in files' pixels."""
+    """Statistics of the scenes of each split, and of all under the name "all".
+
+    Counts of several scenes are in pixels of the files, those of one in what was read of it.
+    """
+    if len(scenes) == 1:
+        scenes = [replace(scenes[0], file_px=1.0)]
     groups = sorted({scene.group for scene in scenes if scene.group is not None})
     found = {
         group: statistics(scene.file_coverage for scene in scenes if scene.group == group)
         for group in groups
     }
     return {"all": statistics(scene.file_coverage for scene in scenes), **found}
+
+
+def _units(scenes: Sequence[SceneCcp]) -> str:
+    """Which pixels groups of scenes are counted in, for people."""
+    if len(scenes) == 1:
+        return "pixels as read"
+    return "pixels of the files, whatever was read of them"
 
 
 def as_json(scenes: Sequence[SceneCcp], failed: Mapping[str, str] | None = None) -> dict[str, Any]:
@@ -121,6 +134,7 @@ def as_json(scenes: Sequence[SceneCcp], failed: Mapping[str, str] | None = None)
         **{key: scenes[0].facts[key] for key in _SHARED},
         "facts": {key: value for key, value in shared.items() if key not in _SHARED},
         "histogram_bins": [round(n / BINS, 1) for n in range(BINS + 1)],
+        "groups_are_in": _units(scenes),
         "groups": groups,
         "scenes": [_scene_json(scene, shared) for scene in scenes],
         **({"failed": dict(failed)} if failed else {}),

@@ -110,13 +110,14 @@ def _figures(scenes: Sequence[SceneReport]) -> list[tuple[str, str, str]]:
             thin = ccp_of(scene.thin_px, valid)
             found.append(("Thin", percent(thin), "of valid pixels are thin cloud"))
         return found
-    cloudy = sum(s.cloudy_px * s.file_px for s in scenes)
-    valid = sum(s.valid_px * s.file_px for s in scenes)
+    cloudy = sum(round(s.cloudy_px * s.file_px) for s in scenes)
+    valid = sum(round(s.valid_px * s.file_px) for s in scenes)
+    which = "valid px" if all(s.file_px == 1 for s in scenes) else "valid px of the files"
     known = [ccp_of(s.cloudy_px, s.valid_px) for s in scenes if s.valid_px]
     ccp, middle = ccp_of(cloudy, valid), float(np.median(known)) if known else math.nan
     return [
         ("Scenes", f"{len(scenes):,}", _empty(len(scenes) - len(known))),
-        ("CCP of all pixels", number(ccp), f"{cloudy:,} cloudy of {valid:,} valid px"),
+        ("CCP of all pixels", number(ccp), f"{cloudy:,} cloudy of {valid:,} {which}"),
         ("Median CCP", number(middle), "half of the scenes are below it"),
         ("Clear", f"{sum(c < 0.01 for c in known):,}", "scenes with a CCP below 0.01"),
     ]
@@ -218,8 +219,10 @@ def _figure(scene: SceneReport, side: int, captioned: bool) -> str:
     caption = (
         f'<span class="who" title="{text(scene.name)}">{name(scene.name)}</span><b>CCP {ccp}</b>'
     )
-    if not captioned:
-        size = (scene.height, scene.width)
+    size = (scene.height, scene.width)
+    if captioned:
+        caption += drawn_out(*size)
+    else:
         high, wide = (max(1, round(s / p)) for s, p in zip(size, picture.shape, strict=False))
         caption = drawn_out(*size)
         if max(high, wide) > 1:

@@ -69,7 +69,7 @@ class SceneReport:
     quicklook: NDArray[np.uint8] | None = None
     overlay: NDArray[np.uint8] | None = None
     facts: Mapping[str, str] = field(default_factory=dict)  # "CRS": "EPSG:32650", ...
-    file_px: int = 1
+    file_px: float = 1.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)

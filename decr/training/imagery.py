@@ -116,7 +116,7 @@ def _pairs(recipe: Recipe, least_px: int) -> tuple[list[PairImage], list[PairIma
 
     small = [p.name for p in (*asked, *other) if min(p.clear.shape[1:]) < least_px]
     why = f"passed over, for want of {least_px} x {least_px} valid pixels for {_widest(recipe)}"
-    tell(f"recipe {recipe.name!r}: {{}} of {len(asked) + len(other)} pairs", {why: small})
+    tell(f"recipe {recipe.name!r}", f"{len(asked) + len(other)} pairs", {why: small})
     return large(asked), large(other)
 
 

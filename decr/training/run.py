@@ -304,23 +304,19 @@ def _card(job: _Job, results: Mapping[str, TrainResult], parts: Sequence[str]) -
 
 
 def _ranges(recipe: Recipe, imagery: Imagery) -> dict[str, tuple[float, float]]:
-    """What -1 and 1 stood for, by type: the one white of its images, else what the start declared.
+    """What -1 and 1 stood for in 8-bit images: 255, or their one white; no more if they differ.
 
-    Types of floating point numbers are left out, since a scene's may be in other units.
+    Of other types the start's ranges stay: a scene's 16 bits may hold 11 or 12, in any stretch.
     """
     declared = {"uint8": (0.0, 255.0)}
     if recipe.start is not None:
         declared |= read_card(recipe.start).ranges
-    whites: dict[str, set[float]] = {}
-    for dtype, white in (
-        *((image.dn.dtype.name, image.white) for image in imagery.clear),
-        *((pair.clear.dtype.name, pair.white) for pair in imagery.pairs),
-    ):
-        whites.setdefault(dtype, set()).add(float(white))
-    for dtype, found in whites.items():
-        declared.pop(dtype, None)  # of several whites none is true
-        if len(found) == 1 and np.dtype(dtype).kind == "u":
-            declared[dtype] = (0.0, found.pop())
+    whites = {image.white for image in imagery.clear if image.dn.dtype == np.uint8}
+    whites |= {pair.white for pair in imagery.pairs if pair.clear.dtype == np.uint8}
+    if whites:
+        del declared["uint8"]
+    if len(whites) == 1:
+        declared["uint8"] = (0.0, float(whites.pop()))
     return declared
 
 

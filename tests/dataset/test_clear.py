@@ -18,6 +18,7 @@ from decr.dataset.clear import (
     held_out,
     read_clear,
     read_labelled,
+    tell,
     valid_inside,
 )
 from decr.dataset.pairs import PairFolder
@@ -215,3 +216,8 @@ def test_a_white_or_gsd_that_cannot_be_is_refused(wrong: float) -> None:
             kind(Path("set"), white=wrong)
         with pytest.raises(ConfigError, match=rf"^set: gsd is {wrong}; it must be a number above"):
             kind(Path("set"), gsd_m=wrong)
+
+
+def test_folders_with_braces_in_their_names_are_told_as_they_are() -> None:
+    with pytest.warns(DecrWarning, match=r"^p\{\}u\{0\}: 2 of 3 images are passed over: a, b$"):
+        tell("p{}u{0}", "3 images", {"passed over": ["a", "b"]})

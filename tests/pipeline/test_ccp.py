@@ -30,6 +30,7 @@ from decr.pipeline import ccp_count as pipeline_ccp_count
 from decr.pipeline import cells as pipeline_cells
 from decr.pipeline import survey as pipeline_survey
 from decr.pipeline.ccp import SceneCcp, looking, scene_ccp
+from decr.pipeline.ccp_files import as_json
 from decr.pipeline.ccp_sources import Source
 from decr.pipeline.declouds import plan_scene
 from decr.pipeline.engine import local_engine
@@ -241,6 +242,20 @@ def test_fast_reads_the_coarsest_overview_that_is_fine_enough(tmp_path: Path) ->
         assert file.shape == (128, 160)
         assert file.transform.almost_equals(GRID * Affine.scale(8))
         assert file.crs.to_epsg() == 32650
+
+
+def test_counts_of_several_scenes_are_in_pixels_of_their_files(tmp_path: Path) -> None:
+    """Also where an overview does not divide the file: its pixels are not whole blocks of it."""
+    one = write_scene(tmp_path / "one.tif", cloudy_pixels(1001, 1003))
+    other = write_scene(tmp_path / "other.tif", cloudy_pixels(1024, 1280))
+    with rasterio.open(one, "r+") as file:
+        file.build_overviews([2, 4, 8], Resampling.average)
+    fast = found(one, detector="threshold", fast=True)
+    assert fast.coverage.valid_px == 126 * 126
+    assert as_json([fast])["groups"]["all"]["valid_px"] == 126 * 126
+    together = as_json([fast, found(other, detector="threshold")])
+    assert together["groups"]["all"]["valid_px"] == 1001 * 1003 + 1024 * 1280
+    assert together["groups_are_in"].startswith("pixels of the files")
 
 
 @pytest.mark.parametrize("scene", [np.zeros((3, 8, 8)), xr.Dataset(), None])
