@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,6 +31,8 @@ _LEAF_PX = 32
 
 _PIECES = 256
 """Parts of an area's longest side; edges are cut to them before reprojection bends them."""
+
+_GEOS = threading.Lock()
 
 _POLYGONS = ("Polygon", "MultiPolygon")
 _MEMBERS = {
@@ -88,11 +91,13 @@ class Aoi:
         """
         mask = np.zeros(window.shape, dtype=np.bool_)
         near = self._parts.query(_outline(window))
-        for part in self._parts.geometries[near]:
-            inside = _centres_in(part, window)
-            if inside is not None:
-                shapely.prepare(part)
-                _fill(mask, window, part, inside)
+        # GEOS indexes a prepared part when first asked of it, and not for two threads at once.
+        with _GEOS:
+            for part in self._parts.geometries[near]:
+                inside = _centres_in(part, window)
+                if inside is not None:
+                    shapely.prepare(part)
+                    _fill(mask, window, part, inside)
         return mask
 
 

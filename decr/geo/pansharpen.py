@@ -1,4 +1,4 @@
-"""Pansharpening by GDAL: a virtual raster of panchromatic and multispectral images, then a COG."""
+"""Pansharpening: two images fused by GDAL, a mask of what either lacks, and a COG of both."""
 
 from __future__ import annotations
 
@@ -7,29 +7,24 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from xml.etree import ElementTree as ET
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from decr.errors import BandError, ConfigError, GridMismatchError, OutputError, SceneError
+from decr.errors import BandError, ConfigError, GridMismatchError, OutputError
 from decr.files import scratch_folder, writable_folder
-from decr.geo.acquisition import acquired
+from decr.geo.fused import Laid, described_xml, fused_xml, laid_over
 from decr.geo.gdal import gdal_environment
 from decr.geo.grid import PixelGrid, Window
 from decr.geo.layers import Layer, block_windows, layer_writer
 from decr.geo.opening import local_files, opened
 from decr.geo.output import check_sidecars, write_cog
-from decr.geo.overlay import control_points
 from decr.geo.scene import Scene, SceneReader, open_scene, reader
 
 _REACH = {"Cubic": 2, "Nearest": 0, "Bilinear": 1, "CubicSpline": 2, "Lanczos": 3, "Average": 1}
 """How many multispectral pixels away each resampling looks."""
 RESAMPLING = tuple(_REACH)
-_TYPES = {"uint8": "Byte", "uint16": "UInt16", "int16": "Int16", "float32": "Float32",
-          "float64": "Float64"}  # fmt: skip
-_BLOCK_PX = 512
 _COLS = 8192
 
 
@@ -68,6 +63,9 @@ def pansharpen(
     pan: Path | str, ms: Path | str, out: Path, options: PansharpenOptions | None = None
 ) -> Scene:
     """Fuse two images of one acquisition by GDAL's weighted Brovey transform, block by block.
+
+    What both cover is written, on the pixels of the panchromatic image; colours lie where they are
+    to half such a pixel, whatever the corners of the two.
 
     Bands keep their names; CRS, transform, ground control points, RPCs, scale, offset and unit are
     those of the panchromatic image; the time of acquisition is kept as a tag, also if only an XML
@@ -109,12 +107,13 @@ def pansharpen(
         work = writable_folder(out.parent) / f".{out.name}.decr-pansharpen"
         with scratch_folder(work, out):
             fused, source = work / "fused.vrt", work / "described.vrt"
-            fused.write_bytes(fused_xml(one, many, options))
+            laid, weights = laid_over(one, many), _weights(many, options)
+            fused.write_bytes(fused_xml(one, many, laid, weights, options.resampling, work))
             reach = 0 if _gdal_knows(one, many) else _REACH[options.resampling]
-            mask = _written_mask(one, many, fused, reach, work / "mask.tif")
-            source.write_bytes(_described_xml(one, fused, mask))
+            mask = _written_mask(one, many, laid, reach, work / "mask.tif")
+            source.write_bytes(described_xml(one, fused, laid, mask))
             tags = {"PAN": Path(pan).name, "MS": Path(ms).name, "METHOD": "GDAL weighted Brovey"}
-            tags["WEIGHTS"] = ",".join(f"{w:.6g}" for w in _weights(many, options))
+            tags["WEIGHTS"] = ",".join(f"{w:.6g}" for w in weights)
             tags["RESAMPLING"] = options.resampling
             write_cog(str(source), [], out, tags, work)
         return open_scene(out)
@@ -131,39 +130,6 @@ def _opened_pan(path: Path | str) -> Scene:
     return open_scene(path, "p,a" if alpha else "p")
 
 
-def fused_xml(pan: Scene, ms: Scene, options: PansharpenOptions) -> bytes:
-    """GDAL's virtual pansharpened raster.
-
-    GDAL 3.10 lays images without map coordinates pixel on pixel, however large those are, so such
-    ones are given coordinates for the time being.
-    """
-    root = ET.Element("VRTDataset", subClass="VRTPansharpenedDataset")
-    for number, role in enumerate(ms.bands.data_roles, 1):
-        band = ET.SubElement(
-            root,
-            "VRTRasterBand",
-            dataType=_TYPES[ms.dtype],
-            band=str(number),
-            subClass="VRTPansharpenedRasterBand",
-        )
-        ET.SubElement(band, "Description").text = role
-        ET.SubElement(band, "ColorInterp").text = _colour(role)
-    ET.SubElement(root, "BlockXSize").text = str(_BLOCK_PX)
-    ET.SubElement(root, "BlockYSize").text = str(_BLOCK_PX)
-    how = ET.SubElement(root, "PansharpeningOptions")
-    ET.SubElement(how, "Algorithm").text = "WeightedBrovey"
-    weights = ET.SubElement(ET.SubElement(how, "AlgorithmOptions"), "Weights")
-    weights.text = ",".join(repr(w) for w in _weights(ms, options))
-    ET.SubElement(how, "Resampling").text = options.resampling
-    ET.SubElement(how, "NumThreads").text = "ALL_CPUS"
-    ET.SubElement(how, "SpatialExtentAdjustment").text = "Intersection"
-    cover = None if pan.grid.has_transform else (pan.grid.height, pan.grid.width)
-    _source(ET.SubElement(how, "PanchroBand"), pan.path, pan.bands.data_indices[0], cover)
-    for number, index in enumerate(ms.bands.data_indices, 1):
-        _source(ET.SubElement(how, "SpectralBand", dstBand=str(number)), ms.path, index, cover)
-    return ET.tostring(root)
-
-
 def _gdal_knows(pan: Scene, ms: Scene) -> bool:
     """Whether GDAL's resampling leaves out what is missing: by one number, the same in both."""
     numbers = {ms.nodata[band] for band in ms.bands.data_indices} | {pan.nodata[0]}
@@ -171,20 +137,19 @@ def _gdal_knows(pan: Scene, ms: Scene) -> bool:
     return integers and ms.mask_kind in ("nodata", "none") and len(numbers) == 1
 
 
-def _written_mask(pan: Scene, ms: Scene, fused: Path, reach: int, out: Path) -> Path | None:
+def _written_mask(pan: Scene, ms: Scene, laid: Laid, reach: int, out: Path) -> Path | None:
     """Write 255 where both images hold data, 0 elsewhere; None where nothing is missing.
 
     A pixel takes the multispectral pixel that its centre lies in, and asks for so many around it.
     """
-    with opened(str(fused)) as dataset:
-        height, width = dataset.shape
-        if not (height and width):
-            raise GridMismatchError(
-                f"{pan.path} and {ms.path} overlap by less than a pixel; check their names"
-            )
-        placed = pan.grid.has_transform
-        grid = PixelGrid(height, width, dataset.transform, dataset.crs) if placed else pan.grid
-    on_pan, on_ms = (_places(grid, other) for other in (pan.grid, ms.grid))
+    both, grid = laid.both, pan.grid
+    if grid.has_transform:
+        grid = PixelGrid(*both.shape, grid.window_transform(both), grid.crs)
+    on_pan = np.arange(both.row, both.row_stop), np.arange(both.col, both.col_stop)
+    on_ms = (
+        _pixels(on_pan[0], laid.rows, laid.ms.row, laid.ms.height),
+        _pixels(on_pan[1], laid.cols, laid.ms.col, laid.ms.width),
+    )
     missing = False
     layer = Layer(("mask",), 1, {}, nodata=0)
     with reader(pan) as one, reader(ms) as many, layer_writer(out, grid, layer) as file:
@@ -198,6 +163,15 @@ def _written_mask(pan: Scene, ms: Scene, fused: Path, reach: int, out: Path) -> 
     return out if missing else None
 
 
+def _pixels(
+    fine: NDArray[np.int64], canvas: tuple[int, int], first: int, count: int
+) -> NDArray[np.int64]:
+    """Rows or columns of the multispectral image in which centres of fine ones lie."""
+    scale = count / (canvas[1] - canvas[0])
+    found: NDArray[np.int64] = first + np.floor((fine + 0.5 - canvas[0]) * scale).astype(np.int64)
+    return found
+
+
 def _valid(
     source: SceneReader, rows: NDArray[np.int64], cols: NDArray[np.int64], reach: int
 ) -> NDArray[np.bool_]:
@@ -209,102 +183,6 @@ def _valid(
     if reach:
         valid = ndimage.minimum_filter(valid, 2 * reach + 1, mode="nearest")
     return np.asarray(valid[np.ix_(rows - window.row, cols - window.col)])
-
-
-def _places(grid: PixelGrid, other: PixelGrid) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Rows and columns of another grid in which the centres of a grid's rows and columns lie."""
-    if grid.has_transform:
-        # Both lie along the same axes: GDAL fuses no others.
-        to = ~other.transform @ grid.transform
-        down, across = (to.e, to.f), (to.a, to.c)
-    else:
-        down, across = (other.height / grid.height, 0.0), (other.width / grid.width, 0.0)
-    sides = ((*down, grid.height, other.height), (*across, grid.width, other.width))
-    rows, cols = (
-        np.clip(np.floor(scale * (np.arange(count) + 0.5) + offset), 0, limit - 1).astype(np.int64)
-        for scale, offset, count, limit in sides
-    )
-    return rows, cols
-
-
-def _described_xml(pan: Scene, fused: Path, mask: Path | None) -> bytes:
-    """The fused raster with what the panchromatic image says, without made-up coordinates.
-
-    A weighted mean of the bands is the panchromatic image, so their scale and unit are its own.
-    """
-    shift, index = (0, 0), pan.bands.data_indices[0]
-    with opened(str(fused)) as dataset, opened(pan.path) as one:
-        root = ET.Element(
-            "VRTDataset", rasterXSize=str(dataset.width), rasterYSize=str(dataset.height)
-        )
-        if pan.grid.has_transform:
-            t = dataset.transform
-            ET.SubElement(root, "SRS").text = "" if pan.grid.crs is None else pan.grid.crs.to_wkt()
-            ET.SubElement(root, "GeoTransform").text = ",".join(repr(v) for v in t.to_gdal())
-            col, row = ~pan.grid.transform @ (t.c, t.f)
-            shift = round(row), round(col)
-        else:
-            root.extend(control_points(one))
-        for number, role in enumerate(dataset.descriptions, 1):
-            band = ET.SubElement(
-                root,
-                "VRTRasterBand",
-                dataType=_TYPES[dataset.dtypes[number - 1]],
-                band=str(number),
-                blockXSize=str(_BLOCK_PX),
-                blockYSize=str(_BLOCK_PX),
-            )
-            ET.SubElement(band, "Description").text = role
-            ET.SubElement(band, "UnitType").text = one.units[index] or ""
-            ET.SubElement(band, "Offset").text = repr(float(one.offsets[index]))
-            ET.SubElement(band, "Scale").text = repr(float(one.scales[index]))
-            ET.SubElement(band, "ColorInterp").text = _colour(role)
-            source = ET.SubElement(band, "SimpleSource")
-            ET.SubElement(source, "SourceFilename", relativeToVRT="1").text = fused.name
-            ET.SubElement(source, "SourceBand").text = str(number)
-    if mask is not None:
-        band = ET.SubElement(ET.SubElement(root, "MaskBand"), "VRTRasterBand", dataType="Byte")
-        source = ET.SubElement(band, "SimpleSource")
-        ET.SubElement(source, "SourceFilename", relativeToVRT="1").text = mask.name
-        ET.SubElement(source, "SourceBand").text = "1"
-    _describe(root, pan, shift)
-    return ET.tostring(root)
-
-
-def _colour(role: str) -> str:
-    return role.capitalize() if role in ("red", "green", "blue") else "Undefined"
-
-
-def _describe(root: ET.Element, pan: Scene, cut: tuple[int, int]) -> None:
-    """Tags and RPCs; those of an image that is cut by rows and columns are moved along."""
-    with opened(pan.path) as dataset:
-        tags, rpc = dataset.tags(), dataset.tags(ns="RPC")
-    tags = {key: text for key, text in tags.items() if key != "AREA_OR_POINT"}
-    when = acquired(pan.path)
-    if when is not None:
-        tags["ACQUISITIONDATETIME"] = when.when.isoformat()
-    if any(cut):
-        for key, px in zip(("LINE_OFF", "SAMP_OFF"), cut, strict=True):
-            if key in rpc:
-                rpc[key] = repr(float(rpc[key]) - px)
-    for domain, values in (("", tags), ("RPC", rpc)):
-        if values:
-            metadata = ET.SubElement(root, "Metadata", {"domain": domain} if domain else {})
-            for key, text in values.items():
-                ET.SubElement(metadata, "MDI", key=key).text = text
-
-
-def _source(
-    parent: ET.Element, path: str, index: int, cover: tuple[int, int] | None = None
-) -> None:
-    """Name a band; with ``cover``, as if it lay over so many rows and columns."""
-    name = path if "://" in path or path.startswith("/vsi") else str(Path(path).resolve())
-    if cover is not None:
-        if "?" in name or "&" in name:
-            raise SceneError(f"{path}: has no map coordinates, and ? or & in its name; rename it")
-        name = f"vrt://{name}?a_ullr=0,0,{cover[1]},-{cover[0]}"
-    ET.SubElement(parent, "SourceFilename", relativeToVRT="0").text = name
-    ET.SubElement(parent, "SourceBand").text = str(index + 1)
 
 
 def _weights(ms: Scene, options: PansharpenOptions) -> Sequence[float]:
@@ -351,21 +229,11 @@ def _check(pan: Scene, ms: Scene, options: PansharpenOptions) -> None:
 
 
 def _check_axes(pan: Scene, ms: Scene) -> None:
-    """Refuse grids that GDAL cannot lay over one another; it would say why in other words."""
-    a, b = pan.grid.transform, ms.grid.transform
-    turned = ~a @ b
-    rotated = any((a.b, a.d, b.b, b.d))
+    """Refuse grids whose rows and columns do not run alike."""
+    turned = ~pan.grid.transform @ ms.grid.transform
     along = max(abs(turned.b), abs(turned.d)) < 1e-6 * max(abs(turned.a), abs(turned.e))
     if not along or turned.a <= 0 or turned.e <= 0:
         raise GridMismatchError(
             f"rows and columns of {pan.path} and {ms.path} run other ways; bring one to the grid "
             "of the other with gdalwarp first"
-        )
-    corners = ((0, 0), (pan.grid.width, pan.grid.height))
-    ends = ((0, 0), (ms.grid.width, ms.grid.height))
-    apart = max(math.dist(a @ p, b @ q) for p, q in zip(corners, ends, strict=True))
-    if rotated and apart > math.hypot(b.a, b.d):
-        raise GridMismatchError(
-            f"{pan.path} and {ms.path} are rotated and cover different ground; cut both to the "
-            "same corners, or bring them north up with gdalwarp first"
         )

@@ -226,6 +226,10 @@ def planned_memory_mb(
     return _RUNTIME_MB + max(_SURVEY_MB, restoring, _KEPT_MB + write_bytes / _MB)
 
 
+_LZW = 1.4
+"""How much larger than they are numbers may get that LZW cannot compress."""
+
+
 def planned_disk_mb(
     blocks: Blocks,
     factor: int,
@@ -239,7 +243,8 @@ def planned_disk_mb(
 
     Levels of ground are left out: they are less than a hundredth of that.
     """
-    patches = min(scene_px, sum(b.block.core.area for b in work) * factor**2) * bytes_per_pixel
+    restored_px = min(scene_px, sum(b.block.core.area for b in work) * factor**2)
+    patches = _LZW * restored_px * bytes_per_pixel
     # A pyramid of overviews is a third of its base, and made once beside the file and once in it.
     output = scene_px * bytes_per_pixel * 5 // 3
     return (patches + max(output, lying_bytes(blocks, factor, work, channels, at_once))) / _MB

@@ -263,19 +263,36 @@ def test_grids_that_gdal_cannot_lay_over_one_another_are_refused(
         pansharpen(pan, ms, tmp_path / "out.tif")
 
 
-def test_rotated_images_must_have_the_same_corners(tmp_path: Path) -> None:
-    pan, ms = images(tmp_path, 400, 400)
-    turned = NORTH_UP @ Affine.rotation(20)
-    for path, transform in ((pan, turned), (ms, turned @ Affine.scale(4))):
-        with rasterio.open(path, "r+") as file:
-            file.transform = transform
-    pansharpen(pan, ms, tmp_path / "out.tif")
-    with rasterio.open(tmp_path / "out.tif") as file:
-        assert file.transform.almost_equals(turned)
-    with rasterio.open(ms, "r+") as file:
-        file.transform = turned @ Affine.translation(40, 0) @ Affine.scale(4)
-    with pytest.raises(GridMismatchError, match="rotated and cover different ground"):
-        pansharpen(pan, ms, tmp_path / "cut.tif")
+@pytest.mark.parametrize("turn", [0.0, 20.0])
+@pytest.mark.parametrize(
+    ("down", "right"), [(0, 0), (1, 3), (1.4, 0), (-1.5, -1.5), (-3, -5), (-6.6, -11.1), (30.3, 9)]
+)
+def test_colours_lie_where_they_are(tmp_path: Path, turn: float, down: float, right: float) -> None:
+    """A ramp of colours, off by fine pixels to the lower right of the other image's corner."""
+    pan, ms = images(tmp_path, 400, 480)
+    fine = NORTH_UP @ Affine.rotation(turn)
+    coarse = fine @ Affine.translation(right, down) @ Affine.scale(4)
+    ramp = np.full((4, 110, 130), 1000, np.float32)
+    ramp[0] += 4 * np.arange(110)[:, None]
+    ramp[2] += 4 * np.arange(130)
+    write(pan, np.full((1, 400, 480), 1000, np.float32), descriptions=None, transform=fine)
+    write(ms, ramp, descriptions=BGRN, transform=coarse)
+    pansharpen(pan, ms, tmp_path / "out.tif", PansharpenOptions(resampling="Bilinear"))
+    found = open_scene(tmp_path / "out.tif")
+    with reader(found) as out:
+        dn, valid = out.read(found.grid.window)
+    col, row = ~fine @ (found.grid.transform.c, found.grid.transform.f)
+    # All that the other image covers, to half a pixel.
+    assert (row, col) == pytest.approx((max(0, down), max(0, right)), abs=0.51)
+    assert valid.all()
+    assert valid.shape == (400 - round(row), 480 - round(col))
+    inside = np.s_[8:-8, 8:-8]
+    rows, cols = (np.arange(n) + 0.5 for n in valid.shape)
+    ratio = dn.astype(float) / dn[1]
+    for band, at in ((0, (rows[:, None] + row - down) / 4), (2, (cols + col - right) / 4)):
+        expected = np.broadcast_to(1000 + 4 * (at - 0.5), valid.shape)
+        off = (1000 * ratio[band] - expected)[inside]  # 4 DN are a coarse pixel, 1 a fine one
+        assert np.abs(off).max() < 0.51
 
 
 def test_a_hole_lies_where_it_lay_when_only_a_part_is_covered(tmp_path: Path) -> None:
