@@ -109,7 +109,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("recipe", type=Path)
     parser.add_argument("--root", type=Path, required=True)
-    parser.add_argument("--count", type=int, default=24)
+    parser.add_argument("--count", type=int, default=12)
     options = parser.parse_args()
     recipe = read_recipe(options.recipe, options.root)
     model = load_restorer(embedded_path(recipe.name))
