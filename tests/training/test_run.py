@@ -207,31 +207,6 @@ def test_labelled_images_without_the_bands_or_too_small_are_passed_over(
     assert [image.name for image in imagery.labelled] == ["good.tif"]
 
 
-def test_starting_from_a_bundle_with_more_bands_drops_the_others(tmp_path: Path) -> None:
-    path = tiny_bundle(tmp_path, 4)
-    parts = {name: create(part.architecture, 3, part.size) for name, part in PARTS.items()}
-    start_from(path, parts, BANDS[3])
-    source = load_bundle(path).networks
-    first = "unet.input_blocks.0.0.weight"
-    for name, images in (("cnp", 2), ("wa", 3), ("reference", 1)):
-        kept = [image * 4 + band for image in range(images) for band in range(3)]
-        theirs, ours = source[name].state_dict()[first], parts[name].state_dict()[first]
-        assert torch.equal(ours, theirs[:, kept])
-    assert torch.equal(
-        parts["cnp"].state_dict()["unet.out.2.bias"],
-        source["cnp"].state_dict()["unet.out.2.bias"][:3],
-    )
-
-
-def test_a_start_without_the_bands_or_parts_is_refused(tmp_path: Path) -> None:
-    path = tiny_bundle(tmp_path, 3)
-    with pytest.raises(DatasetError, match=r"has bands red, green, blue, wanted .*nir"):
-        start_from(path, {}, BANDS[4])
-    detector = {"detector": create("cloudnet", 3, {"width": 2})}
-    with pytest.raises(DatasetError, match="none of which this recipe trains"):
-        start_from(path, detector, BANDS[3])
-
-
 def test_a_start_may_hold_some_of_the_parts(folder: Path, tmp_path: Path) -> None:
     alone = tiny_bundle(tmp_path, 4, {"reference": PARTS["reference"]})
     whole = replace(recipe(folder, "coarse", "weights"), start=alone)

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from decr.errors import DatasetError
 from decr.models.registry import ROLES, create
 from decr.training.start import start_from
-from decr.zoo.bundle import Card, Part, save_bundle
-from tests.tiny import DETECTOR, PARTS, randomised
+from decr.zoo.bundle import Card, Part, load_bundle, save_bundle
+from tests.tiny import BANDS, DETECTOR, PARTS, randomised, tiny_bundle
 
 FOUR = ("blue", "green", "red", "nir")
 NETWORKS = {
@@ -93,3 +93,28 @@ def test_another_detector_that_should_see_the_darkest_is_refused(tmp_path: Path)
     save_bundle(path, Card("old", FOUR, 1.0, {"detector": part}), {"detector": old})
     with pytest.raises(DatasetError, match="another network"):
         start_from(path, {"detector": create("cloudnet", 4, size)}, FOUR)
+
+
+def test_starting_from_a_bundle_with_more_bands_drops_the_others(tmp_path: Path) -> None:
+    path = tiny_bundle(tmp_path, 4)
+    parts = {name: create(part.architecture, 3, part.size) for name, part in PARTS.items()}
+    start_from(path, parts, BANDS[3])
+    source = load_bundle(path).networks
+    first = "unet.input_blocks.0.0.weight"
+    for name, images in (("cnp", 2), ("wa", 3), ("reference", 1)):
+        kept = [image * 4 + band for image in range(images) for band in range(3)]
+        theirs, ours = source[name].state_dict()[first], parts[name].state_dict()[first]
+        assert torch.equal(ours, theirs[:, kept])
+    assert torch.equal(
+        parts["cnp"].state_dict()["unet.out.2.bias"],
+        source["cnp"].state_dict()["unet.out.2.bias"][:3],
+    )
+
+
+def test_a_start_without_the_bands_or_parts_is_refused(tmp_path: Path) -> None:
+    path = tiny_bundle(tmp_path, 3)
+    with pytest.raises(DatasetError, match=r"has bands red, green, blue, wanted .*nir"):
+        start_from(path, {}, BANDS[4])
+    detector = {"detector": create("cloudnet", 3, {"width": 2})}
+    with pytest.raises(DatasetError, match="none of which this recipe trains"):
+        start_from(path, detector, BANDS[3])
