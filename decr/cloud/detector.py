@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -44,9 +44,9 @@ class Detector:
         Whether a view has each band twice, (N, 2C, H, W): means of the scene's pixels under each
         of its own, then the darkest of them.
     fine
-        A detector for scenes with `FINE_CELL` or more pixels along a cell, of the same bands and
-        GSD: shadows and texture in a cell tell pale ground from cloud. It is this one's part, and
-        known by its name and version.
+        Detectors for scenes with `FINE_CELL` or more pixels along a cell, of the same GSD and
+        ``tells_thin``: shadows and texture in a cell tell pale ground from cloud. The first whose
+        bands the scene has looks at it. They are parts of this one, which `versions` names, too.
     """
 
     name: str
@@ -58,11 +58,18 @@ class Detector:
     gsd_range_m: tuple[float, float] = (0.0, math.inf)
     tells_thin: bool = False
     darkest: bool = False
-    fine: Detector | None = None
+    fine: tuple[Detector, ...] = ()
 
-    def of_cells(self, k: int) -> Detector:
-        """What looks at cells of k x k pixels: this one, or its ``fine``."""
-        return self.fine if self.fine is not None and k >= FINE_CELL else self
+    @property
+    def versions(self) -> str:
+        """Its own version and those of its parts: what decides the finds in any scene."""
+        return "+".join((self.version, *(part.versions for part in self.fine)))
+
+    def for_scene(self, k: int, roles: Collection[str]) -> Detector:
+        """What looks at a scene of these bands in cells of k x k pixels: this one, or a part."""
+        if k < FINE_CELL:
+            return self
+        return next((part for part in self.fine if set(part.bands) <= set(roles)), self)
 
 
 def _threshold(view: Float32) -> Float32:

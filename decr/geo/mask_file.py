@@ -21,7 +21,6 @@ from decr.geo.grid import PixelGrid, Window
 from decr.geo.metadata import OUR_DOMAIN
 from decr.geo.opening import REFUSALS, first_line
 
-_STRIP_PX = 16_000_000
 _LOOK_PX = 2048
 _SAME_PX = 0.01
 """How far off corners may be of what lies pixel on pixel."""
@@ -69,37 +68,26 @@ class MaskFile:
     grid: PixelGrid
     classes: MaskClasses = MaskClasses()
 
-    def coarse_any(self, window: Window, k: int, thick: bool = False) -> NDArray[np.bool_]:
-        """(h, w) bool under a window of the ``k`` times coarser grid: True where any pixel is.
+    def cloudy(self, window: Window, thick: bool = False) -> NDArray[np.bool_]:
+        """(H, W) bool under a window of the scene: True under cloud, or under ``thick`` cloud only.
 
-        Parameters
-        ----------
-        thick
-            Look for thick cloud only.
+        Raises
+        ------
+        SceneError
+            If the mask cannot be read there.
         """
         wanted = self.classes.is_thick if thick else self.classes.is_cloudy
-        out = np.zeros(window.shape, bool)
-        rows = max(1, _STRIP_PX // (k * k * window.width))
-        for first in range(0, window.height, rows):
-            count = min(rows, window.height - first)
-            part = Window(window.row + first, window.col, count, window.width)
-            fine = part.scaled(k).intersection(self.grid.window)
-            assert fine is not None
-            try:
-                there = fine.to_rasterio()
-                # Of some masks the nodata number is not 0, and beyond a mask is nodata.
-                cloudy = wanted(self.dataset.read(1, window=there))
-                cloudy &= self.dataset.read_masks(1, window=there) != 0
-            except REFUSALS as error:
-                raise SceneError(
-                    f"{self.dataset.name}: the cloud mask cannot be read: {first_line(error)}; it "
-                    f"is damaged or incomplete, copy it again from where it came"
-                ) from error
-            cloudy = np.pad(
-                cloudy, ((0, count * k - fine.height), (0, window.width * k - fine.width))
-            )
-            out[first : first + count] = cloudy.reshape(count, k, window.width, k).any(axis=(1, 3))
-        return out
+        try:
+            there = window.to_rasterio()
+            # Of some masks the nodata number is not 0, and beyond a mask is nodata.
+            cloudy = wanted(self.dataset.read(1, window=there))
+            cloudy &= self.dataset.read_masks(1, window=there) != 0
+        except REFUSALS as error:
+            raise SceneError(
+                f"{self.dataset.name}: the cloud mask cannot be read: {first_line(error)}; it "
+                f"is damaged or incomplete, copy it again from where it came"
+            ) from error
+        return cloudy
 
 
 @contextmanager

@@ -24,6 +24,9 @@ from decr.zoo.embedded import EMBEDDED, embedded_path, find_bundle
 DETECTORS = ("compact", "threshold", "cloudnet", "omnicloudmask", "file:MASK")
 """Names that `--detector` knows by itself."""
 
+COMPACT = ("embedded-detector", "embedded-detector-fine-nir", "embedded-detector-fine")
+"""The networks of `compact`: for scenes no finer than its cells, and for finer ones in turn."""
+
 CLOUDNET_VARIABLE = "DECR_CLOUDNET"
 """Of the environment: the bundle that the name cloudnet stands for."""
 
@@ -95,7 +98,8 @@ def named(
 ) -> Named:
     """A name for networks that must be like these."""
     settings = tuple(sorted(like.settings.items())) if isinstance(like, Restorer) else ()
-    return Named(choice, like.version, settings, lanes)
+    version = like.version if isinstance(like, Restorer) else like.versions
+    return Named(choice, version, settings, lanes)
 
 
 def in_any_folder(name: str, plugin: EntryPoint | None) -> str:
@@ -141,11 +145,12 @@ def detector_of(choice: DetectorChoice, lanes: int | None = None) -> Detector:
     if name == "threshold":
         return threshold_detector()
     if name in ("compact", "embedded-detector"):
-        plain, fine = (
-            load_detector(embedded_path(name), choice.device, lanes)
-            for name in ("embedded-detector", "embedded-detector-fine")
+        plain, *fine = (
+            load_detector(embedded_path(part), choice.device, lanes) for part in COMPACT
         )
-        return replace(plain, version=f"{plain.version}+{fine.version}", fine=fine)
+        return replace(plain, fine=tuple(fine))
+    if name in EMBEDDED:
+        return load_detector(embedded_path(name), choice.device, lanes)
     if name == "cloudnet":
         return load_detector(_cloudnet_bundle(), choice.device, lanes)
     if name == "omnicloudmask":
@@ -165,8 +170,8 @@ def detector_of(choice: DetectorChoice, lanes: int | None = None) -> Detector:
 
 
 def _guarded_detector(plugin: EntryPoint, detector: Detector) -> Detector:
-    """A detector of a package, and its part for fine scenes, blamed by name when they fail."""
-    fine = detector.fine and _guarded_detector(plugin, detector.fine)
+    """A detector of a package, and its parts for fine scenes, blamed by name when they fail."""
+    fine = tuple(_guarded_detector(plugin, part) for part in detector.fine)
     return replace(detector, probability=guarded(plugin, detector.probability), fine=fine)
 
 
@@ -211,9 +216,9 @@ def the_detector(networks: Detector | Named) -> Detector:
     _same("decr", networks.decr, decr.__version__)
     with _LOADING:
         loaded = _kept_detector(networks.choice, networks.lanes, networks.version)
-        if loaded.version != networks.version:
+        if loaded.versions != networks.version:
             _kept_detector.cache_clear()
-    _same("detector", networks.version, loaded.version)
+    _same("detector", networks.version, loaded.versions)
     return loaded
 
 

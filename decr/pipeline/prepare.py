@@ -26,6 +26,7 @@ from decr.pipeline.networks import (
     restorer_of,
 )
 from decr.pipeline.range import radiometry_of
+from decr.pipeline.survey import survey_factor
 from decr.plugins import detector_plugin, model_plugin
 from decr.predictor import Restorer
 from decr.radiometry import Radiometry
@@ -53,6 +54,7 @@ class Prepared:
 
     ``networks`` is what tasks carry of restorer and detector, in this order: these themselves, or
     their names, by which another process loads its own. This process needs both networks anyway.
+    ``detector`` is what looks at this scene, which may be a part of the one in ``networks``.
     """
 
     scene: Scene
@@ -94,15 +96,17 @@ def prepare(
         )
     if engine is not None and engine.travels:
         scene = replace(scene, files=_states(scene.path, config, engine.elsewhere))
-    networks, restorer, detector = _networks(config, "nir" in scene.bands.roles, restorer, engine)
+    networks, restorer, whole = _networks(config, "nir" in scene.bands.roles, restorer, engine)
     if config.error_map:
         table_of(restorer)
+    factor = _work_factor(scene, config, restorer)
     feed = scene.bands.model_map(restorer.bands)
     radiometry = radiometry_of(scene, config.dn_range, restorer.ranges)
+    k = survey_factor(scene, whole, restorer.gsd_m)
+    detector = whole.for_scene(k, scene.bands.roles)
     seen = radiometry
     if config.dn_range is None and scene.dtype in detector.ranges:
         seen = radiometry_of(scene, None, detector.ranges)
-    factor = _work_factor(scene, config, restorer)
     height, width = -(-scene.grid.height // factor), -(-scene.grid.width // factor)
     blocks = Blocks(Lattice(height, width, config.tile_px, config.overlap_px), BLOCK_STRIDES)
     composer = Composer(feed, radiometry, scene.nodata)

@@ -60,7 +60,7 @@ def clouds_job(look: Looking) -> dict[str, Any]:
     named, detector = mask_named(look.config.detector), look.detector
     masks = None if named is None else Path(named)
     return {
-        "detector": [detector.name, detector.version] if detector is not None else "file",
+        "detector": [detector.name, detector.versions] if detector is not None else "file",
         "clouds": {key: getattr(look.config, key) for key in _DECIDING},
         "masks": {}
         if masks is None
@@ -75,7 +75,9 @@ def clouds_job(look: Looking) -> dict[str, Any]:
 def clouds_found_by(look: Looking) -> dict[str, str]:
     """The same for people."""
     config, detector = look.config, look.detector
-    name = "the user's masks" if detector is None else f"{detector.name} {detector.version[:12]}"
+    name = "the user's masks"
+    if detector is not None:
+        name = f"{detector.name} {'+'.join(part[:12] for part in detector.versions.split('+'))}"
     return {
         "CCP": definition(config.threshold, config.min_object_m2, config.margin_m),
         "Detector": name,

@@ -15,10 +15,12 @@ from numpy.typing import NDArray
 from decr.cloud.change import cloudy_cells, probability_to_byte
 from decr.cloud.detector import Detector
 from decr.errors import ConfigError, DecrWarning
+from decr.geo.cells import cell_sums
 from decr.geo.gdal import COARSE_CACHE_BYTES, gdal_environment
+from decr.geo.grid import Window
 from decr.geo.lattice import Block, Blocks, Lattice
-from decr.geo.mask_file import MaskClasses, doubt_of, open_mask
-from decr.geo.scene import Scene, reader
+from decr.geo.mask_file import MaskClasses, MaskFile, doubt_of, open_mask
+from decr.geo.scene import Scene, SceneReader, reader
 from decr.pipeline.engine import Engine, Tell, in_order
 from decr.pipeline.journal import WorkDir, explained, still_whole
 from decr.pipeline.memory import give_back, let_go
@@ -40,6 +42,8 @@ DETECTION_TILE_PX = 256
 DETECTION_OVERLAP_PX = 64
 _ROW = "survey_row"
 """Of entries in the journal: a row of blocks, and what was counted up to it."""
+_STRIP_PX = 16_000_000
+"""Pixels of a mask that are read at a time."""
 _BEYOND = 0.01
 """How far a probability may lie beyond 0..1: sums of classes in 16 bits are not exact."""
 
@@ -56,7 +60,7 @@ class Survey:
         (h, w) uint8: probability in 0..250, `INVALID` where a cell has no valid pixel. May be a
         memory map.
     cloudy_px, valid_px
-        Valid pixels in cloudy cells, and all valid pixels.
+        Valid pixels in cloudy cells, or those that a user's mask marks, and all valid pixels.
     thick
         As ``stored``, of thick cloud; None where nobody could tell it from thin.
     """
@@ -69,7 +73,7 @@ class Survey:
 
     @property
     def ccp(self) -> float:
-        """Cloud coverage: valid pixels in cloudy cells / valid pixels; 0 without valid pixels."""
+        """Cloud coverage: ``cloudy_px / valid_px``; 0 without valid pixels."""
         return self.cloudy_px / self.valid_px if self.valid_px else 0.0
 
 
@@ -129,11 +133,15 @@ class SurveyTask:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CellSums:
-    """A surveyed block: sums of probability and what lies beyond it, and valid pixels per cell."""
+    """A surveyed block: sums of probability and what lies beyond it, and valid pixels per cell.
+
+    And how many of those a mask marks, of which cells know less.
+    """
 
     total: Int32
     spills: Spills
     count: NDArray[np.int32]
+    marked_px: int | None = None
 
 
 def surveyed_block(task: SurveyTask, tell: Tell) -> CellSums:
@@ -147,16 +155,11 @@ def _sums(task: SurveyTask, tell: Tell) -> CellSums:
     with gdal_environment(COARSE_CACHE_BYTES), reader(task.scene) as source:
         core, total = task.block.core, BlockSum(task.blocks, task.block, task.channels)
         if task.mask is not None:
-            if task.k == 1:
-                count = source.valid(core).astype(np.int32)
-            else:
-                _, count = source.read_coarse(core, task.k, task.feed)
             with open_mask(task.mask.path, task.scene.grid, task.mask.classes) as mask:
-                kinds = (False, True)[: task.channels]
-                cloudy = np.stack([mask.coarse_any(core, task.k, thick) for thick in kinds])
+                marked = _marked(task, source, mask)
             tell(0)
-            return CellSums(cloudy.astype(np.int32) * np.int32(FULL), [], count)
-        detector = the_detector(task.networks).of_cells(task.k)
+            return marked
+        detector = the_detector(task.networks).for_scene(task.k, task.scene.bands.roles)
         seen, count = source.read_coarse(total.window, task.k, task.feed, detector.darkest)
     # Means and, if they were read, the darkest have the bands and the range of the scene alike.
     looks = np.split(seen, 1 + detector.darkest)
@@ -170,6 +173,24 @@ def _sums(task: SurveyTask, tell: Tell) -> CellSums:
             total.add(index, probability)
     tell(0)
     return CellSums(total.core().copy(), total.spills(), count[core.slices(total.window)])
+
+
+def _marked(task: SurveyTask, source: SceneReader, mask: MaskFile) -> CellSums:
+    """A block of a user's mask: a cell is cloudy if any of its pixels is, and pixels count."""
+    core, k = task.block.core, task.k
+    cloudy, count = np.zeros((task.channels, *core.shape), bool), np.zeros(core.shape, np.int32)
+    cloudy_px, rows = 0, max(1, _STRIP_PX // (k * k * core.width))
+    for first in range(0, core.height, rows):
+        cells = Window(core.row + first, core.col, min(rows, core.height - first), core.width)
+        pixels = cells.scaled(k).intersection(task.scene.grid.window)
+        assert pixels is not None
+        valid, strip = source.valid(pixels), cells.slices(core)
+        count[strip] = cell_sums(valid, k)
+        for plane, thick in zip(cloudy, (False, True), strict=False):
+            found = mask.cloudy(pixels, thick)
+            plane[strip] = cell_sums(found, k) > 0
+            cloudy_px += 0 if thick else int((found & valid).sum())
+    return CellSums(cloudy.astype(np.int32) * np.int32(FULL), [], count, cloudy_px)
 
 
 def _found(detector: Detector, views: Float32, channels: int) -> Float32:
@@ -266,7 +287,8 @@ def survey_scene(
         for raster, plane in zip(rasters, probability, strict=True):
             raster[block.core.slices()] = probability_to_byte(plane, sums.count > 0)
         cloudy = cloudy_cells(np.asarray(rasters[0][block.core.slices()]), threshold)
-        cloudy_px += int(sums.count[cloudy].sum())
+        in_cells = int(sums.count[cloudy].sum())
+        cloudy_px += in_cells if sums.marked_px is None else sums.marked_px
         valid_px += int(sums.count.sum())
         for raster in rasters:
             let_go(raster)

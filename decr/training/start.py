@@ -25,8 +25,8 @@ def start_from(path: Path, parts: Mapping[str, nn.Module], bands: tuple[str, ...
     """Copy a bundle's weights into new networks, which may take fewer bands in another order.
 
     Networks that the bundle does not hold are left as they are. A compact reference of the same
-    bands that has more levels than the bundle's takes over those it shares, and a Cloud-Net that
-    sees the darkest of each cell all weights of one that does not.
+    bands that has more levels than the bundle's takes over those it shares. A Cloud-Net may see
+    more bands, and the darkest of each cell: what it was not shown so far says nothing at first.
 
     Raises
     ------
@@ -35,7 +35,8 @@ def start_from(path: Path, parts: Mapping[str, nn.Module], bands: tuple[str, ...
     """
     bundle = load_bundle(path)
     theirs = bundle.card.bands
-    if any(band not in theirs for band in bands):
+    # Networks that draw a band must have learned to.
+    if set(parts) != {"detector"} and any(band not in theirs for band in bands):
         raise DatasetError(f"{path}: has bands {', '.join(theirs)}, wanted {', '.join(bands)}")
     if not set(parts) & set(bundle.networks):
         raise DatasetError(
@@ -70,7 +71,7 @@ def _size(network: nn.Module) -> UNetSize | None:
 def _for_bands(
     source: Mapping[str, Tensor], part: Part, theirs: Sequence[str], bands: Sequence[str]
 ) -> dict[str, Tensor]:
-    """Weights for images of ``theirs`` as those for images of ``bands``, some or all of them.
+    """Weights for images of ``theirs`` as those for images of ``bands``; zeros for new bands.
 
     Bands lie along those axes that would be longer if there were one band more.
     """
@@ -79,7 +80,7 @@ def _for_bands(
         now, then = (
             create(part.architecture, n, part.size).state_dict() for n in (count, count + 1)
         )
-    chosen = [theirs.index(band) for band in bands]
+    chosen = [theirs.index(band) if band in theirs else None for band in bands]
     taken = {}
     for key, tensor in source.items():
         for axis, (length, longer) in enumerate(zip(now[key].shape, then[key].shape, strict=True)):
@@ -87,13 +88,23 @@ def _for_bands(
             if not images:
                 continue
             if key.startswith("decoder.fc2."):  # CVAE's first features: all pixels of a band
-                index = [band * images + pixel for band in chosen for pixel in range(images)]
+                index = [
+                    band * images + pixel
+                    for band in chosen
+                    if band is not None
+                    for pixel in range(images)
+                ]
             else:
                 # CVAE's features come before the image, a mask and the like after it.
                 first = length - images * count if part.architecture == "cvae" else 0
-                image = [first + n * count + band for n in range(images) for band in chosen]
+                image = [
+                    length if band is None else first + n * count + band
+                    for n in range(images)
+                    for band in chosen
+                ]
                 index = [*range(first), *image, *range(first + images * count, length)]
-            tensor = tensor.index_select(axis, torch.tensor(index))
+            nothing = torch.zeros_like(tensor.narrow(axis, 0, 1))  # at ``length``, for new bands
+            tensor = torch.cat([tensor, nothing], axis).index_select(axis, torch.tensor(index))
         taken[key] = tensor
     return taken
 

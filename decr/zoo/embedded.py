@@ -12,6 +12,7 @@ EMBEDDED = {
     "embedded-rgb": "embedded_rgb.safetensors",
     "embedded-detector": "embedded_detector.safetensors",
     "embedded-detector-fine": "embedded_detector_fine.safetensors",
+    "embedded-detector-fine-nir": "embedded_detector_fine_nir.safetensors",
 }
 """Name -> file in ``decr.weights``."""
 

@@ -20,7 +20,7 @@ GRID = PixelGrid(200, 160, NORTH_UP, UTM)
 
 def cloudy(path: Path, classes: MaskClasses | None = None) -> np.ndarray:
     with open_mask(path, GRID, classes) as mask:
-        return mask.coarse_any(Window(0, 0, 200, 160), 1)
+        return mask.cloudy(Window(0, 0, 200, 160))
 
 
 @pytest.mark.parametrize("nodata", [None, 0, 255])

@@ -64,7 +64,7 @@ def test_other_networks_are_refused(name: Named, change: dict[str, object], said
 def test_detectors_likewise() -> None:
     choice = DetectorChoice("compact", "cpu")
     name = named(choice, detector_of(choice, 1), 1)
-    assert the_detector(name).version == name.version
+    assert the_detector(name).versions == name.version
     with pytest.raises(ConfigError, match="detector"):
         the_detector(replace(name, version="other"))
     with pytest.raises(ConfigError, match="neither"):

@@ -1,16 +1,23 @@
-"""Tests of the survey's scale: how many scene pixels a cell has."""
+"""Tests of the survey's scale, how many scene pixels a cell has, and of what a mask gives it."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
 from affine import Affine
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+import decr.pipeline.survey as survey_module
 from decr.cloud.detector import threshold_detector
+from decr.config import DecloudConfig
 from decr.geo.scene import open_scene
-from decr.pipeline.survey import survey_factor
+from decr.pipeline.engine import local_engine
+from decr.pipeline.prepare import prepare
+from decr.pipeline.survey import MaskSource, survey_factor, survey_scene
 from tests.pipeline.scenes import write_scene
 
 DETECTOR = threshold_detector()
@@ -43,3 +50,33 @@ def test_cells_suit_detector_and_scene(
         )
     )
     assert survey_factor(scene, DETECTOR, 0.6) == factor
+
+
+@settings(max_examples=8, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), strip_px=st.sampled_from([1, 3000, 10**9]))
+def test_a_mask_is_counted_pixel_by_pixel_and_touches_its_cells(seed: int, strip_px: int) -> None:
+    """Whatever the strips; sides that cells do not divide, and pixels without data."""
+    rng = np.random.default_rng(seed)
+    pixels = rng.integers(1, 255, (4, 517, 530)).astype(np.uint8)
+    pixels[:, rng.random((517, 530)) < 0.1] = 0
+    marked = (rng.random((517, 530)) < 0.01).astype(np.uint8)
+    valid = pixels.all(axis=0)
+    with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(survey_module, "_STRIP_PX", strip_px)
+        scene = write_scene(Path(folder) / "s.tif", pixels, nodata=0)
+        mask = write_scene(Path(folder) / "m.tif", marked[None], names=None)
+        prepared = prepare(str(scene), DecloudConfig(cloud_mask=mask, detector="threshold"))
+        with local_engine() as engine:
+            survey = survey_scene(
+                prepared.scene,
+                prepared.detector_radiometry,
+                DETECTOR,
+                8,
+                0.5,
+                engine,
+                mask=MaskSource(mask),
+            )
+    assert (survey.cloudy_px, survey.valid_px) == (int((marked & valid).sum()), int(valid.sum()))
+    padded = np.pad(np.stack([marked, valid]), ((0, 0), (0, 3), (0, 6)))
+    touched, seen = padded.reshape(2, 65, 8, 67, 8).any(axis=(2, 4))
+    np.testing.assert_array_equal(survey.stored, np.where(seen, 250 * touched, 255))

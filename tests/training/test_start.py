@@ -95,6 +95,26 @@ def test_another_detector_that_should_see_the_darkest_is_refused(tmp_path: Path)
         start_from(path, {"detector": create("cloudnet", 4, size)}, FOUR)
 
 
+@pytest.mark.parametrize("darkest", [False, True])
+def test_a_detector_may_see_more_bands_which_say_nothing_at_first(
+    tmp_path: Path, darkest: bool
+) -> None:
+    size = {"width": 2, "darkest": darkest}
+    part, path = Part("cloudnet", size), tmp_path / "old.safetensors"
+    torch.manual_seed(0)
+    old, new = (create("cloudnet", bands, size).eval() for bands in (3, 4))
+    card = Card("old", BANDS[3], 1.0, {"detector": part})
+    save_bundle(path, card, {"detector": randomised(old)}, dtype=torch.float32)
+    start_from(path, {"detector": new}, ("nir", "blue", "red", "green"))
+    red, green, blue, nir = torch.rand(4, 1 + darkest, 1, 64, 64)
+    three, four = torch.cat([red, green, blue], 1), torch.cat([nir, blue, red, green], 1)
+    with torch.no_grad():
+        wanted, found = (
+            net(torch.cat(list(views), 0)[None]) for net, views in ((old, three), (new, four))
+        )
+    torch.testing.assert_close(found, wanted)
+
+
 def test_starting_from_a_bundle_with_more_bands_drops_the_others(tmp_path: Path) -> None:
     path = tiny_bundle(tmp_path, 4)
     parts = {name: create(part.architecture, 3, part.size) for name, part in PARTS.items()}

@@ -333,7 +333,8 @@ def test_embedded_bundles_load(name: str) -> None:
     card = load_bundle(embedded_path(name)).card
     parts = {"detector"} if name.startswith("embedded-detector") else {"reference", "cnp", "wa"}
     assert set(card.parts) == parts
-    assert ("nir" in card.bands) == (name == "embedded-rgbn")
+    assert card.name == name
+    assert ("nir" in card.bands) == (name in ("embedded-rgbn", "embedded-detector-fine-nir"))
 
 
 def test_descriptions_hold_what_people_ask_for(bundle: Path) -> None:
