@@ -6,12 +6,13 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
-import numpy as np
 import rasterio
 import rioxarray  # noqa: F401 (registers the .rio accessor)
 import xarray as xr
+from affine import Affine
 from rioxarray.exceptions import MissingSpatialDimensionError
 
 from decr.config import DecloudConfig
@@ -19,6 +20,9 @@ from decr.errors import BandError, ConfigError, OutputError, SceneError
 from decr.geo.opening import DTYPES, REFUSALS, first_line
 from decr.pipeline.declouds import declouds
 from decr.predictor import Restorer
+
+_OF_ALL_BANDS = ("scales", "offsets", "units")
+"""Attributes that rioxarray leaves beside some of the bands; no pixel depends on them."""
 
 
 def declouds_array(
@@ -29,8 +33,10 @@ def declouds_array(
     Parameters
     ----------
     scene
-        (band, y, x) with a rioxarray grid (CRS, transform, nodata) or without one. Bands are named
-        by ``attrs["long_name"]`` as rioxarray reads them, or by ``config.bands``.
+        (band, y, x) with a rioxarray grid (CRS, transform, nodata) or without one; all of it is
+        held in memory, whatever holds it now. Bands are named by ``config.bands``, or else by their
+        coordinate if that is text, or by ``attrs["long_name"]`` as rioxarray reads it, of which
+        numbers in that coordinate tell who is who.
     config, restorer
         As for :func:`decr.declouds`.
 
@@ -55,7 +61,7 @@ def declouds_array(
         declouds(stored(scene, folder), out, config, restorer=restorer)
         with rasterio.open(out) as written:
             pixels = written.read()
-    return scene.copy(data=pixels.astype(scene.dtype))
+    return scene.copy(data=pixels.astype(scene.dtype, copy=False))
 
 
 @contextmanager
@@ -105,14 +111,18 @@ def stored(scene: xr.DataArray, folder: Path) -> Path:
             f"{', '.join(DTYPES)}, such as by array.astype('float32')"
         )
     path = folder / "scene.tif"
+    plain = scene.astype(scene.dtype.newbyteorder("="), copy=False).copy(deep=False)
+    plain.attrs = {key: v for key, v in scene.attrs.items() if key not in _OF_ALL_BANDS}
+    plain.attrs |= _names(scene)
     # Its encoding says how it was in a file: scaled to integers, and a number where it has NaN.
-    plain = scene.astype(scene.dtype.newbyteorder("="))
-    plain.attrs = {**scene.attrs, **_names(scene)}
     plain.encoding = {k: v for k, v in scene.encoding.items() if k == "grid_mapping"}
     # What its accessor was told is not on a new array.
     plain = plain.rio.set_spatial_dims(x_dim=across[1], y_dim=across[0])
     if scene.rio.crs is not None and plain.rio.crs is None:  # or ground control points would go
         plain = plain.rio.write_crs(scene.rio.crs)
+    turned = _turned_grid(scene)
+    if turned is not None:
+        plain = plain.rio.write_transform(turned)
     try:
         if scene.rio.nodata is not None:
             plain = plain.rio.write_nodata(scene.rio.nodata)
@@ -123,7 +133,14 @@ def stored(scene: xr.DataArray, folder: Path) -> Path:
         ) from error
     # Blocks of the file that an array was read from may not suit tiles.
     with _on_disk():
-        plain.rio.to_raster(path, tiled=True, blockxsize=256, blockysize=256)
+        plain.rio.to_raster(
+            path,
+            tiled=True,
+            blockxsize=256,
+            blockysize=256,
+            lock=Lock(),  # or chunks would not be written as they are computed
+            recalc_transform=turned is None,
+        )
     return path
 
 
@@ -140,12 +157,34 @@ def _on_disk() -> Iterator[None]:
 
 
 def _names(scene: xr.DataArray) -> dict[str, Any]:
-    """Names of its bands: some taken out of an array still have those of all beside them."""
+    """Names of its bands: rioxarray leaves those of all bands beside some, or others' order."""
     names, bands = scene.attrs.get("long_name"), scene.coords.get(scene.dims[0])
-    if not isinstance(names, tuple | list) or len(names) == len(scene):
+    if bands is not None and bands.dtype.kind in "UTO":
+        return {"long_name": tuple(map(str, bands.values))}
+    if not isinstance(names, tuple | list):
         return {}
-    if bands is None or not np.issubdtype(bands.dtype, np.number):
-        return {"long_name": ("",) * len(scene)}
-    if not all(float(b).is_integer() and 1 <= b <= len(names) for b in bands):
-        return {"long_name": ("",) * len(scene)}
-    return {"long_name": tuple(names[int(b) - 1] for b in bands)}
+    if bands is not None and bands.dtype.kind in "iuf":
+        numbers = bands.values
+        if (numbers % 1 == 0).all() and numbers.min() >= 1 and numbers.max() <= len(names):
+            return {"long_name": tuple(names[int(number) - 1] for number in numbers)}
+    return {"long_name": tuple(names) if len(names) == len(scene) else ("",) * len(scene)}
+
+
+def _turned_grid(scene: xr.DataArray) -> Affine | None:
+    """Transform of a rotated scene, of which rioxarray gives a part that of the whole.
+
+    It tells by the coordinates of pixels in map units, ``xc`` and ``yc``; None if there are none.
+    """
+    try:
+        x, y = scene.coords["xc"].values, scene.coords["yc"].values
+    except KeyError:
+        return None
+    if x.shape != scene.shape[1:] or y.shape != scene.shape[1:]:
+        return None
+    whole: Affine = scene.rio.transform()
+    # Middles of the first pixel and its neighbours, in pixels of the whole.
+    cols, rows = ~whole @ (x[:2, :2], y[:2, :2])
+    across = round(cols[0, 1] - cols[0, 0]) if scene.shape[2] > 1 else 1
+    down = round(rows[1, 0] - rows[0, 0]) if scene.shape[1] > 1 else 1
+    first = (round(2 * cols[0, 0] - across) / 2, round(2 * rows[0, 0] - down) / 2)
+    return whole @ Affine.translation(*first) @ Affine.scale(across, down)

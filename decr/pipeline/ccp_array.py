@@ -24,7 +24,8 @@ def ccp(scene: xr.DataArray | str | os.PathLike[str], config: CcpConfig | None =
     Parameters
     ----------
     scene
-        A path, URL or /vsi path; or (band, y, x), as for `decr.declouds_array`.
+        A path, URL or /vsi path; or (band, y, x), as for `decr.declouds_array`, all of which is
+        held in memory.
     config
         Options; the defaults use the embedded detector.
 

@@ -12,6 +12,7 @@ import pytest
 import rasterio
 import rioxarray
 import xarray as xr
+from affine import Affine
 from rasterio.control import GroundControlPoint
 from rasterio.windows import Window
 
@@ -65,6 +66,63 @@ def test_bands_taken_out_of_an_array_keep_their_own_names(tmp_path: Path) -> Non
     assert found.ccp == decr.ccp(array.astype(">u2").sel(band=[1, 2, 3]), config).ccp
     unnamed = turned.drop_vars("band")
     assert decr.ccp(unnamed, replace(config, bands="r,g,b")).ccp == found.ccp
+
+
+@pytest.mark.parametrize("order", [[1, 2, 3, 4], [3, 2, 1, 4], [4, 3, 2, 1], [3, 2, 1], [4, 3]])
+@pytest.mark.parametrize("coordinate", ["numbers", "text"])
+def test_bands_in_another_order_are_known(
+    tmp_path: Path, order: list[int], coordinate: str
+) -> None:
+    names = ("blue", "green", "red", "nir")
+    path = write_scene(tmp_path / "s.tif", cloudy_pixels(50, 60), names=names)
+    with rasterio.open(path, "r+") as file:
+        file.scales, file.offsets, file.units = (1, 1, 1, 2), (0, 0, 0, 1), ("a", "b", "c", "d")
+    array = rioxarray.open_rasterio(path)
+    assert isinstance(array, xr.DataArray)
+    before = dict(array.attrs)
+    if coordinate == "text":
+        array = array.assign_coords(band=list(names))
+    with rasterio.open(stored(array.isel(band=[n - 1 for n in order]), tmp_path)) as written:
+        assert written.descriptions == tuple(names[n - 1] for n in order)
+        np.testing.assert_array_equal(written.read(), array.values[[n - 1 for n in order]])
+    assert array.attrs == before
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        (slice(None), slice(None)),
+        (slice(7, 40), slice(13, None)),
+        (slice(None, None, -1), slice(None, None, 3)),
+        (slice(5, 6), slice(9, 10)),
+    ],
+)
+def test_parts_of_a_rotated_scene_lie_where_they_are(
+    tmp_path: Path, part: tuple[slice, slice]
+) -> None:
+    turned = Affine.translation(5e5, 4e6) @ Affine.rotation(30) @ Affine.scale(0.5, -0.5)
+    array = rioxarray.open_rasterio(
+        write_scene(tmp_path / "s.tif", cloudy_pixels(50, 60), transform=turned)
+    )
+    assert isinstance(array, xr.DataArray)
+    some = array[:, part[0], part[1]]
+    height, width = some.shape[1:]
+    with rasterio.open(stored(some, tmp_path)) as written:
+        rows, cols = np.mgrid[:height, :width]
+        x, y = written.transform @ (cols + 0.5, rows + 0.5)
+    np.testing.assert_allclose(x, some.xc, atol=1e-6)
+    np.testing.assert_allclose(y, some.yc, atol=1e-6)
+
+
+def test_chunks_are_stored_as_they_are(tmp_path: Path) -> None:
+    path = write_scene(tmp_path / "s.tif", cloudy_pixels(300, 400), nodata=0)
+    whole = rioxarray.open_rasterio(path)
+    array = rioxarray.open_rasterio(path, chunks={"band": 3, "y": 70, "x": 130})
+    assert isinstance(array, xr.DataArray)
+    assert isinstance(whole, xr.DataArray)
+    with rasterio.open(stored(array, tmp_path)) as written:
+        np.testing.assert_array_equal(written.read(), whole.values)
+        assert (written.nodata, written.transform) == (0, whole.rio.transform())
 
 
 def test_what_an_accessor_was_told_is_not_lost(tmp_path: Path) -> None:
