@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import tempfile
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
 from typing import Any
 
+import numpy as np
 import rasterio
 import rioxarray  # noqa: F401 (registers the .rio accessor)
 import xarray as xr
 from affine import Affine
+from rasterio.errors import NotGeoreferencedWarning
 from rioxarray.exceptions import MissingSpatialDimensionError
 
 from decr.config import DecloudConfig
@@ -21,8 +24,11 @@ from decr.geo.opening import DTYPES, REFUSALS, first_line
 from decr.pipeline.declouds import declouds
 from decr.predictor import Restorer
 
-_OF_ALL_BANDS = ("scales", "offsets", "units")
-"""Attributes that rioxarray leaves beside some of the bands; no pixel depends on them."""
+_LEFT_OUT = {
+    *("scales", "offsets", "units"),  # those of all bands, which rioxarray leaves beside some
+    *("_FillValue", "missing_value", "fill_value", "nodata", "nodatavals"),  # see `_nodata`
+}
+"""Attributes that are not written: no pixel depends on them."""
 
 
 def declouds_array(
@@ -112,7 +118,7 @@ def stored(scene: xr.DataArray, folder: Path) -> Path:
         )
     path = folder / "scene.tif"
     plain = scene.astype(scene.dtype.newbyteorder("="), copy=False).copy(deep=False)
-    plain.attrs = {key: v for key, v in scene.attrs.items() if key not in _OF_ALL_BANDS}
+    plain.attrs = {key: v for key, v in scene.attrs.items() if key not in _LEFT_OUT}
     plain.attrs |= _names(scene)
     # Its encoding says how it was in a file: scaled to integers, and a number where it has NaN.
     plain.encoding = {k: v for k, v in scene.encoding.items() if k == "grid_mapping"}
@@ -124,15 +130,15 @@ def stored(scene: xr.DataArray, folder: Path) -> Path:
     if turned is not None:
         plain = plain.rio.write_transform(turned)
     try:
-        if scene.rio.nodata is not None:
-            plain = plain.rio.write_nodata(scene.rio.nodata)
+        plain = plain.rio.write_nodata(_nodata(scene))
     except OverflowError as error:
         raise SceneError(
             f"the array says of pixels without data what {scene.dtype} cannot hold: {error} Take "
             f"it off: array.drop_encoding().rio.write_nodata(None)"
         ) from error
     # Blocks of the file that an array was read from may not suit tiles.
-    with _on_disk():
+    with _on_disk(), warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
         plain.rio.to_raster(
             path,
             tiled=True,
@@ -154,6 +160,16 @@ def _on_disk() -> Iterator[None]:
             f"the array cannot be put into the folder for temporary files: {first_line(error)}; "
             f"name one with room for it and its result by the variable TMPDIR"
         ) from error
+
+
+def _nodata(scene: xr.DataArray) -> float | None:
+    """What pixels without data hold; OverflowError if they cannot."""
+    try:
+        number: float | None = scene.rio.nodata
+    except ValueError:  # NaN, which no whole number is; but a file may have had a number for it
+        number = scene.encoding.get("_FillValue")
+        number = None if number is None or np.isnan(number) else number
+    return number
 
 
 def _names(scene: xr.DataArray) -> dict[str, Any]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from decr.errors import SceneError
+from decr.errors import DecrWarning, SceneError
 from decr.geo.grid import Window
 from decr.geo.scene import Scene, SceneReader, reader
 from decr.radiometry import Radiometry, estimated, from_dtype, from_range
@@ -36,9 +37,15 @@ def radiometry_of(
     ------
     SceneError
         If a range must be estimated and no pixel is valid.
+
+    Warns
+    -----
+    DecrWarning
+        If most of the scene lies outside the range that is given.
     """
     count = len(scene.bands.roles)
     if given is not None:
+        _warn_of_misfit(scene, given)
         return from_range(*given, count)
     if scene.dtype in declared:
         return replace(from_range(*declared[scene.dtype], count), source="model")
@@ -54,12 +61,29 @@ def radiometry_of(
     return _one_for_all(estimated(samples, scene.dtype), count)
 
 
+def _warn_of_misfit(scene: Scene, given: tuple[float, float]) -> None:
+    with reader(scene) as source:
+        dn = _sampled(source, scene, scene.bands.data_indices, most=8).astype(np.float64)
+    outside = ((dn < given[0]) | (dn > given[1])).mean() if dn.size else 0.0
+    if outside > 0.5:
+        low, high = np.quantile(dn, (0.02, 0.98))
+        warnings.warn(
+            f"{scene.path}: {outside:.0%} of its digital numbers lie outside the range "
+            f"{given[0]:g},{given[1]:g} and count as one of its ends; most are from {low:g} to "
+            f"{high:g}: mend --range, or leave it out",
+            DecrWarning,
+            stacklevel=4,
+        )
+
+
 def _one_for_all(radiometry: Radiometry, count: int) -> Radiometry:
     return Radiometry(radiometry.low[:1] * count, radiometry.high[:1] * count, radiometry.source)
 
 
-def _sampled(source: SceneReader, scene: Scene, bands: tuple[int, ...]) -> NDArray[np.generic]:
-    """(C, N) valid DN from up to 24 x 24 windows, one anywhere in each part of the scene.
+def _sampled(
+    source: SceneReader, scene: Scene, bands: tuple[int, ...], most: int = 24
+) -> NDArray[np.generic]:
+    """(C, N) valid DN from up to ``most`` x ``most`` windows, one anywhere in each part of a scene.
 
     Places are drawn (from a fixed seed): on a regular grid of windows, ground or clouds that
     repeat could be missed altogether. Of a file in blocks, which are decoded whole in any case,
@@ -70,7 +94,7 @@ def _sampled(source: SceneReader, scene: Scene, bands: tuple[int, ...]) -> NDArr
     begin = scene.block_shape if step > 1 else (1, 1)
     rng = np.random.default_rng(0)
     height, width = scene.grid.height, scene.grid.width
-    rows, cols = (min(24, -(-n // size)) for n in (height, width))
+    rows, cols = (min(most, -(-n // size)) for n in (height, width))
     shifts = rng.random((rows, cols, 2))
     found = []
     for i in range(rows):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,7 @@ import rioxarray
 import xarray as xr
 from affine import Affine
 from rasterio.control import GroundControlPoint
+from rasterio.errors import NotGeoreferencedWarning
 from rasterio.windows import Window
 
 import decr
@@ -189,6 +191,29 @@ def test_a_nodata_number_of_another_dtype_is_told(tmp_path: Path, where: str) ->
         with pytest.raises(SceneError, match=r"-9999.*uint16.*write_nodata\(None\)"):
             stored(array, tmp_path)
     stored(array.drop_encoding().rio.write_nodata(None), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("attrs", "encoding", "wanted"),
+    [
+        ({"_FillValue": np.nan}, {}, None),
+        ({}, {"_FillValue": np.nan}, None),
+        ({"missing_value": np.nan, "nodatavals": (np.nan,) * 4}, {}, None),
+        ({}, {"_FillValue": 7}, 7),
+        ({"_FillValue": 7}, {}, 7),
+        ({}, {}, None),
+    ],
+)
+def test_whole_numbers_are_never_nan(
+    tmp_path: Path, attrs: dict[str, float], encoding: dict[str, float], wanted: int | None
+) -> None:
+    array = xr.DataArray(cloudy_pixels(50, 60), dims=("band", "y", "x"), attrs=attrs)
+    array.encoding = encoding
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", NotGeoreferencedWarning)
+        path = stored(array, tmp_path)
+    with rasterio.open(path) as written:
+        assert written.nodata == wanted
 
 
 @pytest.mark.parametrize("nodata", [0, 65535])

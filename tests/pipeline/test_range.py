@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from decr.errors import DecrWarning
 from decr.geo.scene import open_scene
 from decr.pipeline.range import radiometry_of
 from tests.pipeline.scenes import write_scene
@@ -37,6 +40,21 @@ def test_the_user_comes_before_the_card_and_the_card_before_an_estimate(scene: P
     assert (given.low, given.high, given.source) == ((5.0,) * 4, (50.0,) * 4, "given")
     declared = radiometry_of(opened, None, {"uint16": (0.0, 1023.0)})
     assert (declared.low[0], declared.high[0], declared.source) == (0.0, 1023.0, "model")
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [((0, 1), "100% .* range 0,1 .* from 300 to 1900"), ((5000, 9000), "100% "), ((0, 2047), None)],
+)
+def test_a_range_that_most_of_the_scene_lies_outside_of_is_told(
+    scene: Path, given: tuple[float, float], said: str | None
+) -> None:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", DecrWarning)
+        assert radiometry_of(open_scene(str(scene)), given, {}).source == "given"
+    told = [str(w.message) for w in caught if issubclass(w.category, DecrWarning)]
+    assert len(told) == (said is not None)
+    assert said is None or re.search(rf"s\.tif: {said}.*--range", told[0])
 
 
 def test_one_small_cloud_in_a_wide_scene_is_not_missed(tmp_path: Path) -> None:
