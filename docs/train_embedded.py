@@ -70,7 +70,7 @@ _FINE = (*_DETECTOR, Train("detector_fine"))
 CHAINS: dict[str, tuple[Step, ...]] = {
     "detector": _DETECTOR,
     "detector_fine": _FINE,
-    "detector_fine_nir": (*_FINE, Train("detector_fine_nir_1"), Train("detector_fine_nir")),
+    "detector_fine_nir": (*_FINE, Train("detector_fine_nir")),
     "rgbn": (*(Train(f"rgbn_{n}") for n in range(1, 7)), Train("rgbn")),
     "rgb": (
         *(Train(f"rgb_{n}") for n in range(1, 6)),
