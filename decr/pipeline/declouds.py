@@ -33,6 +33,7 @@ from decr.pipeline.report import looked_at, restoration_report
 from decr.pipeline.restore import restore_blocks
 from decr.pipeline.seams import Seams, seams_of
 from decr.pipeline.survey import MaskSource, Survey, flushed, survey_factor, survey_scene
+from decr.plugins import checked
 from decr.predictor import Restorer
 from decr.report.values import RestorationReport
 
@@ -205,11 +206,11 @@ def probed(prepared: Prepared, plan: Plan) -> Plan:
     """The plan with a measured time per tile: one tile to warm up, one against the clock."""
     if not plan.restore:
         return replace(plan, seconds_per_tile=0.0)
-    side = prepared.config.tile_px
-    tile = np.zeros((1, len(prepared.restorer.bands), side, side), np.float32)
-    prepared.restorer.restore(tile, [(0, 0)])
+    model, side = prepared.restorer, prepared.config.tile_px
+    tile = np.zeros((1, len(model.bands), side, side), np.float32)
+    checked(model.name, model.restore(tile, [(0, 0)]), tile.shape)
     began = time.perf_counter()
-    prepared.restorer.restore(tile, [(0, 0)])
+    model.restore(tile, [(0, 0)])
     return replace(plan, seconds_per_tile=time.perf_counter() - began)
 
 
