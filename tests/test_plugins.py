@@ -30,7 +30,8 @@ def darker(seed: int, device: str) -> Restorer:
         return np.asarray(tiles - 0.25, np.float32)
 
     bands = ("red", "green", "blue", "nir")
-    return Restorer("darker", f"1 {seed} {device}", bands, None, {}, {}, restore)
+    settings = {"model": "other", "version": "9", "strength": "0.25"}
+    return Restorer("darker", f"1 {seed} {device}", bands, None, {}, settings, restore)
 
 
 def no_model(seed: int, device: str) -> str:
@@ -100,7 +101,9 @@ def test_a_plugin_restores_a_scene(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert result.changed_px > 0
     with rasterio.open(scene) as before, rasterio.open(tmp_path / "o.tif") as after:
         old, new = before.read().astype(int), after.read().astype(int)
-        assert after.tags(ns="DECR")["MODEL"] == "darker"
+        tags = after.tags(ns="DECR")
+    assert (tags["MODEL"], tags["VERSION"]) == ("darker", decr.__version__)
+    assert tags["STRENGTH"] == "0.25"
     inside = (old > 250) & (old < 2000)
     assert np.abs((old - new)[inside] - 250).max() <= 1
 
