@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
+import operator
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, get_args
 
 from decr.errors import ConfigError
 
 Precision = Literal["auto", "float32", "bfloat16"]
+WorkGsd = Literal["native", "model"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +86,7 @@ class DecloudConfig:
     ground: bool = True
     aoi: Path | None = None
     error_map: bool = False
-    gsd: Literal["native", "model"] = "native"
+    gsd: WorkGsd = "native"
     batch: int = 4
     device: str = "auto"
     precision: Precision = "auto"
@@ -92,9 +95,11 @@ class DecloudConfig:
     def __post_init__(self) -> None:
         mask = mask_named(self.detector)
         # One number has one name, in tags and in what decides whether work may go on.
-        for name in ("threshold", "prior_floor", "margin_m", "feather_m"):
+        _settle(self, float, "threshold", "prior_floor", "margin_m", "feather_m")
+        _settle(self, operator.index, "tile_px", "overlap_px", "steps", "seed", "batch")
+        for name, known in (("gsd", get_args(WorkGsd)), ("precision", get_args(Precision))):
             value = getattr(self, name)
-            object.__setattr__(self, name, None if value is None else float(value))
+            _check(value in known, f"{name} must be one of {', '.join(known)}, not {value!r}")
         if self.dn_range is not None:
             object.__setattr__(self, "dn_range", tuple(float(dn) for dn in self.dn_range))
         if self.cloud_mask is not None:
@@ -189,6 +194,8 @@ class CcpConfig:
 
     def __post_init__(self) -> None:
         mask = mask_named(self.detector)
+        _settle(self, float, "threshold", "min_object_m2", "margin_m", "feather_m", "gsd_m")
+        _settle(self, operator.index, "tile_px")
         _check(0 < self.threshold <= 1, f"the threshold must lie in (0, 1], not {self.threshold}")
         for name in ("min_object_m2", "margin_m", "feather_m"):
             value = getattr(self, name)
@@ -230,6 +237,19 @@ def _place(mask: Path | str) -> str:
     """A mask's name, alike for one file however it is written."""
     name = os.fspath(mask)
     return name if name.startswith("/vsi") or "://" in name else os.path.normpath(name)
+
+
+def _settle(config: Any, kind: Callable[[Any], int | float], *names: str) -> None:
+    """Make numbers of one kind of some options, unless they are None."""
+    for name in names:
+        value = getattr(config, name)
+        if value is None and name in ("steps", "prior_floor", "gsd_m"):
+            continue
+        try:
+            object.__setattr__(config, name, kind(value))
+        except (TypeError, ValueError, OverflowError):
+            whole = "whole " if kind is operator.index else ""
+            raise ConfigError(f"{name} must be a {whole}number, not {value!r}") from None
 
 
 def _check(condition: bool, message: str) -> None:
