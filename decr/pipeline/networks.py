@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -15,6 +14,7 @@ from decr.cloud.detector import Detector, threshold_detector
 from decr.config import DecloudConfig
 from decr.errors import ConfigError
 from decr.files import there
+from decr.forks import fork_lock
 from decr.geo.opening import absolute_name
 from decr.pipeline.omnicloudmask import omnicloudmask_detector
 from decr.plugins import (
@@ -39,7 +39,7 @@ COMPACT = ("embedded-detector", "embedded-detector-fine-nir", "embedded-detector
 CLOUDNET_VARIABLE = "DECR_CLOUDNET"
 """Of the environment: the bundle that the name cloudnet stands for."""
 
-_LOADING = threading.Lock()
+_LOADING = fork_lock()
 """A worker has several threads that all want the networks at once; one of them loads them."""
 
 
