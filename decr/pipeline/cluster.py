@@ -34,7 +34,8 @@ def open_engine(
     ----------
     workers
         Processes of this machine; one is this process itself. They share its cores, or have a
-        CUDA device each, for which dask-cuda must be installed.
+        CUDA device each, for which dask-cuda must be installed. Each imports the script that asks
+        for them, which must do so under ``if __name__ == "__main__":``.
     scheduler
         Address of a running Dask scheduler, such as ``tcp://host:8786``. Its workers need the
         same decr, and read scenes and model files by the same paths; this process writes. A worker
@@ -45,7 +46,7 @@ def open_engine(
     ConfigError
         If both are asked for, or dask-cuda is missing.
     ClusterError
-        If the scheduler cannot be reached or has no workers.
+        If the scheduler cannot be reached or has no workers, or processes do not start.
     """
     if scheduler is not None and workers != 1:
         raise ConfigError("the scheduler's workers are used: drop the number of workers")
@@ -98,7 +99,14 @@ def _local_cluster(workers: int, device: str) -> Iterator[Engine]:
         # Memory is bounded by the plan; Dask would stop workers by the machine's share instead.
         options |= {"processes": True, "memory_limit": 0, "host": "127.0.0.1"}
     name = f"{workers} processes of this machine"
-    with make(**options) as cluster, distributed.Client(cluster) as client:
+    try:
+        cluster = make(**options)
+    except (RuntimeError, OSError) as error:
+        raise ClusterError(
+            f"{name} did not start ({error}); each runs the script that starts it once more: have "
+            f'it do so under `if __name__ == "__main__":` only, or use one worker'
+        ) from error
+    with cluster, distributed.Client(cluster) as client:
         with _explained(name, client):
             client.register_plugin(_one_heap())
         yield _engine(client, workers, lanes, name)

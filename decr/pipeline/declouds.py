@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
@@ -215,9 +216,34 @@ def probed(prepared: Prepared, plan: Plan) -> Plan:
 
 
 def plan_scene(
-    path: str, config: DecloudConfig | None = None, on_progress: OnProgress | None = None
+    path: str | os.PathLike[str],
+    config: DecloudConfig | None = None,
+    on_progress: OnProgress | None = None,
 ) -> Plan:
-    """What `declouds` would do, with a time estimate; nothing is written."""
+    """What `declouds` would do, with a time estimate; nothing is written.
+
+    Clouds are looked for in the whole scene, and the model restores two tiles.
+
+    Parameters
+    ----------
+    path
+        Any raster GDAL reads: a path, /vsi path or URL.
+    config
+        Options of the restoration; None takes the defaults.
+    on_progress
+        Called while working, from threads of this process but one at a time.
+
+    Returns
+    -------
+    Plan
+        Tiles, blocks and pixels to restore, cloud coverage (0..1), most memory and disk (bytes),
+        and seconds per tile.
+
+    Raises
+    ------
+    DecrError
+        For anything the user can mend, as `declouds` does.
+    """
     with gdal_environment(), open_engine(device=(config or DecloudConfig()).device) as engine:
         prepared = prepare(str(path), config or DecloudConfig())
         _, plan = survey_and_plan(prepared, engine, on_progress=on_progress)
@@ -250,8 +276,9 @@ def declouds(
     restorer
         Instead of ``config.model``: anything that restores tiles.
     engine
-        What computes: this process, if None, or a cluster (`decr.pipeline.cluster.open_engine`).
-        The output's bytes do not depend on it.
+        What computes: this process, if None, or a cluster (`decr.pipeline.cluster.open_engine`;
+        a script that starts its own must do so under ``if __name__ == "__main__":``). The output's
+        bytes do not depend on it.
     overwrite
         Replace an existing output.
     on_progress, on_plan

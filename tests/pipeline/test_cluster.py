@@ -53,6 +53,16 @@ def two_workers() -> Iterator[Engine]:
         yield engine
 
 
+def test_a_script_without_a_guard_is_told_to_have_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuses(**options: object) -> None:
+        raise RuntimeError("Nanny failed to start.")
+
+    monkeypatch.setattr(distributed, "LocalCluster", refuses)
+    says = r"2 processes .* start \(Nanny failed to start\.\).* `if __name__ == .__main__.:`"
+    with pytest.raises(ClusterError, match=says), open_engine(2, device="cpu"):
+        pass
+
+
 def pages_taken() -> int:
     """Pages that this process takes anew for arrays of the networks' size, made one after another.
 
