@@ -153,14 +153,18 @@ def _connected(address: str) -> Iterator[Engine]:
 @contextmanager
 def _silenced() -> Iterator[None]:
     """Keep Dask from printing what is raised as well; these handlers serve all its loggers."""
-    levels = [(handler, handler.level) for handler in logging.getLogger("distributed").handlers]
-    for handler, _ in levels:
-        handler.setLevel(logging.CRITICAL)
+
+    def critical(record: logging.LogRecord) -> bool:
+        return record.levelno >= logging.CRITICAL
+
+    handlers = list(logging.getLogger("distributed").handlers)
+    for handler in handlers:
+        handler.addFilter(critical)  # this call's own: others may come and go meanwhile
     try:
         yield
     finally:
-        for handler, level in levels:
-            handler.setLevel(level)
+        for handler in handlers:
+            handler.removeFilter(critical)
 
 
 def _threads(client: Any) -> dict[str, int]:
@@ -222,10 +226,16 @@ def _explained(where: str, client: Any) -> Iterator[None]:
                 f"{where}: the connection to the scheduler is lost; start it again, then run the "
                 f"same command again: what is finished is kept"
             ) from error
+        again = "then run the same command again: what is finished is kept"
+        if isinstance(error, import_module("distributed").KilledWorker):
+            raise ClusterError(
+                f"{where}: worker after worker was killed at one task, as they are where memory "
+                f"runs out; take fewer workers or fewer threads of each (decr plan says what one "
+                f"process needs), {again}"
+            ) from error
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
         raise ClusterError(
-            f"{where} failed ({reason}); see that they run the same decr and libraries, then run "
-            f"the same command again: what is finished is kept"
+            f"{where} failed ({reason}); see that they run the same decr and libraries, {again}"
         ) from error
 
 
