@@ -23,7 +23,7 @@ class DecloudConfig:
     Attributes
     ----------
     model
-        "embedded", the name of an embedded bundle, or a path.
+        "embedded", the name of an embedded bundle or of an installed package's model, or a path.
     detector
         "compact" (embedded weights), "threshold", "cloudnet", "omnicloudmask", the name of an
         installed package's, the path of a detector's bundle, or "file:MASK", which is the same as

@@ -15,11 +15,12 @@ import torch
 
 import decr.plugins
 from decr.config import DecloudConfig
-from decr.errors import ConfigError
+from decr.errors import BundleError, ConfigError
 from decr.evaluation.subjects import Sampling, in_order, subjects_of
 from decr.pipeline.declouds import declouds, plan_scene
 from decr.plugins import MODELS, model_plugin
 from decr.predictor import Restorer, made_restorer
+from decr.zoo.embedded import find_bundle
 from tests.pipeline.scenes import cloudy_pixels, write_scene
 
 
@@ -194,6 +195,12 @@ def test_weights_of_a_plugin_are_arrays_or_it_is_blamed() -> None:
     assert (clear.dtype, weights.dtype) == (np.float32, np.float32)
     with pytest.raises(ConfigError, match="model 'pair' of pair:make failed: ValueError: not enou"):
         weighed(tiles)
+
+
+def test_a_plugin_is_no_bundle(monkeypatch: pytest.MonkeyPatch) -> None:
+    offer(monkeypatch, ("darker", "one:make"))
+    with pytest.raises(BundleError, match=r"darker: a model of an installed package \(one:make\)"):
+        find_bundle("darker", scene_has_nir=True)
 
 
 def test_two_owners_of_one_name(monkeypatch: pytest.MonkeyPatch) -> None:
