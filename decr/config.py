@@ -93,6 +93,7 @@ class DecloudConfig:
     compile: bool = False
 
     def __post_init__(self) -> None:
+        _check_kinds(self)
         mask = mask_named(self.detector)
         # One number has one name, in tags and in what decides whether work may go on.
         _settle(self, float, "threshold", "prior_floor", "margin_m", "feather_m")
@@ -100,8 +101,6 @@ class DecloudConfig:
         for name, known in (("gsd", get_args(WorkGsd)), ("precision", get_args(Precision))):
             value = getattr(self, name)
             _check(value in known, f"{name} must be one of {', '.join(known)}, not {value!r}")
-        if self.dn_range is not None:
-            object.__setattr__(self, "dn_range", tuple(float(dn) for dn in self.dn_range))
         if self.cloud_mask is not None:
             object.__setattr__(self, "cloud_mask", os.fspath(self.cloud_mask))
         if mask is not None:
@@ -193,6 +192,7 @@ class CcpConfig:
     device: str = "auto"
 
     def __post_init__(self) -> None:
+        _check_kinds(self)
         mask = mask_named(self.detector)
         _settle(self, float, "threshold", "min_object_m2", "margin_m", "feather_m", "gsd_m")
         _settle(self, operator.index, "tile_px")
@@ -237,6 +237,21 @@ def _place(mask: Path | str) -> str:
     """A mask's name, alike for one file however it is written."""
     name = os.fspath(mask)
     return name if name.startswith("/vsi") or "://" in name else os.path.normpath(name)
+
+
+def _check_kinds(config: DecloudConfig | CcpConfig) -> None:
+    """Check what both have and is no single number; DN are made floats."""
+    for name in ("detector", "bands"):
+        value = getattr(config, name)
+        absent = value is None and name == "bands"
+        _check(absent or isinstance(value, str), f"{name} must be text, not {value!r}")
+    if config.dn_range is not None:
+        try:
+            low, high = (float(dn) for dn in config.dn_range)
+        except (TypeError, ValueError, OverflowError):
+            told = f"dn_range must be two numbers (low, high), not {config.dn_range!r}"
+            raise ConfigError(told) from None
+        object.__setattr__(config, "dn_range", (low, high))
 
 
 def _settle(config: Any, kind: Callable[[Any], int | float], *names: str) -> None:

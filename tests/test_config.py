@@ -100,6 +100,9 @@ def test_whole_numbers_may_be_those_of_numpy() -> None:
         ({"overlap_px": 8.0}, "overlap_px must be a whole number, not 8.0"),
         ({"threshold": "high"}, "threshold must be a number, not 'high'"),
         ({"margin_m": None}, "margin_m must be a number, not None"),
+        ({"bands": ["b", "g"]}, r"bands must be text, not \['b', 'g'\]"),
+        ({"detector": Path("d")}, "detector must be text, not .*Path"),
+        ({"dn_range": (0,)}, r"dn_range must be two numbers \(low, high\), not \(0,\)"),
         ({"gsd": "modle"}, "gsd must be one of native, model, not 'modle'"),
         ({"precision": "bf16"}, "precision must be one of auto, float32, bfloat16, not 'bf16'"),
     ],
@@ -113,6 +116,8 @@ def test_values_of_another_kind_are_refused(options: dict[str, Any], says: str) 
     ("options", "says"),
     [
         ({"tile_px": 64.0}, "tile_px must be a whole number, not 64.0"),
+        ({"dn_range": "0,2047"}, "dn_range must be two numbers .* not '0,2047'"),
+        ({"detector": None}, "detector must be text, not None"),
         ({"gsd_m": "2 m"}, "gsd_m must be a number, not '2 m'"),
         ({"threshold": None}, "threshold must be a number, not None"),
         ({"min_object_m2": [4]}, r"min_object_m2 must be a number, not \[4\]"),
