@@ -7,10 +7,12 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, get_args
 
 import click
 from click.core import ParameterSource
+
+from decr.config import Precision, WorkGsd
 
 Decorator = Callable[[Any], Any]
 
@@ -188,7 +190,7 @@ _RESTORATION = (
     ),
     click.option(
         "--gsd",
-        type=click.Choice(["native", "model"]),
+        type=click.Choice(get_args(WorkGsd)),
         default="native",
         show_default=True,
         help="Work at the scene's pixel size or the model's.",
@@ -203,7 +205,7 @@ _RESTORATION = (
     device_option,
     click.option(
         "--precision",
-        type=click.Choice(["auto", "float32", "bfloat16"]),
+        type=click.Choice(get_args(Precision)),
         default="auto",
         show_default=True,
         help="auto is bfloat16 where the device has units for it.",

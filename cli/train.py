@@ -6,9 +6,11 @@ import os
 import sys
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import click
+
+from decr.config import Precision
 
 from . import options as shared
 
@@ -113,7 +115,7 @@ if TYPE_CHECKING:
 @shared.device_option
 @click.option(
     "--precision",
-    type=click.Choice(["auto", "float32", "bfloat16"]),
+    type=click.Choice(get_args(Precision)),
     default="auto",
     show_default=True,
     help="auto is bfloat16 where the device has units for it.",

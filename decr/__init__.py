@@ -41,13 +41,15 @@ _HOMES = {
 }
 
 
-def __getattr__(name: str) -> Any:
-    """Import a public name from where it lives and keep it."""
-    if name not in _HOMES:
-        raise AttributeError(f"module 'decr' has no attribute {name!r}")
-    value = getattr(importlib.import_module(_HOMES[name]), name)
-    globals()[name] = value
-    return value
+if not TYPE_CHECKING:  # for type checkers, any name would be there
+
+    def __getattr__(name: str) -> Any:
+        """Import a public name from where it lives and keep it."""
+        if name not in _HOMES:
+            raise AttributeError(f"module 'decr' has no attribute {name!r}")
+        value = getattr(importlib.import_module(_HOMES[name]), name)
+        globals()[name] = value
+        return value
 
 
 def __dir__() -> list[str]:

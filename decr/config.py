@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
+import operator
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, get_args
 
 from decr.errors import ConfigError
 
 Precision = Literal["auto", "float32", "bfloat16"]
+WorkGsd = Literal["native", "model"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +23,7 @@ class DecloudConfig:
     Attributes
     ----------
     model
-        "embedded", the name of an embedded bundle, or a path.
+        "embedded", the name of an embedded bundle or of an installed package's model, or a path.
     detector
         "compact" (embedded weights), "threshold", "cloudnet", "omnicloudmask", the name of an
         installed package's, the path of a detector's bundle, or "file:MASK", which is the same as
@@ -83,20 +86,21 @@ class DecloudConfig:
     ground: bool = True
     aoi: Path | None = None
     error_map: bool = False
-    gsd: Literal["native", "model"] = "native"
+    gsd: WorkGsd = "native"
     batch: int = 4
     device: str = "auto"
     precision: Precision = "auto"
     compile: bool = False
 
     def __post_init__(self) -> None:
+        _check_kinds(self)
         mask = mask_named(self.detector)
         # One number has one name, in tags and in what decides whether work may go on.
-        for name in ("threshold", "prior_floor", "margin_m", "feather_m"):
+        _settle(self, float, "threshold", "prior_floor", "margin_m", "feather_m")
+        _settle(self, operator.index, "tile_px", "overlap_px", "steps", "seed", "batch")
+        for name, known in (("gsd", get_args(WorkGsd)), ("precision", get_args(Precision))):
             value = getattr(self, name)
-            object.__setattr__(self, name, None if value is None else float(value))
-        if self.dn_range is not None:
-            object.__setattr__(self, "dn_range", tuple(float(dn) for dn in self.dn_range))
+            _check(value in known, f"{name} must be one of {', '.join(known)}, not {value!r}")
         if self.cloud_mask is not None:
             object.__setattr__(self, "cloud_mask", os.fspath(self.cloud_mask))
         if mask is not None:
@@ -188,7 +192,10 @@ class CcpConfig:
     device: str = "auto"
 
     def __post_init__(self) -> None:
+        _check_kinds(self)
         mask = mask_named(self.detector)
+        _settle(self, float, "threshold", "min_object_m2", "margin_m", "feather_m", "gsd_m")
+        _settle(self, operator.index, "tile_px")
         _check(0 < self.threshold <= 1, f"the threshold must lie in (0, 1], not {self.threshold}")
         for name in ("min_object_m2", "margin_m", "feather_m"):
             value = getattr(self, name)
@@ -230,6 +237,34 @@ def _place(mask: Path | str) -> str:
     """A mask's name, alike for one file however it is written."""
     name = os.fspath(mask)
     return name if name.startswith("/vsi") or "://" in name else os.path.normpath(name)
+
+
+def _check_kinds(config: DecloudConfig | CcpConfig) -> None:
+    """Check what both have and is no single number; DN are made floats."""
+    for name in ("detector", "bands"):
+        value = getattr(config, name)
+        absent = value is None and name == "bands"
+        _check(absent or isinstance(value, str), f"{name} must be text, not {value!r}")
+    if config.dn_range is not None:
+        try:
+            low, high = (float(dn) for dn in config.dn_range)
+        except (TypeError, ValueError, OverflowError):
+            told = f"dn_range must be two numbers (low, high), not {config.dn_range!r}"
+            raise ConfigError(told) from None
+        object.__setattr__(config, "dn_range", (low, high))
+
+
+def _settle(config: Any, kind: Callable[[Any], int | float], *names: str) -> None:
+    """Make numbers of one kind of some options, unless they are None."""
+    for name in names:
+        value = getattr(config, name)
+        if value is None and name in ("steps", "prior_floor", "gsd_m"):
+            continue
+        try:
+            object.__setattr__(config, name, kind(value))
+        except (TypeError, ValueError, OverflowError):
+            whole = "whole " if kind is operator.index else ""
+            raise ConfigError(f"{name} must be a {whole}number, not {value!r}") from None
 
 
 def _check(condition: bool, message: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -9,11 +10,13 @@ from typing import TypeVar
 
 import torch
 
+from decr.forks import fork_lock
+
 T = TypeVar("T")
 R = TypeVar("R")
 
 _POOLS: dict[int, ThreadPoolExecutor] = {}
-_STARTING = threading.Lock()
+_STARTING = fork_lock()
 
 
 def available_lanes() -> int:
@@ -64,3 +67,13 @@ def _started(lanes: int) -> ThreadPoolExecutor:
     list(pool.map(settle, range(lanes)))
     torch.set_num_threads(before)  # for threads to come
     return pool
+
+
+def _in_child() -> None:
+    """Forget threads that a forked child has not: the lanes', and OpenMP's, which torch awaits."""
+    if _POOLS:
+        _POOLS.clear()
+        torch.set_num_threads(1)
+
+
+os.register_at_fork(after_in_child=_in_child)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+import textwrap
+from collections.abc import Callable, Mapping
 from importlib.metadata import EntryPoint, entry_points
+from numbers import Real
 from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from decr.errors import ConfigError, DecrError
+from decr.geo.bands import ROLES
 
 Float32 = NDArray[np.float32]
 
@@ -72,12 +76,88 @@ def guarded(point: EntryPoint, function: Callable[P, T]) -> Callable[P, T]:
             raise
         except Exception as error:  # foreign code may raise anything
             reason = " ".join(f"{type(error).__name__}: {error}".split())
-            kind = point.group.rpartition(".")[2].removesuffix("s")
-            raise ConfigError(
-                f"the {kind} {point.name!r} of {point.value} failed: {reason}"
-            ) from error
+            raise ConfigError(f"{_called(point)} failed: {reason}") from error
 
     return call
+
+
+def _called(point: EntryPoint) -> str:
+    kind = point.group.rpartition(".")[2].removesuffix("s")
+    return f"the {kind} {point.name!r} of {point.value}"
+
+
+def check_fields(point: EntryPoint, found: Any, *others: tuple[str, bool, str]) -> None:
+    """Check what a plug-in made, before it is used: the fields of models and detectors alike.
+
+    Parameters
+    ----------
+    found
+        A Restorer or Detector.
+    others
+        (name, whether it is right, what it must be) of the fields that one of them has alone.
+
+    Raises
+    ------
+    ConfigError
+        For the first field that is wrong, naming the plug-in.
+    """
+    for field, right, wanted in (
+        ("name", isinstance(found.name, str), "text"),
+        ("version", isinstance(found.version, str), "text"),
+        ("bands", _is_bands(found.bands), f"a tuple of some of {', '.join(ROLES)}, each once"),
+        ("ranges", _are_ranges(found.ranges), "a mapping of dtypes to (lower DN, higher DN)"),
+        *others,
+    ):
+        if not right:
+            value = textwrap.shorten(repr(getattr(found, field)), 120)
+            raise ConfigError(
+                f"{_called(point)}: its {field} must be {wanted}, not {value}; tell its authors"
+            )
+
+
+def is_length(value: object) -> bool:
+    """Whether this is a number of metres that something can be long."""
+    return isinstance(value, Real) and 0.0 < float(value) < math.inf
+
+
+def is_range(value: object) -> bool:
+    """Whether this is a pair of numbers, the first the smaller."""
+    return (
+        isinstance(value, tuple)
+        and len(value) == 2
+        and all(isinstance(end, Real) for end in value)
+        and value[0] < value[1]
+    )
+
+
+def _are_ranges(value: object) -> bool:
+    return isinstance(value, Mapping) and all(
+        isinstance(dtype, str) and is_range(ends) for dtype, ends in value.items()
+    )
+
+
+def _is_bands(value: object) -> bool:
+    return (
+        isinstance(value, tuple)
+        and len(value) > 0
+        and all(role in ROLES for role in value)
+        and len(set(value)) == len(value)
+    )
+
+
+def numbers(found: Any) -> Float32:
+    """What foreign code answered, as an array.
+
+    Raises
+    ------
+    TypeError
+        If it is none of real numbers; also what the answer itself raises when asked.
+    """
+    array = np.asarray(found)
+    if array.dtype.kind not in "biuf":
+        raise TypeError(f"it answered {array.dtype}, wanted real numbers")
+    with np.errstate(over="ignore"):  # infinite numbers are refused later
+        return array.astype(np.float32, copy=False)
 
 
 def checked(name: str, found: Float32, shape: tuple[int, ...]) -> Float32:

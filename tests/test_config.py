@@ -6,9 +6,10 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from decr.config import DecloudConfig
+from decr.config import CcpConfig, DecloudConfig
 from decr.errors import ConfigError, DecrError
 
 
@@ -78,6 +79,53 @@ def test_numbers_have_one_name_however_they_are_given() -> None:
         dn_range=(0.0, 2047.0), margin_m=12.0, feather_m=16.0, prior_floor=1.0, threshold=1.0
     )
     assert str(whole) == str(parts)
+
+
+def test_whole_numbers_may_be_those_of_numpy() -> None:
+    numbers = {"tile_px": 64, "overlap_px": 16, "steps": 3, "seed": 7, "batch": 2}
+    config = DecloudConfig(**{name: np.int64(n) for name, n in numbers.items()})  # type: ignore[arg-type]
+    assert all(type(getattr(config, name)) is int for name in numbers)
+    assert str(config) == str(DecloudConfig(**numbers))  # type: ignore[arg-type]
+    assert type(CcpConfig(tile_px=np.uint16(64)).tile_px) is int  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"seed": 1.5}, "seed must be a whole number, not 1.5"),
+        ({"seed": None}, "seed must be a whole number, not None"),
+        ({"steps": "9"}, "steps must be a whole number, not '9'"),
+        ({"batch": 4.0}, "batch must be a whole number, not 4.0"),
+        ({"tile_px": 64.0}, "tile_px must be a whole number, not 64.0"),
+        ({"overlap_px": 8.0}, "overlap_px must be a whole number, not 8.0"),
+        ({"threshold": "high"}, "threshold must be a number, not 'high'"),
+        ({"margin_m": None}, "margin_m must be a number, not None"),
+        ({"bands": ["b", "g"]}, r"bands must be text, not \['b', 'g'\]"),
+        ({"detector": Path("d")}, "detector must be text, not .*Path"),
+        ({"dn_range": (0,)}, r"dn_range must be two numbers \(low, high\), not \(0,\)"),
+        ({"gsd": "modle"}, "gsd must be one of native, model, not 'modle'"),
+        ({"precision": "bf16"}, "precision must be one of auto, float32, bfloat16, not 'bf16'"),
+    ],
+)
+def test_values_of_another_kind_are_refused(options: dict[str, Any], says: str) -> None:
+    with pytest.raises(ConfigError, match=says):
+        DecloudConfig(**options)
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"tile_px": 64.0}, "tile_px must be a whole number, not 64.0"),
+        ({"dn_range": "0,2047"}, "dn_range must be two numbers .* not '0,2047'"),
+        ({"detector": None}, "detector must be text, not None"),
+        ({"gsd_m": "2 m"}, "gsd_m must be a number, not '2 m'"),
+        ({"threshold": None}, "threshold must be a number, not None"),
+        ({"min_object_m2": [4]}, r"min_object_m2 must be a number, not \[4\]"),
+    ],
+)
+def test_so_are_those_for_cloud_coverage(options: dict[str, Any], says: str) -> None:
+    with pytest.raises(ConfigError, match=says):
+        CcpConfig(**options)
 
 
 def test_one_mask_may_be_named_in_two_ways() -> None:

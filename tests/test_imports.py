@@ -66,6 +66,18 @@ def test_unknown_names_are_errors() -> None:
         _ = decr.cloudsee  # type: ignore[attr-defined]
 
 
+def test_type_checkers_refuse_unknown_names(tmp_path: Path) -> None:
+    api = pytest.importorskip("mypy.api", reason="mypy is not installed")
+    script = tmp_path / "script.py"
+    script.write_text("import decr\nprint(decr.declouds, decr.cloudsee)\n")
+    options = ["--strict", "--follow-imports=skip", "--config-file=", f"--cache-dir={tmp_path}"]
+    told, _, code = api.run([*options, str(script), str(ROOT / "decr" / "__init__.py")])
+    assert code == 1
+    assert [line.split(": ", 1)[1] for line in told.splitlines() if str(script) in line] == [
+        'error: Module has no attribute "cloudsee"  [attr-defined]'
+    ]
+
+
 def test_no_public_name_hides_a_module() -> None:
     folder = ROOT / "decr"
     modules = {p.stem for p in folder.glob("*.py")} | {p.name for p in folder.iterdir()}

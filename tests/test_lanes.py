@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -45,6 +47,32 @@ def test_threads_of_others_keep_their_number() -> None:
 def test_an_error_in_a_lane_reaches_the_caller() -> None:
     with pytest.raises(ZeroDivisionError):
         list(in_lanes(lambda value: 1 // value, [1, 0], 2))
+
+
+FORKS = """
+import os, signal, torch
+from decr.forks import fork_lock
+from decr.lanes import in_lanes
+
+torch.set_num_threads(2)
+many, lock = torch.zeros(10**6), fork_lock()
+assert many.isfinite().all()  # in threads of OpenMP
+assert list(in_lanes(abs, [-1, -2], 2)) == [1, 2]
+lock.__enter__()
+child = os.fork()
+if not child:
+    signal.alarm(30)  # ends it if it waits for threads that are not there
+    with lock:
+        assert many.isfinite().all()
+        assert list(in_lanes(abs, [-1, -2], 2)) == [1, 2]
+    os._exit(0)
+assert os.waitpid(child, 0)[1] == 0, "the child waits"
+"""
+
+
+def test_a_forked_child_has_lanes_and_locks_of_its_own() -> None:
+    done = subprocess.run([sys.executable, "-c", FORKS], capture_output=True, text=True, timeout=90)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from importlib.metadata import EntryPoint, EntryPoints
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import rasterio
+import torch
 
 import decr.plugins
 from decr.config import DecloudConfig
-from decr.errors import ConfigError
+from decr.errors import BundleError, ConfigError
 from decr.evaluation.subjects import Sampling, in_order, subjects_of
-from decr.pipeline.declouds import declouds
+from decr.pipeline.declouds import declouds, plan_scene
 from decr.plugins import MODELS, model_plugin
-from decr.predictor import Restorer
+from decr.predictor import Restorer, made_restorer
+from decr.zoo.embedded import find_bundle
 from tests.pipeline.scenes import cloudy_pixels, write_scene
 
 
@@ -27,7 +31,8 @@ def darker(seed: int, device: str) -> Restorer:
         return np.asarray(tiles - 0.25, np.float32)
 
     bands = ("red", "green", "blue", "nir")
-    return Restorer("darker", f"1 {seed} {device}", bands, None, {}, {}, restore)
+    settings = {"model": "other", "version": "9", "strength": "0.25"}
+    return Restorer("darker", f"1 {seed} {device}", bands, None, {}, settings, restore)
 
 
 def no_model(seed: int, device: str) -> str:
@@ -38,7 +43,7 @@ def broken(seed: int, device: str) -> Restorer:
     raise OSError("its weights are missing")
 
 
-def answers(name: str, restore: Callable[[np.ndarray], np.ndarray]) -> Restorer:
+def answers(name: str, restore: Callable[[np.ndarray], Any]) -> Restorer:
     bands = ("red", "green", "blue", "nir")
     return Restorer(name, "1", bands, None, {}, {}, lambda tiles, corners: restore(tiles))
 
@@ -66,6 +71,23 @@ def clumsy(seed: int, device: str) -> Restorer:
     return answers("clumsy", restore)
 
 
+def learning(seed: int, device: str) -> Restorer:
+    weight = torch.ones(1, requires_grad=True)
+    return answers("learning", lambda tiles: torch.from_numpy(tiles) * weight)
+
+
+def mute(seed: int, device: str) -> Restorer:
+    return answers("mute", lambda tiles: None)
+
+
+def ragged(seed: int, device: str) -> Restorer:
+    return answers("ragged", lambda tiles: [tiles[0], tiles[0, :1]])
+
+
+def unreal(seed: int, device: str) -> Restorer:
+    return answers("unreal", lambda tiles: tiles.astype(np.complex64))
+
+
 def offer(monkeypatch: pytest.MonkeyPatch, *points: tuple[str, str]) -> None:
     """Let installed packages offer models (name, "module:function")."""
     offered = EntryPoints(EntryPoint(name, value, MODELS) for name, value in points)
@@ -80,7 +102,9 @@ def test_a_plugin_restores_a_scene(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert result.changed_px > 0
     with rasterio.open(scene) as before, rasterio.open(tmp_path / "o.tif") as after:
         old, new = before.read().astype(int), after.read().astype(int)
-        assert after.tags(ns="DECR")["MODEL"] == "darker"
+        tags = after.tags(ns="DECR")
+    assert (tags["MODEL"], tags["VERSION"]) == ("darker", decr.__version__)
+    assert tags["STRENGTH"] == "0.25"
     inside = (old > 250) & (old < 2000)
     assert np.abs((old - new)[inside] - 250).max() <= 1
 
@@ -102,6 +126,10 @@ def evaluated(name: str) -> np.ndarray:
         ("low", r"the model low answered \(1, 4, 255, 256\), wanted"),
         ("loud", "the model loud answered numbers from 100 to 100"),
         ("clumsy", "model 'clumsy' of .*:clumsy failed: RuntimeError: no memory left"),
+        ("learning", "model 'learning' of .*:learning failed: RuntimeError: .* requires grad"),
+        ("mute", "model 'mute' of .*: TypeError: it answered object, wanted real numbers"),
+        ("ragged", "model 'ragged' of .*:ragged failed: ValueError: "),
+        ("unreal", "model 'unreal' of .*: TypeError: it answered complex64, wanted real numbers"),
     ],
 )
 def test_a_bad_plugin_is_blamed(
@@ -115,6 +143,64 @@ def test_a_bad_plugin_is_blamed(
     assert not (tmp_path / "o.tif").exists()
     with pytest.raises(ConfigError, match=message):
         evaluated(name)
+    with pytest.raises(ConfigError, match=message):
+        plan_scene(str(scene), config)
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        ({"name": 5}, "name must be text, not 5; tell its authors"),
+        ({"version": None}, "version must be text, not None"),
+        ({"bands": ["red"]}, r"bands must be a tuple of some of blue, .*, not \['red'\]"),
+        ({"bands": ()}, r"bands must be .* not \(\)"),
+        ({"bands": ("r", "g")}, "bands must be .* each once, not .'r', 'g'.;"),
+        ({"bands": ("red", "red")}, "bands must be .* each once"),
+        ({"ranges": {"uint16": 2047}}, r"ranges must be .*, not \{'uint16': 2047\}"),
+        ({"ranges": {"uint16": (0, 0)}}, "ranges must be a mapping"),
+        ({"gsd_m": 0}, "gsd_m must be metres above 0, or None, not 0"),
+        ({"gsd_m": "0.5"}, "gsd_m must be metres above 0, or None, not '0.5'"),
+        ({"gsd_m": float("nan")}, "gsd_m must be"),
+        ({"settings": None}, "settings must be a mapping of texts to texts, not None"),
+        ({"settings": {"steps": 4}}, r"settings must be .*, not \{'steps': 4\}"),
+        ({"settings": {"w": np.eye(90)}}, r"settings must be .* not \{'w': array.*; tell its auth"),
+        ({"side_by_side": 0}, "side_by_side must be an int from 1 up, not 0"),
+        ({"side_by_side": 2.0}, "side_by_side must be an int from 1 up, not 2.0"),
+        ({"errors": "x"}, "errors must be an ErrorTable, or None, not 'x'"),
+    ],
+)
+def test_what_a_plugin_makes_is_checked_before_any_work(
+    monkeypatch: pytest.MonkeyPatch, fields: dict[str, Any], says: str
+) -> None:
+    made = replace(darker(0, "cpu"), **fields)
+    monkeypatch.setattr(f"{__name__}.darker", lambda seed, device: made)
+    point = EntryPoint("darker", f"{__name__}:darker", MODELS)
+    with pytest.raises(ConfigError, match=rf"^the model 'darker' of .*:darker: its {says}") as no:
+        made_restorer(point, 0, "cpu")
+    assert "\n" not in str(no.value)
+
+
+def test_weights_of_a_plugin_are_arrays_or_it_is_blamed() -> None:
+    tiles = np.zeros((1, 4, 8, 8), np.float32)
+
+    def weighed(answer: Any) -> tuple[np.ndarray, np.ndarray]:
+        model = replace(darker(0, "cpu"), restore_weighed=lambda tiles, corners: answer)
+        point = EntryPoint("pair", "pair:make", MODELS)
+        point.__dict__["load"] = lambda: lambda seed, device: model
+        restored = made_restorer(point, 0, "cpu").restore_weighed
+        assert restored is not None
+        return restored(tiles, [(0, 0)])
+
+    clear, weights = weighed((torch.from_numpy(tiles), np.ones((1, 8, 8))))
+    assert (clear.dtype, weights.dtype) == (np.float32, np.float32)
+    with pytest.raises(ConfigError, match="model 'pair' of pair:make failed: ValueError: not enou"):
+        weighed(tiles)
+
+
+def test_a_plugin_is_no_bundle(monkeypatch: pytest.MonkeyPatch) -> None:
+    offer(monkeypatch, ("darker", "one:make"))
+    with pytest.raises(BundleError, match=r"darker: a model of an installed package \(one:make\)"):
+        find_bundle("darker", scene_has_nir=True)
 
 
 def test_two_owners_of_one_name(monkeypatch: pytest.MonkeyPatch) -> None:

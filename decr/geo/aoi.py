@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +23,7 @@ from shapely.geometry import shape
 from shapely.geometry.base import BaseGeometry
 
 from decr.errors import ConfigError
+from decr.forks import fork_lock
 from decr.geo.grid import PixelGrid, Window
 
 _LEAF_PX = 32
@@ -32,7 +32,7 @@ _LEAF_PX = 32
 _PIECES = 256
 """Parts of an area's longest side; edges are cut to them before reprojection bends them."""
 
-_GEOS = threading.Lock()
+_GEOS = fork_lock()
 
 _POLYGONS = ("Polygon", "MultiPolygon")
 _MEMBERS = {

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
 from decr.errors import SceneError
 from decr.files import file_there, folder_there, there
+from decr.forks import fork_lock
 
 DTYPES = ("uint8", "uint16", "int16", "float32", "float64")
 
@@ -35,7 +35,7 @@ _PNG_TAIL = 1 << 16
 
 # The filters of the warnings module belong to the process: opening in several threads at once
 # could restore them in the wrong order and leave ours behind.
-_opening = threading.Lock()
+_opening = fork_lock()
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from decr.forks import fork_lock
 from decr.geo.gdal import gdal_environment
 from decr.geo.grid import Window
 from decr.geo.lattice import Blocks
@@ -36,7 +38,8 @@ from decr.radiometry import Radiometry
 
 _TURNS: dict[int, threading.BoundedSemaphore] = {}
 """By how many blocks of a process are restored at a time; another may be read meanwhile."""
-_TURNS_LOCK = threading.Lock()
+_TURNS_LOCK = fork_lock()
+os.register_at_fork(after_in_child=_TURNS.clear)
 _STRIP_ROWS = 64
 
 

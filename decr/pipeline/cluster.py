@@ -34,7 +34,8 @@ def open_engine(
     ----------
     workers
         Processes of this machine; one is this process itself. They share its cores, or have a
-        CUDA device each, for which dask-cuda must be installed.
+        CUDA device each, for which dask-cuda must be installed. Each imports the script that asks
+        for them, which must do so under ``if __name__ == "__main__":``.
     scheduler
         Address of a running Dask scheduler, such as ``tcp://host:8786``. Its workers need the
         same decr, and read scenes and model files by the same paths; this process writes. A worker
@@ -45,7 +46,7 @@ def open_engine(
     ConfigError
         If both are asked for, or dask-cuda is missing.
     ClusterError
-        If the scheduler cannot be reached or has no workers.
+        If the scheduler cannot be reached or has no workers, or processes do not start.
     """
     if scheduler is not None and workers != 1:
         raise ConfigError("the scheduler's workers are used: drop the number of workers")
@@ -98,7 +99,14 @@ def _local_cluster(workers: int, device: str) -> Iterator[Engine]:
         # Memory is bounded by the plan; Dask would stop workers by the machine's share instead.
         options |= {"processes": True, "memory_limit": 0, "host": "127.0.0.1"}
     name = f"{workers} processes of this machine"
-    with make(**options) as cluster, distributed.Client(cluster) as client:
+    try:
+        cluster = make(**options)
+    except (RuntimeError, OSError) as error:
+        raise ClusterError(
+            f"{name} did not start ({error}); each runs the script that starts it once more: have "
+            f'it do so under `if __name__ == "__main__":` only, or use one worker'
+        ) from error
+    with cluster, distributed.Client(cluster) as client:
         with _explained(name, client):
             client.register_plugin(_one_heap())
         yield _engine(client, workers, lanes, name)
@@ -145,14 +153,18 @@ def _connected(address: str) -> Iterator[Engine]:
 @contextmanager
 def _silenced() -> Iterator[None]:
     """Keep Dask from printing what is raised as well; these handlers serve all its loggers."""
-    levels = [(handler, handler.level) for handler in logging.getLogger("distributed").handlers]
-    for handler, _ in levels:
-        handler.setLevel(logging.CRITICAL)
+
+    def critical(record: logging.LogRecord) -> bool:
+        return record.levelno >= logging.CRITICAL
+
+    handlers = list(logging.getLogger("distributed").handlers)
+    for handler in handlers:
+        handler.addFilter(critical)  # this call's own: others may come and go meanwhile
     try:
         yield
     finally:
-        for handler, level in levels:
-            handler.setLevel(level)
+        for handler in handlers:
+            handler.removeFilter(critical)
 
 
 def _threads(client: Any) -> dict[str, int]:
@@ -214,10 +226,16 @@ def _explained(where: str, client: Any) -> Iterator[None]:
                 f"{where}: the connection to the scheduler is lost; start it again, then run the "
                 f"same command again: what is finished is kept"
             ) from error
+        again = "then run the same command again: what is finished is kept"
+        if isinstance(error, import_module("distributed").KilledWorker):
+            raise ClusterError(
+                f"{where}: worker after worker was killed at one task, as they are where memory "
+                f"runs out; take fewer workers or fewer threads of each (decr plan says what one "
+                f"process needs), {again}"
+            ) from error
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
         raise ClusterError(
-            f"{where} failed ({reason}); see that they run the same decr and libraries, then run "
-            f"the same command again: what is finished is kept"
+            f"{where} failed ({reason}); see that they run the same decr and libraries, {again}"
         ) from error
 
 

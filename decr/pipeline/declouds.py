@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
@@ -33,6 +34,7 @@ from decr.pipeline.report import looked_at, restoration_report
 from decr.pipeline.restore import restore_blocks
 from decr.pipeline.seams import Seams, seams_of
 from decr.pipeline.survey import MaskSource, Survey, flushed, survey_factor, survey_scene
+from decr.plugins import checked
 from decr.predictor import Restorer
 from decr.report.values import RestorationReport
 
@@ -205,18 +207,43 @@ def probed(prepared: Prepared, plan: Plan) -> Plan:
     """The plan with a measured time per tile: one tile to warm up, one against the clock."""
     if not plan.restore:
         return replace(plan, seconds_per_tile=0.0)
-    side = prepared.config.tile_px
-    tile = np.zeros((1, len(prepared.restorer.bands), side, side), np.float32)
-    prepared.restorer.restore(tile, [(0, 0)])
+    model, side = prepared.restorer, prepared.config.tile_px
+    tile = np.zeros((1, len(model.bands), side, side), np.float32)
+    checked(model.name, model.restore(tile, [(0, 0)]), tile.shape)
     began = time.perf_counter()
-    prepared.restorer.restore(tile, [(0, 0)])
+    model.restore(tile, [(0, 0)])
     return replace(plan, seconds_per_tile=time.perf_counter() - began)
 
 
 def plan_scene(
-    path: str, config: DecloudConfig | None = None, on_progress: OnProgress | None = None
+    path: str | os.PathLike[str],
+    config: DecloudConfig | None = None,
+    on_progress: OnProgress | None = None,
 ) -> Plan:
-    """What `declouds` would do, with a time estimate; nothing is written."""
+    """What `declouds` would do, with a time estimate; nothing is written.
+
+    Clouds are looked for in the whole scene, and the model restores two tiles.
+
+    Parameters
+    ----------
+    path
+        Any raster GDAL reads: a path, /vsi path or URL.
+    config
+        Options of the restoration; None takes the defaults.
+    on_progress
+        Called while working, from threads of this process but one at a time.
+
+    Returns
+    -------
+    Plan
+        Tiles, blocks and pixels to restore, cloud coverage (0..1), most memory and disk (bytes),
+        and seconds per tile.
+
+    Raises
+    ------
+    DecrError
+        For anything the user can mend, as `declouds` does.
+    """
     with gdal_environment(), open_engine(device=(config or DecloudConfig()).device) as engine:
         prepared = prepare(str(path), config or DecloudConfig())
         _, plan = survey_and_plan(prepared, engine, on_progress=on_progress)
@@ -249,8 +276,9 @@ def declouds(
     restorer
         Instead of ``config.model``: anything that restores tiles.
     engine
-        What computes: this process, if None, or a cluster (`decr.pipeline.cluster.open_engine`).
-        The output's bytes do not depend on it.
+        What computes: this process, if None, or a cluster (`decr.pipeline.cluster.open_engine`;
+        a script that starts its own must do so under ``if __name__ == "__main__":``). The output's
+        bytes do not depend on it.
     overwrite
         Replace an existing output.
     on_progress, on_plan

@@ -75,10 +75,11 @@ def tags_of(prepared: Prepared, plan: Plan) -> Mapping[str, str]:
     config, radiometry = prepared.config, prepared.radiometry
     mask = _sum_of(config.cloud_mask)
     tags = {
+        # First, for a model of another package may have settings of these names.
+        **{key.upper(): value for key, value in prepared.restorer.settings.items()},
         "VERSION": decr.__version__,
         "MODEL": prepared.restorer.name,
         "MODEL_SHA256": prepared.restorer.version,
-        **{key.upper(): value for key, value in prepared.restorer.settings.items()},
         "DETECTOR": "file" if config.cloud_mask else prepared.detector.name,
         "DETECTOR_VERSION": prepared.detector.version if mask is None else mask,
         "BANDS": ",".join(prepared.scene.bands.roles),

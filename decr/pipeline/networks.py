@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -15,9 +14,19 @@ from decr.cloud.detector import Detector, threshold_detector
 from decr.config import DecloudConfig
 from decr.errors import ConfigError
 from decr.files import there
+from decr.forks import fork_lock
 from decr.geo.opening import absolute_name
 from decr.pipeline.omnicloudmask import omnicloudmask_detector
-from decr.plugins import detector_plugin, guarded, made, model_plugin
+from decr.plugins import (
+    check_fields,
+    detector_plugin,
+    guarded,
+    is_length,
+    is_range,
+    made,
+    model_plugin,
+    numbers,
+)
 from decr.predictor import Restorer, load_detector, load_restorer, made_restorer
 from decr.zoo.embedded import EMBEDDED, embedded_path, find_bundle
 
@@ -30,7 +39,7 @@ COMPACT = ("embedded-detector", "embedded-detector-fine-nir", "embedded-detector
 CLOUDNET_VARIABLE = "DECR_CLOUDNET"
 """Of the environment: the bundle that the name cloudnet stands for."""
 
-_LOADING = threading.Lock()
+_LOADING = fork_lock()
 """A worker has several threads that all want the networks at once; one of them loads them."""
 
 
@@ -160,7 +169,7 @@ def detector_of(choice: DetectorChoice, lanes: int | None = None) -> Detector:
         detector = made(plugin, device=choice.device)
         if not isinstance(detector, Detector):
             raise ConfigError(f"the detector {name!r} of {plugin.value} made no Detector")
-        return _guarded_detector(plugin, detector)
+        return _of_package(plugin, detector)
     if there(name):
         return load_detector(Path(name), choice.device, lanes)
     raise ConfigError(
@@ -169,10 +178,26 @@ def detector_of(choice: DetectorChoice, lanes: int | None = None) -> Detector:
     )
 
 
-def _guarded_detector(plugin: EntryPoint, detector: Detector) -> Detector:
-    """A detector of a package, and its parts for fine scenes, blamed by name when they fail."""
-    fine = tuple(_guarded_detector(plugin, part) for part in detector.fine)
-    return replace(detector, probability=guarded(plugin, detector.probability), fine=fine)
+def _of_package(plugin: EntryPoint, detector: Detector) -> Detector:
+    """A detector of a package, and its parts for fine scenes: checked, and blamed by name."""
+    parts, probability = detector.fine, detector.probability
+    alike = isinstance(parts, tuple) and all(
+        isinstance(part, Detector)
+        and (part.gsd_m, part.tells_thin) == (detector.gsd_m, detector.tells_thin)
+        for part in parts
+    )
+    check_fields(
+        plugin,
+        detector,
+        ("gsd_m", is_length(detector.gsd_m), "metres above 0"),
+        ("gsd_range_m", is_range(detector.gsd_range_m), "(least, most) metres"),
+        ("fine", alike, "a tuple of Detectors of the same gsd_m and tells_thin"),
+    )
+    return replace(
+        detector,
+        probability=guarded(plugin, lambda views: numbers(probability(views))),
+        fine=tuple(_of_package(plugin, part) for part in parts),
+    )
 
 
 def _cloudnet_bundle() -> Path:

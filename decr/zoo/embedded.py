@@ -6,6 +6,7 @@ from importlib import resources
 from pathlib import Path
 
 from decr.errors import BundleError
+from decr.plugins import model_plugin
 
 EMBEDDED = {
     "embedded-rgbn": "embedded_rgbn.safetensors",
@@ -29,6 +30,8 @@ def find_bundle(model: str, scene_has_nir: bool) -> Path:
     ------
     BundleError
         If neither an embedded name nor an existing file.
+    ConfigError
+        If two packages offer a model of that name.
     """
     if model == "embedded":
         return embedded_path("embedded-rgbn" if scene_has_nir else "embedded-rgb")
@@ -36,6 +39,12 @@ def find_bundle(model: str, scene_has_nir: bool) -> Path:
         return embedded_path(model)
     path = Path(model)
     if not path.exists():
+        plugin = model_plugin(model)
+        if plugin is not None:
+            raise BundleError(
+                f"{model}: a model of an installed package ({plugin.value}), which has no bundle "
+                f"file; name one, or an embedded model ({', '.join(('embedded', *EMBEDDED))})"
+            )
         raise BundleError(
             f"{model}: neither a file nor a model of an installed package nor an embedded one "
             f"({', '.join(('embedded', *EMBEDDED))})"

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import dask
@@ -51,6 +52,16 @@ def whole(scene: Path) -> bytes:
 def two_workers() -> Iterator[Engine]:
     with open_engine(2, device="cpu") as engine:
         yield engine
+
+
+def test_a_script_without_a_guard_is_told_to_have_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuses(**options: object) -> None:
+        raise RuntimeError("Nanny failed to start.")
+
+    monkeypatch.setattr(distributed, "LocalCluster", refuses)
+    says = r"2 processes .* start \(Nanny failed to start\.\).* `if __name__ == .__main__.:`"
+    with pytest.raises(ClusterError, match=says), open_engine(2, device="cpu"):
+        pass
 
 
 def pages_taken() -> int:
@@ -235,11 +246,18 @@ def test_dask_prints_nothing_beside_what_is_raised() -> None:
     handler = logging.StreamHandler(io.StringIO())
     logger = logging.getLogger("distributed")
     logger.addHandler(handler)
-    with cluster._silenced():
-        logging.getLogger("distributed.client").error("Failed to reconnect")
-    assert handler.stream.getvalue() == ""
-    assert handler.level == logging.NOTSET
-    logger.removeHandler(handler)
+    first, second = cluster._silenced(), cluster._silenced()
+    try:
+        with first:
+            second.__enter__()
+            logging.getLogger("distributed.client").error("Failed to reconnect")
+        logger.error("Lost")
+        second.__exit__(None, None, None)  # of two runs in threads, the one that began later
+        assert handler.stream.getvalue() == ""
+        logger.error("Of the user's own")
+    finally:
+        logger.removeHandler(handler)
+    assert handler.stream.getvalue() == "Of the user's own\n"
 
 
 def test_a_scheduler_brings_its_own_workers() -> None:
@@ -264,6 +282,14 @@ def test_errors_say_on_which_worker_they_arose(two_workers: Engine, tmp_path: Pa
 def test_what_a_worker_raises_of_its_own_is_a_cluster_error(two_workers: Engine) -> None:
     with pytest.raises(ClusterError, match="ZeroDivisionError"):
         two_workers.ask(divmod, 1, 0)
+
+
+def test_a_task_that_kills_its_workers_is_told_from_workers_unlike_this_process() -> None:
+    killed = distributed.KilledWorker("_on_worker-91f1", None, 3)
+    client = SimpleNamespace(status="running")
+    says = r"two: .* memory runs out.*decr plan .* is kept$"
+    with pytest.raises(ClusterError, match=says), cluster._explained("two", client):
+        raise killed
 
 
 class _Waiting:

@@ -153,7 +153,7 @@ def test_plan_counts_every_tile_and_writes_nothing(tmp_path: Path) -> None:
     path = write_scene(tmp_path / "in.tif", cloudy_pixels(700, 900))
     config = DecloudConfig(**FAST, model=str(tmp_path / "absent.safetensors"))
     with pytest.raises(DecrError, match="absent"):
-        plan_scene(str(path), config)
+        plan_scene(path, config)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["in.tif"]
 
 

@@ -169,6 +169,12 @@ def clumsy(device: str) -> Detector:
     return Detector("clumsy", "1", ("red",), 4.0, probability)
 
 
+def learning(device: str) -> Detector:
+    weight = torch.ones(1, requires_grad=True)
+    answer: Any = lambda views: torch.from_numpy(views)[:, 0] * weight  # noqa: E731
+    return Detector("learning", "1", ("red",), 4.0, answer)
+
+
 def offer(monkeypatch: pytest.MonkeyPatch, *points: tuple[str, str]) -> None:
     offered = EntryPoints(EntryPoint(name, value, DETECTORS) for name, value in points)
     monkeypatch.setattr(decr.plugins, "entry_points", offered.select)
@@ -298,18 +304,49 @@ def test_a_plugin_decides_what_declouds_touches(
         ("loud", "the detector loud answered numbers from 5 to 5"),
         ("negative", "the detector negative answered numbers from -1 to -1"),
         ("clumsy", "detector 'clumsy' of .*:clumsy failed: RuntimeError: no memory left"),
+        ("learning", "detector 'learning' of .*:learning failed: RuntimeError: .* requires grad"),
         ("other", "other: neither a detector's bundle file nor one of compact, threshold"),
     ],
 )
 def test_a_bad_plugin_is_blamed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, message: str
 ) -> None:
-    names = ("nothing", "broken", "gone", "wrong", "unsure", "loud", "negative", "clumsy")
-    offer(monkeypatch, *((n, f"{__name__}:{n}") for n in names))
+    if name != "other":
+        offer(monkeypatch, (name, f"{__name__}:{name}"))
     scene = write_scene(tmp_path / "s.tif", cloudy_pixels(40, 50))
     with pytest.raises(ConfigError, match=message):
         found(scene, tmp_path / "o", detector=name)
     assert list(tmp_path.glob("o/*")) == []
+
+
+PART = shady("cpu")
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        ({"version": 1}, "version must be text, not 1; tell its authors"),
+        ({"bands": ("r",)}, "bands must be .*, not .'r',.;"),
+        ({"ranges": None}, "ranges must be .*, not None"),
+        ({"gsd_m": None}, "gsd_m must be metres above 0, not None"),
+        ({"gsd_m": float("nan")}, "gsd_m must be metres above 0, not nan"),
+        ({"gsd_range_m": None}, r"gsd_range_m must be \(least, most\) metres, not None"),
+        ({"gsd_range_m": (5.0, 2.0)}, "gsd_range_m must be"),
+        ({"fine": PART}, "fine must be a tuple of Detectors of the same gsd_m and tells_thin, not"),
+        ({"fine": ("x",)}, "fine must be .*, not .'x',.;"),
+        ({"fine": (replace(PART, gsd_m=2.0),)}, "fine must be"),
+        ({"fine": (replace(PART, tells_thin=True),)}, "fine must be"),
+        ({"fine": (replace(PART, name=5),)}, "name must be text, not 5"),  # type: ignore[arg-type]
+    ],
+)
+def test_what_a_plugin_makes_is_checked_before_any_work(
+    monkeypatch: pytest.MonkeyPatch, fields: dict[str, Any], says: str
+) -> None:
+    made = replace(shady("cpu"), **fields)
+    monkeypatch.setattr(f"{__name__}.shady", lambda device: made)
+    offer(monkeypatch, ("shady", f"{__name__}:shady"))
+    with pytest.raises(ConfigError, match=rf"^the detector 'shady' of .*:shady: its {says}"):
+        detector_of(DetectorChoice("shady", "cpu"))
 
 
 def test_two_owners_of_one_name(monkeypatch: pytest.MonkeyPatch) -> None:
