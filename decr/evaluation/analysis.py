@@ -105,13 +105,13 @@ class Analysis:
     figure: bytes
 
 
-def bench_of(setting: Setting, side_px: int | None = None) -> Bench:
+def bench_of(setting: Setting, times: int = 1) -> Bench:
     """Load backbone, model and tiles, the cheapest to fail first.
 
     Parameters
     ----------
-    side_px
-        Of the tiles, if not the setting's.
+    times
+        How many times the setting's side the tiles' is.
 
     Raises
     ------
@@ -120,7 +120,8 @@ def bench_of(setting: Setting, side_px: int | None = None) -> Bench:
     """
     lpips = load_lpips(setting.backbone, setting.device) if setting.lpips else None
     networks = load_networks(find_bundle(setting.model, scene_has_nir=False), setting.device)
-    tiles = cut_tiles(setting.source, networks.bands, side_px or setting.side_px, setting.count)
+    source, side_px, count = setting.source, setting.side_px, setting.count
+    tiles = cut_tiles(source, networks.bands, side_px, count, times=times)
     return Bench(setting, networks, tiles, lpips)
 
 

@@ -109,8 +109,13 @@ def test_tiles_half_under_cloud_come_first_and_are_the_pairs(setting: Setting) -
     assert shown(tile, tile.clear, BANDS).shape == (16, 16, 3)
     with pytest.raises(ConfigError, match="multiple of 16"):
         cut_tiles(setting.source, BANDS, 20, 1)
-    with pytest.raises(DatasetError, match="no pair holds a tile"):
-        cut_tiles(setting.source, BANDS, 512, 1)
+    for wanted, times, said in (
+        (512, 1, "a tile of 512 px; the largest holds 64 px: give --size 64 or less"),
+        (32, 4, "a tile of 128 px, 4 times --size; .* give --size 16 or less"),
+        (16, 8, "a tile of 128 px, 8 times --size; .* they are too small for this"),
+    ):
+        with pytest.raises(DatasetError, match=said):
+            cut_tiles(setting.source, BANDS, wanted, 1, times=times)
 
 
 def test_sweeps_tell_the_mean_of_what_was_measured(setting: Setting) -> None:
@@ -159,6 +164,8 @@ def test_gsd_scores_all_sizes_on_the_same_pixels(setting: Setting) -> None:
     assert "trained at 0.3 to 2 m" in found["note"]
     with pytest.raises(ConfigError, match="cannot be shrunk"):
         gsd(setting, (1, 3))
+    with pytest.raises(ConfigError, match="multiple of 16"):
+        gsd(replace(setting, side_px=8), (1, 2))
 
 
 def test_ablation_says_what_it_cannot_show_and_takes_bundles(
