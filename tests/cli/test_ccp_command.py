@@ -185,6 +185,12 @@ def test_a_warning_of_many_images_is_told_once(tmp_path: Path) -> None:
     result = run(tmp_path, "--detector", "threshold", "--range", "0,2047")
     assert result.exit_code == 0, result.output
     assert result.stderr.count("do not say how large their pixels are") == 1
+    coarse = run(tmp_path, "--range", "0,2047", "--gsd", "60")
+    assert coarse.exit_code == 0, coarse.output
+    first, rest = coarse.stderr.splitlines()
+    said = first.removeprefix(f"decr: warning: {tmp_path / 'a.tif'}: ")
+    assert said.startswith("detector embedded-detector sees pixels of 60 m")
+    assert rest == f"decr: warning: the same of 2 more: {said}"
 
 
 def test_a_report_below_the_images_is_not_one_of_them(tmp_path: Path) -> None:
