@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import json
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from decr.errors import OutputError
 
@@ -82,6 +83,29 @@ def write_report_file(path: Path, content: str | bytes) -> None:
         raise OutputError(
             f"{path}: cannot write the report there ({error.strerror}); name another folder for it"
         ) from error
+
+
+def json_object(path: Path) -> dict[str, Any]:
+    """What a JSON file holds by name; empty if it cannot be read or holds something else."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def check_replaced(path: Path, ours: bool) -> None:
+    """Refuse to replace a file of a report's name that is there and is none of ``ours``.
+
+    Raises
+    ------
+    OutputError
+        Naming it.
+    """
+    if there(path) and not ours:
+        raise OutputError(
+            f"{path}: exists already and was not made by decr; give another folder for reports"
+        )
 
 
 LOCK = "lock"

@@ -17,7 +17,7 @@ from decr.evaluation.statistics import Mean, mean_of
 from decr.evaluation.subjects import check_floor, check_numbers
 from decr.evaluation.tiles import PairSource, Tile, cut_tiles
 from decr.evaluation.versions import versions
-from decr.files import writable_folder, write_report_file
+from decr.files import check_replaced, json_object, writable_folder, write_report_file
 from decr.zoo.embedded import find_bundle
 
 STANDARD = PROTOCOLS["standard"]
@@ -194,6 +194,18 @@ def facts(bench: Bench, **more: Any) -> dict[str, Any]:
         "versions": versions(),
         **more,
     }
+
+
+def check_folder(folder: Path, name: str) -> None:
+    """Refuse, before any work, a folder that cannot take an analysis; it is made if need be.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be made or written to, or a file there of that name is no analysis.
+    """
+    values = writable_folder(folder) / f"{name}.json"
+    check_replaced(values, "model_sha256" in json_object(values))
 
 
 def write_analysis(folder: Path, analysis: Analysis) -> list[Path]:

@@ -17,7 +17,14 @@ from cli.main import main
 from decr.errors import BundleError, ConfigError, DatasetError
 from decr.evaluation import cost_analysis
 from decr.evaluation.analyse import ANALYSES
-from decr.evaluation.analysis import Analysis, Setting, bench_of, measured, write_analysis
+from decr.evaluation.analysis import (
+    Analysis,
+    Setting,
+    bench_of,
+    check_folder,
+    measured,
+    write_analysis,
+)
 from decr.evaluation.metrics import psnr
 from decr.evaluation.sampling import load_networks, sampled
 from decr.evaluation.sweeps import ablation, gsd, steps
@@ -225,6 +232,11 @@ def test_the_command_runs_an_analysis(setting: Setting, tmp_path: Path) -> None:
     done = CliRunner().invoke(main, ["analyse", "weights", *given, "-o", str(tmp_path / "a")])
     assert done.exit_code == 0, done.output
     assert (tmp_path / "a" / "weights.png").is_file()
+    check_folder(tmp_path / "a", "weights")
+    (tmp_path / "a" / "weights.json").write_text("{}")
+    done = CliRunner().invoke(main, ["analyse", "weights", *given, "-o", str(tmp_path / "a")])
+    assert done.exit_code == 1
+    assert "weights.json: exists already and was not made by decr" in done.output
     done = CliRunner().invoke(main, ["analyse", "ablation", *given, "--json"])
     assert "order" in json.loads(done.stdout)
     wrong = CliRunner().invoke(main, ["analyse", "ablation", *given, "--variant", "nothing"])
