@@ -338,6 +338,16 @@ def test_a_mask_whose_cloud_is_nodata_is_told(scene: Path, tmp_path: Path, nodat
     assert "nodata number" not in result.stderr
 
 
+def test_an_image_given_as_a_mask_is_told(scene: Path, tmp_path: Path) -> None:
+    classes = np.tile(np.arange(600, dtype="uint8")[:, None] % 32, (1, 1, 700))
+    mask = write_scene(tmp_path / "m.tif", classes, names=None)
+    for given, told in ((scene, True), (mask, False)):
+        result = run(scene, "--detector", f"file:{given}")
+        assert result.exit_code == 0, result.output
+        assert (f"{given}: looks like an image or probabilities, with" in result.stderr) == told
+    assert not run(scene, "--detector", f"file:{scene}", "--cloudy", 250).stderr
+
+
 def test_fractions_in_a_mask_are_told(scene: Path, tmp_path: Path) -> None:
     share = np.zeros((1, 600, 700), "float32")
     share[0, :300] = 1
