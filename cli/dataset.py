@@ -57,8 +57,8 @@ command.add_command(dataset_import.command)
 @click.option(
     "--white",
     type=shared.ABOVE_ZERO,
-    help="Number of the brightest cloud; if absent, 255 for 8 bits, else the full scale of the "
-    "fewest bits (10 to 16) that hold the image.",
+    help="Number of the brightest cloud, for 8 bits 255 at the most; if absent, 255 for 8 bits, "
+    "else the full scale of the fewest bits (10 to 16) that hold the image.",
 )
 @click.option(
     "--layout",
