@@ -6,6 +6,7 @@ import errno
 import fcntl
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -31,6 +32,24 @@ def folder_there(path: str | Path) -> bool:
     return os.path.isdir(path)  # noqa: PTH112
 
 
+_ELSEWHERE = re.compile(r"(/vsi\w+|\w{2,}:)/")
+
+
+def check_here(out: Path) -> None:
+    """Refuse to write to an address, or to a path of GDAL's that leads elsewhere.
+
+    Raises
+    ------
+    OutputError
+        Naming it.
+    """
+    found = _ELSEWHERE.match(f"{out}/")
+    if found and not there(found[1]):
+        raise OutputError(
+            f"{out}: outputs are written to files of this machine; name one, and copy it there"
+        )
+
+
 def writable_folder(folder: Path) -> Path:
     """Make a folder, before hours of work go into what it cannot take.
 
@@ -39,6 +58,7 @@ def writable_folder(folder: Path) -> Path:
     OutputError
         If it cannot be made or written to.
     """
+    check_here(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from decr.config import DecloudConfig
 from decr.errors import OutputError, OutputExistsError, SceneError
-from decr.files import there
+from decr.files import check_here, there
 from decr.geo.opening import local_files
 from decr.geo.output import check_sidecars
 from decr.pipeline.error_map import KIND, error_map_path
@@ -66,6 +66,7 @@ def check_outputs(
 def _check_names(path: str, outputs: Mapping[str, Path]) -> None:
     """Refuse names that no file, no output or no virtual raster can have."""
     out = outputs[OUTPUT]
+    check_here(out)
     try:
         for file in outputs.values():
             file.exists()

@@ -186,6 +186,11 @@ def check_output(out: Path, inputs: Sequence[Path], overwrite: bool) -> None:
             raise OutputError(f"{out}: is the checkpoint itself; give the bundle another name")
         if not overwrite:
             raise OutputError(f"{out}: exists already; pass --overwrite to replace it")
+    if out.suffix.lower() not in ("", ".safetensors"):
+        raise OutputError(
+            f"{out}: bundles are safetensors files, and {out.suffix} means another kind; choose a "
+            f"name that ends in .safetensors"
+        )
 
 
 def save_with_card(source: Path, out: Path, card: Card) -> None:
