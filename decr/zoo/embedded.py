@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from difflib import get_close_matches
 from importlib import resources
 from pathlib import Path
 
@@ -35,9 +36,14 @@ def find_bundle(model: str, scene_has_nir: bool) -> Path:
     if model in EMBEDDED:
         return embedded_path(model)
     path = Path(model)
-    if not path.exists():
+    if path.exists():
+        return path
+    if path.suffix or path.name != model:
         raise BundleError(
-            f"{model}: neither a file nor a model of an installed package nor an embedded one "
-            f"({', '.join(('embedded', *EMBEDDED))})"
+            f"{model}: no such file; `decr models list` names the bundles inside decr"
         )
-    return path
+    near = get_close_matches(model, ("embedded", *EMBEDDED), 1)
+    hint = f"is {near[0]} meant?" if near else "`decr models list` names the latter"
+    raise BundleError(
+        f"{model}: neither a file nor a model of an installed package nor one inside decr; {hint}"
+    )

@@ -329,8 +329,15 @@ def test_cards_that_are_no_card(bundle: Path, card: str) -> None:
 
 
 def test_unknown_names_say_which_there_are(tmp_path: Path) -> None:
-    with pytest.raises(BundleError, match=r"neither a file nor .*embedded-rgbn"):
-        find_bundle("embeded", scene_has_nir=True)
+    for name, said in (
+        ("embeded", r"neither a file nor .*; is embedded meant\?"),
+        ("embedded_rgb", r"; is embedded-rgb meant\?"),
+        ("mine", "neither a file nor .*; `decr models list` names"),
+        ("mine.safetensors", r"mine\.safetensors: no such file; `decr models list`"),
+        ("runs/mine", "runs/mine: no such file"),
+    ):
+        with pytest.raises(BundleError, match=said):
+            find_bundle(name, scene_has_nir=True)
     assert find_bundle(str(tiny_bundle(tmp_path, 3)), False).parent == tmp_path
 
 
