@@ -134,13 +134,12 @@ for _name, _summary in (
 
 def _run(name: str, options: dict[str, Any], **more: Any) -> None:
     from decr.evaluation.analyse import ANALYSES
-    from decr.evaluation.analysis import Setting, write_analysis
-    from decr.files import writable_folder
+    from decr.evaluation.analysis import Setting, check_folder, write_analysis
 
     out, as_json = options.pop("out"), options.pop("as_json")
     source = shared.source_from(options)
     if out is not None:
-        writable_folder(out)
+        check_folder(out, name)
     with shared.usage():
         setting = Setting(source, **options)
     found = ANALYSES[name](setting, **more)

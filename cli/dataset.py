@@ -57,8 +57,8 @@ command.add_command(dataset_import.command)
 @click.option(
     "--white",
     type=shared.ABOVE_ZERO,
-    help="Number of the brightest cloud; if absent, 255 for 8 bits, else the full scale of the "
-    "fewest bits (10 to 16) that hold the image.",
+    help="Number of the brightest cloud, for 8 bits 255 at the most; if absent, 255 for 8 bits, "
+    "else the full scale of the fewest bits (10 to 16) that hold the image.",
 )
 @click.option(
     "--layout",
@@ -209,7 +209,8 @@ def stats(folder: Path, layout: str | None, as_json: bool) -> None:
     "-o", "--out", required=True, type=click.Path(path_type=Path), help="HTML file to write."
 )
 @_layout_option
-def view(folder: Path, out: Path, layout: str | None) -> None:
+@click.option("--overwrite", is_flag=True, help="Replace an existing file.")
+def view(folder: Path, out: Path, layout: str | None, overwrite: bool) -> None:
     """Write a contact sheet of a SET: one HTML file that needs no network.
 
     \b
@@ -218,5 +219,5 @@ def view(folder: Path, out: Path, layout: str | None) -> None:
     """
     from decr.pipeline.dataset_tools import write_sheet
 
-    write_sheet(folder, out, layout)
+    write_sheet(folder, out, layout, overwrite)
     click.echo(out)

@@ -92,9 +92,8 @@ def command(
     from decr.pipeline.cluster import open_engine
     from decr.pipeline.declouds import declouds
     from decr.pipeline.many import declouds_many, targets
-    from decr.pipeline.outputs import check_report
     from decr.pipeline.plan import describe
-    from decr.pipeline.report_files import write_report
+    from decr.pipeline.report_files import check_report, write_report
 
     config = shared.config_from(restoration)
     scenes = _expanded(scenes, Path(out))
@@ -110,7 +109,7 @@ def command(
     outs = [Path(out)] if folder is None else targets(scenes, folder, config.error_map)
     if report is not None and not dry_run:
         writable_folder(report)
-        check_report(report, scenes, outs, config)
+        check_report(report, outs, index=folder is not None)
         run["on_report"] = lambda result, shown: write_report(report, result, shown)
     with ExitStack() as stack:
         stack.callback(progress.close)

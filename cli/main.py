@@ -5,7 +5,8 @@ from __future__ import annotations
 import importlib
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import click
@@ -50,9 +51,9 @@ class LazyGroup(click.Group):
         from decr.pipeline.memory import share_heap
 
         share_heap()
-        warnings.showwarning = _warnings_once()
         try:
-            return super().invoke(ctx)
+            with _warnings_once():
+                return super().invoke(ctx)
         except DecrError as error:
             click.echo(f"decr: {one_line(error)}", err=True)
             sys.exit(1)
@@ -62,19 +63,32 @@ class LazyGroup(click.Group):
             sys.exit(130)
 
 
-def _warnings_once() -> Callable[..., None]:
-    """Print decr's own warnings as lines, equal ones once; libraries' are not for the user."""
+@contextmanager
+def _warnings_once() -> Iterator[None]:
+    """Print decr's own warnings as lines; libraries' are not for the user.
+
+    Those equal but for the file that they begin with are told of the first, and counted at the end.
+    """
     from decr.errors import DecrWarning, one_line
 
-    told = set()
+    told: dict[str, set[str]] = {}
 
     def show(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
-        line = f"decr: warning: {one_line(message)}"
-        if issubclass(category, DecrWarning) and line not in told:
-            told.add(line)
-            click.echo(line, err=True)
+        if not issubclass(category, DecrWarning):
+            return
+        line = one_line(message)
+        alike = told.setdefault(line.partition(": ")[2] or line, set())
+        if not alike:
+            click.echo(f"decr: warning: {line}", err=True)
+        alike.add(line)
 
-    return show
+    warnings.showwarning = show
+    try:
+        yield
+    finally:
+        for said, alike in told.items():
+            if len(alike) > 1:
+                click.echo(f"decr: warning: the same of {len(alike) - 1} more: {said}", err=True)
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

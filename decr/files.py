@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from decr.errors import OutputError
 
@@ -30,6 +32,24 @@ def folder_there(path: str | Path) -> bool:
     return os.path.isdir(path)  # noqa: PTH112
 
 
+_ELSEWHERE = re.compile(r"(/vsi\w+|\w{2,}:)/")
+
+
+def check_here(out: Path) -> None:
+    """Refuse to write to an address, or to a path of GDAL's that leads elsewhere.
+
+    Raises
+    ------
+    OutputError
+        Naming it.
+    """
+    found = _ELSEWHERE.match(f"{out}/")
+    if found and not there(found[1]):
+        raise OutputError(
+            f"{out}: outputs are written to files of this machine; name one, and copy it there"
+        )
+
+
 def writable_folder(folder: Path) -> Path:
     """Make a folder, before hours of work go into what it cannot take.
 
@@ -38,6 +58,7 @@ def writable_folder(folder: Path) -> Path:
     OutputError
         If it cannot be made or written to.
     """
+    check_here(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
@@ -82,6 +103,29 @@ def write_report_file(path: Path, content: str | bytes) -> None:
         raise OutputError(
             f"{path}: cannot write the report there ({error.strerror}); name another folder for it"
         ) from error
+
+
+def json_object(path: Path) -> dict[str, Any]:
+    """What a JSON file holds by name; empty if it cannot be read or holds something else."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def check_replaced(path: Path, ours: bool) -> None:
+    """Refuse to replace a file of a report's name that is there and is none of ``ours``.
+
+    Raises
+    ------
+    OutputError
+        Naming it.
+    """
+    if there(path) and not ours:
+        raise OutputError(
+            f"{path}: exists already and was not made by decr; give another folder for reports"
+        )
 
 
 LOCK = "lock"

@@ -11,7 +11,17 @@ from pathlib import Path
 import pytest
 
 from decr.errors import OutputError
-from decr.files import LOCK, scratch_folder, sole_worker
+from decr.files import LOCK, scratch_folder, sole_worker, writable_folder
+
+
+def test_addresses_are_no_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for address in ("s3://bucket/reports", "gs://bucket", "/vsigs/bucket/reports"):
+        with pytest.raises(OutputError, match="files of this machine; name one, and copy it"):
+            writable_folder(Path(address))
+    assert not list(tmp_path.iterdir())
+    Path("ab:").mkdir()  # an odd name, but there
+    assert writable_folder(Path("ab:/c")).is_dir()
 
 
 def test_a_folder_is_held_by_one(tmp_path: Path) -> None:

@@ -130,8 +130,9 @@ def open_sources(
     gsd_m
         Metres per pixel, for images that do not say.
     white
-        DN of white; None takes 255 for uint8, and for uint16 the full scale of the fewest bits
-        from 10 that hold the image's largest valid DN: 1023, 2047, ..., 65535.
+        DN of white, for uint8 255 at the most; None takes 255 for uint8, and for uint16 the full
+        scale of the fewest bits from 10 that hold the image's largest valid DN: 1023, 2047, ...,
+        65535.
 
     Returns
     -------
@@ -161,7 +162,8 @@ def open_sources(
                 f"{scene.path}: its pixels are {metres:g} m large; skies can be put over such of "
                 f"{_GSD_M[0]:g} to {_GSD_M[1]:g} m: correct the file, or --gsd"
             )
-        sources.append(Source(key, scene, metres, white or _white_of(scene)))
+        most = 255.0 if scene.dtype == "uint8" else math.inf
+        sources.append(Source(key, scene, metres, min(white or _white_of(scene), most)))
     return sorted(sources, key=lambda source: source.key)
 
 

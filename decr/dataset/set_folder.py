@@ -13,7 +13,7 @@ from typing import Any
 
 from decr.dataset.manifest import manifest_bytes
 from decr.errors import DecrError, OutputError
-from decr.files import LOCK, empty_work, sole_worker, write_whole
+from decr.files import LOCK, check_here, empty_work, sole_worker, write_whole
 from decr.geo.opening import local_files
 
 SUMS = "SHA256SUMS"
@@ -56,6 +56,7 @@ def make_set(
         If OUT is there and another's, or damaged, or cannot be written; what is done is kept. If
         another process makes it.
     """
+    check_here(out)
     if out.exists() and not _is_empty_folder(out):
         _check_finished(out, job, job_file)
         return

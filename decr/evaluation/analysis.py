@@ -17,7 +17,7 @@ from decr.evaluation.statistics import Mean, mean_of
 from decr.evaluation.subjects import check_floor, check_numbers
 from decr.evaluation.tiles import PairSource, Tile, cut_tiles
 from decr.evaluation.versions import versions
-from decr.files import writable_folder, write_report_file
+from decr.files import check_replaced, json_object, writable_folder, write_report_file
 from decr.zoo.embedded import find_bundle
 
 STANDARD = PROTOCOLS["standard"]
@@ -105,13 +105,13 @@ class Analysis:
     figure: bytes
 
 
-def bench_of(setting: Setting, side_px: int | None = None) -> Bench:
+def bench_of(setting: Setting, times: int = 1) -> Bench:
     """Load backbone, model and tiles, the cheapest to fail first.
 
     Parameters
     ----------
-    side_px
-        Of the tiles, if not the setting's.
+    times
+        How many times the setting's side the tiles' is.
 
     Raises
     ------
@@ -120,7 +120,8 @@ def bench_of(setting: Setting, side_px: int | None = None) -> Bench:
     """
     lpips = load_lpips(setting.backbone, setting.device) if setting.lpips else None
     networks = load_networks(find_bundle(setting.model, scene_has_nir=False), setting.device)
-    tiles = cut_tiles(setting.source, networks.bands, side_px or setting.side_px, setting.count)
+    source, side_px, count = setting.source, setting.side_px, setting.count
+    tiles = cut_tiles(source, networks.bands, side_px, count, times=times)
     return Bench(setting, networks, tiles, lpips)
 
 
@@ -193,6 +194,18 @@ def facts(bench: Bench, **more: Any) -> dict[str, Any]:
         "versions": versions(),
         **more,
     }
+
+
+def check_folder(folder: Path, name: str) -> None:
+    """Refuse, before any work, a folder that cannot take an analysis; it is made if need be.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be made or written to, or a file there of that name is no analysis.
+    """
+    values = writable_folder(folder) / f"{name}.json"
+    check_replaced(values, "model_sha256" in json_object(values))
 
 
 def write_analysis(folder: Path, analysis: Analysis) -> list[Path]:

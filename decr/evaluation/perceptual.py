@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from decr.device import pick_device
 from decr.errors import BundleError, DatasetError
+from decr.zoo.formats import read_weights
 
 BACKBONE_VARIABLE = "DECR_LPIPS_BACKBONE"
 """Environment variable with the path of the backbone."""
@@ -197,11 +198,7 @@ def read_backbone(path: Path) -> dict[str, NDArray[np.float32]]:
     BundleError
         If the file cannot be read, lacks a tensor, or holds other numbers than the original.
     """
-    try:
-        found = _arrays_of(path)
-    except Exception as error:  # readers raise anything on a file that is damaged or another kind
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise BundleError(f"{path}: cannot read AlexNet's weights: {reason}") from error
+    found = _arrays_of(path)
     tensors: dict[str, NDArray[np.float32]] = {}
     for i, layer in enumerate(_LAYERS):
         for leaf in ("weight", "bias"):
@@ -224,18 +221,17 @@ def read_backbone(path: Path) -> dict[str, NDArray[np.float32]]:
 
 def _arrays_of(path: Path) -> Mapping[str, NDArray[Any]]:
     """All named floating arrays of a file, without running any code of it."""
-    if path.suffix.lower() == ".npz":
+    if path.suffix.lower() != ".npz":
+        tensors = read_weights(path)
+        return {k: x.float().numpy() for k, x in tensors.items() if x.is_floating_point()}
+    try:
         with np.load(path, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
-        return {name: array for name, array in arrays.items() if array.dtype.kind == "f"}
-    state = torch.load(path, map_location="cpu", weights_only=True)
-    if not isinstance(state, Mapping):
-        raise ValueError(f"a {type(state).__name__}, not a state dict")
-    return {
-        str(name): value.detach().float().numpy()
-        for name, value in state.items()
-        if isinstance(value, Tensor) and value.is_floating_point()
-    }
+    except Exception as error:  # numpy raises anything on a file that is damaged or another kind
+        raise BundleError(
+            f"{path}: not a readable .npz of arrays; give torchvision's {TORCHVISION_NAME}"
+        ) from error
+    return {name: array for name, array in arrays.items() if array.dtype.kind == "f"}
 
 
 def _untrained() -> Any:

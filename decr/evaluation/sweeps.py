@@ -88,7 +88,7 @@ def gsd(setting: Setting, factors: Sequence[int] = FACTORS) -> Analysis:
     most = max(factors)
     if setting.side_px % most:
         raise ConfigError(f"tiles of {setting.side_px} px cannot be shrunk {most} times")
-    bench = bench_of(setting, side_px=setting.side_px * most)
+    bench = bench_of(setting, times=most)
     coarse = [_coarse(tile, most) for tile in bench.tiles]
     rows, told = {}, {}
     for k in factors:

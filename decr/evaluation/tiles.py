@@ -91,10 +91,12 @@ def cut_tiles(
     count: int,
     multiple: int = 16,
     shrink: bool = False,
+    times: int = 1,
 ) -> list[Tile]:
     """Tiles of pairs in turn, those first whose share of cloudy pixels is nearest to one half.
 
-    With ``shrink``, tiles are as large as one pair allows where none holds one of ``side_px``.
+    With ``shrink``, tiles are as large as one pair allows where none holds one of ``side_px``. They
+    are cut so many ``times`` as large, for analyses that shrink them to ``side_px``.
 
     Raises
     ------
@@ -108,15 +110,21 @@ def cut_tiles(
             f"{count} tiles of {side_px} px: give at least one, with sides a multiple of {multiple}"
         )
     pairs = pairs_with(source.folder(), bands)
+    largest = max(min(pair.clear.shape[1:]) for pair in pairs)
+    fitting = largest // times // multiple * multiple
     if shrink:
-        widest = max(min(pair.clear.shape[1:]) for pair in pairs)
-        side_px = max(multiple, min(side_px, widest - widest % multiple))
+        side_px = max(multiple, min(side_px, fitting))
+    side_px *= times
     places: dict[str, str] = {}
     queues = [
         _ranked(pair, side_px, places.setdefault(_content(pair.clear), pair.name)) for pair in pairs
     ]
     if not any(queues):
-        raise DatasetError(f"{source.data}: no pair holds a tile of {side_px} px; choose a smaller")
+        raise DatasetError(
+            f"{source.data}: no pair holds a tile of {side_px} px"
+            f"{f', {times} times --size' if times > 1 else ''}; the largest holds {largest} px: "
+            f"{f'give --size {fitting} or less' if fitting else 'they are too small for this'}"
+        )
     ordered = [queue[n] for n in range(max(map(len, queues))) for queue in queues if n < len(queue)]
     return ordered[:count]
 

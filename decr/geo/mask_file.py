@@ -22,6 +22,9 @@ from decr.geo.metadata import OUR_DOMAIN
 from decr.geo.opening import REFUSALS, first_line
 
 _LOOK_PX = 2048
+_STRIP_PX = (256, 2048)
+_MOST_CLASSES = 32
+"""More numbers than any product tells classes by, and fewer than hold in 8 bits of flags."""
 _SAME_PX = 0.01
 """How far off corners may be of what lies pixel on pixel."""
 
@@ -162,7 +165,8 @@ def doubt_of(path: str | os.PathLike[str], classes: MaskClasses, found: bool) ->
     """What makes it doubtful that a user's mask was read as it was meant, as a sentence.
 
     Of a mask without cloud: a nodata number in it that decr did not write, and that is not 0. Of
-    one in which all but 0 counts: fractions. Of large masks some pixels are looked at.
+    one in which all but 0 counts: fractions, or so many numbers that it must be an image. Of large
+    masks some pixels are looked at.
 
     Parameters
     ----------
@@ -176,7 +180,7 @@ def doubt_of(path: str | os.PathLike[str], classes: MaskClasses, found: bool) ->
             scaled = dataset.scales[0] != 1
             broken = not classes.cloudy and (scaled or np.dtype(dataset.dtypes[0]).kind == "f")
             if not (hidden or broken):
-                return None
+                return None if classes.cloudy else _doubt_of_image(path, dataset)
             shape = (min(dataset.height, _LOOK_PX), min(dataset.width, _LOOK_PX))
             seen = dataset.read(1, out_shape=shape)
     except REFUSALS:
@@ -192,6 +196,19 @@ def doubt_of(path: str | os.PathLike[str], classes: MaskClasses, found: bool) ->
             "make a mask of 0 and 1 from it, such as with gdal_calc"
         )
     return None
+
+
+def _doubt_of_image(path: str | os.PathLike[str], dataset: Any) -> str | None:
+    """That a raster seems to be no mask but an image, told by some rows in its middle."""
+    height, width = (min(n, most) for n, most in zip(dataset.shape, _STRIP_PX, strict=True))
+    middle = Window((dataset.height - height) // 2, (dataset.width - width) // 2, height, width)
+    numbers = len(np.unique(dataset.read(1, window=middle.to_rasterio())))
+    if numbers <= _MOST_CLASSES:
+        return None
+    return (
+        f"{path}: looks like an image or probabilities, with {numbers} different numbers in its "
+        f"middle, of which all but 0 count as cloud; give a mask in which what is clear is 0"
+    )
 
 
 def _has_mask(dataset: Any) -> bool:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import rasterio
 import rasterio.shutil
+from rasterio.drivers import raster_driver_extensions
 from rasterio.errors import NotGeoreferencedWarning
 from rasterio.io import MemoryFile
 from rasterio.windows import Window as RasterioWindow
@@ -262,6 +263,8 @@ def publish(finished: Path, out: Path) -> None:
 def check_sidecars(out: Path, read: Callable[[], Sequence[Path]], overwrite: bool = False) -> None:
     """Refuse an output for which `publish` would delete files of others, or that is such a file.
 
+    Also one whose name says that it is of another format than GeoTIFF.
+
     Parameters
     ----------
     read
@@ -277,6 +280,12 @@ def check_sidecars(out: Path, read: Callable[[], Sequence[Path]], overwrite: boo
     if out.name.endswith(_SIDECARS):
         raise OutputError(
             f"{out}: GDAL would take it for a part of another raster; choose another name, which "
+            f"ends in .tif"
+        )
+    suffix = out.suffix.lower()
+    if raster_driver_extensions().get(suffix.removeprefix("."), "GTiff") != "GTiff":
+        raise OutputError(
+            f"{out}: GeoTIFFs are written, and {suffix} means another format; choose a name that "
             f"ends in .tif"
         )
     for sidecar in _sidecars(out):

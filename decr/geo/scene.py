@@ -72,6 +72,19 @@ class Scene:
         """Number of bands in the file."""
         return self.bands.count
 
+    def feed(self, model_bands: tuple[str, ...]) -> tuple[int, ...]:
+        """As `Bands.model_map`; errors name the file, too.
+
+        Raises
+        ------
+        BandError
+            If the scene lacks a band that the model needs.
+        """
+        try:
+            return self.bands.model_map(model_bands)
+        except BandError as error:
+            raise BandError(f"{self.path}: {error}") from error
+
 
 def open_scene(path: str | os.PathLike[str], bands: str | None = None) -> Scene:
     """Look at a raster file without reading pixels.

@@ -277,6 +277,7 @@ def _seen(source: Source, look: Looking) -> _Seen:
         return _Seen(scene, read, file_px, pixel_m, nobody, mask, radiometry, 1)
     k = survey_factor(scene, detector, stated_gsd_m=gsd_m)
     detector = detector.for_scene(k, scene.bands.roles)
+    scene.feed(detector.bands)  # before other words of it, and naming the file
     _check_gsd(scene, detector, gsd_m, k)
     radiometry = radiometry_of(scene, config.dn_range, detector.ranges)
     return _Seen(scene, read, file_px, pixel_m, detector, None, radiometry, k)

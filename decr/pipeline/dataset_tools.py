@@ -23,11 +23,12 @@ from decr.dataset.layouts import LAYOUTS, layout_of, list_pairs
 from decr.dataset.manifest import PairFile
 from decr.dataset.read_pair import read_whole
 from decr.dataset.set_folder import SUMS, damaged
-from decr.errors import DatasetError, DecrError, one_line
-from decr.files import writable_folder, write_report_file
+from decr.errors import DatasetError, DecrError, OutputError, one_line
+from decr.files import there, writable_folder, write_report_file
 from decr.geo.gdal import gdal_environment
 from decr.geo.scene import open_scene, reader
 from decr.pipeline.contact import sheet_of
+from decr.pipeline.outputs import exists_already
 from decr.report.histogram import counts
 
 
@@ -257,7 +258,9 @@ def described(found: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def write_sheet(folder: Path, out: Path, layout: str | None = None) -> None:
+def write_sheet(
+    folder: Path, out: Path, layout: str | None = None, overwrite: bool = False
+) -> None:
     """Write the contact sheet of a set.
 
     Raises
@@ -265,8 +268,13 @@ def write_sheet(folder: Path, out: Path, layout: str | None = None) -> None:
     DatasetError, SceneError
         If the set cannot be read.
     OutputError
-        If the page cannot be written.
+        If the page cannot be written, is there already without ``overwrite``, or has not the name
+        of an HTML file.
     """
+    if out.suffix.lower() not in (".html", ".htm"):
+        raise OutputError(f"{out}: a contact sheet is HTML; give a name that ends in .html")
+    if there(out) and not overwrite:
+        raise exists_already(out)
     name = layout_of(folder, layout)
     pairs = list_pairs(folder, name)
     splits = Counter(pair.split for pair in pairs)

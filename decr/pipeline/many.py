@@ -8,7 +8,7 @@ from pathlib import Path
 
 from decr.config import DecloudConfig
 from decr.errors import ConfigError, DecrError, OutputError, OutputExistsError, one_line
-from decr.files import there
+from decr.files import check_here, there
 from decr.geo.opening import stem_of
 from decr.pipeline.declouds import DecloudResult, OnProgress, OnReport, declouds
 from decr.pipeline.engine import Engine
@@ -118,6 +118,7 @@ def declouds_many(
         If the folder cannot be made.
     """
     outputs = targets(scenes, folder, config is not None and config.error_map)
+    check_here(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Mapping
 from pathlib import Path
 
 from decr.config import DecloudConfig
 from decr.errors import OutputError, OutputExistsError, SceneError
-from decr.files import there
+from decr.files import check_here, there
 from decr.geo.opening import local_files
 from decr.geo.output import check_sidecars
 from decr.pipeline.error_map import KIND, error_map_path
@@ -67,6 +66,7 @@ def check_outputs(
 def _check_names(path: str, outputs: Mapping[str, Path]) -> None:
     """Refuse names that no file, no output or no virtual raster can have."""
     out = outputs[OUTPUT]
+    check_here(out)
     try:
         for file in outputs.values():
             file.exists()
@@ -86,29 +86,6 @@ def _check_names(path: str, outputs: Mapping[str, Path]) -> None:
                 f"{name!r}: GDAL needs names that are UTF-8 text without control characters; "
                 f"rename it, or name it by a symbolic link from a folder with such a name"
             )
-
-
-def check_report(
-    folder: Path, scenes: Sequence[str], outs: Sequence[Path], config: DecloudConfig
-) -> None:
-    """Refuse a folder for reports in which one would replace what is read.
-
-    Raises
-    ------
-    OutputError
-        If that is so.
-    """
-    reports = [folder / f"{out.stem}{suffix}" for out in outs for suffix in (".json", ".html")]
-    taken = [file for file in reports if file.exists()]
-    if not taken:
-        return
-    read: set[Path] = set()
-    for scene in scenes:
-        with suppress(SceneError):  # said when its turn comes
-            read |= {file.resolve() for file in _read_files(scene, config)}
-    for file in taken:
-        if file.resolve() in read:
-            raise OutputError(f"{file}: is read by this very run; name another folder for reports")
 
 
 def _read_files(path: str, config: DecloudConfig) -> list[Path]:

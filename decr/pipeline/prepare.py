@@ -100,7 +100,7 @@ def prepare(
     if config.error_map:
         table_of(restorer)
     factor = _work_factor(scene, config, restorer)
-    feed = scene.bands.model_map(restorer.bands)
+    feed = scene.feed(restorer.bands)
     radiometry = radiometry_of(scene, config.dn_range, restorer.ranges)
     k = survey_factor(scene, whole, restorer.gsd_m)
     detector = whole.for_scene(k, scene.bands.roles)

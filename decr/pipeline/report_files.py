@@ -9,15 +9,52 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from decr.files import write_report_file
+from decr.files import check_replaced, json_object, write_report_file
 from decr.pipeline.declouds import DecloudResult
 from decr.pipeline.many import Outcome
+from decr.report.document import MADE_BY
 from decr.report.index import Entry, index_page
 from decr.report.restoration import restoration_page
 from decr.report.values import RestorationReport
 
 INDEX, OTHER_INDEX = "index.html", "index_of_scenes.html"
 """The second is for a call in which a scene itself is called index."""
+
+
+def check_report(folder: Path, outs: Sequence[Path], index: bool) -> None:
+    """Refuse a folder for reports in which one would replace a file that decr did not make.
+
+    Parameters
+    ----------
+    outs
+        Outputs of the call.
+    index
+        Whether a page will lead to its reports.
+
+    Raises
+    ------
+    OutputError
+        If that is so.
+    """
+    pages = [folder / f"{out.stem}.html" for out in outs]
+    for page in [*pages, _index(folder, outs)] if index else pages:
+        check_replaced(page, _is_page(page))
+    for out in outs:
+        values = folder / f"{out.stem}.json"
+        check_replaced(values, {"ccp_before", "stages_s"} <= json_object(values).keys())
+
+
+def _is_page(file: Path) -> bool:
+    """Whether a file is a page that decr has made."""
+    try:
+        with file.open("rb") as stream:
+            return MADE_BY.encode() in stream.read(1000)
+    except OSError:
+        return False
+
+
+def _index(folder: Path, outs: Sequence[Path]) -> Path:
+    return folder / (OTHER_INDEX if any(out.stem == "index" for out in outs) else INDEX)
 
 
 def write_report(folder: Path, result: DecloudResult, report: RestorationReport) -> Path:
@@ -43,7 +80,7 @@ def write_index(folder: Path, outcomes: Sequence[Outcome]) -> Path:
     OutputError
         If it cannot be written.
     """
-    page = folder / (OTHER_INDEX if any(o.out.stem == "index" for o in outcomes) else INDEX)
+    page = _index(folder, [outcome.out for outcome in outcomes])
     write_report_file(page, index_page([_entry(folder, outcome) for outcome in outcomes]))
     return page
 
@@ -57,7 +94,7 @@ def _entry(folder: Path, outcome: Outcome) -> Entry:
     if outcome.result is not None:
         values = asdict(outcome.result)
     else:
-        values, note = _earlier(folder / f"{stem}.json"), "finished by an earlier call"
+        values, note = json_object(folder / f"{stem}.json"), "finished by an earlier call"
     page = folder / f"{stem}.html"
     seams = values.get("seams")
     return Entry(
@@ -69,15 +106,6 @@ def _entry(folder: Path, outcome: Outcome) -> Entry:
         _seconds(values.get("stages_s")),
         note,
     )
-
-
-def _earlier(path: Path) -> dict[str, Any]:
-    """What an earlier call noted; nothing if that is gone or is not ours."""
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 def _number(value: Any) -> float | None:

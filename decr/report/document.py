@@ -16,6 +16,8 @@ DEFINITION = (
     "1 = all cloud"
 )
 """What CCP is, in every output."""
+MADE_BY = '<meta name="generator" content="decr">'
+"""Near the top of every page."""
 _MOST_OBLONG = 16
 """Length over breadth of a picture; of a longer one hardly a line would be seen."""
 
@@ -113,6 +115,7 @@ def document(title: str, kicker: str, lead: str, body: str, scripts: Sequence[st
 <html lang="en">
 <head>
 <meta charset="utf-8">
+{MADE_BY}
 <meta http-equiv="Content-Security-Policy" content="{policy}">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from decr.errors import BundleError
+from decr.zoo.formats import read_weights
 
 _FILE = "torchvision's vgg16-397923af.pth"
 
@@ -84,10 +85,12 @@ def load_perceptual(path: Path) -> Callable[[Tensor, Tensor], Tensor]:
     """
     network = _Features()
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        state = read_weights(path)
         network.load_state_dict({key: state[key] for key in network.state_dict()})
-    except Exception as error:  # torch raises anything on a file that is damaged or another kind
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
+    except BundleError as error:
+        raise BundleError(f"{error}; VGG16 is {_FILE}") from error
+    except (KeyError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
         raise BundleError(f"{path}: cannot read VGG16: {reason}; give {_FILE}") from error
     network.eval().requires_grad_(False)
 

@@ -289,6 +289,7 @@ def _watch(job: _Job, stage: Stage, config: TrainConfig) -> Watch:
 
 def _card(job: _Job, results: Mapping[str, TrainResult], parts: Sequence[str]) -> Card:
     recipe = job.recipe
+    start = read_card(recipe.start) if recipe.start is not None else None
     return Card(
         name=recipe.name,
         bands=recipe.bands,
@@ -297,20 +298,20 @@ def _card(job: _Job, results: Mapping[str, TrainResult], parts: Sequence[str]) -
         gsd_range_m=recipe.gsd_range_m,
         steps=recipe.steps,
         prior_floor=recipe.prior_floor,
-        ranges={} if "detector" in parts else _ranges(recipe, job.imagery),
-        licence=recipe.licence,
-        provenance=_provenance(job, results),
+        ranges={} if "detector" in parts else _ranges(start, job.imagery),
+        licence=recipe.licence or (start.licence if start else ""),
+        provenance=_provenance(job, results, start),
     )
 
 
-def _ranges(recipe: Recipe, imagery: Imagery) -> dict[str, tuple[float, float]]:
+def _ranges(start: Card | None, imagery: Imagery) -> dict[str, tuple[float, float]]:
     """What -1 and 1 stood for in 8-bit images: 255, or their one white; no more if they differ.
 
     Of other types the start's ranges stay: a scene's 16 bits may hold 11 or 12, in any stretch.
     """
     declared = {"uint8": (0.0, 255.0)}
-    if recipe.start is not None:
-        declared |= read_card(recipe.start).ranges
+    if start is not None:
+        declared |= start.ranges
     whites = {image.white for image in imagery.clear if image.dn.dtype == np.uint8}
     whites |= {pair.white for pair in imagery.pairs if pair.clear.dtype == np.uint8}
     if whites:
@@ -320,7 +321,16 @@ def _ranges(recipe: Recipe, imagery: Imagery) -> dict[str, tuple[float, float]]:
     return declared
 
 
-def _provenance(job: _Job, results: Mapping[str, TrainResult]) -> dict[str, Any]:
+def _attribution(recipe: Recipe, start: Card | None) -> str:
+    """Whom the weights are owed to: the recipe's names, then those of its start, each once."""
+    earlier = "" if start is None else str(start.provenance.get("attribution", ""))
+    names = [name for said in (recipe.attribution, earlier) for name in said.split("; ") if name]
+    return "; ".join(dict.fromkeys(names))
+
+
+def _provenance(
+    job: _Job, results: Mapping[str, TrainResult], start: Card | None
+) -> dict[str, Any]:
     """Where the weights come from; figures of the images trained on, names of folders only."""
     recipe, imagery = job.recipe, job.imagery
     images = (*imagery.clear, *imagery.pairs)
@@ -343,7 +353,7 @@ def _provenance(job: _Job, results: Mapping[str, TrainResult]) -> dict[str, Any]
             if math.isfinite(result.loss)
         ),
         "minutes": round(sum(result.seconds for result in results.values()) / 60),
-        "attribution": recipe.attribution,
+        "attribution": _attribution(recipe, start),
     }
     if imagery.pairs:
         said["pairs"] = len(imagery.pairs)

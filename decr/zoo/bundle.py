@@ -20,6 +20,7 @@ from decr.calibration import ErrorTable
 from decr.diffusion.schedule import NoiseSchedule
 from decr.errors import BundleError, ConfigError, OutputError
 from decr.models.registry import check_role, create
+from decr.zoo.formats import no_bundle
 from decr.zoo.limits import check_file
 
 FORMAT = 1
@@ -185,6 +186,11 @@ def check_output(out: Path, inputs: Sequence[Path], overwrite: bool) -> None:
             raise OutputError(f"{out}: is the checkpoint itself; give the bundle another name")
         if not overwrite:
             raise OutputError(f"{out}: exists already; pass --overwrite to replace it")
+    if out.suffix.lower() not in ("", ".safetensors"):
+        raise OutputError(
+            f"{out}: bundles are safetensors files, and {out.suffix} means another kind; choose a "
+            f"name that ends in .safetensors"
+        )
 
 
 def save_with_card(source: Path, out: Path, card: Card) -> None:
@@ -315,15 +321,15 @@ def _opened(path: Path) -> Any:
     try:
         return safe_open(str(path), framework="pt")
     except (SafetensorError, OSError) as error:
-        raise BundleError(
-            f"{path}: not a readable safetensors file ({error}); it may be truncated, download or "
-            f"train it again"
-        ) from error
+        raise BundleError(f"{path}: {no_bundle(Path(path))}") from error
 
 
 def _card_from(path: Path, metadata: Mapping[str, str] | None) -> Card:
     if not metadata or _KEY not in metadata:
-        raise BundleError(f"{path}: a safetensors file, but not a decr bundle (no card inside)")
+        raise BundleError(
+            f"{path}: a safetensors file, but not a bundle of decr's (no card inside); `decr "
+            f"models import` makes one of published weights"
+        )
     try:
         header = json.loads(metadata[_KEY])
         if header["format"] != FORMAT:

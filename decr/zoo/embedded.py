@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from difflib import get_close_matches
 from importlib import resources
 from pathlib import Path
 
@@ -38,15 +39,20 @@ def find_bundle(model: str, scene_has_nir: bool) -> Path:
     if model in EMBEDDED:
         return embedded_path(model)
     path = Path(model)
-    if not path.exists():
-        plugin = model_plugin(model)
-        if plugin is not None:
-            raise BundleError(
-                f"{model}: a model of an installed package ({plugin.value}), which has no bundle "
-                f"file; name one, or an embedded model ({', '.join(('embedded', *EMBEDDED))})"
-            )
+    if path.exists():
+        return path
+    plugin = model_plugin(model)
+    if plugin is not None:
         raise BundleError(
-            f"{model}: neither a file nor a model of an installed package nor an embedded one "
-            f"({', '.join(('embedded', *EMBEDDED))})"
+            f"{model}: a model of an installed package ({plugin.value}), which has no bundle "
+            f"file; name one, or a bundle inside decr (`decr models list`)"
         )
-    return path
+    if path.suffix or path.name != model:
+        raise BundleError(
+            f"{model}: no such file; `decr models list` names the bundles inside decr"
+        )
+    near = get_close_matches(model, ("embedded", *EMBEDDED), 1)
+    hint = f"is {near[0]} meant?" if near else "`decr models list` names the latter"
+    raise BundleError(
+        f"{model}: neither a file nor a model of an installed package nor one inside decr; {hint}"
+    )

@@ -47,6 +47,8 @@ _WRAPPERS = ("module.", "_orig_mod.", "model.", "net.")
 _DEPTH = 4
 _PICKLE_MAGIC = b"\x80"
 _ZIP_MAGIC = b"PK\x03\x04"
+_IMAGE_MAGIC = (b"II*\0", b"II+\0", b"MM\0*", b"MM\0+", b"\x89PNG")
+"""Of the kinds that masks have: TIFF, BigTIFF and PNG."""
 _GLOBAL = re.compile(r"GLOBAL ([\w.]+)")
 
 
@@ -81,11 +83,34 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         return _checked(path, read_h5(path))
     if head.startswith(_ZIP_MAGIC):
         return _checked(path, _from_zip(path))
-    if head[8:9] == b"{" and int.from_bytes(head[:8], "little") < path.stat().st_size:
+    if _is_safetensors(head) and int.from_bytes(head[:8], "little") < path.stat().st_size:
         return _checked(path, _from_safetensors(path))
     if head.startswith(_PICKLE_MAGIC):
         return _checked(path, _unwrapped(path, _load_torch(path, mmap=False)))
     raise BundleError(f"{path}: {_no_weights(head)}")
+
+
+def no_bundle(path: Path) -> str:
+    """What a file is that cannot be read as safetensors, and the way out; it exists.
+
+    Raises
+    ------
+    BundleError
+        If the file cannot be read, or is empty.
+    """
+    head = _head(path)
+    if head.startswith((HDF5_MAGIC, _ZIP_MAGIC, _PICKLE_MAGIC)):
+        return (
+            f"a file as torch or Keras writes, not a bundle of decr's; `decr models import {path} "
+            f"-o NAME.safetensors` makes one of published weights"
+        )
+    if _is_safetensors(head):
+        return "a damaged safetensors file; it may be truncated, download or train it again"
+    return _no_weights(head)
+
+
+def _is_safetensors(head: bytes) -> bool:
+    return head[8:9] == b"{"
 
 
 def _head(path: Path) -> bytes:
@@ -104,6 +129,8 @@ def _no_weights(head: bytes) -> str:
     """Say what a file is that is no weights file."""
     if head.startswith(b"version https://git-lfs"):
         return "a Git LFS pointer, not the weights themselves; fetch them with `git lfs pull`"
+    if head.startswith(_IMAGE_MAGIC):
+        return "an image, not weights; a mask of clouds is given as --detector file:MASK"
     if head.lstrip()[:1] == b"<":
         return "a web page, not weights: the download failed; download the file itself"
     if all(32 <= byte < 127 or byte in b"\t\r\n" for byte in head):

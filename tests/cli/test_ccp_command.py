@@ -185,6 +185,12 @@ def test_a_warning_of_many_images_is_told_once(tmp_path: Path) -> None:
     result = run(tmp_path, "--detector", "threshold", "--range", "0,2047")
     assert result.exit_code == 0, result.output
     assert result.stderr.count("do not say how large their pixels are") == 1
+    coarse = run(tmp_path, "--range", "0,2047", "--gsd", "60")
+    assert coarse.exit_code == 0, coarse.output
+    first, rest = coarse.stderr.splitlines()
+    said = first.removeprefix(f"decr: warning: {tmp_path / 'a.tif'}: ")
+    assert said.startswith("detector embedded-detector sees pixels of 60 m")
+    assert rest == f"decr: warning: the same of 2 more: {said}"
 
 
 def test_a_report_below_the_images_is_not_one_of_them(tmp_path: Path) -> None:
@@ -330,6 +336,16 @@ def test_a_mask_whose_cloud_is_nodata_is_told(scene: Path, tmp_path: Path, nodat
     result = run(scene, "--detector", f"file:{clear}")
     assert result.exit_code == 0
     assert "nodata number" not in result.stderr
+
+
+def test_an_image_given_as_a_mask_is_told(scene: Path, tmp_path: Path) -> None:
+    classes = np.tile(np.arange(600, dtype="uint8")[:, None] % 32, (1, 1, 700))
+    mask = write_scene(tmp_path / "m.tif", classes, names=None)
+    for given, told in ((scene, True), (mask, False)):
+        result = run(scene, "--detector", f"file:{given}")
+        assert result.exit_code == 0, result.output
+        assert (f"{given}: looks like an image or probabilities, with" in result.stderr) == told
+    assert not run(scene, "--detector", f"file:{scene}", "--cloudy", 250).stderr
 
 
 def test_fractions_in_a_mask_are_told(scene: Path, tmp_path: Path) -> None:

@@ -70,6 +70,13 @@ def test_truncated_tiff(scene: Path, out: Path, share: float) -> None:
     check_one_line(run("declouds", scene, "-o", out), "scene.tif")
 
 
+def test_a_band_that_the_model_needs(tmp_path: Path, out: Path) -> None:
+    path = write_scene(tmp_path / "rgb.tif", cloudy_pixels(90, 90)[:3], names=None)
+    said = ("rgb.tif: scene has 3 bands", "nir missing; pass --bands")
+    check_one_line(run("declouds", path, "-o", out, "--model", "embedded-rgbn", "-q"), *said)
+    check_one_line(run("ccp", path, "--detector", "embedded-detector-fine-nir", "-q"), *said)
+
+
 def test_two_bands(tmp_path: Path, out: Path) -> None:
     path = write_scene(tmp_path / "two.tif", cloudy_pixels(90, 90)[:2], names=None)
     check_one_line(run("declouds", path, "-o", out), "two.tif", "--bands")

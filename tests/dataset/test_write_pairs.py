@@ -151,6 +151,10 @@ def test_sixteen_bits_keep_their_range(tmp_path: Path) -> None:
     assert cloudy.max() <= 2047
     declared = plan_pairs([image], options(white=4000.0))
     assert {chip.source.white for chip in declared} == {4000.0}
+    bytes_too = write_scene(tmp_path / "bytes.tif", ground().astype(np.uint8))
+    for white, taken in ((4000.0, 255.0), (200.0, 200.0)):
+        chips = plan_pairs([bytes_too], options(white=white))
+        assert {chip.source.white for chip in chips} == {taken}
 
 
 def test_more_than_white_is_kept_on_clear_ground(tmp_path: Path) -> None:

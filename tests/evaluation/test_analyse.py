@@ -17,7 +17,14 @@ from cli.main import main
 from decr.errors import BundleError, ConfigError, DatasetError
 from decr.evaluation import cost_analysis
 from decr.evaluation.analyse import ANALYSES
-from decr.evaluation.analysis import Analysis, Setting, bench_of, measured, write_analysis
+from decr.evaluation.analysis import (
+    Analysis,
+    Setting,
+    bench_of,
+    check_folder,
+    measured,
+    write_analysis,
+)
 from decr.evaluation.metrics import psnr
 from decr.evaluation.sampling import load_networks, sampled
 from decr.evaluation.sweeps import ablation, gsd, steps
@@ -109,8 +116,13 @@ def test_tiles_half_under_cloud_come_first_and_are_the_pairs(setting: Setting) -
     assert shown(tile, tile.clear, BANDS).shape == (16, 16, 3)
     with pytest.raises(ConfigError, match="multiple of 16"):
         cut_tiles(setting.source, BANDS, 20, 1)
-    with pytest.raises(DatasetError, match="no pair holds a tile"):
-        cut_tiles(setting.source, BANDS, 512, 1)
+    for wanted, times, said in (
+        (512, 1, "a tile of 512 px; the largest holds 64 px: give --size 64 or less"),
+        (32, 4, "a tile of 128 px, 4 times --size; .* give --size 16 or less"),
+        (16, 8, "a tile of 128 px, 8 times --size; .* they are too small for this"),
+    ):
+        with pytest.raises(DatasetError, match=said):
+            cut_tiles(setting.source, BANDS, wanted, 1, times=times)
 
 
 def test_sweeps_tell_the_mean_of_what_was_measured(setting: Setting) -> None:
@@ -159,6 +171,8 @@ def test_gsd_scores_all_sizes_on_the_same_pixels(setting: Setting) -> None:
     assert "trained at 0.3 to 2 m" in found["note"]
     with pytest.raises(ConfigError, match="cannot be shrunk"):
         gsd(setting, (1, 3))
+    with pytest.raises(ConfigError, match="multiple of 16"):
+        gsd(replace(setting, side_px=8), (1, 2))
 
 
 def test_ablation_says_what_it_cannot_show_and_takes_bundles(
@@ -218,6 +232,11 @@ def test_the_command_runs_an_analysis(setting: Setting, tmp_path: Path) -> None:
     done = CliRunner().invoke(main, ["analyse", "weights", *given, "-o", str(tmp_path / "a")])
     assert done.exit_code == 0, done.output
     assert (tmp_path / "a" / "weights.png").is_file()
+    check_folder(tmp_path / "a", "weights")
+    (tmp_path / "a" / "weights.json").write_text("{}")
+    done = CliRunner().invoke(main, ["analyse", "weights", *given, "-o", str(tmp_path / "a")])
+    assert done.exit_code == 1
+    assert "weights.json: exists already and was not made by decr" in done.output
     done = CliRunner().invoke(main, ["analyse", "ablation", *given, "--json"])
     assert "order" in json.loads(done.stdout)
     wrong = CliRunner().invoke(main, ["analyse", "ablation", *given, "--variant", "nothing"])

@@ -159,6 +159,24 @@ def test_a_sheet_shows_every_pair(folder: Path, tmp_path: Path) -> None:
     assert "http" not in page.replace("http://www.w3.org/2000/svg", "").replace("http-equiv", "")
 
 
+def test_a_sheet_replaces_nothing_unasked(folder: Path, tmp_path: Path) -> None:
+    def view(out: Path, *more: str) -> tuple[int, str]:
+        done = CliRunner().invoke(main, ["dataset", "view", str(folder), "-o", str(out), *more])
+        return done.exit_code, done.output
+
+    sheet, scene = tmp_path / "sheet.html", tmp_path / "clear.tif"
+    for file in (sheet, scene):
+        file.write_text("work")
+    code, said = view(sheet)
+    assert (code, sheet.read_text()) == (1, "work")
+    assert said == f"decr: {sheet}: exists already; pass --overwrite to replace it\n"
+    code, said = view(scene, "--overwrite")
+    assert (code, scene.read_text()) == (1, "work")
+    assert said == f"decr: {scene}: a contact sheet is HTML; give a name that ends in .html\n"
+    assert view(sheet, "--overwrite")[0] == 0
+    assert "<figure" in sheet.read_text()
+
+
 def test_the_published_layout_is_known(tmp_path: Path) -> None:
     for split, count in (("train", 3), ("test", 1)):
         for side in ("cloud", "label", "nir/cloud", "nir/label"):

@@ -206,6 +206,19 @@ def test_nothing_that_is_read_is_overwritten(scene: Path, tmp_path: Path, kind: 
     assert victim.read_bytes() == before
 
 
+@pytest.mark.parametrize(
+    ("out", "said"),
+    [
+        ("/vsis3/bucket/x.tif", "/vsis3/bucket/x.tif: outputs are written to files of this mach"),
+        ("https://a.b/x.tif", "https:/a.b/x.tif: outputs are written to files of this machine"),
+        ("x.png", "GeoTIFFs are written, and .png means another format; choose .* ends in .tif"),
+    ],
+)
+def test_names_of_other_places_and_formats_are_refused(scene: Path, out: str, said: str) -> None:
+    with pytest.raises(OutputError, match=said):
+        declouds(scene, Path(out), DecloudConfig(**FAST), restorer=same())
+
+
 def test_what_gdal_would_take_for_a_part_of_the_output_is_not_lost(
     scene: Path, tmp_path: Path
 ) -> None:

@@ -107,13 +107,31 @@ def test_a_finished_scene_with_work_of_another_run_is_left_as_it_is(
     assert (out / "1.tif").read_bytes() == before
 
 
+def test_reports_replace_no_files_of_others(scenes: list[Path], tmp_path: Path) -> None:
+    out, reports, names = tmp_path / "out", tmp_path / "reports", ["1.html", "1.json", "index.html"]
+    options = ("--report", reports, *FAST)
+    reports.mkdir()
+    for foreign in (reports / name for name in names):
+        foreign.write_text('{"mine": 1}')
+        result = run(scenes[0], "-o", f"{out}/", *options)
+        assert result.exit_code == 1
+        said = "exists already and was not made by decr; give another folder for reports"
+        assert result.stderr.splitlines()[-1] == f"decr: {foreign}: {said}"
+        assert foreign.read_text() == '{"mine": 1}'
+        foreign.unlink()
+    for _ in range(2):  # its own it does replace
+        result = run(scenes[0], "-o", f"{out}/", "--overwrite", *options)
+        assert result.exit_code == 0, result.stderr
+        assert sorted(file.name for file in reports.iterdir()) == names
+
+
 def test_a_report_never_replaces_what_is_read(scenes: list[Path], tmp_path: Path) -> None:
     area = tmp_path / "clear.json"
     area.write_text('{"type": "Point", "coordinates": [0, 0]}')
     options = ("--aoi", area, "--report", tmp_path, *FAST)
     result = run(scenes[0], "-o", tmp_path / "clear.tif", *options)
     assert result.exit_code == 1
-    assert "clear.json: is read by this very run" in result.stderr
+    assert "clear.json: exists already and was not made by decr" in result.stderr
     assert area.read_text().startswith('{"type"')
 
 

@@ -109,6 +109,6 @@ def test_a_file_that_lacks_a_layer_or_has_another_shape_is_refused(
     (tmp_path / "noise.pth").write_bytes(b"no weights")
     with pytest.raises(BundleError, match=r"lacking\.pth.*features\.14\.weight"):
         load_perceptual(tmp_path / "lacking.pth")
-    for name in ("shape.pth", "noise.pth"):
-        with pytest.raises(BundleError, match=name):
+    for name, says in (("shape.pth", "cannot read VGG16"), ("noise.pth", "text, not weights")):
+        with pytest.raises(BundleError, match=rf"{name}: {says}.*vgg16-397923af\.pth"):
             load_perceptual(tmp_path / name)

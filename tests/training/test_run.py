@@ -22,7 +22,7 @@ from decr.training.run import run_recipe
 from decr.training.settings import TrainConfig
 from decr.training.stages import STAGES
 from decr.training.start import start_from
-from decr.zoo.bundle import Part, load_bundle
+from decr.zoo.bundle import Part, load_bundle, read_card, save_with_card
 from tests.pipeline.scenes import write_scene
 from tests.tiny import BANDS, DETECTOR, PARTS, tiny_bundle
 
@@ -105,6 +105,18 @@ def test_a_bundle_declares_the_white_of_its_8_bit_images(
     path = run_recipe(replace(asked, parts=PARTS, start=start), tmp_path / "on")
     assert path is not None
     assert load_bundle(path).card.ranges == ranges
+
+
+def test_a_start_is_given_credit(folder: Path, tmp_path: Path) -> None:
+    start, first = tmp_path / "start.safetensors", tiny_bundle(tmp_path, 4)
+    card = replace(read_card(first), licence="CC-BY-4.0", provenance={"attribution": "A; B"})
+    save_with_card(first, start, card)
+    asked = replace(recipe(folder, "coarse"), parts=PARTS, start=start, attribution="C; A")
+    for said, licence in (("CC0", "CC0"), ("", "CC-BY-4.0")):
+        path = run_recipe(replace(asked, licence=said), tmp_path / licence)
+        assert path is not None
+        made = read_card(path)
+        assert (made.licence, made.provenance["attribution"]) == (licence, "C; A; B")
 
 
 def test_a_broken_off_recipe_goes_on_to_the_same_bundle(folder: Path, tmp_path: Path) -> None:
@@ -285,7 +297,7 @@ def test_the_weights_of_a_published_loss_are_read(folder: Path, tmp_path: Path) 
     whole = replace(
         recipe(folder, "reference"), parts={"reference": msda}, vgg16=tmp_path / "absent.pth"
     )
-    with pytest.raises(BundleError, match=r"absent\.pth: cannot read VGG16"):
+    with pytest.raises(BundleError, match=r"absent\.pth: cannot read .*; VGG16 is torchvision"):
         run_recipe(whole, tmp_path / "run")
 
 

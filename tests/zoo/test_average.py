@@ -120,6 +120,8 @@ def test_what_cannot_be_averaged(tmp_path: Path) -> None:
         average_bundles(first, first, first)
     with pytest.raises(OutputError, match="is a folder"):
         average_bundles(first, first, Path(), overwrite=True)
+    with pytest.raises(OutputError, match=r"mean\.pth: .* a name that ends in \.safetensors"):
+        average_bundles(first, first, tmp_path / "mean.pth")
 
 
 def test_parts_that_are_not_averaged_keep_their_bits(tmp_path: Path) -> None:

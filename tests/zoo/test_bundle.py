@@ -10,8 +10,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import h5py
 import pytest
 import torch
+from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -134,6 +136,15 @@ def torch_pickled(path: Path) -> None:
     torch.save({"model": Boom()}, path)
 
 
+def hdf5(path: Path) -> None:
+    with h5py.File(path, "w") as file:
+        file["kernel"] = [1.0]
+
+
+def image(path: Path) -> None:
+    Image.new("L", (4, 4)).save(path, "TIFF")
+
+
 def not_ours(path: Path) -> None:
     save_file({"weight": torch.zeros(2)}, str(path))
 
@@ -150,13 +161,15 @@ def missing(path: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "says"),
     [
-        (truncated, "not a readable safetensors file .* truncated"),
-        (cut_in_the_header, "not a readable safetensors file"),
-        (empty, "not a readable safetensors file"),
-        (text, "not a readable safetensors file"),
-        (pickled, "not a readable safetensors file"),
-        (torch_pickled, "not a readable safetensors file"),
-        (not_ours, r"not a decr bundle \(no card inside\)"),
+        (truncated, "a damaged safetensors file; it may be truncated"),
+        (cut_in_the_header, "a damaged safetensors file"),
+        (empty, "the file is empty"),
+        (text, "a web page, not weights: the download failed"),
+        (pickled, "torch or Keras writes, .* `decr models import .* makes one"),
+        (torch_pickled, "torch or Keras writes, .* `decr models import .* makes one"),
+        (hdf5, "torch or Keras writes, .* `decr models import .* makes one"),
+        (image, "an image, not weights; .* --detector file:MASK"),
+        (not_ours, r"no card inside\); `decr models import` makes one"),
         (directory, "cannot read the weights"),
         (missing, "cannot read the weights"),
     ],
@@ -316,8 +329,15 @@ def test_cards_that_are_no_card(bundle: Path, card: str) -> None:
 
 
 def test_unknown_names_say_which_there_are(tmp_path: Path) -> None:
-    with pytest.raises(BundleError, match=r"neither a file nor .*embedded-rgbn"):
-        find_bundle("embeded", scene_has_nir=True)
+    for name, said in (
+        ("embeded", r"neither a file nor .*; is embedded meant\?"),
+        ("embedded_rgb", r"; is embedded-rgb meant\?"),
+        ("mine", "neither a file nor .*; `decr models list` names"),
+        ("mine.safetensors", r"mine\.safetensors: no such file; `decr models list`"),
+        ("runs/mine", "runs/mine: no such file"),
+    ):
+        with pytest.raises(BundleError, match=said):
+            find_bundle(name, scene_has_nir=True)
     assert find_bundle(str(tiny_bundle(tmp_path, 3)), False).parent == tmp_path
 
 
