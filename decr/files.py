@@ -124,7 +124,8 @@ def check_replaced(path: Path, ours: bool) -> None:
     """
     if there(path) and not ours:
         raise OutputError(
-            f"{path}: exists already and was not made by decr; give another folder for reports"
+            f"{path}: exists already and is no report of this decr; remove it, or give another "
+            f"folder for reports"
         )
 
 

@@ -1,4 +1,4 @@
-"""Locks that a forked child can use: it has none of the threads that may have held them."""
+"""Forked children have none of their parent's threads: locks that they can use, and who is one."""
 
 from __future__ import annotations
 
@@ -13,3 +13,12 @@ def fork_lock() -> AbstractContextManager[bool]:
     # As the standard library does with its own; typeshed leaves the method out.
     os.register_at_fork(after_in_child=lock._at_fork_reinit)  # type: ignore[attr-defined]
     return lock
+
+
+def is_forked() -> bool:
+    """Whether this process was forked from one that had decr: pools of threads are not there."""
+    return bool(_FORKED)
+
+
+_FORKED: list[bool] = []
+os.register_at_fork(after_in_child=lambda: _FORKED.append(True))

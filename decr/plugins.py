@@ -6,7 +6,7 @@ import math
 import textwrap
 from collections.abc import Callable, Mapping
 from importlib.metadata import EntryPoint, entry_points
-from numbers import Real
+from numbers import Integral, Real
 from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
@@ -104,7 +104,7 @@ def check_fields(point: EntryPoint, found: Any, *others: tuple[str, bool, str]) 
     for field, right, wanted in (
         ("name", isinstance(found.name, str), "text"),
         ("version", isinstance(found.version, str), "text"),
-        ("bands", _is_bands(found.bands), f"a tuple of some of {', '.join(ROLES)}, each once"),
+        ("bands", _is_bands(found.bands), f"some of {', '.join(ROLES)}, each once"),
         ("ranges", _are_ranges(found.ranges), "a mapping of dtypes to (lower DN, higher DN)"),
         *others,
     ):
@@ -120,29 +120,39 @@ def is_length(value: object) -> bool:
     return isinstance(value, Real) and 0.0 < float(value) < math.inf
 
 
-def is_range(value: object) -> bool:
-    """Whether this is a pair of numbers, the first the smaller."""
-    return (
-        isinstance(value, tuple)
-        and len(value) == 2
-        and all(isinstance(end, Real) for end in value)
-        and value[0] < value[1]
-    )
+def is_count(value: object) -> bool:
+    """Whether this is a whole number from 1 up."""
+    return isinstance(value, Integral) and int(value) >= 1
+
+
+def is_pair(value: object) -> bool:
+    """Whether these are two numbers, the second no smaller."""
+    if not isinstance(value, list | tuple | np.ndarray) or len(value) != 2:
+        return False
+    low, high = value
+    return isinstance(low, Real) and isinstance(high, Real) and float(low) <= float(high)
 
 
 def _are_ranges(value: object) -> bool:
     return isinstance(value, Mapping) and all(
-        isinstance(dtype, str) and is_range(ends) for dtype, ends in value.items()
+        isinstance(dtype, str) and is_pair(ends) and ends[0] < ends[1]
+        for dtype, ends in value.items()
     )
 
 
 def _is_bands(value: object) -> bool:
     return (
-        isinstance(value, tuple)
+        isinstance(value, list | tuple)
         and len(value) > 0
         and all(role in ROLES for role in value)
         and len(set(value)) == len(value)
     )
+
+
+def settled(found: Any) -> dict[str, Any]:
+    """The fields that `check_fields` takes in more than one form, in the one that they have."""
+    ranges = {dtype: (float(low), float(high)) for dtype, (low, high) in found.ranges.items()}
+    return {"bands": tuple(found.bands), "ranges": ranges}
 
 
 def numbers(found: Any) -> Float32:

@@ -30,7 +30,7 @@ from decr.diffusion.noise import noise_field, noise_window
 from decr.diffusion.samplers import ddim
 from decr.errors import BundleError, ConfigError
 from decr.lanes import in_lanes
-from decr.plugins import check_fields, guarded, is_length, made, numbers
+from decr.plugins import check_fields, guarded, is_count, is_length, made, numbers, settled
 from decr.zoo.bundle import Bundle, load_bundle
 
 Float32 = NDArray[np.float32]
@@ -181,7 +181,7 @@ def made_restorer(plugin: EntryPoint, seed: int, device: str) -> Restorer:
         restorer,
         ("gsd_m", gsd_m is None or is_length(gsd_m), "metres above 0, or None"),
         ("settings", texts, "a mapping of texts to texts"),
-        ("side_by_side", isinstance(side_by_side, int) and side_by_side >= 1, "an int from 1 up"),
+        ("side_by_side", is_count(side_by_side), "a whole number from 1 up"),
         ("errors", errors is None or isinstance(errors, ErrorTable), "an ErrorTable, or None"),
     )
 
@@ -195,6 +195,8 @@ def made_restorer(plugin: EntryPoint, seed: int, device: str) -> Restorer:
 
     return replace(
         restorer,
+        **settled(restorer),
+        side_by_side=int(side_by_side),
         restore=guarded(plugin, restored),
         restore_weighed=None if weighed is None else guarded(plugin, with_weights),
     )

@@ -75,6 +75,32 @@ def test_a_forked_child_has_lanes_and_locks_of_its_own() -> None:
     assert done.returncode == 0, done.stderr
 
 
+WRITES = """
+import os, signal, sys
+from pathlib import Path
+import numpy as np
+import decr
+from tests.pipeline.scenes import same, write_scene
+scene = write_scene(Path(sys.argv[1]) / "s.tif", np.full((4, 700, 1300), 50, "uint8"))
+def clear(out):
+    decr.declouds(scene, scene.with_name(out), restorer=same())
+    return scene.with_name(out).read_bytes()
+before = clear("parent.tif")
+child = os.fork()
+if not child:
+    signal.alarm(60)
+    os._exit(clear("child.tif") != before)
+assert os.waitpid(child, 0)[1] == 0, "the child waits, or writes other bytes"
+"""
+
+
+def test_a_forked_child_restores_after_its_parent_has(tmp_path: Path) -> None:
+    """GDAL's threads that compress are not in the child either."""
+    run = [sys.executable, "-c", WRITES, str(tmp_path)]
+    done = subprocess.run(run, capture_output=True, text=True, timeout=150)
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_the_number_of_lanes_and_of_torch_threads_changes_no_bit(precision: str) -> None:
     tiles = np.random.default_rng(1).uniform(-1, 1, (3, 3, 128, 128)).astype(np.float32)

@@ -152,7 +152,7 @@ def test_a_bad_plugin_is_blamed(
     [
         ({"name": 5}, "name must be text, not 5; tell its authors"),
         ({"version": None}, "version must be text, not None"),
-        ({"bands": ["red"]}, r"bands must be a tuple of some of blue, .*, not \['red'\]"),
+        ({"bands": "red"}, r"bands must be some of blue, .*, not 'red'"),
         ({"bands": ()}, r"bands must be .* not \(\)"),
         ({"bands": ("r", "g")}, "bands must be .* each once, not .'r', 'g'.;"),
         ({"bands": ("red", "red")}, "bands must be .* each once"),
@@ -164,8 +164,8 @@ def test_a_bad_plugin_is_blamed(
         ({"settings": None}, "settings must be a mapping of texts to texts, not None"),
         ({"settings": {"steps": 4}}, r"settings must be .*, not \{'steps': 4\}"),
         ({"settings": {"w": np.eye(90)}}, r"settings must be .* not \{'w': array.*; tell its auth"),
-        ({"side_by_side": 0}, "side_by_side must be an int from 1 up, not 0"),
-        ({"side_by_side": 2.0}, "side_by_side must be an int from 1 up, not 2.0"),
+        ({"side_by_side": 0}, "side_by_side must be a whole number from 1 up, not 0"),
+        ({"side_by_side": 2.0}, "side_by_side must be a whole number from 1 up, not 2.0"),
         ({"errors": "x"}, "errors must be an ErrorTable, or None, not 'x'"),
     ],
 )
@@ -178,6 +178,16 @@ def test_what_a_plugin_makes_is_checked_before_any_work(
     with pytest.raises(ConfigError, match=rf"^the model 'darker' of .*:darker: its {says}") as no:
         made_restorer(point, 0, "cpu")
     assert "\n" not in str(no.value)
+
+
+def test_what_a_plugin_says_in_another_form_is_settled(monkeypatch: pytest.MonkeyPatch) -> None:
+    ranges: Any = {"uint16": [0, np.int64(2047)], "uint8": np.array([0, 255])}
+    fields: dict[str, Any] = {"bands": ["red"], "ranges": ranges, "side_by_side": np.int64(2)}
+    made = replace(darker(0, "cpu"), **fields)
+    monkeypatch.setattr(f"{__name__}.darker", lambda seed, device: made)
+    found = made_restorer(EntryPoint("darker", f"{__name__}:darker", MODELS), 0, "cpu")
+    assert (found.bands, found.side_by_side) == (("red",), 2)
+    assert found.ranges == {"uint16": (0.0, 2047.0), "uint8": (0.0, 255.0)}
 
 
 def test_weights_of_a_plugin_are_arrays_or_it_is_blamed() -> None:

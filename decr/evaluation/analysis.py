@@ -205,7 +205,9 @@ def check_folder(folder: Path, name: str) -> None:
         If it cannot be made or written to, or a file there of that name is no analysis.
     """
     values = writable_folder(folder) / f"{name}.json"
-    check_replaced(values, "model_sha256" in json_object(values))
+    ours = "model_sha256" in json_object(values)
+    for file in (values, values.with_suffix(".png")):
+        check_replaced(file, ours)
 
 
 def write_analysis(folder: Path, analysis: Analysis) -> list[Path]:

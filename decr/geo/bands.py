@@ -71,6 +71,11 @@ class Bands:
         return tuple(self.roles[i] for i in self.data_indices)
 
     @property
+    def fed_roles(self) -> tuple[str, ...]:
+        """Roles that decide between networks: a panchromatic band is fed as red, green and blue."""
+        return ("red", "green", "blue") if self.data_roles == ("pan",) else self.data_roles
+
+    @property
     def alpha_index(self) -> int | None:
         """0-based alpha band, if there is one."""
         return self.roles.index("alpha") if "alpha" in self.roles else None
@@ -135,7 +140,7 @@ def bands_of(
     """
     if override is not None:
         return _overridden(override, count, path), None
-    described = [_role_of(text) for text in descriptions]
+    described = [role_of(text) for text in descriptions]
     if any(role not in (None, "alpha") for role in described):
         roles, warning = _by_description(described, descriptions, colorinterp, path)
     else:
@@ -184,7 +189,7 @@ def _overridden(override: str, count: int, path: str) -> Bands:
         ) from error
 
 
-def _role_of(description: str | None) -> str | None:
+def role_of(description: str | None) -> str | None:
     """Role that a band description names, or None."""
     text = re.sub(r"[^a-z0-9]+", " ", (description or "").lower()).strip()
     for candidate in (text, _PREFIX.sub("", text)):

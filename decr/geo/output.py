@@ -19,6 +19,7 @@ from rasterio.io import MemoryFile
 from rasterio.windows import Window as RasterioWindow
 
 from decr.errors import DecrError, DecrWarning, OutputError, OutputExistsError, SceneError
+from decr.forks import is_forked
 from decr.geo.metadata import OUR_DOMAIN, compare_metadata
 from decr.geo.opening import REFUSALS, first_line
 from decr.geo.overlay import Overlay, Patch, overlay
@@ -70,8 +71,8 @@ def _creation_options(threads: int) -> dict[str, str]:
 
 
 def _running(threads: int) -> int:
-    """Threads that will compress on this machine."""
-    return min(threads, os.cpu_count() or 1)
+    """Threads that will compress on this machine; GDAL's pool of them survives no fork."""
+    return 1 if is_forked() else min(threads, os.cpu_count() or 1)
 
 
 def write_cog(

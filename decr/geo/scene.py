@@ -273,6 +273,11 @@ class SceneReader:
             masks[:, down, across] = self._dataset.read_masks(indexes, window=window)[chosen]
         return dn, masks
 
+    def cell_pieces(self, window: Window, k: int) -> Iterator[Window]:
+        """Parts of a window of cells, each to be read whole in bounded memory, along blocks."""
+        scene = self.scene
+        return along_blocks(window, k, scene.block_shape, self._bytes_per_px, scene.count)
+
     def read_coarse(
         self, window: Window, k: int, bands: Sequence[int] | None = None, darkest: bool = False
     ) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
@@ -305,7 +310,7 @@ class SceneReader:
         self._check(window, scene.grid.coarsened(k).window, wanted)
         mean = np.zeros(((1 + darkest) * len(wanted), *window.shape), dtype=np.float32)
         count = np.zeros(window.shape, dtype=np.int32)
-        for cells in along_blocks(window, k, scene.block_shape, self._bytes_per_px, scene.count):
+        for cells in self.cell_pieces(window, k):
             pixels = cells.scaled(k).intersection(scene.grid.window)
             assert pixels is not None
             dn, valid = self.read(pixels, wanted)

@@ -7,7 +7,6 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -20,6 +19,7 @@ from rioxarray.exceptions import MissingSpatialDimensionError
 
 from decr.config import DecloudConfig
 from decr.errors import BandError, ConfigError, OutputError, SceneError
+from decr.geo.bands import role_of
 from decr.geo.opening import DTYPES, REFUSALS, first_line
 from decr.pipeline.declouds import declouds
 from decr.predictor import Restorer
@@ -41,8 +41,8 @@ def declouds_array(
     scene
         (band, y, x) with a rioxarray grid (CRS, transform, nodata) or without one; all of it is
         held in memory, whatever holds it now. Bands are named by ``config.bands``, or else by their
-        coordinate if that is text, or by ``attrs["long_name"]`` as rioxarray reads it, of which
-        numbers in that coordinate tell who is who.
+        coordinate if it says what all of them are ("red"), or by ``attrs["long_name"]`` as
+        rioxarray reads it, of which numbers in that coordinate tell who is who.
     config, restorer
         As for :func:`decr.declouds`.
 
@@ -144,7 +144,6 @@ def stored(scene: xr.DataArray, folder: Path) -> Path:
             tiled=True,
             blockxsize=256,
             blockysize=256,
-            lock=Lock(),  # or chunks would not be written as they are computed
             recalc_transform=turned is None,
         )
     return path
@@ -175,10 +174,12 @@ def _nodata(scene: xr.DataArray) -> float | None:
 def _names(scene: xr.DataArray) -> dict[str, Any]:
     """Names of its bands: rioxarray leaves those of all bands beside some, or others' order."""
     names, bands = scene.attrs.get("long_name"), scene.coords.get(scene.dims[0])
-    if bands is not None and bands.dtype.kind in "UTO":
-        return {"long_name": tuple(map(str, bands.values))}
+    texts = () if bands is None else tuple(bands.values)
+    named = bool(texts) and all(isinstance(text, str) for text in texts)
+    if named and all(role_of(text) for text in texts):
+        return {"long_name": texts}
     if not isinstance(names, tuple | list):
-        return {}
+        return {"long_name": texts} if named else {}
     if bands is not None and bands.dtype.kind in "iuf":
         numbers = bands.values
         if (numbers % 1 == 0).all() and numbers.min() >= 1 and numbers.max() <= len(names):
@@ -189,7 +190,7 @@ def _names(scene: xr.DataArray) -> dict[str, Any]:
 def _turned_grid(scene: xr.DataArray) -> Affine | None:
     """Transform of a rotated scene, of which rioxarray gives a part that of the whole.
 
-    It tells by the coordinates of pixels in map units, ``xc`` and ``yc``; None if there are none.
+    The coordinates of pixels in map units, ``xc`` and ``yc``, tell; None for all other scenes.
     """
     try:
         x, y = scene.coords["xc"].values, scene.coords["yc"].values
@@ -198,6 +199,8 @@ def _turned_grid(scene: xr.DataArray) -> Affine | None:
     if x.shape != scene.shape[1:] or y.shape != scene.shape[1:]:
         return None
     whole: Affine = scene.rio.transform()
+    if whole.b == whole.d == 0:
+        return None  # it is not rotated: coordinates of that name are something else
     # Middles of the first pixel and its neighbours, in pixels of the whole.
     cols, rows = ~whole @ (x[:2, :2], y[:2, :2])
     across = round(cols[0, 1] - cols[0, 0]) if scene.shape[2] > 1 else 1

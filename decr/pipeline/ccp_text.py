@@ -17,8 +17,9 @@ def described(scenes: Sequence[SceneCcp]) -> str:
     """What was found, in lines of at most about 100 characters."""
     facts = shared_facts(scenes)
     read = facts.get("read", "some at coarser overviews than others")
-    lines = [f"{facts[key]}" for key in ("definition",)]
-    lines += [f"over {facts['denominator']}; detector {facts['detector']}; read: {read}"]
+    detector = ", ".join(sorted({scene.facts["detector"] for scene in scenes}))
+    lines = [facts["definition"]]
+    lines += [f"over {facts['denominator']}; detector {detector}; read: {read}"]
     rows = [(scene.name, scene.group or "", scene.coverage) for scene in scenes[:_ROWS]]
     rows += [
         (f"{scene.name}: {name}", "", counts)

@@ -22,10 +22,11 @@ from decr.plugins import (
     detector_plugin,
     guarded,
     is_length,
-    is_range,
+    is_pair,
     made,
     model_plugin,
     numbers,
+    settled,
 )
 from decr.predictor import Restorer, load_detector, load_restorer, made_restorer
 from decr.zoo.embedded import EMBEDDED, embedded_path, find_bundle
@@ -190,11 +191,12 @@ def _of_package(plugin: EntryPoint, detector: Detector) -> Detector:
         plugin,
         detector,
         ("gsd_m", is_length(detector.gsd_m), "metres above 0"),
-        ("gsd_range_m", is_range(detector.gsd_range_m), "(least, most) metres"),
+        ("gsd_range_m", is_pair(detector.gsd_range_m), "(least, most) metres"),
         ("fine", alike, "a tuple of Detectors of the same gsd_m and tells_thin"),
     )
     return replace(
         detector,
+        **settled(detector),
         probability=guarded(plugin, lambda views: numbers(probability(views))),
         fine=tuple(_of_package(plugin, part) for part in parts),
     )

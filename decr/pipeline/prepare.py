@@ -103,7 +103,7 @@ def prepare(
     feed = scene.feed(restorer.bands)
     radiometry = radiometry_of(scene, config.dn_range, restorer.ranges)
     k = survey_factor(scene, whole, restorer.gsd_m)
-    detector = whole.for_scene(k, scene.bands.roles)
+    detector = whole.for_scene(k, scene.bands.fed_roles)
     seen = radiometry
     if config.dn_range is None and scene.dtype in detector.ranges:
         seen = radiometry_of(scene, None, detector.ranges)

@@ -17,7 +17,6 @@ from decr.cloud.detector import Detector
 from decr.errors import ConfigError, DecrWarning
 from decr.geo.cells import cell_sums
 from decr.geo.gdal import COARSE_CACHE_BYTES, gdal_environment
-from decr.geo.grid import Window
 from decr.geo.lattice import Block, Blocks, Lattice
 from decr.geo.mask_file import MaskClasses, MaskFile, doubt_of, open_mask
 from decr.geo.scene import Scene, SceneReader, reader
@@ -42,8 +41,6 @@ DETECTION_TILE_PX = 256
 DETECTION_OVERLAP_PX = 64
 _ROW = "survey_row"
 """Of entries in the journal: a row of blocks, and what was counted up to it."""
-_STRIP_PX = 16_000_000
-"""Pixels of a mask that are read at a time."""
 _BEYOND = 0.01
 """How far a probability may lie beyond 0..1: sums of classes in 16 bits are not exact."""
 
@@ -159,7 +156,7 @@ def _sums(task: SurveyTask, tell: Tell) -> CellSums:
                 marked = _marked(task, source, mask)
             tell(0)
             return marked
-        detector = the_detector(task.networks).for_scene(task.k, task.scene.bands.roles)
+        detector = the_detector(task.networks).for_scene(task.k, task.scene.bands.fed_roles)
         seen, count = source.read_coarse(total.window, task.k, task.feed, detector.darkest)
     # Means and, if they were read, the darkest have the bands and the range of the scene alike.
     looks = np.split(seen, 1 + detector.darkest)
@@ -179,16 +176,15 @@ def _marked(task: SurveyTask, source: SceneReader, mask: MaskFile) -> CellSums:
     """A block of a user's mask: a cell is cloudy if any of its pixels is, and pixels count."""
     core, k = task.block.core, task.k
     cloudy, count = np.zeros((task.channels, *core.shape), bool), np.zeros(core.shape, np.int32)
-    cloudy_px, rows = 0, max(1, _STRIP_PX // (k * k * core.width))
-    for first in range(0, core.height, rows):
-        cells = Window(core.row + first, core.col, min(rows, core.height - first), core.width)
+    cloudy_px = 0
+    for cells in source.cell_pieces(core, k):
         pixels = cells.scaled(k).intersection(task.scene.grid.window)
         assert pixels is not None
-        valid, strip = source.valid(pixels), cells.slices(core)
-        count[strip] = cell_sums(valid, k)
+        valid, piece = source.valid(pixels), cells.slices(core)
+        count[piece] = cell_sums(valid, k)
         for plane, thick in zip(cloudy, (False, True), strict=False):
             found = mask.cloudy(pixels, thick)
-            plane[strip] = cell_sums(found, k) > 0
+            plane[piece] = cell_sums(found, k) > 0
             cloudy_px += 0 if thick else int((found & valid).sum())
     return CellSums(cloudy.astype(np.int32) * np.int32(FULL), [], count, cloudy_px)
 
@@ -253,7 +249,7 @@ def survey_scene(
     """
     height, width = -(-scene.grid.height // k), -(-scene.grid.width // k)
     blocks = Blocks(Lattice(height, width, DETECTION_TILE_PX, DETECTION_OVERLAP_PX), 4)
-    feed = scene.bands.data_indices[:1] if mask else scene.bands.model_map(detector.bands)
+    feed = scene.bands.data_indices[:1] if mask else scene.feed(detector.bands)
     encoding, networks = radiometry.pick(feed), networks or detector
     tells = bool(mask.classes.thin) if mask else detector.tells_thin
     names = ("", "_thick")[: 2 if tells else 1]

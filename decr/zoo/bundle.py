@@ -25,6 +25,26 @@ from decr.zoo.limits import check_file
 
 FORMAT = 1
 _KEY = "decr"
+_OTHER_KINDS = frozenset(
+    [
+        ".pth",
+        ".pt",
+        ".ckpt",
+        ".bin",
+        ".pkl",
+        ".h5",
+        ".hdf5",
+        ".keras",
+        ".onnx",
+        ".npz",
+        ".zip",
+        ".tif",
+        ".tiff",
+        ".json",
+        ".toml",
+    ]
+)
+"""Suffixes that a bundle's name does not end in."""
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
@@ -186,7 +206,7 @@ def check_output(out: Path, inputs: Sequence[Path], overwrite: bool) -> None:
             raise OutputError(f"{out}: is the checkpoint itself; give the bundle another name")
         if not overwrite:
             raise OutputError(f"{out}: exists already; pass --overwrite to replace it")
-    if out.suffix.lower() not in ("", ".safetensors"):
+    if out.suffix.lower() in _OTHER_KINDS:
         raise OutputError(
             f"{out}: bundles are safetensors files, and {out.suffix} means another kind; choose a "
             f"name that ends in .safetensors"

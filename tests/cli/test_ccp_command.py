@@ -161,6 +161,21 @@ def test_scenes_read_at_other_overviews_are_pooled_by_pixels_of_their_files(tmp_
     assert "read: some at coarser overviews than others" in result.output
 
 
+def test_scenes_that_different_networks_look_at_are_told_together(tmp_path: Path) -> None:
+    pixels = np.full((4, 600, 600), 50, "uint8")
+    four = write_scene(tmp_path / "four.tif", pixels)
+    three = write_scene(tmp_path / "three.tif", pixels[:3], names=("blue", "green", "red"))
+    result = run(four, three, "-o", tmp_path / "o")
+    assert result.exit_code == 0, result.output
+    assert "detector embedded-detector-fine, embedded-detector-fine-nir;" in result.output
+    told = json.loads((tmp_path / "o" / "ccp.json").read_text())
+    assert "detector" not in told["facts"]
+    assert [scene["facts"]["detector"] for scene in told["scenes"]] == [
+        "embedded-detector-fine-nir",
+        "embedded-detector-fine",
+    ]
+
+
 def test_what_only_an_earlier_report_had_goes_and_files_of_others_stay(
     scene: Path, aoi: Path, tmp_path: Path
 ) -> None:

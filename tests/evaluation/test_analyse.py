@@ -236,7 +236,7 @@ def test_the_command_runs_an_analysis(setting: Setting, tmp_path: Path) -> None:
     (tmp_path / "a" / "weights.json").write_text("{}")
     done = CliRunner().invoke(main, ["analyse", "weights", *given, "-o", str(tmp_path / "a")])
     assert done.exit_code == 1
-    assert "weights.json: exists already and was not made by decr" in done.output
+    assert "weights.json: exists already and is no report of this decr" in done.output
     done = CliRunner().invoke(main, ["analyse", "ablation", *given, "--json"])
     assert "order" in json.loads(done.stdout)
     wrong = CliRunner().invoke(main, ["analyse", "ablation", *given, "--variant", "nothing"])

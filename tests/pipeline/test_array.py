@@ -116,6 +116,16 @@ def test_parts_of_a_rotated_scene_lie_where_they_are(
     np.testing.assert_allclose(y, some.yc, atol=1e-6)
 
 
+def test_other_coordinates_called_like_those_of_rotated_scenes_say_nothing(tmp_path: Path) -> None:
+    path = write_scene(tmp_path / "s.tif", cloudy_pixels(50, 60))
+    array = rioxarray.open_rasterio(path)
+    assert isinstance(array, xr.DataArray)
+    lon, lat = np.meshgrid(np.linspace(110, 111, 60), np.linspace(31, 30, 50))
+    other = array.assign_coords(xc=(("y", "x"), lon), yc=(("y", "x"), lat))
+    with rasterio.open(stored(other, tmp_path)) as written:
+        assert written.transform == array.rio.transform()
+
+
 def test_chunks_are_stored_as_they_are(tmp_path: Path) -> None:
     path = write_scene(tmp_path / "s.tif", cloudy_pixels(300, 400), nodata=0)
     whole = rioxarray.open_rasterio(path)
@@ -125,6 +135,21 @@ def test_chunks_are_stored_as_they_are(tmp_path: Path) -> None:
     with rasterio.open(stored(array, tmp_path)) as written:
         np.testing.assert_array_equal(written.read(), whole.values)
         assert (written.nodata, written.transform) == (0, whole.rio.transform())
+
+
+@pytest.mark.parametrize("called", [["B04", "B03", "B02", "B08"], ["", "", "", ""], [1, "x", 2, 3]])
+def test_a_coordinate_that_names_no_bands_leaves_their_names(
+    tmp_path: Path, called: list[object]
+) -> None:
+    array = rioxarray.open_rasterio(write_scene(tmp_path / "s.tif", cloudy_pixels(50, 60)))
+    assert isinstance(array, xr.DataArray)
+    other = array.assign_coords(band=np.array(called, object))
+    with rasterio.open(stored(other, tmp_path)) as written:
+        assert written.descriptions == ("blue", "green", "red", "nir")
+    del other.attrs["long_name"]
+    with rasterio.open(stored(other, tmp_path)) as written:
+        texts = [text if isinstance(text, str) else "" for text in called]
+        assert [name or "" for name in written.descriptions] in (texts, [""] * 4)
 
 
 def test_what_an_accessor_was_told_is_not_lost(tmp_path: Path) -> None:

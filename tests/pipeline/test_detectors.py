@@ -230,6 +230,25 @@ def test_compact_has_parts_for_fine_scenes() -> None:
     assert detector_of(DetectorChoice("embedded-detector", "cpu")).versions == detector.versions
 
 
+@pytest.mark.parametrize(
+    ("bands", "gsd_m", "part"),
+    [
+        ("b,g,r,n", 0.5, COMPACT[1]),
+        ("b,g,r,-", 0.5, COMPACT[2]),
+        ("-,-,-,p", 0.5, COMPACT[2]),
+        ("b,g,r,n", 2.0, COMPACT[0]),
+        ("p,-,-,a", 2.0, COMPACT[0]),
+    ],
+)
+def test_which_part_looks_goes_by_bands_and_gsd(
+    tmp_path: Path, bands: str, gsd_m: float, part: str
+) -> None:
+    place = Affine(gsd_m, 0, 500_000, 0, -gsd_m, 4_000_000)
+    pixels = np.full((4, 600, 600), 50, "uint8")
+    scene = write_scene(tmp_path / "s.tif", pixels, transform=place)
+    assert found(scene, bands=bands, device="cpu").facts["detector"] == part
+
+
 @pytest.mark.parametrize("name", COMPACT[1:])
 def test_a_part_of_compact_alone_may_be_named(name: str) -> None:
     """Outputs say which part looked."""

@@ -115,7 +115,10 @@ def test_reports_replace_no_files_of_others(scenes: list[Path], tmp_path: Path) 
         foreign.write_text('{"mine": 1}')
         result = run(scenes[0], "-o", f"{out}/", *options)
         assert result.exit_code == 1
-        said = "exists already and was not made by decr; give another folder for reports"
+        said = (
+            "exists already and is no report of this decr; remove it, or give another folder for "
+            "reports"
+        )
         assert result.stderr.splitlines()[-1] == f"decr: {foreign}: {said}"
         assert foreign.read_text() == '{"mine": 1}'
         foreign.unlink()
@@ -131,7 +134,7 @@ def test_a_report_never_replaces_what_is_read(scenes: list[Path], tmp_path: Path
     options = ("--aoi", area, "--report", tmp_path, *FAST)
     result = run(scenes[0], "-o", tmp_path / "clear.tif", *options)
     assert result.exit_code == 1
-    assert "clear.json: exists already and was not made by decr" in result.stderr
+    assert "clear.json: exists already and is no report of this decr" in result.stderr
     assert area.read_text().startswith('{"type"')
 
 

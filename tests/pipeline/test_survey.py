@@ -11,9 +11,9 @@ from affine import Affine
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import decr.pipeline.survey as survey_module
 from decr.cloud.detector import threshold_detector
 from decr.config import DecloudConfig
+from decr.geo import pieces
 from decr.geo.scene import open_scene
 from decr.pipeline.engine import local_engine
 from decr.pipeline.prepare import prepare
@@ -53,16 +53,16 @@ def test_cells_suit_detector_and_scene(
 
 
 @settings(max_examples=8, deadline=None)
-@given(seed=st.integers(0, 2**32 - 1), strip_px=st.sampled_from([1, 3000, 10**9]))
-def test_a_mask_is_counted_pixel_by_pixel_and_touches_its_cells(seed: int, strip_px: int) -> None:
-    """Whatever the strips; sides that cells do not divide, and pixels without data."""
+@given(seed=st.integers(0, 2**32 - 1), piece_bytes=st.sampled_from([1, 3 * 10**5, 10**9]))
+def test_a_mask_is_counted_by_pixels_and_touches_its_cells(seed: int, piece_bytes: int) -> None:
+    """Whatever is read at a time; sides that cells do not divide, and pixels without data."""
     rng = np.random.default_rng(seed)
     pixels = rng.integers(1, 255, (4, 517, 530)).astype(np.uint8)
     pixels[:, rng.random((517, 530)) < 0.1] = 0
     marked = (rng.random((517, 530)) < 0.01).astype(np.uint8)
     valid = pixels.all(axis=0)
     with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(survey_module, "_STRIP_PX", strip_px)
+        patch.setattr(pieces, "_BYTES", piece_bytes)
         scene = write_scene(Path(folder) / "s.tif", pixels, nodata=0)
         mask = write_scene(Path(folder) / "m.tif", marked[None], names=None)
         prepared = prepare(str(scene), DecloudConfig(cloud_mask=mask, detector="threshold"))
