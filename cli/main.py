@@ -63,32 +63,41 @@ class LazyGroup(click.Group):
             sys.exit(130)
 
 
+_NAMED = 5
+"""Files that are named to which a warning applies, too."""
+
+
 @contextmanager
 def _warnings_once() -> Iterator[None]:
     """Print decr's own warnings as lines; libraries' are not for the user.
 
-    Those equal but for the file that they begin with are told of the first, and counted at the end.
+    Those equal but for the file that they begin with are told of the first; at the end, of which
+    others they hold.
     """
     from decr.errors import DecrWarning, one_line
 
-    told: dict[str, set[str]] = {}
+    told: dict[str, list[str]] = {}
 
     def show(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
         if not issubclass(category, DecrWarning):
             return
         line = one_line(message)
-        alike = told.setdefault(line.partition(": ")[2] or line, set())
+        name, _colon, said = line.partition(": ")
+        alike = told.setdefault(said or line, [])
         if not alike:
             click.echo(f"decr: warning: {line}", err=True)
-        alike.add(line)
+        if name not in alike:
+            alike.append(name)
 
     warnings.showwarning = show
     try:
         yield
     finally:
-        for said, alike in told.items():
-            if len(alike) > 1:
-                click.echo(f"decr: warning: the same of {len(alike) - 1} more: {said}", err=True)
+        for said, (_first, *others) in told.items():
+            if others:
+                named = ", ".join(others[:_NAMED])
+                more = f" and {len(others) - _NAMED} more" if len(others) > _NAMED else ""
+                click.echo(f"decr: warning: the same of {named}{more}: {said}", err=True)
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

@@ -44,9 +44,10 @@ class Detector:
         Whether a view has each band twice, (N, 2C, H, W): means of the scene's pixels under each
         of its own, then the darkest of them.
     fine
-        Detectors for scenes with `FINE_CELL` or more pixels along a cell, of the same GSD and
-        ``tells_thin``: shadows and texture in a cell tell pale ground from cloud. The first whose
-        bands the scene has looks at it. They are parts of this one, which `versions` names, too.
+        Detectors for scenes with `FINE_CELL` or more pixels along a cell, where shadows and texture
+        tell pale ground from cloud; of the same GSD and ``tells_thin``, and without ``fine``. The
+        first whose bands the scene has looks at it. They are parts of this one, which `versions`
+        names, too.
     """
 
     name: str
@@ -63,7 +64,7 @@ class Detector:
     @property
     def versions(self) -> str:
         """Its own version and those of its parts: what decides the finds in any scene."""
-        return "+".join((self.version, *(part.versions for part in self.fine)))
+        return "+".join((self.version, *(part.version for part in self.fine)))
 
     def for_scene(self, k: int, roles: Collection[str]) -> Detector:
         """What looks at a scene of these bands in cells of k x k pixels: this one, or a part."""

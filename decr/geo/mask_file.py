@@ -207,7 +207,7 @@ def _doubt_of_image(path: str | os.PathLike[str], dataset: Any) -> str | None:
         return None
     return (
         f"{path}: looks like an image or probabilities, with {numbers} different numbers in its "
-        f"middle, of which all but 0 count as cloud; give a mask in which what is clear is 0"
+        f"middle, of which all but 0 count as cloud; unless they number clouds, give another mask"
     )
 
 

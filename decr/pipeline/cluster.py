@@ -103,8 +103,8 @@ def _local_cluster(workers: int, device: str) -> Iterator[Engine]:
         cluster = make(**options)
     except (RuntimeError, OSError) as error:
         raise ClusterError(
-            f"{name} did not start ({error}); each runs the script that starts it once more: have "
-            f'it do so under `if __name__ == "__main__":` only, or use one worker'
+            f"{name} did not start ({error}); use fewer workers. A script of yours is run by each "
+            f'once more: have it start them under `if __name__ == "__main__":` only'
         ) from error
     with cluster, distributed.Client(cluster) as client:
         with _explained(name, client):

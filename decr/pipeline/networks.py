@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from functools import lru_cache
 from importlib.metadata import EntryPoint
 from pathlib import Path
@@ -173,9 +174,10 @@ def detector_of(choice: DetectorChoice, lanes: int | None = None) -> Detector:
         return _of_package(plugin, detector)
     if there(name):
         return load_detector(Path(name), choice.device, lanes)
+    near = get_close_matches(name, (*DETECTORS, *COMPACT), 1)
     raise ConfigError(
         f"{name}: neither a detector's bundle file nor one of {', '.join(DETECTORS)}, nor of an "
-        f"installed package"
+        f"installed package{f'; is {near[0]} meant?' if near else ''}"
     )
 
 
@@ -185,6 +187,7 @@ def _of_package(plugin: EntryPoint, detector: Detector) -> Detector:
     alike = isinstance(parts, tuple) and all(
         isinstance(part, Detector)
         and (part.gsd_m, part.tells_thin) == (detector.gsd_m, detector.tells_thin)
+        and part.fine == ()
         for part in parts
     )
     check_fields(
@@ -192,7 +195,7 @@ def _of_package(plugin: EntryPoint, detector: Detector) -> Detector:
         detector,
         ("gsd_m", is_length(detector.gsd_m), "metres above 0"),
         ("gsd_range_m", is_pair(detector.gsd_range_m), "(least, most) metres"),
-        ("fine", alike, "a tuple of Detectors of the same gsd_m and tells_thin"),
+        ("fine", alike, "a tuple of Detectors of the same gsd_m and tells_thin, without parts"),
     )
     return replace(
         detector,

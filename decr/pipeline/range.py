@@ -96,7 +96,7 @@ def _sampled(
     height, width = scene.grid.height, scene.grid.width
     rows, cols = (min(most, -(-n // size)) for n in (height, width))
     shifts = rng.random((rows, cols, 2))
-    found = []
+    windows = []
     for i in range(rows):
         for j in range(cols):
             # A window that is all of the scene's rows or columns begins with them.
@@ -106,9 +106,12 @@ def _sampled(
                     (i, j), (rows, cols), (height, width), shifts[i, j], begin, strict=True
                 )
             )
-            window = Window(row, col, min(size, height - row), min(size, width - col))
-            dn, valid = source.read(window, bands)
-            found.append(dn[:, ::step, ::step][:, valid[::step, ::step]])
+            windows.append(Window(row, col, min(size, height - row), min(size, width - col)))
+    found = []
+    # From the top: some formats are decoded from there, and again for each step back.
+    for window in sorted(windows, key=lambda w: (w.row, w.col)):
+        dn, valid = source.read(window, bands)
+        found.append(dn[:, ::step, ::step][:, valid[::step, ::step]])
     return np.concatenate(found, axis=1)
 
 

@@ -35,8 +35,9 @@ def start_from(path: Path, parts: Mapping[str, nn.Module], bands: tuple[str, ...
     """
     bundle = load_bundle(path)
     theirs = bundle.card.bands
+    known = set(bands) & set(theirs)
     # Networks that draw a band must have learned to.
-    if set(parts) != {"detector"} and any(band not in theirs for band in bands):
+    if not known or (set(parts) != {"detector"} and len(known) < len(bands)):
         raise DatasetError(f"{path}: has bands {', '.join(theirs)}, wanted {', '.join(bands)}")
     if not set(parts) & set(bundle.networks):
         raise DatasetError(

@@ -195,7 +195,7 @@ def test_what_only_an_earlier_report_had_goes_and_files_of_others_stay(
 
 
 def test_a_warning_of_many_images_is_told_once(tmp_path: Path) -> None:
-    for name in "abc":
+    for name in "abcdefgh":
         write_scene(tmp_path / f"{name}.tif", cloudy_pixels(64, 64), transform=None, crs=None)
     result = run(tmp_path, "--detector", "threshold", "--range", "0,2047")
     assert result.exit_code == 0, result.output
@@ -205,7 +205,8 @@ def test_a_warning_of_many_images_is_told_once(tmp_path: Path) -> None:
     first, rest = coarse.stderr.splitlines()
     said = first.removeprefix(f"decr: warning: {tmp_path / 'a.tif'}: ")
     assert said.startswith("detector embedded-detector sees pixels of 60 m")
-    assert rest == f"decr: warning: the same of 2 more: {said}"
+    others = ", ".join(str(tmp_path / f"{name}.tif") for name in "bcdef")
+    assert rest == f"decr: warning: the same of {others} and 2 more: {said}"
 
 
 def test_a_report_below_the_images_is_not_one_of_them(tmp_path: Path) -> None:

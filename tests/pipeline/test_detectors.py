@@ -325,12 +325,13 @@ def test_a_plugin_decides_what_declouds_touches(
         ("clumsy", "detector 'clumsy' of .*:clumsy failed: RuntimeError: no memory left"),
         ("learning", "detector 'learning' of .*:learning failed: RuntimeError: .* requires grad"),
         ("other", "other: neither a detector's bundle file nor one of compact, threshold"),
+        ("treshold", "treshold: neither .* of an installed package; is threshold meant?"),
     ],
 )
 def test_a_bad_plugin_is_blamed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, message: str
 ) -> None:
-    if name != "other":
+    if name not in ("other", "treshold"):
         offer(monkeypatch, (name, f"{__name__}:{name}"))
     scene = write_scene(tmp_path / "s.tif", cloudy_pixels(40, 50))
     with pytest.raises(ConfigError, match=message):
@@ -351,7 +352,7 @@ PART = shady("cpu")
         ({"gsd_m": float("nan")}, "gsd_m must be metres above 0, not nan"),
         ({"gsd_range_m": None}, r"gsd_range_m must be \(least, most\) metres, not None"),
         ({"gsd_range_m": (5.0, 2.0)}, "gsd_range_m must be"),
-        ({"fine": PART}, "fine must be a tuple of Detectors of the same gsd_m and tells_thin, not"),
+        ({"fine": PART}, "fine must be a tuple of Detectors of the same gsd_m and tells_thin, wit"),
         ({"fine": ("x",)}, "fine must be .*, not .'x',.;"),
         ({"fine": (replace(PART, gsd_m=2.0),)}, "fine must be"),
         ({"fine": (replace(PART, tells_thin=True),)}, "fine must be"),

@@ -135,6 +135,8 @@ def test_a_start_without_the_bands_or_parts_is_refused(tmp_path: Path) -> None:
     path = tiny_bundle(tmp_path, 3)
     with pytest.raises(DatasetError, match=r"has bands red, green, blue, wanted .*nir"):
         start_from(path, {}, BANDS[4])
+    with pytest.raises(DatasetError, match=r"has bands red, green, blue, wanted nir"):
+        start_from(path, {"detector": create("cloudnet", 1, {"width": 2})}, ("nir",))
     detector = {"detector": create("cloudnet", 3, {"width": 2})}
     with pytest.raises(DatasetError, match="none of which this recipe trains"):
         start_from(path, detector, BANDS[3])
