@@ -19,18 +19,14 @@ import decr.plugins
 from decr.cloud.coverage import Coverage
 from decr.cloud.detector import Detector
 from decr.config import CcpConfig, DecloudConfig
-from decr.errors import BundleError, ConfigError
+from decr.errors import ConfigError
 from decr.pipeline.ccp import SceneCcp, looking, scene_ccp
 from decr.pipeline.ccp_sources import Source
 from decr.pipeline.declouds import declouds, plan_scene
 from decr.pipeline.engine import local_engine
-from decr.pipeline.networks import CLOUDNET_VARIABLE, COMPACT, DetectorChoice, detector_of, named
-from decr.pipeline.prepare import prepare
-from decr.pipeline.survey import survey_scene
+from decr.pipeline.networks import CLOUDNET_VARIABLE, DetectorChoice, detector_of
 from decr.plugins import DETECTORS, detector_plugin
 from decr.predictor import load_detector
-from decr.zoo.bundle import sha256_of
-from decr.zoo.embedded import embedded_path
 from decr.zoo.imports import import_checkpoint
 from tests.golden.common import finish
 from tests.golden.vectors import VectorFile, fill_all, params_checksum
@@ -203,89 +199,6 @@ def test_a_detector_may_see_the_darkest_of_each_cell(
     pixels[:, :256, ::8] = 20  # a shadow in each cell of 8 x 8 pixels, whose means stay bright
     got = found(write_scene(tmp_path / "s.tif", pixels), detector="shady")
     assert got.ccp == 0.5
-
-
-def test_fine_cells_are_looked_at_by_the_first_part_whose_bands_are_there() -> None:
-    plain = shady("cpu")
-    more = replace(plain, name="more", version="2", bands=("nir", "red"))
-    fine = replace(plain, name="fine", version="3")
-    whole = replace(plain, fine=(more, fine))
-    assert whole.versions == "1+2+3"
-    assert [whole.for_scene(k, ("red",)).name for k in (1, 2, 3, 8)] == ["shady"] * 2 + ["fine"] * 2
-    assert whole.for_scene(3, ("alpha", "red", "nir")).name == "more"
-    assert whole.for_scene(2, ("red", "nir")) is whole
-    assert replace(plain, fine=(more,)).for_scene(8, ("red",)).name == "shady"
-    assert plain.for_scene(8, ("red",)) is plain
-
-
-def test_compact_has_parts_for_fine_scenes() -> None:
-    detector = detector_of(DetectorChoice("compact", "cpu"))
-    assert (detector.name, detector.darkest) == ("embedded-detector", False)
-    assert [(part.name, part.bands, part.darkest) for part in detector.fine] == [
-        ("embedded-detector-fine-nir", (*detector.bands, "nir"), True),
-        ("embedded-detector-fine", detector.bands, True),
-    ]
-    assert {part.gsd_m for part in detector.fine} == {detector.gsd_m}
-    assert detector.versions.split("+") == [sha256_of(embedded_path(name)) for name in COMPACT]
-    assert detector_of(DetectorChoice("embedded-detector", "cpu")).versions == detector.versions
-
-
-@pytest.mark.parametrize(
-    ("bands", "gsd_m", "part"),
-    [
-        ("b,g,r,n", 0.5, COMPACT[1]),
-        ("b,g,r,-", 0.5, COMPACT[2]),
-        ("-,-,-,p", 0.5, COMPACT[2]),
-        ("b,g,r,n", 2.0, COMPACT[0]),
-        ("p,-,-,a", 2.0, COMPACT[0]),
-    ],
-)
-def test_which_part_looks_goes_by_bands_and_gsd(
-    tmp_path: Path, bands: str, gsd_m: float, part: str
-) -> None:
-    place = Affine(gsd_m, 0, 500_000, 0, -gsd_m, 4_000_000)
-    pixels = np.full((4, 600, 600), 50, "uint8")
-    scene = write_scene(tmp_path / "s.tif", pixels, transform=place)
-    assert found(scene, bands=bands, device="cpu").facts["detector"] == part
-
-
-@pytest.mark.parametrize("name", COMPACT[1:])
-def test_a_part_of_compact_alone_may_be_named(name: str) -> None:
-    """Outputs say which part looked."""
-    detector = detector_of(DetectorChoice(name, "cpu"))
-    assert (detector.name, detector.fine) == (name, ())
-
-
-def test_an_embedded_model_is_no_detector() -> None:
-    with pytest.raises(BundleError, match="not a cloud detector"):
-        detector_of(DetectorChoice("embedded-rgb", "cpu"))
-
-
-@pytest.mark.parametrize("bands", ["b,g,r,n", "b,g,r,-"])
-@pytest.mark.parametrize("travels", [False, True])
-def test_near_infrared_is_looked_at_where_it_is(tmp_path: Path, bands: str, travels: bool) -> None:
-    """Of two scenes that differ in the fourth band alone, here and by a worker's own networks."""
-    pixels = np.random.default_rng(0).integers(20, 240, (4, 768, 768)).astype("uint8")
-    config = DecloudConfig(detector="compact", device="cpu", bands=bands, dn_range=(0, 255))
-    choice = DetectorChoice("compact", "cpu")
-    worker = named(choice, detector_of(choice), None) if travels else None
-    surveys = []
-    for fourth in (pixels[3], 5):
-        pixels[3] = fourth
-        ready = prepare(str(write_scene(tmp_path / "scene.tif", pixels)), config)
-        assert ready.detector.name == COMPACT[1 if bands == "b,g,r,n" else 2]
-        with local_engine() as engine:
-            survey = survey_scene(
-                ready.scene,
-                ready.detector_radiometry,
-                ready.detector,
-                8,
-                0.5,
-                engine,
-                networks=worker or ready.networks[1],
-            )
-        surveys.append(survey.stored)
-    assert np.array_equal(*surveys) == (bands == "b,g,r,-")
 
 
 def test_the_fine_part_sees_fine_scenes_only(
