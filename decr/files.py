@@ -1,4 +1,4 @@
-"""Small files, each whole or not at all; and folders in which only one process works."""
+"""Small files, each whole or not at all and over none of others; folders of one process at work."""
 
 from __future__ import annotations
 

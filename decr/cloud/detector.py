@@ -67,7 +67,15 @@ class Detector:
         return "+".join((self.version, *(part.version for part in self.fine)))
 
     def for_scene(self, k: int, roles: Collection[str]) -> Detector:
-        """What looks at a scene of these bands in cells of k x k pixels: this one, or a part."""
+        """What looks at a scene: this detector, or one of its ``fine``.
+
+        Parameters
+        ----------
+        k
+            Scene pixels along a cell.
+        roles
+            Of the scene's bands, or those that they can be fed as.
+        """
         if k < FINE_CELL:
             return self
         return next((part for part in self.fine if set(part.bands) <= set(roles)), self)

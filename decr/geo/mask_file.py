@@ -23,6 +23,7 @@ from decr.geo.opening import REFUSALS, first_line
 
 _LOOK_PX = 2048
 _STRIP_PX = (256, 2048)
+"""Rows and columns of a mask's middle in which numbers are counted."""
 _MOST_CLASSES = 32
 """More numbers than any product tells classes by, and fewer than hold in 8 bits of flags."""
 _SAME_PX = 0.01

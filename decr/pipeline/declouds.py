@@ -33,7 +33,7 @@ from decr.pipeline.range import ALL_NODATA
 from decr.pipeline.report import looked_at, restoration_report
 from decr.pipeline.restore import restore_blocks
 from decr.pipeline.seams import Seams, seams_of
-from decr.pipeline.survey import MaskSource, Survey, flushed, survey_factor, survey_scene
+from decr.pipeline.survey import MaskSource, Survey, flushed, survey_scene
 from decr.plugins import checked
 from decr.predictor import Restorer
 from decr.report.values import RestorationReport
@@ -141,18 +141,17 @@ def _survey(
 ) -> Survey:
     """Survey the scene, or take the finished survey of an interrupted run."""
     scene, config = prepared.scene, prepared.config
-    k = survey_factor(scene, prepared.detector, prepared.restorer.gsd_m)
     store = None if work is None else work.path / "clouds.npy"
     if work is not None and store is not None and ("survey", 0, 0) in work.done:
         found = work.done["survey", 0, 0]
         with still_whole(store, work.path):
             stored = np.load(store, mmap_mode="r")
-        return Survey(k, stored, found["cloudy_px"], found["valid_px"])
+        return Survey(prepared.k, stored, found["cloudy_px"], found["valid_px"])
     survey = survey_scene(
         scene,
         prepared.detector_radiometry,
         prepared.detector,
-        k,
+        prepared.k,
         config.threshold,
         engine,
         networks=prepared.networks[1],
@@ -236,8 +235,8 @@ def plan_scene(
     Returns
     -------
     Plan
-        Tiles, blocks and pixels to restore, cloud coverage (0..1), most memory and disk (bytes),
-        and seconds per tile.
+        Tiles and blocks to restore, cloud coverage (0..1), most memory and disk (2^20 bytes), and
+        seconds per tile.
 
     Raises
     ------

@@ -67,13 +67,11 @@ def _ground(config: DecloudConfig) -> str:
     return "clear ground nearby, if any" if config.ground and not config.full else "not used"
 
 
-_COUNTED = {True: "in cloudy cells", False: "that the mask marks"}
-
-
 def tags_of(prepared: Prepared, plan: Plan) -> Mapping[str, str]:
     """The output's DECR domain. No times or paths: the same job gives the same bytes."""
     config, radiometry = prepared.config, prepared.radiometry
     mask = _sum_of(config.cloud_mask)
+    counted = "in cloudy cells" if mask is None else "that the mask marks"
     tags = {
         # First, for a model of another package may have settings of these names.
         **{key.upper(): value for key, value in prepared.restorer.settings.items()},
@@ -94,7 +92,7 @@ def tags_of(prepared: Prepared, plan: Plan) -> Mapping[str, str]:
         "FEATHER_M": f"{config.feather_m:g}",
         "GROUND": _ground(config),
         "CCP_BEFORE": f"{plan.ccp:.6f}",
-        "CCP_DEFINITION": f"valid pixels {_COUNTED[mask is None]} / valid pixels",
+        "CCP_DEFINITION": f"valid pixels {counted} / valid pixels",
         "TILES_RESTORED": str(plan.restore),
     }
     return tags

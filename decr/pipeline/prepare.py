@@ -54,13 +54,15 @@ class Prepared:
 
     ``networks`` is what tasks carry of restorer and detector, in this order: these themselves, or
     their names, by which another process loads its own. This process needs both networks anyway.
-    ``detector`` is what looks at this scene, which may be a part of the one in ``networks``.
+    ``detector`` looks at this scene in cells of ``k`` x ``k`` pixels, and may be a part of the one
+    in ``networks``.
     """
 
     scene: Scene
     config: DecloudConfig
     restorer: Restorer
     detector: Detector
+    k: int
     networks: tuple[Restorer | Named, Detector | Named]
     radiometry: Radiometry
     detector_radiometry: Radiometry
@@ -112,7 +114,18 @@ def prepare(
     composer = Composer(feed, radiometry, scene.nodata)
     aoi = None if config.aoi is None else read_aoi(config.aoi, scene.grid)
     return Prepared(
-        scene, config, restorer, detector, networks, radiometry, seen, composer, blocks, factor, aoi
+        scene,
+        config,
+        restorer,
+        detector,
+        k,
+        networks,
+        radiometry,
+        seen,
+        composer,
+        blocks,
+        factor,
+        aoi,
     )
 
 

@@ -25,24 +25,9 @@ from decr.zoo.limits import check_file
 
 FORMAT = 1
 _KEY = "decr"
-_OTHER_KINDS = frozenset(
-    [
-        ".pth",
-        ".pt",
-        ".ckpt",
-        ".bin",
-        ".pkl",
-        ".h5",
-        ".hdf5",
-        ".keras",
-        ".onnx",
-        ".npz",
-        ".zip",
-        ".tif",
-        ".tiff",
-        ".json",
-        ".toml",
-    ]
+_OTHER_KINDS = (
+    *(".pth", ".pt", ".ckpt", ".bin", ".pkl", ".h5", ".hdf5", ".keras", ".onnx", ".npz", ".zip"),
+    *(".tif", ".tiff", ".json", ".toml"),
 )
 """Suffixes that a bundle's name does not end in."""
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
