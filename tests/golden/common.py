@@ -88,6 +88,10 @@ def inputs_agree(file: VectorFile) -> list[Check]:
 def outputs_agree(file: VectorFile, got: Arrays, tolerance: float) -> list[Check]:
     """Compare full outputs with what the file keeps of them: a subset and statistics."""
     checks, name = [], file.path.name
+    for entry in file.meta.get("outputs", []):
+        for output in (entry["name"], entry["name"] + "__stats"):
+            if output not in file.arrays:
+                checks.append(Check(name, output, note="named in meta, but not in the file"))
     for output, wanted in file.arrays.items():
         if output in GIVEN:
             continue

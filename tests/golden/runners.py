@@ -241,10 +241,13 @@ def run_file(path: Path) -> list[Check]:
     try:
         file = VectorFile.read(path)
         model = file.model
-    except (OSError, ValueError, KeyError) as error:
-        return [Check(path.name, "file", note=f"not a vector file: {error}")]
+    except Exception as error:  # what is cut off or damaged raises nearly anything
+        return [Check(path.name, "file", note=f"not a vector file: {error!r}")]
+    reference = file.meta.get("reference")
     if model not in RUNNERS:
         return [Check(path.name, "all", note=f"lacking: no {model} here")]
+    if reference is not None and reference not in REFERENCES:
+        return [Check(path.name, "all", note=f"lacking: no {model} over {reference} here")]
     try:
         return RUNNERS[model](file) or [Check(path.name, "all", note="holds no output")]
     except Exception as error:  # one broken file must not hide the others

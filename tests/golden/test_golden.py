@@ -11,10 +11,10 @@ import pytest
 from decr.diffusion.schedule import NoiseSchedule
 from decr.evaluation.perceptual import TORCHVISION_NAME
 from tests.golden.__main__ import main
-from tests.golden.common import weight_file
+from tests.golden.common import outputs_agree, weight_file
 from tests.golden.run_metrics import BACKBONE_VARIABLE, PAIR, backbone
 from tests.golden.runners import RUNNERS, run_file
-from tests.golden.vectors import Check, VectorFile, compare, fill, uniform
+from tests.golden.vectors import Check, VectorFile, compare, fill, statistics, uniform
 
 FILES = (
     # In an order that fills each pair of CNP and WA once.
@@ -108,6 +108,38 @@ def test_runner_names_what_is_lacking_and_fails(
     assert "lacking: no telepathy here" in printed
     assert "lacking: x.npz" in printed
     assert "failed: y.npz" in printed
+
+
+@pytest.mark.parametrize("kept", [0, 30, 400])
+def test_a_file_that_is_cut_off_does_not_hide_the_others(
+    tmp_path: Path, kept: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole, cut = tmp_path / "b.npz", tmp_path / "a.npz"
+    schedule = np.linspace(1e-4, 2e-2, 1000)
+    np.savez(whole, meta=np.array('{"model": "schedule"}'), full_betas=schedule)
+    cut.write_bytes(whole.read_bytes()[:kept])
+    assert main([str(tmp_path)]) == 1
+    assert "2 files: 1 agree, 1 fail, 0 lacking" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("meta", ['["schedule"]', "3", '{"model": "de_sampler", "reference": "x"}'])
+def test_a_strange_meta_fails_in_its_own_line(tmp_path: Path, meta: str) -> None:
+    np.savez(tmp_path / "a.npz", meta=np.array(meta))
+    (check,) = run_file(tmp_path / "a.npz")
+    assert not check.ok
+    assert "not a vector file" in check.note or "no de_sampler over x here" in check.note
+
+
+def test_an_output_that_meta_names_must_be_there(tmp_path: Path) -> None:
+    meta = {"outputs": [{"name": "out", "full_shape": [3], "stride": 1}]}
+    out, stats = np.arange(3.0), statistics(np.arange(3.0))
+    for arrays, lacking in (
+        ({"out": out, "out__stats": stats}, []),
+        ({"out": out}, ["out__stats"]),
+        ({}, ["out", "out__stats"]),
+    ):
+        checks = outputs_agree(VectorFile(tmp_path / "a.npz", meta, arrays), {"out": out}, 1e-5)
+        assert [check.output for check in checks if not check.ok] == lacking
 
 
 def test_runner_fails_on_a_wrong_value_and_on_an_unknown_output(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import torch
 from decr.models.spagan import SpAGAN
 from tests.golden.run_gans import GANS, GENERATOR, inside, load_generator
 from tests.golden.runners import RUNNERS, run_file
+from tests.golden.vectors import statistics
 
 
 def vector_file(folder: Path, digest: str) -> Path:
@@ -69,3 +70,32 @@ def test_inside_keeps_what_no_border_reaches() -> None:
     picture = np.arange(64 * 64).reshape(64, 64)
     assert np.array_equal(inside(picture, 2), picture[18:46, 18:46])
     assert np.array_equal(inside(np.zeros((100, 100)), 1), np.zeros((28, 28)))
+
+
+@pytest.mark.parametrize("side", [64, 128])
+def test_a_small_cut_has_no_place_that_no_border_reaches(tmp_path: Path, side: int) -> None:
+    """Of 72 pixels a side or less only the outputs of the cut itself are compared."""
+    torch.manual_seed(0)
+    net, path = SpAGAN(3).eval(), weights(tmp_path)
+    torch.save({GENERATOR + key: value for key, value in net.state_dict().items()}, path)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    picture = np.random.default_rng(1).integers(0, 256, (side, side, 3), dtype=np.uint8)
+    y = torch.from_numpy(np.ascontiguousarray(picture[..., ::-1].transpose(2, 0, 1)))[None] / 255
+    with torch.no_grad():
+        out, att = (output.numpy() for output in net.with_attention(y))
+    image = out[0, ::-1].transpose(1, 2, 0)
+    file = vector_file(tmp_path, digest)
+    np.savez(
+        file,
+        meta=np.load(file)["meta"],
+        cloudy_rgb_u8=picture,
+        out=out,
+        att=att,
+        out__stats=statistics(out),
+        att__stats=statistics(att),
+        full_image_out_rgb=image,
+        published_out_rgb_u8=np.rint(image.clip(0, 1) * 255).astype(np.uint8),
+    )
+    checks = run_file(file)
+    assert [check.note for check in checks if not check.ok] == []
+    assert len(checks) == (4 if side == 64 else 6)

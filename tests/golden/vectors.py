@@ -93,10 +93,12 @@ class VectorFile:
 
     @classmethod
     def read(cls, path: Path) -> VectorFile:
-        """Read an `.npz`; raises ValueError, KeyError or OSError where it is not a vector file."""
+        """Read an `.npz`; what is not a vector file raises whatever it comes to."""
         with np.load(path, allow_pickle=False) as archive:
             arrays = {key: archive[key] for key in archive.files}
         meta = json.loads(str(arrays.pop("meta")))
+        if not isinstance(meta, dict):
+            raise TypeError("its meta is no object")
         return cls(path, meta, arrays)
 
     @property
