@@ -18,7 +18,7 @@ from decr.dataset.manifest import MANIFEST
 from decr.dataset.samples import ClearImage
 from decr.errors import BandError, ConfigError, DatasetError, DecrWarning
 from decr.geo.delivery import passed_over
-from decr.geo.scene import open_scene, reader
+from decr.geo.scene import Scene, open_scene, reader
 
 _SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".vrt")
 _CELLS = 2**20
@@ -166,16 +166,11 @@ def read_clear(folder: Folder, bands: tuple[str, ...], least_px: int) -> list[Cl
         if any(band not in scene.bands.roles for band in bands):
             lacking.append(path.name)
             continue
-        gsd_m = folder.gsd_m or scene.grid.gsd_m
-        white = folder.white or (255.0 if scene.dtype == "uint8" else None)
-        if white is not None and scene.dtype == "uint8":
-            white = min(white, 255.0)  # what was stated is of other images of this folder
-        if gsd_m is None or white is None:
-            missing, said = ("GSD", "gsd") if gsd_m is None else ("white level", "white")
-            raise DatasetError(
-                f"{path}: its {missing} is unknown; state it for the folder: --{said}, or "
-                f"{said}{'_m' if said == 'gsd' else ''} in a recipe"
-            )
+        gsd_m, white = folder.gsd_m or scene.grid.gsd_m, _white(folder, scene)
+        if gsd_m is None:
+            raise _unknown(path, "GSD", "--gsd, or gsd_m in a recipe")
+        if white is None:
+            raise _unknown(path, "white level", "--white, or white in a recipe")
         keep = scene.bands.data_indices
         with reader(scene) as source:
             dn, valid = source.read(scene.grid.window, keep)
@@ -195,6 +190,17 @@ def read_clear(folder: Folder, bands: tuple[str, ...], least_px: int) -> list[Cl
     }
     tell(str(folder.path), f"{len(files)} images", told)
     return images
+
+
+def _white(folder: Folder, scene: Scene) -> float | None:
+    """DN of white of an image; None if neither its type nor the folder says it."""
+    if scene.dtype != "uint8":
+        return folder.white
+    return min(folder.white or 255.0, 255.0)  # what was stated may be of the folder's others
+
+
+def _unknown(path: Path, what: str, how: str) -> DatasetError:
+    return DatasetError(f"{path}: its {what} is unknown; state it for the folder: {how}")
 
 
 def tell(where: str, what: str, named: Mapping[str, Sequence[str]]) -> None:
@@ -296,10 +302,13 @@ def _grown(
 def read_labelled(folder: Folder) -> list[LabelledImage]:
     """Cloudy images with masks of the same name.
 
+    Images of floating numbers are reflectances if the folder does not say their white.
+
     Raises
     ------
     DatasetError
-        If the folder names no masks, or one is missing.
+        If the folder names no masks, one is missing or of another size than its image, or the
+        white level of an image is not known.
     """
     if folder.masks is None:
         raise DatasetError(f"{folder.path}: labelled imagery needs a folder of masks")
@@ -309,11 +318,18 @@ def read_labelled(folder: Folder) -> list[LabelledImage]:
         if not mask_path.exists():
             raise DatasetError(f"{mask_path}: the mask of {path.name} is missing")
         scene, mask = open_scene(path, folder.bands), open_scene(mask_path, "pan")
+        if mask.grid.window != scene.grid.window:
+            raise DatasetError(
+                f"{mask_path}: has {mask.grid.width} x {mask.grid.height} pixels, but its image "
+                f"{path} has {scene.grid.width} x {scene.grid.height}"
+            )
+        white = _white(folder, scene) or (1.0 if scene.dtype.startswith("float") else None)
+        if white is None:
+            raise _unknown(path, "white level", "white in the recipe")
         keep = scene.bands.data_indices
         with reader(scene) as source, reader(mask) as truth:
             dn, _ = source.read(scene.grid.window, keep)
             label, _ = truth.read(mask.grid.window, (0,))
-        white = folder.white or 1.0
         reflectance = np.clip(np.nan_to_num(dn.astype(np.float32) / white), 0.0, 2.0)
         images.append(
             LabelledImage(

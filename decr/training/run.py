@@ -87,7 +87,8 @@ def run_recipe(
     Raises
     ------
     ConfigError
-        If the recipe has no such stage, or it needs networks that nothing has trained.
+        If the recipe has no such stage, or it needs networks that nothing has trained; or if the
+        run lies among its images, or its bundle would replace another.
     DatasetError
         If there is no imagery, or an image held out is also trained on, or nearly the same; or if
         a stage in ``run_dir`` was begun with other images, settings or networks.
@@ -99,6 +100,8 @@ def run_recipe(
             f"recipe {recipe.name!r} has no stage {stage!r}; it has {', '.join(recipe.stages)}"
         )
     until = None if max_minutes is None else time.monotonic() + 60 * max_minutes
+    path = run_dir / f"{recipe.name}.safetensors"
+    _check_place(recipe, run_dir, path)
     imagery, unseen = read_checked(recipe)
     with placed(device, precision) as place, _held(run_dir, place):
         job = _Job(
@@ -118,7 +121,6 @@ def run_recipe(
         results = _follow(job, parts, stage)
         if results is None:
             return None
-        path = run_dir / f"{recipe.name}.safetensors"
         if place.leads:
             ready = _ready(recipe, results)
             trained = {name: network for name, network in parts.items() if name in ready}
@@ -170,6 +172,22 @@ def read_checked(recipe: Recipe) -> tuple[Imagery, Imagery]:
     imagery, unseen = read_split(recipe)
     refuse_leak(_clear_sides(imagery), _clear_sides(unseen))
     return imagery, unseen
+
+
+def _check_place(recipe: Recipe, run_dir: Path, bundle: Path) -> None:
+    """Refuse a folder where a run would learn from its own pictures or replace other weights."""
+    folders = [f.path for f in (*recipe.clear, *recipe.labelled)] + [f.path for f in recipe.pairs]
+    for folder in folders:
+        if run_dir.resolve().is_relative_to(folder.resolve()):
+            raise ConfigError(
+                f"{run_dir}: lies in {folder}, whose images are trained on, and would add its own; "
+                f"name a folder elsewhere for this run (-o)"
+            )
+    if bundle.exists() and not any((run_dir / f"{stage}.pt").exists() for stage in recipe.stages):
+        raise ConfigError(
+            f"{bundle}: is not of this run, which would replace it; name another folder for this "
+            f"run (-o), or move that file"
+        )
 
 
 def _held(run_dir: Path, place: Place) -> AbstractContextManager[None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -192,6 +193,30 @@ def test_labels_are_read_with_their_images(tmp_path: Path) -> None:
     assert image.bands == ("blue", "green", "red", "nir")
     np.testing.assert_allclose(image.reflectance, np.clip(dn / 100, 0, 2), rtol=1e-6)
     np.testing.assert_array_equal(image.cloud_mask, label[0] >= 2)
+
+
+def test_labels_of_8_bits_are_read_by_their_own_white(tmp_path: Path) -> None:
+    for name in ("views", "masks"):
+        (tmp_path / name).mkdir()
+    write_scene(tmp_path / "views" / "a.tif", pixels())
+    label = np.zeros((1, 60, 80), np.uint8)
+    write_scene(tmp_path / "masks" / "a.tif", label, names=None)
+    folder = Folder(tmp_path / "views", masks=tmp_path / "masks")
+    for stated, white in ((None, 255), (100.0, 100), (2047.0, 255)):
+        (image,) = read_labelled(replace(folder, white=stated))
+        np.testing.assert_allclose(image.reflectance, np.clip(pixels() / white, 0, 2), rtol=1e-6)
+    write_scene(tmp_path / "views" / "a.tif", pixels(dtype="uint16"))
+    with pytest.raises(DatasetError, match=r"a\.tif: its white level is unknown; .*white in the"):
+        read_labelled(folder)
+
+
+def test_a_mask_of_another_size_is_refused(tmp_path: Path) -> None:
+    for name in ("views", "masks"):
+        (tmp_path / name).mkdir()
+    write_scene(tmp_path / "views" / "a.tif", pixels())
+    write_scene(tmp_path / "masks" / "a.tif", np.zeros((1, 30, 40), np.uint8), names=None)
+    with pytest.raises(DatasetError, match=r"masks/a\.tif: has 40 x 30 pixels, .* 80 x 60"):
+        read_labelled(Folder(tmp_path / "views", masks=tmp_path / "masks"))
 
 
 def test_missing_masks_are_errors(tmp_path: Path) -> None:

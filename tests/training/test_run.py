@@ -107,6 +107,28 @@ def test_a_bundle_declares_the_white_of_its_8_bit_images(
     assert load_bundle(path).card.ranges == ranges
 
 
+@pytest.mark.parametrize("below", ["", "run", "runs/one"])
+def test_a_run_does_not_learn_from_its_own_pictures(folder: Path, below: str) -> None:
+    before = sorted(folder.rglob("*"))
+    with pytest.raises(ConfigError, match=r"lies in .*scenes, .*name a folder elsewhere"):
+        run_recipe(recipe(folder, "reference"), folder / below)
+    assert sorted(folder.rglob("*")) == before
+
+
+def test_a_bundle_that_the_run_did_not_make_is_not_replaced(folder: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    start = tiny_bundle(tmp_path, 4).rename(run / "test.safetensors")
+    asked, weights = replace(recipe(folder, "coarse"), start=start), start.read_bytes()
+    with pytest.raises(ConfigError, match=r"run/test\.safetensors: is not of this run"):
+        run_recipe(asked, run)
+    assert start.read_bytes() == weights
+    asked = replace(asked, start=start.rename(tmp_path / "start.safetensors"))
+    made = run_recipe(asked, run)
+    assert made is not None
+    assert run_recipe(asked, run) == made  # once more, over its own
+
+
 def test_a_start_is_given_credit(folder: Path, tmp_path: Path) -> None:
     start, first = tmp_path / "start.safetensors", tiny_bundle(tmp_path, 4)
     card = replace(read_card(first), licence="CC-BY-4.0", provenance={"attribution": "A; B"})
