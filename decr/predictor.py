@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
-from importlib.metadata import EntryPoint
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +29,6 @@ from decr.diffusion.noise import noise_field, noise_window
 from decr.diffusion.samplers import ddim
 from decr.errors import BundleError, ConfigError
 from decr.lanes import in_lanes
-from decr.plugins import check_fields, guarded, is_count, is_length, made, numbers, settled
 from decr.zoo.bundle import Bundle, load_bundle
 
 Float32 = NDArray[np.float32]
@@ -159,52 +157,6 @@ def load_restorer(
         side_by_side * size,
         restore_weighed if "wa" in card.parts else None,
         card.errors,
-    )
-
-
-def made_restorer(plugin: EntryPoint, seed: int, device: str) -> Restorer:
-    """The restorer that an installed package offers (`decr.plugins.model_plugin`).
-
-    Raises
-    ------
-    ConfigError
-        If the package fails, or makes something else.
-    """
-    restorer = made(plugin, seed=seed, device=device)
-    if not isinstance(restorer, Restorer):
-        raise ConfigError(f"the model {plugin.name!r} of {plugin.value} made no Restorer")
-    restore, weighed = restorer.restore, restorer.restore_weighed
-    gsd_m, side_by_side = restorer.gsd_m, restorer.side_by_side
-    texts, errors = _are_texts(restorer.settings), restorer.errors
-    check_fields(
-        plugin,
-        restorer,
-        ("gsd_m", gsd_m is None or is_length(gsd_m), "metres above 0, or None"),
-        ("settings", texts, "a mapping of texts to texts"),
-        ("side_by_side", is_count(side_by_side), "a whole number from 1 up"),
-        ("errors", errors is None or isinstance(errors, ErrorTable), "an ErrorTable, or None"),
-    )
-
-    def restored(tiles: Float32, corners: Sequence[Corner]) -> Float32:
-        return numbers(restore(tiles, corners))
-
-    def with_weights(tiles: Float32, corners: Sequence[Corner]) -> tuple[Float32, Float32]:
-        assert weighed is not None
-        clear, weights = weighed(tiles, corners)
-        return numbers(clear), numbers(weights)
-
-    return replace(
-        restorer,
-        **settled(restorer),
-        side_by_side=int(side_by_side),
-        restore=guarded(plugin, restored),
-        restore_weighed=None if weighed is None else guarded(plugin, with_weights),
-    )
-
-
-def _are_texts(value: object) -> bool:
-    return isinstance(value, Mapping) and all(
-        isinstance(text, str) for item in value.items() for text in item
     )
 
 

@@ -17,9 +17,10 @@ import decr.plugins
 from decr.config import DecloudConfig
 from decr.errors import BundleError, ConfigError
 from decr.evaluation.subjects import Sampling, in_order, subjects_of
+from decr.offered import offered_restorer
 from decr.pipeline.declouds import declouds, plan_scene
 from decr.plugins import MODELS, model_plugin
-from decr.predictor import Restorer, made_restorer
+from decr.predictor import Restorer
 from decr.zoo.embedded import find_bundle
 from tests.pipeline.scenes import cloudy_pixels, write_scene
 
@@ -176,7 +177,7 @@ def test_what_a_plugin_makes_is_checked_before_any_work(
     monkeypatch.setattr(f"{__name__}.darker", lambda seed, device: made)
     point = EntryPoint("darker", f"{__name__}:darker", MODELS)
     with pytest.raises(ConfigError, match=rf"^the model 'darker' of .*:darker: its {says}") as no:
-        made_restorer(point, 0, "cpu")
+        offered_restorer(point, 0, "cpu")
     assert "\n" not in str(no.value)
 
 
@@ -185,7 +186,7 @@ def test_what_a_plugin_says_in_another_form_is_settled(monkeypatch: pytest.Monke
     fields: dict[str, Any] = {"bands": ["red"], "ranges": ranges, "side_by_side": np.int64(2)}
     made = replace(darker(0, "cpu"), **fields)
     monkeypatch.setattr(f"{__name__}.darker", lambda seed, device: made)
-    found = made_restorer(EntryPoint("darker", f"{__name__}:darker", MODELS), 0, "cpu")
+    found = offered_restorer(EntryPoint("darker", f"{__name__}:darker", MODELS), 0, "cpu")
     assert (found.bands, found.side_by_side) == (("red",), 2)
     assert found.ranges == {"uint16": (0.0, 2047.0), "uint8": (0.0, 255.0)}
 
@@ -197,7 +198,7 @@ def test_weights_of_a_plugin_are_arrays_or_it_is_blamed() -> None:
         model = replace(darker(0, "cpu"), restore_weighed=lambda tiles, corners: answer)
         point = EntryPoint("pair", "pair:make", MODELS)
         point.__dict__["load"] = lambda: lambda seed, device: model
-        restored = made_restorer(point, 0, "cpu").restore_weighed
+        restored = offered_restorer(point, 0, "cpu").restore_weighed
         assert restored is not None
         return restored(tiles, [(0, 0)])
 

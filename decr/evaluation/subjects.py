@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from decr.errors import ConfigError
 from decr.geo.lattice import FEATHER_SUM, Lattice
+from decr.offered import offered_restorer
 from decr.plugins import checked, model_plugin
-from decr.predictor import Restorer, load_restorer, made_restorer
+from decr.predictor import Restorer, load_restorer
 from decr.zoo.bundle import read_card
 from decr.zoo.embedded import find_bundle
 
@@ -174,7 +175,7 @@ def _subject(model: str, nir: bool, sampling: Sampling) -> Subject:
             precision="float32",
         )
     else:
-        restorer = made_restorer(plugin, sampling.seed, sampling.device)
+        restorer = offered_restorer(plugin, sampling.seed, sampling.device)
     return Subject(
         restorer.name,
         restorer.version,

@@ -17,19 +17,10 @@ from decr.errors import ConfigError
 from decr.files import there
 from decr.forks import fork_lock
 from decr.geo.opening import absolute_name
+from decr.offered import offered_detector, offered_restorer
 from decr.pipeline.omnicloudmask import omnicloudmask_detector
-from decr.plugins import (
-    check_fields,
-    detector_plugin,
-    guarded,
-    is_length,
-    is_pair,
-    made,
-    model_plugin,
-    numbers,
-    settled,
-)
-from decr.predictor import Restorer, load_detector, load_restorer, made_restorer
+from decr.plugins import detector_plugin, model_plugin
+from decr.predictor import Restorer, load_detector, load_restorer
 from decr.zoo.embedded import EMBEDDED, embedded_path, find_bundle
 
 DETECTORS = ("compact", "threshold", "cloudnet", "omnicloudmask", "file:MASK")
@@ -129,7 +120,7 @@ def restorer_of(choice: ModelChoice, lanes: int | None = None) -> Restorer:
     """
     plugin = model_plugin(choice.model)
     if plugin is not None:
-        return made_restorer(plugin, choice.seed, choice.device)
+        return offered_restorer(plugin, choice.seed, choice.device)
     return load_restorer(
         find_bundle(choice.model, choice.nir),
         steps=choice.steps,
@@ -168,40 +159,13 @@ def detector_of(choice: DetectorChoice, lanes: int | None = None) -> Detector:
         return omnicloudmask_detector(choice.device)
     plugin = detector_plugin(name)
     if plugin is not None:
-        detector = made(plugin, device=choice.device)
-        if not isinstance(detector, Detector):
-            raise ConfigError(f"the detector {name!r} of {plugin.value} made no Detector")
-        return _of_package(plugin, detector)
+        return offered_detector(plugin, choice.device)
     if there(name):
         return load_detector(Path(name), choice.device, lanes)
     near = get_close_matches(name, (*DETECTORS, *COMPACT), 1)
     raise ConfigError(
         f"{name}: neither a detector's bundle file nor one of {', '.join(DETECTORS)}, nor of an "
         f"installed package{f'; is {near[0]} meant?' if near else ''}"
-    )
-
-
-def _of_package(plugin: EntryPoint, detector: Detector) -> Detector:
-    """A detector of a package, and its parts for fine scenes: checked, and blamed by name."""
-    parts, probability = detector.fine, detector.probability
-    alike = isinstance(parts, tuple) and all(
-        isinstance(part, Detector)
-        and (part.gsd_m, part.tells_thin) == (detector.gsd_m, detector.tells_thin)
-        and part.fine == ()
-        for part in parts
-    )
-    check_fields(
-        plugin,
-        detector,
-        ("gsd_m", is_length(detector.gsd_m), "metres above 0"),
-        ("gsd_range_m", is_pair(detector.gsd_range_m), "(least, most) metres"),
-        ("fine", alike, "a tuple of Detectors of the same gsd_m and tells_thin, without parts"),
-    )
-    return replace(
-        detector,
-        **settled(detector),
-        probability=guarded(plugin, lambda views: numbers(probability(views))),
-        fine=tuple(_of_package(plugin, part) for part in parts),
     )
 
 
