@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -71,6 +72,22 @@ def test_each_analysis_writes_numbers_and_a_figure(
     assert len(found.text.splitlines()) >= 3
     with Image.open(io.BytesIO(found.figure)) as figure:
         assert len(np.unique(np.array(figure).reshape(-1, 3), axis=0)) > 20
+
+
+@pytest.mark.parametrize("name", ["trajectory", "ablation"])
+def test_a_tile_without_cloud_leaves_valid_json(
+    name: str, setting: Setting, tmp_path: Path
+) -> None:
+    for image in (setting.source.data / "cloudy").iterdir():
+        shutil.copy(setting.source.data / "clear" / image.name, image)
+    found = ANALYSES[name](setting)
+    values = json.loads(write_analysis(tmp_path / "out", found)[0].read_text())
+    assert json.loads(json.dumps(found.values, allow_nan=False)) == values
+    if name == "trajectory":
+        assert values["no_change_psnr"] is None
+        assert "no change: inf (2 of 2 tiles are equal to their truth)" in found.text
+    else:
+        assert [o["low"] for o in values["order"] if o["variant"] == "no change"] == [None]
 
 
 def test_sampling_is_the_predictors(setting: Setting) -> None:
