@@ -327,6 +327,16 @@ def test_the_command_prints_and_writes(data: Path, tmp_path: Path) -> None:
     assert done.exit_code == 0, done.output
     assert "protocol standard" in done.output
     assert (out / "evaluation.csv").is_file()
+    done = CliRunner().invoke(main, [*given, "--no-lpips", "-o", str(out)])
+    assert done.exit_code == 0, done.output
+    (out / "evaluation.json").unlink()
+    done = CliRunner().invoke(main, [*given, "--no-lpips", "-o", str(out)])
+    assert done.exit_code == 1
+    assert "evaluation.csv: exists already and is no report of this decr" in done.stderr
+    (out / "evaluation.json").write_text('{"mine": 1}')
+    done = CliRunner().invoke(main, [*given, "--no-lpips", "-o", str(out)])
+    assert done.exit_code == 1
+    assert (out / "evaluation.json").read_text() == '{"mine": 1}'
     done = CliRunner().invoke(main, [*given, "--no-lpips", "--json"])
     assert json.loads(done.stdout)["images"] == 3
     done = CliRunner().invoke(main, [*given, "--lpips-backbone", str(tmp_path / "none.pth")])
