@@ -212,6 +212,22 @@ def _warned(evaluation: Evaluation) -> list[str]:
         f"{d.first}" + ("" if d.exact else f" ({d.bits} of 143 bits differ)")
         for d in evaluation.duplicates
     ]
+    cut = evaluation.facts["cut"]
+    if cut:
+        each = (
+            f"{one['image']} ({' x '.join(map(str, one['used_px']))} of "
+            f"{' x '.join(map(str, one['stored_px']))} px)"
+            for one in cut
+        )
+        lines.append(
+            f"warning: of {len(cut)} of {len(evaluation.images)} images only the largest rectangle "
+            f"without invalid pixels is measured: {', '.join(each)}"
+        )
+    passed_over = evaluation.facts["passed_over"]
+    if passed_over:
+        lines.append(
+            f"passed over, for want of a band or of valid pixels: {', '.join(passed_over)}"
+        )
     left_out = evaluation.facts["left_out"]
     if left_out:
         lines.append(f"left out as copies: {', '.join(left_out)}")

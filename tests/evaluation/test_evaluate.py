@@ -16,7 +16,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from cli.main import main
-from decr.errors import BundleError, ConfigError, DatasetError
+from decr.errors import BundleError, ConfigError, DatasetError, DecrWarning
 from decr.evaluation import evaluate as module
 from decr.evaluation.evaluate import EvaluationConfig, evaluate
 from decr.evaluation.files import as_csv, as_json, write_evaluation
@@ -406,3 +406,34 @@ def test_four_bands_of_eleven_bits_in_file_order(tmp_path: Path) -> None:
     assert brighter.rows[1].scores["mae"] == pytest.approx(
         found.rows[1].scores["mae"] * 2047 / 4095, rel=1e-4
     )
+
+
+def test_what_was_not_measured_is_told_by_every_file(tmp_path: Path) -> None:
+    import pyarrow.parquet
+    import rasterio
+
+    for name, invalid in (("whole", np.s_[:0]), ("one", np.s_[40, 30]), ("none", np.s_[:])):
+        for side in ("cloudy", "clear"):
+            image = texture(len(side)).astype(np.uint8)
+            image[invalid] = 0
+            path = tmp_path / "set" / side / f"{name}.tif"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with rasterio.open(
+                path, "w", driver="GTiff", width=64, height=64, count=3, dtype="uint8", nodata=0
+            ) as file:
+                file.write(image.transpose(2, 0, 1))
+    with pytest.warns(DecrWarning, match="cut to a rectangle"):
+        found = evaluate(replace(config(tmp_path / "set", "none"), lpips=False))
+    assert found.images == ("one", "whole")
+    written = {p.suffix: p for p in write_evaluation(tmp_path / "out", found)}
+    values = json.loads(written[".json"].read_text())
+    cut = [{"image": "one", "stored_px": [64, 64], "used_px": [40, 64]}]
+    assert (values["cut"], values["passed_over"]) == (cut, ["none"])
+    comments = written[".csv"].read_text()
+    assert f"# cut: {json.dumps(cut)}\n" in comments
+    assert '# passed_over: ["none"]\n' in comments
+    text = written[".txt"].read_text()
+    assert "without invalid pixels is measured: one (40 x 64 of 64 x 64 px)" in text
+    assert "of valid pixels: none" in text
+    stored = pyarrow.parquet.read_schema(written[".parquet"])
+    assert json.loads(stored.metadata[b"decr"])["cut"] == cut
