@@ -112,7 +112,7 @@ def trajectory(setting: Setting) -> Analysis:
     apart = [psnr(t.cloudy, t.clear, 2.0) for t in bench.tiles]
     untouched = float(np.mean(apart))
     equal = sum(map(math.isinf, apart))
-    why = f" ({equal} of {len(apart)} tiles are equal to their truth)" if equal else ""
+    why = f" (equal to their truth: {equal} of {len(apart)} tiles)" if equal else ""
     text = "\n".join(
         [
             f"{'t':>5}  {'with prior':>11}  {'without':>11}   PSNR of x0, dB",

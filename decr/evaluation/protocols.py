@@ -244,7 +244,7 @@ def scored(
 
 
 def _of_part(output: Array, truth: Array, mask: Mask | None, full: float, luma: bool) -> Scores:
-    """PSNR, SSIM, MAE and SAM of the counted pixels."""
+    """PSNR, SSIM, MAE and SAM of the counted pixels; one band has no spectral angle."""
     if mask is not None and not mask[3:-3, 3:-3].any():
         return dict.fromkeys(("psnr", "ssim", "mae", "sam"))
     a, b = output.astype(np.float64), truth.astype(np.float64)
@@ -253,7 +253,7 @@ def _of_part(output: Array, truth: Array, mask: Mask | None, full: float, luma: 
         "psnr": psnr(a, b, full, mask),
         "ssim": paper_ssim(output, truth, mask) if luma else ssim(a, b, full, mask),
         "mae": mae(a, b, mask) / full,
-        "sam": sam(a, b, mask) if lit.any() else None,
+        "sam": sam(a, b, mask) if lit.any() and len(a) > 1 else None,
     }
 
 

@@ -65,7 +65,8 @@ def comparisons(evaluation: Evaluation) -> dict[tuple[str, str], dict[str, Compa
 def described(evaluation: Evaluation) -> str:
     """Tables for a terminal: scores with intervals, published ones, comparisons, warnings."""
     lines = [
-        f"{evaluation.facts['data']}: {len(evaluation.images)} images, split "
+        f"{evaluation.facts['data']}: {len(evaluation.images)} image"
+        f"{'s' if len(evaluation.images) != 1 else ''}, split "
         f"{evaluation.config.source.split}, bands {','.join(evaluation.bands)}, protocol "
         f"{evaluation.protocol.name}",
         f"  {evaluation.protocol.says}",
@@ -235,7 +236,7 @@ def _warned(evaluation: Evaluation) -> list[str]:
         lines.append("LPIPS was left out (--no-lpips)")
     if len(evaluation.images) < _FEW:
         lines.append(
-            f"warning: {len(evaluation.images)} images are too few to rank models; bootstrap "
+            f"warning: too few images to rank models ({len(evaluation.images)}); bootstrap "
             f"intervals of so few are too narrow"
         )
     return lines

@@ -85,7 +85,7 @@ def test_a_tile_without_cloud_leaves_valid_json(
     assert json.loads(json.dumps(found.values, allow_nan=False)) == values
     if name == "trajectory":
         assert values["no_change_psnr"] is None
-        assert "no change: inf (2 of 2 tiles are equal to their truth)" in found.text
+        assert "no change: inf (equal to their truth: 2 of 2 tiles)" in found.text
     else:
         assert [o["low"] for o in values["order"] if o["variant"] == "no change"] == [None]
 

@@ -126,7 +126,7 @@ def test_rows_and_files_say_everything(data: Path, tmp_path: Path) -> None:
     assert len(table) == 6
     assert float(table[3]["psnr"]) == pytest.approx(wanted, abs=1e-4)
     text = written[2].read_text()
-    assert "3 images are too few" in text
+    assert "too few images to rank models (3)" in text
     import pyarrow.parquet
 
     stored = pyarrow.parquet.read_table(written[3])

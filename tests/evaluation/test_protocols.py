@@ -109,6 +109,8 @@ def test_parts_are_scored_apart() -> None:
         assert empty["clear_psnr"] == pytest.approx(found["psnr"])
     black = scored(np.zeros_like(a), b, None, GEOCR, None)
     assert black["sam"] is None
+    grey = scored(a[:1], b[:1], mask, GEOCR, None)
+    assert grey["sam"] is grey["cloudy_sam"] is grey["clear_sam"] is None
 
 
 def test_de_paper_scores_parts_by_luma_too() -> None:
