@@ -78,10 +78,9 @@ def command(
     """
     from decr.evaluation.evaluate import EvaluationConfig, evaluate
     from decr.evaluation.files import as_json as plain
-    from decr.evaluation.files import write_evaluation
+    from decr.evaluation.files import check_folder, write_evaluation
     from decr.evaluation.subjects import Sampling
     from decr.evaluation.summary import described
-    from decr.files import writable_folder
 
     with shared.usage():
         sampling = Sampling(
@@ -90,7 +89,7 @@ def command(
         source = shared.source_from(options)
         config = EvaluationConfig(source, models, sampling=sampling, seed=seed, **options)
     if out is not None:
-        writable_folder(out)
+        check_folder(out)
     with closing(shared.Progress(quiet)) as progress:
         found = evaluate(config, progress)
     click.echo(json.dumps(plain(found)) if as_json else described(found))

@@ -221,7 +221,8 @@ def tell(where: str, what: str, named: Mapping[str, Sequence[str]]) -> None:
     for why, names in named.items():
         if names:
             more = ", ..." if len(names) > _TOLD else ""
-            said = f"{where}: {len(names)} of {what} are {why}: {', '.join(names[:_TOLD])}{more}"
+            verb = "is" if len(names) == 1 else "are"
+            said = f"{where}: {len(names)} of {what} {verb} {why}: {', '.join(names[:_TOLD])}{more}"
             warnings.warn(said, DecrWarning, stacklevel=4)
 
 

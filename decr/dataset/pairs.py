@@ -88,6 +88,8 @@ class PairImage:
         The digital number that counts as reflectance-like 1.
     weight
         How much more often than its area says it is drawn.
+    cut_from
+        Rows and columns of the files where invalid pixels made both be cut; None if whole.
     """
 
     name: str
@@ -97,6 +99,7 @@ class PairImage:
     gsd_m: float | None
     white: float
     weight: float = 1.0
+    cut_from: tuple[int, int] | None = None
 
     @property
     def area(self) -> float:
@@ -168,26 +171,27 @@ def _read_all(
         if not dn[:, rows, cols].size:
             empty.append(file.name)
             continue
-        if dn[0, rows, cols].size < ok.size:
+        cut_from = (ok.shape[0], ok.shape[1]) if dn[0, rows, cols].size < ok.size else None
+        if cut_from:
             cut.append(file.name)
-        read.append((file, clear.scene, dn[:, rows, cols], truth[:, rows, cols]))
+        read.append((file, clear.scene, dn[:, rows, cols], truth[:, rows, cols], cut_from))
     told = {
         "passed over, for want of a pixel that is valid on both sides": empty,
         "cut to a rectangle that is valid on both sides": cut,
     }
     tell(str(folder.path), f"{len(opened)} pairs", told)
     unsaid = [
-        (dn, truth) for file, _, dn, truth in read if folder.white is None and file.white is None
+        (dn, truth) for file, _, dn, truth, _ in read if folder.white is None and file.white is None
     ]
     common = white_level(folder.path, unsaid) if unsaid else None
     images = []
-    for file, scene, dn, truth in read:
+    for file, scene, dn, truth, cut_from in read:
         white = folder.white or file.white or common
         assert white is not None
         if dn.dtype == np.uint8:
             white = min(white, 255.0)  # what was stated is of other images of the set
         gsd_m = folder.gsd_m or file.gsd_m or scene.grid.gsd_m or LAYOUTS[folder.layout].gsd_m
-        images.append(PairImage(file.name, dn, truth, bands, gsd_m, white, folder.weight))
+        images.append(PairImage(file.name, dn, truth, bands, gsd_m, white, folder.weight, cut_from))
     return images
 
 

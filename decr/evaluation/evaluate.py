@@ -173,8 +173,8 @@ def evaluate(config: EvaluationConfig, on_progress: OnProgress | None = None) ->
     folder = config.source.folder()
     layout = folder.layout
     listed = list_pairs(folder.path, layout)
-    asked = (p for p in listed if config.source.split in (None, "all", p.split))
-    have = _roles(next(asked, listed[0]), folder.bands)
+    asked = [p for p in listed if config.source.split in (None, "all", p.split)]
+    have = _roles((asked or listed)[0], folder.bands)
     subjects = subjects_of(config.models, "nir" in have, config.sampling)
     bands = common_bands(subjects) or have
     if protocol.luma and len(bands) not in (3, 4):
@@ -193,6 +193,7 @@ def evaluate(config: EvaluationConfig, on_progress: OnProgress | None = None) ->
         rows.append(_rows(pair, subjects, bands, protocol, layout, lpips))
     told("evaluate", len(kept), len(kept))
     facts = _facts(config, protocol, layout, bands, subjects, kept, sorted(dropped), duplicates)
+    facts["passed_over"] = sorted({p.name for p in asked} - {p.name for p in pairs})
     names = tuple(subject.name for subject in subjects)
     return Evaluation(
         config,
@@ -314,6 +315,11 @@ def _facts(
         "layout": layout,
         "split": config.source.split,
         "images": len(kept),
+        "cut": [
+            {"image": p.name, "stored_px": list(p.cut_from), "used_px": list(p.clear.shape[1:])}
+            for p in kept
+            if p.cut_from
+        ],
         "bands": list(bands),
         "white": sorted({pair.white for pair in kept}),
         "models": {

@@ -16,7 +16,7 @@ from decr.evaluation.evaluate import Evaluation
 from decr.evaluation.protocols import finite
 from decr.evaluation.statistics import Comparison, Mean
 from decr.evaluation.summary import columns, comparisons, described, means
-from decr.files import writable_folder, write_report_file
+from decr.files import check_replaced, json_object, writable_folder, write_report_file
 from decr.geo.geoparquet import require_pyarrow
 
 STEM = "evaluation"
@@ -74,6 +74,20 @@ def as_csv(evaluation: Evaluation) -> str:
             )
         )
     return sheet.getvalue()
+
+
+def check_folder(folder: Path) -> None:
+    """Refuse, before any work, a folder that cannot take an evaluation; it is made if need be.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be made or written to, or a file there of those names is no evaluation.
+    """
+    values = writable_folder(folder) / f"{STEM}.json"
+    ours = {"protocol_says", "comparisons"} <= json_object(values).keys()
+    for suffix in (".json", ".csv", ".txt", ".parquet"):
+        check_replaced(values.with_suffix(suffix), ours)
 
 
 def write_evaluation(folder: Path, evaluation: Evaluation) -> list[Path]:

@@ -12,6 +12,7 @@ from torch import Tensor
 from decr.diffusion.samplers import Step
 from decr.evaluation.analysis import Analysis, Bench, Setting, bench_of, facts
 from decr.evaluation.metrics import psnr
+from decr.evaluation.protocols import finite
 from decr.evaluation.sampling import Float32
 from decr.evaluation.tiles import shown
 from decr.report.chart import Panel, chart, png, strip
@@ -108,15 +109,19 @@ def trajectory(setting: Setting) -> Analysis:
             bench.restored(number, fusion=fusion, on_step=keep)
     steps = list(scores["with prior"])
     rows = [{"t": t, **{n: float(np.mean(scores[n][t])) for n in _WAYS}} for t in steps]
-    untouched = float(np.mean([psnr(t.cloudy, t.clear, 2.0) for t in bench.tiles]))
+    apart = [psnr(t.cloudy, t.clear, 2.0) for t in bench.tiles]
+    untouched = float(np.mean(apart))
+    equal = sum(map(math.isinf, apart))
+    why = f" (equal to their truth: {equal} of {len(apart)} tiles)" if equal else ""
     text = "\n".join(
         [
             f"{'t':>5}  {'with prior':>11}  {'without':>11}   PSNR of x0, dB",
             *(f"{r['t']:5}  {r['with prior']:11.2f}  {r['without prior']:11.2f}" for r in rows),
-            f"no change: {untouched:.2f}",
+            f"no change: {untouched:.2f}{why}",
         ]
     )
-    values = {**facts(bench), "rows": rows, "no_change_psnr": untouched}
+    told = [{name: finite(value) for name, value in row.items()} for row in rows]
+    values = {**facts(bench), "rows": told, "no_change_psnr": finite(untouched)}
     figure = _trajectory_figure(bench, first, rows, untouched)
     return Analysis("trajectory", values, text, figure)
 

@@ -215,7 +215,7 @@ def paper_psnr(a: Byte, b: Byte) -> float:
     return psnr(a, b, _FULL_SCALE_U8)
 
 
-def paper_ssim(a: Byte, b: Byte) -> float:
+def paper_ssim(a: Byte, b: Byte, mask: Mask | None = None) -> float:
     """SSIM as published: of the luma of R, G, B, or for R, G, B, NIR the mean over bands.
 
     Each of four bands stands in for R, G and B in turn, so that its luma is 1.000001 times itself.
@@ -224,14 +224,17 @@ def paper_ssim(a: Byte, b: Byte) -> float:
     ----------
     a, b
         (3, H, W) or (4, H, W) uint8, sides of at least 7 pixels.
+    mask
+        Pixels that count, as for `ssim`; None counts all, as published.
 
     Raises
     ------
     DatasetError
-        For images that cannot be compared, are not uint8, are too small or have other bands.
+        For images that cannot be compared, are not uint8, are too small or have other bands, or a
+        mask that does not fit or counts none.
     """
     _check_bytes(a, b)
-    return ssim(_lumas(a), _lumas(b), _FULL_SCALE_U8)
+    return ssim(_lumas(a), _lumas(b), _FULL_SCALE_U8, mask)
 
 
 def _lumas(image: Byte) -> Float64:

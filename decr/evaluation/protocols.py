@@ -233,29 +233,27 @@ def scored(
         Score by column; None where it does not exist, as of a part without a pixel.
     """
     full = 1.0 if protocol.numbers == "real" else _WHITE
-    found: Scores = _of_part(output, truth, None, full)
-    if protocol.luma:
-        found["ssim"] = paper_ssim(output, truth)
+    found: Scores = _of_part(output, truth, None, full, protocol.luma)
     if lpips is not None:
         found |= _perceptual(output, truth, full, protocol, lpips)
     if mask is not None:
         for part, chosen in (("cloudy_", mask), ("clear_", ~mask)):
-            scores = _of_part(output, truth, chosen, full)
+            scores = _of_part(output, truth, chosen, full, protocol.luma)
             found |= {part + name: value for name, value in scores.items()}
     return found
 
 
-def _of_part(output: Array, truth: Array, mask: Mask | None, full: float) -> Scores:
-    """PSNR, SSIM, MAE and SAM of the counted pixels."""
+def _of_part(output: Array, truth: Array, mask: Mask | None, full: float, luma: bool) -> Scores:
+    """PSNR, SSIM, MAE and SAM of the counted pixels; one band has no spectral angle."""
     if mask is not None and not mask[3:-3, 3:-3].any():
         return dict.fromkeys(("psnr", "ssim", "mae", "sam"))
     a, b = output.astype(np.float64), truth.astype(np.float64)
     lit = (a.any(axis=0) & b.any(axis=0)) if mask is None else (a.any(0) & b.any(0) & mask)
     return {
         "psnr": psnr(a, b, full, mask),
-        "ssim": ssim(a, b, full, mask),
+        "ssim": paper_ssim(output, truth, mask) if luma else ssim(a, b, full, mask),
         "mae": mae(a, b, mask) / full,
-        "sam": sam(a, b, mask) if lit.any() else None,
+        "sam": sam(a, b, mask) if lit.any() and len(a) > 1 else None,
     }
 
 

@@ -65,7 +65,8 @@ def comparisons(evaluation: Evaluation) -> dict[tuple[str, str], dict[str, Compa
 def described(evaluation: Evaluation) -> str:
     """Tables for a terminal: scores with intervals, published ones, comparisons, warnings."""
     lines = [
-        f"{evaluation.facts['data']}: {len(evaluation.images)} images, split "
+        f"{evaluation.facts['data']}: {len(evaluation.images)} image"
+        f"{'s' if len(evaluation.images) != 1 else ''}, split "
         f"{evaluation.config.source.split}, bands {','.join(evaluation.bands)}, protocol "
         f"{evaluation.protocol.name}",
         f"  {evaluation.protocol.says}",
@@ -212,6 +213,22 @@ def _warned(evaluation: Evaluation) -> list[str]:
         f"{d.first}" + ("" if d.exact else f" ({d.bits} of 143 bits differ)")
         for d in evaluation.duplicates
     ]
+    cut = evaluation.facts["cut"]
+    if cut:
+        each = (
+            f"{one['image']} ({' x '.join(map(str, one['used_px']))} of "
+            f"{' x '.join(map(str, one['stored_px']))} px)"
+            for one in cut
+        )
+        lines.append(
+            f"warning: of {len(cut)} of {len(evaluation.images)} images only the largest rectangle "
+            f"without invalid pixels is measured: {', '.join(each)}"
+        )
+    passed_over = evaluation.facts["passed_over"]
+    if passed_over:
+        lines.append(
+            f"passed over, for want of a band or of valid pixels: {', '.join(passed_over)}"
+        )
     left_out = evaluation.facts["left_out"]
     if left_out:
         lines.append(f"left out as copies: {', '.join(left_out)}")
@@ -219,7 +236,7 @@ def _warned(evaluation: Evaluation) -> list[str]:
         lines.append("LPIPS was left out (--no-lpips)")
     if len(evaluation.images) < _FEW:
         lines.append(
-            f"warning: {len(evaluation.images)} images are too few to rank models; bootstrap "
+            f"warning: too few images to rank models ({len(evaluation.images)}); bootstrap "
             f"intervals of so few are too narrow"
         )
     return lines

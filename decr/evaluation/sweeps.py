@@ -29,7 +29,7 @@ from decr.evaluation.analysis import (
     untouched,
 )
 from decr.evaluation.fusion_limits import described, limits, verdict
-from decr.evaluation.protocols import Scores, better_is_higher
+from decr.evaluation.protocols import Scores, better_is_higher, finite
 from decr.evaluation.sampling import Fusion, load_networks
 from decr.evaluation.statistics import Comparison, Mean, compare
 from decr.evaluation.tiles import Tile
@@ -242,13 +242,13 @@ def _against(
     )
     return {
         "variant": name,
-        "psnr_difference": gap.mean,
-        "low": gap.low,
-        "high": gap.high,
+        "psnr_difference": finite(gap.mean),
+        "low": finite(gap.low),
+        "high": finite(gap.high),
         "won": one.won,
         "tied": one.tied,
         "lost": one.lost,
-        **{f"{score}_difference": gap.mean for score, gap in more.items()},
+        **{f"{score}_difference": finite(gap.mean) for score, gap in more.items()},
         "says": says,
     }
 

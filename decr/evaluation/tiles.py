@@ -95,6 +95,8 @@ def cut_tiles(
 ) -> list[Tile]:
     """Tiles of pairs in turn, those first whose share of cloudy pixels is nearest to one half.
 
+    Those without a cloudy pixel, which tell nothing of a restoration, come last of all.
+
     With ``shrink``, tiles are as large as one pair allows where none holds one of ``side_px``. They
     are cut so many ``times`` as large, for analyses that shrink them to ``side_px``.
 
@@ -126,7 +128,7 @@ def cut_tiles(
             f"{f'give --size {fitting} or less' if fitting else 'they are too small for this'}"
         )
     ordered = [queue[n] for n in range(max(map(len, queues))) for queue in queues if n < len(queue)]
-    return ordered[:count]
+    return sorted(ordered, key=lambda tile: not tile.mask.any())[:count]
 
 
 def _content(pixels: NDArray[np.generic]) -> str:
@@ -146,7 +148,7 @@ def _ranked(pair: PairImage, side_px: int, place: str) -> list[Tile]:
             mask = changed(cloudy, clear)
             name = f"{pair.name} at row {row}, column {col}"
             tiles.append(Tile(name, 2 * cloudy - 1, 2 * clear - 1, mask, pair.gsd_m, place))
-    return sorted(tiles, key=lambda tile: abs(float(tile.mask.mean()) - 0.5))
+    return sorted(tiles, key=lambda t: (not t.mask.any(), abs(float(t.mask.mean()) - 0.5)))
 
 
 def shown(tile: Tile, unit: Float32, bands: tuple[str, ...]) -> NDArray[np.uint8]:

@@ -106,8 +106,9 @@ def uncertainty(setting: Setting, samples: int = SAMPLES) -> Analysis:
     table = bench.networks.bundle.card.errors
     if table is not None:
         found = _expected(bench, table)
-        values["expected"] = asdict(found)
-        text += f"\n\nthe model's table of expected errors, % of white:\n{described(found)}"
+        values["expected"] = asdict(found) if found else None
+        told = described(found) if found else "not judged, for no tile has a cloudy pixel"
+        text += f"\n\nthe model's table of expected errors, % of white:\n{told}"
     return Analysis("uncertainty", values, text, _figure(bench, spreads[0], errors[0], rows))
 
 
@@ -144,10 +145,15 @@ def _figure(bench: Bench, spread: Float64, error: Float64, rows: list[dict[str, 
     )
 
 
-def _expected(bench: Bench, table: ErrorTable) -> Held:
-    """The model's table against the error of restorations with the card's own settings."""
+def _expected(bench: Bench, table: ErrorTable) -> Held | None:
+    """The model's table against the error of restorations with the card's own settings.
+
+    None where no tile has a cloudy pixel.
+    """
     images = []
     for number, tile in enumerate(bench.tiles):
         restored = bench.restored(number, steps=None, floor=None)
         images.append(seen(tile.name, tile.cloudy, restored, tile.clear, tile.mask, tile.gsd_m))
+    if not any(image.error.size for image in images):
+        return None
     return held([expected_of(table, image) for image in images], [i.error for i in images])

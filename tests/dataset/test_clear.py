@@ -144,9 +144,9 @@ def test_images_too_small_or_without_a_band_are_passed_over(tmp_path: Path) -> N
     assert [image.name for image in images] == ["good.tif"]
     said = [str(warning.message) for warning in caught]
     assert said == [
-        f"{tmp_path}: 1 of 3 images are passed over, for want of the bands red, green, blue: "
+        f"{tmp_path}: 1 of 3 images is passed over, for want of the bands red, green, blue: "
         "grey.tif",
-        f"{tmp_path}: 1 of 3 images are passed over, for want of 32 x 32 valid pixels: small.tif",
+        f"{tmp_path}: 1 of 3 images is passed over, for want of 32 x 32 valid pixels: small.tif",
     ]
 
 

@@ -95,7 +95,7 @@ def test_pairs_without_a_band_are_passed_over(tmp_path: Path) -> None:
         put_png(tmp_path, f"{side}/rgb.png", pixels(0, bands=3))
         put(tmp_path, f"{side}/four.tif", pixels(0))
     both = PairFolder(tmp_path, split="all")
-    want = "1 of 2 pairs are passed over, for want of the bands blue, green, red, nir: rgb"
+    want = "1 of 2 pairs is passed over, for want of the bands blue, green, red, nir: rgb"
     with pytest.warns(DecrWarning, match=want):
         assert [p.name for p in read_pairs(both, BGRN)] == ["four"]
     assert [p.name for p in read_pairs(both, RGB)] == ["four", "rgb"]
@@ -136,8 +136,8 @@ def test_only_the_pixels_valid_on_both_sides_are_kept(tmp_path: Path) -> None:
     with pytest.warns(DecrWarning) as caught:
         [found] = read_pairs(PairFolder(tmp_path, split=None), BGRN)
     assert [str(warning.message).partition(": ")[2] for warning in caught] == [
-        "1 of 2 pairs are passed over, for want of a pixel that is valid on both sides: b",
-        "1 of 2 pairs are cut to a rectangle that is valid on both sides: a",
+        "1 of 2 pairs is passed over, for want of a pixel that is valid on both sides: b",
+        "1 of 2 pairs is cut to a rectangle that is valid on both sides: a",
     ]
     np.testing.assert_array_equal(found.cloudy, cloudy[:, 4:, :-5])
     np.testing.assert_array_equal(found.clear, clear[:, 4:, :-5])

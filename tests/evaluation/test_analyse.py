@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -73,6 +74,22 @@ def test_each_analysis_writes_numbers_and_a_figure(
         assert len(np.unique(np.array(figure).reshape(-1, 3), axis=0)) > 20
 
 
+@pytest.mark.parametrize("name", ["trajectory", "ablation"])
+def test_a_tile_without_cloud_leaves_valid_json(
+    name: str, setting: Setting, tmp_path: Path
+) -> None:
+    for image in (setting.source.data / "cloudy").iterdir():
+        shutil.copy(setting.source.data / "clear" / image.name, image)
+    found = ANALYSES[name](setting)
+    values = json.loads(write_analysis(tmp_path / "out", found)[0].read_text())
+    assert json.loads(json.dumps(found.values, allow_nan=False)) == values
+    if name == "trajectory":
+        assert values["no_change_psnr"] is None
+        assert "no change: inf (equal to their truth: 2 of 2 tiles)" in found.text
+    else:
+        assert [o["low"] for o in values["order"] if o["variant"] == "no change"] == [None]
+
+
 def test_sampling_is_the_predictors(setting: Setting) -> None:
     bench = bench_of(setting)
     restorer = load_restorer(
@@ -103,9 +120,13 @@ def test_tiles_half_under_cloud_come_first_and_are_the_pairs(setting: Setting) -
     tiles = cut_tiles(setting.source, BANDS, 16, 100)
     assert len(tiles) == 3 * 16
     off = [abs(t.mask.mean() - 0.5) for t in tiles]
-    # One of each pair in turn; each pair's own get worse.
+    clouded = [bool(t.mask.any()) for t in tiles]
+    some = clouded.index(False)
+    # Clear ones last of all; else one of each pair in turn, and each pair's own get worse.
+    assert clouded == [n < some for n in range(48)]
+    assert [t.name[0] for t in tiles[:12]] == ["0", "1", "2"] * 4
     for start in range(3):
-        assert off[start::3] == sorted(off[start::3])
+        assert off[start:some:3] == sorted(off[start:some:3])
     tile = tiles[0]
     name, _, place = tile.name.partition(" at row ")
     row, col = (int(part) for part in place.split(", column "))

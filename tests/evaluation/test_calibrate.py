@@ -226,3 +226,8 @@ def test_analyse_uncertainty_tells_of_a_table(pairs: PairSource, tmp_path: Path)
     found = uncertainty(setting, 2)
     assert {round(row[0], 6) for row in found.values["expected"]["bins"]} == {0.3}
     assert "table of expected errors" in found.text
+    for image in (pairs.data / "cloudy").iterdir():
+        shutil.copy(pairs.data / "clear" / image.name, image)
+    found = uncertainty(setting, 2)
+    assert found.values["expected"] is None
+    assert "not judged, for no tile has a cloudy pixel" in found.text

@@ -16,7 +16,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from cli.main import main
-from decr.errors import BundleError, ConfigError, DatasetError
+from decr.errors import BundleError, ConfigError, DatasetError, DecrWarning
 from decr.evaluation import evaluate as module
 from decr.evaluation.evaluate import EvaluationConfig, evaluate
 from decr.evaluation.files import as_csv, as_json, write_evaluation
@@ -126,7 +126,7 @@ def test_rows_and_files_say_everything(data: Path, tmp_path: Path) -> None:
     assert len(table) == 6
     assert float(table[3]["psnr"]) == pytest.approx(wanted, abs=1e-4)
     text = written[2].read_text()
-    assert "3 images are too few" in text
+    assert "too few images to rank models (3)" in text
     import pyarrow.parquet
 
     stored = pyarrow.parquet.read_table(written[3])
@@ -327,6 +327,16 @@ def test_the_command_prints_and_writes(data: Path, tmp_path: Path) -> None:
     assert done.exit_code == 0, done.output
     assert "protocol standard" in done.output
     assert (out / "evaluation.csv").is_file()
+    done = CliRunner().invoke(main, [*given, "--no-lpips", "-o", str(out)])
+    assert done.exit_code == 0, done.output
+    (out / "evaluation.json").unlink()
+    done = CliRunner().invoke(main, [*given, "--no-lpips", "-o", str(out)])
+    assert done.exit_code == 1
+    assert "evaluation.csv: exists already and is no report of this decr" in done.stderr
+    (out / "evaluation.json").write_text('{"mine": 1}')
+    done = CliRunner().invoke(main, [*given, "--no-lpips", "-o", str(out)])
+    assert done.exit_code == 1
+    assert (out / "evaluation.json").read_text() == '{"mine": 1}'
     done = CliRunner().invoke(main, [*given, "--no-lpips", "--json"])
     assert json.loads(done.stdout)["images"] == 3
     done = CliRunner().invoke(main, [*given, "--lpips-backbone", str(tmp_path / "none.pth")])
@@ -396,3 +406,34 @@ def test_four_bands_of_eleven_bits_in_file_order(tmp_path: Path) -> None:
     assert brighter.rows[1].scores["mae"] == pytest.approx(
         found.rows[1].scores["mae"] * 2047 / 4095, rel=1e-4
     )
+
+
+def test_what_was_not_measured_is_told_by_every_file(tmp_path: Path) -> None:
+    import pyarrow.parquet
+    import rasterio
+
+    for name, invalid in (("whole", np.s_[:0]), ("one", np.s_[40, 30]), ("none", np.s_[:])):
+        for side in ("cloudy", "clear"):
+            image = texture(len(side)).astype(np.uint8)
+            image[invalid] = 0
+            path = tmp_path / "set" / side / f"{name}.tif"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with rasterio.open(
+                path, "w", driver="GTiff", width=64, height=64, count=3, dtype="uint8", nodata=0
+            ) as file:
+                file.write(image.transpose(2, 0, 1))
+    with pytest.warns(DecrWarning, match="cut to a rectangle"):
+        found = evaluate(replace(config(tmp_path / "set", "none"), lpips=False))
+    assert found.images == ("one", "whole")
+    written = {p.suffix: p for p in write_evaluation(tmp_path / "out", found)}
+    values = json.loads(written[".json"].read_text())
+    cut = [{"image": "one", "stored_px": [64, 64], "used_px": [40, 64]}]
+    assert (values["cut"], values["passed_over"]) == (cut, ["none"])
+    comments = written[".csv"].read_text()
+    assert f"# cut: {json.dumps(cut)}\n" in comments
+    assert '# passed_over: ["none"]\n' in comments
+    text = written[".txt"].read_text()
+    assert "without invalid pixels is measured: one (40 x 64 of 64 x 64 px)" in text
+    assert "of valid pixels: none" in text
+    stored = pyarrow.parquet.read_schema(written[".parquet"])
+    assert json.loads(stored.metadata[b"decr"])["cut"] == cut

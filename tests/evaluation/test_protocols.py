@@ -109,6 +109,24 @@ def test_parts_are_scored_apart() -> None:
         assert empty["clear_psnr"] == pytest.approx(found["psnr"])
     black = scored(np.zeros_like(a), b, None, GEOCR, None)
     assert black["sam"] is None
+    grey = scored(a[:1], b[:1], mask, GEOCR, None)
+    assert grey["sam"] is grey["cloudy_sam"] is grey["clear_sam"] is None
+
+
+def test_de_paper_scores_parts_by_luma_too() -> None:
+    oracle = pytest.importorskip("skimage.metrics")
+    rng = np.random.default_rng(6)
+    output, truth = rng.integers(0, 256, (2, 3, 40, 40), np.uint8)
+    output[:, :, 20:] = truth[:, :, 20:]
+    mask = np.zeros((40, 40), bool)
+    mask[:, :15] = True
+    found = scored(output, truth, mask, PAPER, None)
+    lumas = [np.tensordot((0.298912, 0.586611, 0.114478), x, 1) for x in (output, truth)]
+    _, each = oracle.structural_similarity(*lumas, data_range=255.0, full=True)
+    inner, chosen = each[3:-3, 3:-3], mask[3:-3, 3:-3]
+    assert found["ssim"] == pytest.approx(inner.mean())
+    assert found["cloudy_ssim"] == pytest.approx(inner[chosen].mean())
+    assert found["clear_ssim"] == pytest.approx(inner[~chosen].mean())
 
 
 def test_equal_images_are_perfect_whatever_the_protocol() -> None:

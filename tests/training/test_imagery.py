@@ -93,6 +93,6 @@ def test_some_pairs_too_small_are_told_with_the_stage_that_asks_for_more(tmp_pat
         parts=PARTS,
         pairs=(PairFolder(folder, split=None),),
     )
-    match = "1 of 12 pairs are passed over, for want of 128 x 128 .* for stage reference: pair_04"
+    match = "1 of 12 pairs is passed over, for want of 128 x 128 .* for stage reference: pair_04"
     with pytest.warns(DecrWarning, match=match):
         assert len(read_imagery(asked).pairs) == 11
