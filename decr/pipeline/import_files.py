@@ -45,6 +45,10 @@ _NO_PLACE = "the images have no map coordinates"
 _NO_DATE = "the images do not say when they were taken"
 
 
+Ranges = Mapping[str, tuple[float, float]]
+"""DN that the detector takes for black and white, by type."""
+
+
 @dataclass(frozen=True, slots=True)
 class Found:
     """What was seen of a pair.
@@ -63,6 +67,8 @@ class Found:
         Of the file, as stated, or as published; None if nobody says.
     digest, bits
         `Fingerprint` of the clear image's colours.
+    top
+        The largest DN of both images.
     corners_lonlat
         (4, 2), or None for an image without a place.
     dates
@@ -80,6 +86,7 @@ class Found:
     gsd_m: float | None
     digest: str
     bits: str | None
+    top: float
     corners_lonlat: Sequence[Sequence[float]] | None
     dates: Sequence[str] | None
 
@@ -121,6 +128,7 @@ def describing_files(
     found: Sequence[Found],
     copies: Copies,
     left_out: Mapping[str, str],
+    ranges: Ranges,
     records: Sequence[Record],
     look: Looking,
 ) -> dict[str, bytes]:
@@ -134,6 +142,8 @@ def describing_files(
         All pairs of the published set.
     left_out
         Reason by name.
+    ranges
+        That the detector was shown because of this set.
     records
         Of the pairs that stay.
 
@@ -154,6 +164,7 @@ def describing_files(
         "copies_said": str(copies),
         "drop_duplicates": origin.drop_duplicates,
         "left_out": dict(sorted(Counter(left_out.values()).items())),
+        "ranges": ranges,
     }
     placed = [line["about"].get("corners_lonlat") is not None for line in lines]
     absent: dict[str, str] = {}
@@ -201,8 +212,15 @@ def _facts(told: Mapping[str, Any], look: Looking) -> dict[str, str]:
         if told["drop_duplicates"]
         else "nothing: copies are named, not removed",
         **clouds_found_by(look),
+        **({"DN range": range_said(told["ranges"])} if told["ranges"] else {}),
         "decr": decr.__version__,
     }
+
+
+def range_said(ranges: Ranges) -> str:
+    """Ranges, for people."""
+    each = ", ".join(f"{low:g} to {high:g} for {dtype}" for dtype, (low, high) in ranges.items())
+    return f"{each}, by the largest number of the whole set"
 
 
 def _chips(

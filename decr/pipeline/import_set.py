@@ -12,7 +12,7 @@ import json
 import shutil
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +25,8 @@ from decr.dataset.chip_rules import EXACT, NEAR
 from decr.dataset.duplicates import Fingerprint, fingerprint
 from decr.dataset.layouts import LAYOUTS, layout_of, list_pairs, split_from
 from decr.dataset.manifest import MANIFEST, PairFile
-from decr.dataset.measure import NO_DATA
-from decr.dataset.read_pair import WholePair, read_whole
+from decr.dataset.measure import NO_DATA, full_scale
+from decr.dataset.read_pair import WholePair, read_seen
 from decr.dataset.set_folder import (
     SCRATCH,
     Made,
@@ -50,7 +50,15 @@ from decr.pipeline.ccp import Looking, looking, scene_ccp
 from decr.pipeline.ccp_sources import Source
 from decr.pipeline.dataset_tools import Copies, copies_among, trained_first
 from decr.pipeline.engine import local_engine
-from decr.pipeline.import_files import IMPORT_JOB, TOLD, Found, Origin, describing_files
+from decr.pipeline.import_files import (
+    IMPORT_JOB,
+    TOLD,
+    Found,
+    Origin,
+    Ranges,
+    describing_files,
+    range_said,
+)
 from decr.pipeline.set_files import clouds_job, masks_folder
 from decr.progress import OnProgress, silent
 
@@ -141,10 +149,13 @@ def _made(run: _Run, drop_duplicates: bool, done: dict[str, Record]) -> Made:
     marks = [(f.name, Fingerprint(f.digest, f.bits)) for f in found]
     copies = copies_among(run.pairs, marks)
     left_out = _left_out(copies) if drop_duplicates else {}
-    records = _written(run, found, left_out, done)
+    ranges = _ranges(found, run.look)
+    records = _written(run, found, left_out, ranges, done)
     split = split_from(run.folder, run.layout)
     origin = Origin(run.folder.resolve().name, run.layout, split, drop_duplicates)
-    return records, describing_files(run.work, origin, found, copies, left_out, records, run.look)
+    return records, describing_files(
+        run.work, origin, found, copies, left_out, ranges, records, run.look
+    )
 
 
 def _told(out: Path) -> Imported:
@@ -167,7 +178,7 @@ def _checked(run: _Run) -> list[Found]:
 def _found(run: _Run, pair: PairFile) -> Found:
     """Read a pair, and see that it is one."""
     bands = run.look.config.bands
-    whole = read_whole(pair, bands)
+    whole = read_seen(pair, bands)
     grid, dtype = whole.scene.grid, str(whole.clear.dtype)
     # Copies are told by colours alone, so that they are those of `decr dataset dedupe`.
     mark = fingerprint(_colours(whole))
@@ -186,6 +197,7 @@ def _found(run: _Run, pair: PairFile) -> Found:
         gsd_m=grid.gsd_m or run.look.config.gsd_m or LAYOUTS[run.layout].gsd_m,
         digest=mark.digest,
         bits=mark.bits,
+        top=max(float(dn[:, whole.valid].max()) for dn in (whole.cloudy, whole.clear)),
         corners_lonlat=np.round(corners_lonlat(grid, grid.window), 8).tolist() if placed else None,
         dates=[d.when.isoformat() for d in dates if d is not None] if all(dates) else None,
     )
@@ -200,8 +212,26 @@ def _left_out(copies: Copies) -> dict[str, str]:
     return {name: EXACT if copy.exact else NEAR for name, copy in copies.leaked.items()}
 
 
+def _ranges(found: Sequence[Found], look: Looking) -> dict[str, tuple[float, float]]:
+    """DN that the detector takes for black and white, by type; of the others it is known.
+
+    One image of a set may hold no cloud, and says as little of white as a part of a scene does.
+    """
+    if look.detector is None or look.config.dn_range is not None:
+        return {}
+    unknown = sorted({f.dtype for f in found} - {"uint8", *look.detector.ranges})
+    return {
+        dtype: (0.0, full_scale(dtype, max(f.top for f in found if f.dtype == dtype)))
+        for dtype in unknown
+    }
+
+
 def _written(
-    run: _Run, found: Sequence[Found], left_out: Mapping[str, str], done: dict[str, Record]
+    run: _Run,
+    found: Sequence[Found],
+    left_out: Mapping[str, str],
+    ranges: Ranges,
+    done: dict[str, Record],
 ) -> list[Record]:
     """Copy the pairs that stay, but for those that are there."""
     staying = [
@@ -213,7 +243,7 @@ def _written(
     for number, (pair, facts) in enumerate(staying):
         run.on_progress("writing", number, len(staying))
         if pair.name not in done:
-            done[pair.name] = record = _record(run, pair, facts)
+            done[pair.name] = record = _record(run, pair, facts, ranges)
             note(run.work, pair.name, record)
     return [done[pair.name] for pair, _ in staying]
 
@@ -235,7 +265,7 @@ def _check_names(run: _Run, pairs: Sequence[PairFile]) -> None:
             )
 
 
-def _record(run: _Run, pair: PairFile, facts: Found) -> Record:
+def _record(run: _Run, pair: PairFile, facts: Found, ranges: Ranges) -> Record:
     """Copy a pair's files, find its clouds, and say what it is."""
     files = {
         key: path
@@ -250,6 +280,8 @@ def _record(run: _Run, pair: PairFile, facts: Found) -> Record:
             data = _bytes(file)
             write_whole(run.work / name, data)
             sums[name] = hashlib.sha256(data).hexdigest()
+    dn_range = ranges.get(facts.dtype, run.look.config.dn_range)
+    run = replace(run, look=replace(run.look, config=replace(run.look.config, dn_range=dn_range)))
     mask, ccp = _clouds(run, pair, pair.cloudy, facts)
     # The user's masks are those of the cloudy images.
     clear_ccp = None if run.look.detector is None else _clouds(run, pair, pair.clear, facts)[1]
@@ -362,6 +394,8 @@ def summary(imported: Imported) -> str:
         f"split: {told['counts']}, {split.get(told['split'], 'as in ' + told['split'])}",
         f"copies: {told['copies_said']}",
     ]
+    if told["ranges"]:
+        lines.append(f"DN range: {range_said(told['ranges'])}; state another with --range")
     if told["drop_duplicates"]:
         said = ", ".join(f"{n} {why}" for why, n in told["left_out"].items()) or "none"
         lines.append(f"left out: {said}; there were {told['published']}")
