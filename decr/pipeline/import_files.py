@@ -16,10 +16,10 @@ from rasterio.crs import CRS
 import decr
 from decr.dataset.croissant import croissant
 from decr.dataset.duplicates import HASH_BITS
-from decr.dataset.layouts import LAYOUTS
+from decr.dataset.layouts import BY_NAME, LAYOUTS
 from decr.dataset.manifest import MANIFEST, SPLITS
 from decr.dataset.set_folder import Record
-from decr.dataset.splits import unwrapped
+from decr.dataset.splits import in_common, unwrapped
 from decr.dataset.stac import STAC_FOLDER, stac_files
 from decr.pipeline.ccp import Looking
 from decr.pipeline.contact import sheet_of
@@ -111,7 +111,7 @@ class Origin:
     title, layout
         Name of the published set's folder, and its layout.
     split
-        See `decr.dataset.layouts.split_from`.
+        See `decr.dataset.layouts.split_from`; or "ground".
     drop_duplicates
         Whether test images that copy training images were left out.
     """
@@ -165,6 +165,7 @@ def describing_files(
         "drop_duplicates": origin.drop_duplicates,
         "left_out": dict(sorted(Counter(left_out.values()).items())),
         "ranges": ranges,
+        "shared_ground": _shared_ground(kept),
     }
     placed = [line["about"].get("corners_lonlat") is not None for line in lines]
     absent: dict[str, str] = {}
@@ -202,7 +203,8 @@ def _facts(told: Mapping[str, Any], look: Looking) -> dict[str, str]:
     """What decided, for people."""
     split = {
         "folders": "as published: the set's own folders",
-        "a hash of names": "by decr, from a hash of the names: the set states none",
+        BY_NAME: "by decr, from a hash of the names: the set states none",
+        "ground": "by decr, images that share ground on one side: the set states none",
     }
     return {
         "Imported from": f"{told['set']}, layout {told['layout']}: {told['published']}",
@@ -215,6 +217,19 @@ def _facts(told: Mapping[str, Any], look: Looking) -> dict[str, str]:
         **({"DN range": range_said(told["ranges"])} if told["ranges"] else {}),
         "decr": decr.__version__,
     }
+
+
+def _shared_ground(found: Sequence[Found]) -> list[str]:
+    """Names of images that are not for training but share ground with some that are."""
+    placed = [(f, np.array(f.corners_lonlat)) for f in found if f.corners_lonlat is not None]
+    held = [(f.name, outline) for f, outline in placed if f.split != "train"]
+    trained = [outline for f, outline in placed if f.split == "train"]
+    return [held[i][0] for i in in_common([outline for _, outline in held], trained)]
+
+
+def ground_said(names: Sequence[str]) -> str:
+    """How many such images there are, for people."""
+    return f"{len(names)} images held out of training share ground with training images"
 
 
 def range_said(ranges: Ranges) -> str:
@@ -253,7 +268,7 @@ def _card(
     absent: Mapping[str, str],
 ) -> str:
     """The dataset card, in Markdown."""
-    published = LAYOUTS[told["layout"]]
+    published, shared = LAYOUTS[told["layout"]], told["shared_ground"]
     columns = {
         "site": cell(told["set"]),
         "source": published.source or _UNKNOWN,
@@ -284,6 +299,7 @@ def _card(
         "Those among the test images make scores better than they are.",
         "",
         *_leaks(told, copies),
+        *([f"By their places, {ground_said(shared)}.", ""] if shared else []),
         *facts_table(facts),
         "## Files",
         "",

@@ -23,8 +23,8 @@ import decr
 from decr.config import CcpConfig
 from decr.dataset.chip_rules import EXACT, NEAR
 from decr.dataset.duplicates import Fingerprint, fingerprint
-from decr.dataset.layouts import LAYOUTS, layout_of, list_pairs, split_from
-from decr.dataset.manifest import MANIFEST, PairFile
+from decr.dataset.layouts import BY_NAME, LAYOUTS, layout_of, list_pairs, split_from
+from decr.dataset.manifest import MANIFEST, TEST_SHARE, PairFile
 from decr.dataset.measure import NO_DATA, full_scale
 from decr.dataset.read_pair import WholePair, read_seen
 from decr.dataset.set_folder import (
@@ -38,10 +38,11 @@ from decr.dataset.set_folder import (
     noted,
     work_folder,
 )
+from decr.dataset.splits import ground_split
 from decr.errors import ConfigError, DatasetError, DecrWarning
 from decr.files import write_whole
 from decr.geo.acquisition import acquired
-from decr.geo.align import corners_lonlat
+from decr.geo.align import outline_lonlat
 from decr.geo.encode import tiff_bytes
 from decr.geo.gdal import gdal_environment
 from decr.geo.opening import opened
@@ -57,6 +58,7 @@ from decr.pipeline.import_files import (
     Origin,
     Ranges,
     describing_files,
+    ground_said,
     range_said,
 )
 from decr.pipeline.set_files import clouds_job, masks_folder
@@ -145,17 +147,45 @@ def import_set(
 
 def _made(run: _Run, drop_duplicates: bool, done: dict[str, Record]) -> Made:
     """Look at all pairs, copy those that stay, and describe them."""
-    found = _checked(run)
+    run, found, split = _by_ground(run, _checked(run))
     marks = [(f.name, Fingerprint(f.digest, f.bits)) for f in found]
     copies = copies_among(run.pairs, marks)
     left_out = _left_out(copies) if drop_duplicates else {}
     ranges = _ranges(found, run.look)
     records = _written(run, found, left_out, ranges, done)
-    split = split_from(run.folder, run.layout)
     origin = Origin(run.folder.resolve().name, run.layout, split, drop_duplicates)
     return records, describing_files(
         run.work, origin, found, copies, left_out, ranges, records, run.look
     )
+
+
+def _by_ground(run: _Run, found: list[Found]) -> tuple[_Run, list[Found], str]:
+    """A set without splits whose images share ground is split by ground; and what it is split by.
+
+    Warns
+    -----
+    DecrWarning
+        If all of it is one ground, so that nothing is left to test on.
+    """
+    split = split_from(run.folder, run.layout)
+    outlines = {
+        f.name: None if f.corners_lonlat is None else np.array(f.corners_lonlat) for f in found
+    }
+    side = ground_split(outlines, TEST_SHARE) if split == BY_NAME else {}
+    if not side:
+        return run, found, split
+    if "test" not in side.values():
+        warnings.warn(
+            f"{run.folder}: all {len(side)} pairs are for training: their images lie on one "
+            "another; choose what to test on by folders train and test",
+            DecrWarning,
+            stacklevel=5,
+        )
+    by_name = {f.name: f for f in found}
+    ordered = sorted(run.pairs, key=lambda pair: pair.name)
+    pairs = trained_first([replace(pair, split=side[pair.name]) for pair in ordered])
+    found = [replace(by_name[pair.name], split=pair.split) for pair in pairs]
+    return replace(run, pairs=pairs), found, "ground"
 
 
 def _told(out: Path) -> Imported:
@@ -182,7 +212,7 @@ def _found(run: _Run, pair: PairFile) -> Found:
     grid, dtype = whole.scene.grid, str(whole.clear.dtype)
     # Copies are told by colours alone, so that they are those of `decr dataset dedupe`.
     mark = fingerprint(_colours(whole))
-    placed = grid.has_transform and grid.crs is not None
+    corners = outline_lonlat(grid, grid.window)
     dates = [acquired(str(path)) for path in (pair.cloudy, pair.clear)]
     roles = open_scene(pair.cloudy, bands).bands.roles
     return Found(
@@ -198,7 +228,7 @@ def _found(run: _Run, pair: PairFile) -> Found:
         digest=mark.digest,
         bits=mark.bits,
         top=max(float(dn[:, whole.valid].max()) for dn in (whole.cloudy, whole.clear)),
-        corners_lonlat=np.round(corners_lonlat(grid, grid.window), 8).tolist() if placed else None,
+        corners_lonlat=None if corners is None else corners.tolist(),
         dates=[d.when.isoformat() for d in dates if d is not None] if all(dates) else None,
     )
 
@@ -299,7 +329,7 @@ def _record(run: _Run, pair: PairFile, facts: Found, ranges: Ranges) -> Record:
         },
     }
     if facts.corners_lonlat is not None:
-        about["corners_lonlat"] = facts.corners_lonlat
+        about["corners_lonlat"] = np.round(facts.corners_lonlat, 8).tolist()
     if facts.dates is not None:
         about["cloudy_date"], about["clear_date"] = facts.dates
     entry = {
@@ -389,11 +419,17 @@ def _job_text(
 def summary(imported: Imported) -> str:
     """A few lines on a set: pairs by split, copies, what was left out."""
     told = imported.told
-    split = {"folders": "as published", "a hash of names": "by a hash of names: the set has none"}
+    split = {
+        "folders": "as published",
+        BY_NAME: "by a hash of names: the set has none",
+        "ground": "by ground, which images share: the set has none",
+    }
     lines = [
         f"split: {told['counts']}, {split.get(told['split'], 'as in ' + told['split'])}",
         f"copies: {told['copies_said']}",
     ]
+    if told["shared_ground"]:
+        lines.append(f"ground: {ground_said(told['shared_ground'])}")
     if told["ranges"]:
         lines.append(f"DN range: {range_said(told['ranges'])}; state another with --range")
     if told["drop_duplicates"]:
