@@ -322,6 +322,7 @@ def _matched(
                 own,
                 cloudy_nir[key] if nir else None,
                 clear_nir[key] if nir else None,
+                by_hash=split is None and tested is None,
             )
         )
     return pairs
