@@ -19,11 +19,12 @@ from decr.dataset.duplicates import HASH_BITS
 from decr.dataset.layouts import BY_NAME, LAYOUTS
 from decr.dataset.manifest import MANIFEST, SPLITS
 from decr.dataset.set_folder import Record
-from decr.dataset.splits import in_common, unwrapped
+from decr.dataset.splits import unwrapped
 from decr.dataset.stac import STAC_FOLDER, stac_files
 from decr.pipeline.ccp import Looking
 from decr.pipeline.contact import sheet_of
 from decr.pipeline.dataset_tools import Copies
+from decr.pipeline.import_look import Found, Ranges, shared_ground
 from decr.pipeline.set_files import (
     CARD,
     PARQUET,
@@ -43,63 +44,6 @@ _MOST_ROWS = 100
 _UNKNOWN = "not stated"
 _NO_PLACE = "the images have no map coordinates"
 _NO_DATE = "the images do not say when they were taken"
-
-
-Ranges = Mapping[str, tuple[float, float]]
-"""DN that the detector takes for black and white, by type."""
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """What was seen of a pair.
-
-    Attributes
-    ----------
-    name, split
-        In the published set.
-    height, width, dtype
-        Of all its images.
-    roles, nir
-        Of the bands of the cloudy file, and whether near infrared has a file of its own.
-    one_order
-        Whether the clear file has the same bands in the same order.
-    gsd_m
-        Of the file, as stated, or as published; None if nobody says.
-    digest, bits
-        `Fingerprint` of the clear image's colours.
-    top
-        The largest DN of both images.
-    corners_lonlat
-        (4, 2), or None for an image without a place.
-    dates
-        Of the cloudy and the clear image, ISO 8601; None unless both files say.
-    """
-
-    name: str
-    split: str
-    height: int
-    width: int
-    dtype: str
-    roles: Sequence[str]
-    one_order: bool
-    nir: bool
-    gsd_m: float | None
-    digest: str
-    bits: str | None
-    top: float
-    corners_lonlat: Sequence[Sequence[float]] | None
-    dates: Sequence[str] | None
-
-    @property
-    def white(self) -> float | None:
-        """DN of white, where the type alone tells."""
-        return 255.0 if self.dtype == "uint8" else None
-
-    @property
-    def bands(self) -> str:
-        """Roles, for people."""
-        data = [role for role in self.roles if role not in ("alpha", "-")]
-        return ", ".join([*data, *(["nir"] if self.nir else [])])
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +109,7 @@ def describing_files(
         "drop_duplicates": origin.drop_duplicates,
         "left_out": dict(sorted(Counter(left_out.values()).items())),
         "ranges": ranges,
-        "shared_ground": _shared_ground(kept),
+        "shared_ground": shared_ground(kept),
     }
     placed = [line["about"].get("corners_lonlat") is not None for line in lines]
     absent: dict[str, str] = {}
@@ -217,14 +161,6 @@ def _facts(told: Mapping[str, Any], look: Looking) -> dict[str, str]:
         **({"DN range": range_said(told["ranges"])} if told["ranges"] else {}),
         "decr": decr.__version__,
     }
-
-
-def _shared_ground(found: Sequence[Found]) -> list[str]:
-    """Names of images that are not for training but share ground with some that are."""
-    placed = [(f, np.array(f.corners_lonlat)) for f in found if f.corners_lonlat is not None]
-    held = [(f.name, outline) for f, outline in placed if f.split != "train"]
-    trained = [outline for f, outline in placed if f.split == "train"]
-    return [held[i][0] for i in in_common([outline for _, outline in held], trained)]
 
 
 def ground_said(names: Sequence[str]) -> str:

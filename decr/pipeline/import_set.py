@@ -17,16 +17,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 import decr
 from decr.config import CcpConfig
 from decr.dataset.chip_rules import EXACT, NEAR
-from decr.dataset.duplicates import Fingerprint, fingerprint
-from decr.dataset.layouts import BY_NAME, LAYOUTS, layout_of, list_pairs, split_from
-from decr.dataset.manifest import MANIFEST, TEST_SHARE, PairFile
-from decr.dataset.measure import NO_DATA, full_scale
-from decr.dataset.read_pair import WholePair, read_seen
+from decr.dataset.duplicates import Fingerprint
+from decr.dataset.layouts import BY_NAME, layout_of, list_pairs, split_from
+from decr.dataset.manifest import MANIFEST, PairFile
+from decr.dataset.measure import NO_DATA
 from decr.dataset.set_folder import (
     SCRATCH,
     Made,
@@ -38,15 +36,11 @@ from decr.dataset.set_folder import (
     noted,
     work_folder,
 )
-from decr.dataset.splits import ground_split
 from decr.errors import ConfigError, DatasetError, DecrWarning
 from decr.files import write_whole
-from decr.geo.acquisition import acquired
-from decr.geo.align import outline_lonlat
 from decr.geo.encode import tiff_bytes
 from decr.geo.gdal import gdal_environment
 from decr.geo.opening import opened
-from decr.geo.scene import open_scene
 from decr.pipeline.ccp import Looking, looking, scene_ccp
 from decr.pipeline.ccp_sources import Source
 from decr.pipeline.dataset_tools import Copies, copies_among, trained_first
@@ -54,13 +48,12 @@ from decr.pipeline.engine import local_engine
 from decr.pipeline.import_files import (
     IMPORT_JOB,
     TOLD,
-    Found,
     Origin,
-    Ranges,
     describing_files,
     ground_said,
     range_said,
 )
+from decr.pipeline.import_look import Found, Ranges, by_ground, look_at, ranges_of
 from decr.pipeline.set_files import clouds_job, masks_folder
 from decr.progress import OnProgress, silent
 
@@ -147,11 +140,14 @@ def import_set(
 
 def _made(run: _Run, drop_duplicates: bool, done: dict[str, Record]) -> Made:
     """Look at all pairs, copy those that stay, and describe them."""
-    run, found, split = _by_ground(run, _checked(run))
+    found, split = _checked(run), split_from(run.folder, run.layout)
+    if split == BY_NAME and (regrouped := by_ground(run.folder, run.pairs, found)):
+        pairs, found = regrouped
+        run, split = replace(run, pairs=pairs), "ground"
     marks = [(f.name, Fingerprint(f.digest, f.bits)) for f in found]
     copies = copies_among(run.pairs, marks)
     left_out = _left_out(copies) if drop_duplicates else {}
-    ranges = _ranges(found, run.look)
+    ranges = ranges_of(found, run.look)
     records = _written(run, found, left_out, ranges, done)
     origin = Origin(run.folder.resolve().name, run.layout, split, drop_duplicates)
     return records, describing_files(
@@ -159,101 +155,26 @@ def _made(run: _Run, drop_duplicates: bool, done: dict[str, Record]) -> Made:
     )
 
 
-def _by_ground(run: _Run, found: list[Found]) -> tuple[_Run, list[Found], str]:
-    """A set without splits whose images share ground is split by ground; and what it is split by.
-
-    Warns
-    -----
-    DecrWarning
-        If all of it is one ground, so that nothing is left to test on.
-    """
-    split = split_from(run.folder, run.layout)
-    outlines = {
-        f.name: None if f.corners_lonlat is None else np.array(f.corners_lonlat) for f in found
-    }
-    side = ground_split(outlines, TEST_SHARE) if split == BY_NAME else {}
-    if not side:
-        return run, found, split
-    if "test" not in side.values():
-        warnings.warn(
-            f"{run.folder}: all {len(side)} pairs are for training: their images lie on one "
-            "another; choose what to test on by folders train and test",
-            DecrWarning,
-            stacklevel=5,
-        )
-    by_name = {f.name: f for f in found}
-    ordered = sorted(run.pairs, key=lambda pair: pair.name)
-    pairs = trained_first([replace(pair, split=side[pair.name]) for pair in ordered])
-    found = [replace(by_name[pair.name], split=pair.split) for pair in pairs]
-    return replace(run, pairs=pairs), found, "ground"
-
-
 def _told(out: Path) -> Imported:
     """What a finished set says of itself."""
     return Imported(entries(out / MANIFEST), json.loads((out / TOLD).read_text()))
 
 
-def _checked(run: _Run) -> list[Found]:
+def _checked(run: _Run) -> Sequence[Found]:
     """Look at every pair, but for those that an earlier run has looked at."""
     known = {line["name"]: Found(**line) for line in noted(run.scratch / _LINES)}
     for number, pair in enumerate(run.pairs):
         run.on_progress("checking", number, len(run.pairs))
         if pair.name not in known:
-            known[pair.name] = found = _found(run, pair)
+            known[pair.name] = found = look_at(pair, run.layout, run.look)
             with (run.scratch / _LINES).open("a") as file:
                 file.write(json.dumps(asdict(found)) + "\n")
     return [known[pair.name] for pair in run.pairs]
 
 
-def _found(run: _Run, pair: PairFile) -> Found:
-    """Read a pair, and see that it is one."""
-    bands = run.look.config.bands
-    whole = read_seen(pair, bands)
-    grid, dtype = whole.scene.grid, str(whole.clear.dtype)
-    # Copies are told by colours alone, so that they are those of `decr dataset dedupe`.
-    mark = fingerprint(_colours(whole))
-    corners = outline_lonlat(grid, grid.window)
-    dates = [acquired(str(path)) for path in (pair.cloudy, pair.clear)]
-    roles = open_scene(pair.cloudy, bands).bands.roles
-    return Found(
-        name=pair.name,
-        split=pair.split,
-        height=grid.height,
-        width=grid.width,
-        dtype=dtype,
-        roles=roles,
-        one_order=roles == whole.scene.bands.roles,
-        nir=pair.cloudy_nir is not None,
-        gsd_m=grid.gsd_m or run.look.config.gsd_m or LAYOUTS[run.layout].gsd_m,
-        digest=mark.digest,
-        bits=mark.bits,
-        top=max(float(dn[:, whole.valid].max()) for dn in (whole.cloudy, whole.clear)),
-        corners_lonlat=None if corners is None else corners.tolist(),
-        dates=[d.when.isoformat() for d in dates if d is not None] if all(dates) else None,
-    )
-
-
-def _colours(whole: WholePair) -> NDArray[np.generic]:
-    return whole.clear[: len(whole.scene.bands.data_roles)]
-
-
 def _left_out(copies: Copies) -> dict[str, str]:
     """Reason by name."""
     return {name: EXACT if copy.exact else NEAR for name, copy in copies.leaked.items()}
-
-
-def _ranges(found: Sequence[Found], look: Looking) -> dict[str, tuple[float, float]]:
-    """DN that the detector takes for black and white, by type; of the others it is known.
-
-    One image of a set may hold no cloud, and says as little of white as a part of a scene does.
-    """
-    if look.detector is None or look.config.dn_range is not None:
-        return {}
-    unknown = sorted({f.dtype for f in found} - {"uint8", *look.detector.ranges})
-    return {
-        dtype: (0.0, full_scale(dtype, max(f.top for f in found if f.dtype == dtype)))
-        for dtype in unknown
-    }
 
 
 def _written(
