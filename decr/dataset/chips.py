@@ -18,9 +18,8 @@ from decr.dataset.manifest import safe_name
 from decr.dataset.measure import full_scale
 from decr.dataset.splits import block_of, by_hash, in_common
 from decr.errors import BandError, DatasetError, DecrWarning
-from decr.geo.align import corners_lonlat
+from decr.geo.align import outline_lonlat
 from decr.geo.grid import PixelGrid, Window
-from decr.geo.opening import REFUSALS
 from decr.geo.scene import Scene, open_scene, reader
 
 _READ_PX = 2048
@@ -78,14 +77,7 @@ class Chip:
     @property
     def outline(self) -> NDArray[np.float64] | None:
         """(4, 2) longitude and latitude of its corners; None where the image has none."""
-        grid = self.source.scene.grid
-        if grid.crs is None or not grid.has_transform:
-            return None
-        try:
-            corners = corners_lonlat(grid, self.window)
-        except REFUSALS:  # a map of its own, or a place beyond its map
-            return None
-        return corners if np.isfinite(corners).all() else None
+        return outline_lonlat(self.source.scene.grid, self.window)
 
     def split(self, test_share: float) -> str:
         """``train`` or ``test``: one answer for a neighbourhood of chips and all skies over it.

@@ -46,7 +46,7 @@ class Folder:
     weight
         How much more often than their area says these images are drawn.
     masks
-        For labelled imagery: folder of masks with the same names.
+        For labelled imagery: folder of masks with the same names, in the same subfolders.
     cloudy_from
         Mask values from this on are cloud.
 
@@ -315,7 +315,7 @@ def read_labelled(folder: Folder) -> list[LabelledImage]:
         raise DatasetError(f"{folder.path}: labelled imagery needs a folder of masks")
     images = []
     for path in folder.files():
-        mask_path = folder.masks / path.name
+        mask_path = folder.masks / path.relative_to(folder.path)
         if not mask_path.exists():
             raise DatasetError(f"{mask_path}: the mask of {path.name} is missing")
         scene, mask = open_scene(path, folder.bands), open_scene(mask_path, "pan")

@@ -17,6 +17,8 @@ from decr.geo.delivery import passed_over
 _SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".jpeg")
 _PUBLISHED = ("cloud", "label")
 _TEST_LIST = "test_list.txt"
+BY_NAME = "a hash of names"
+"""What decides the splits of a set that says nothing of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,10 +144,10 @@ def layout_of(path: Path, said: str | None) -> str:
 
 
 def split_from(path: Path, layout: str) -> str:
-    """Where the splits of a set come from: "folders", the name of a list, or "a hash of names"."""
+    """Where the splits of a set come from: "folders", the name of a list, or `BY_NAME`."""
     if any(split for _, split, _ in _roots(path, LAYOUTS[layout])):
         return "folders"
-    return _TEST_LIST if (path / _TEST_LIST).is_file() else "a hash of names"
+    return _TEST_LIST if (path / _TEST_LIST).is_file() else BY_NAME
 
 
 def cloudy_side(path: Path) -> tuple[list[PairFile], float | None] | None:
@@ -320,6 +322,7 @@ def _matched(
                 own,
                 cloudy_nir[key] if nir else None,
                 clear_nir[key] if nir else None,
+                by_hash=split is None and tested is None,
             )
         )
     return pairs

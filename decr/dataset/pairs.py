@@ -15,6 +15,7 @@ from decr.dataset.manifest import PairFile
 from decr.dataset.read_pair import Side, check_fit, open_side, read_side
 from decr.dataset.samples import Sample, area_shrunk, drawn, unit_from
 from decr.errors import DatasetError
+from decr.geo.align import outline_lonlat
 from decr.geo.scene import Scene
 
 __all__ = ["LAYOUTS", "PairFolder", "PairImage", "changed", "pair_sample", "read_pairs"]
@@ -90,6 +91,8 @@ class PairImage:
         How much more often than its area says it is drawn.
     cut_from
         Rows and columns of the files where invalid pixels made both be cut; None if whole.
+    outline
+        (4, 2) longitude and latitude of the file's corners; None if it does not say.
     """
 
     name: str
@@ -100,6 +103,7 @@ class PairImage:
     white: float
     weight: float = 1.0
     cut_from: tuple[int, int] | None = None
+    outline: NDArray[np.float64] | None = None
 
     @property
     def area(self) -> float:
@@ -191,7 +195,10 @@ def _read_all(
         if dn.dtype == np.uint8:
             white = min(white, 255.0)  # what was stated is of other images of the set
         gsd_m = folder.gsd_m or file.gsd_m or scene.grid.gsd_m or LAYOUTS[folder.layout].gsd_m
-        images.append(PairImage(file.name, dn, truth, bands, gsd_m, white, folder.weight, cut_from))
+        outline = outline_lonlat(scene.grid, scene.grid.window)
+        images.append(
+            PairImage(file.name, dn, truth, bands, gsd_m, white, folder.weight, cut_from, outline)
+        )
     return images
 
 

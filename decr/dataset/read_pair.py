@@ -77,6 +77,23 @@ def read_whole(file: PairFile, said: str | None = None) -> WholePair:
     return WholePair(scene, dn, truth, ok & truth_ok, bands)
 
 
+def read_seen(file: PairFile, said: str | None = None) -> WholePair:
+    """As `read_whole`, of a pair that shows something.
+
+    Raises
+    ------
+    DatasetError
+        Also if no pixel is valid on both sides.
+    """
+    whole = read_whole(file, said)
+    if not whole.valid.any():
+        raise DatasetError(
+            f"{file.cloudy}: no pixel of it is valid there and in {file.clear}; take both out of "
+            "the set"
+        )
+    return whole
+
+
 def mask_file(pair: PairFile) -> Path | None:
     """The cloud mask that sets made by decr hold beside a cloudy image; None if there is none."""
     path = pair.cloudy.parent.parent / "mask" / f"{pair.cloudy.stem}.tif"

@@ -7,16 +7,20 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import numpy as np
 import shapely
 from numpy.typing import NDArray
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
 from decr.errors import ConfigError
 from decr.geo.grid import metres_per_degree, on_earth
 
 Float = NDArray[np.float64]
+_Block = TypeVar("_Block", bound=tuple[Any, ...])
 
 _SLACK = 1.001
 """Metres of a map projection and of the ground differ by up to 0.04 % in UTM."""
@@ -96,8 +100,39 @@ def block_split(
 
 def in_common(ones: Sequence[Float], others: Sequence[Float]) -> list[int]:
     """Which outlines share ground with any of the others; touching is not sharing."""
+    return sorted({one for one, _ in _overlaps(ones, others)})
+
+
+def ground_split(outlines: Mapping[str, Float | None], test_share: float) -> dict[str, str]:
+    """Sides of names by ground: what shares some, even through others, is on one side.
+
+    Grounds go to "test" as blocks do in `block_split`. Empty if no two names share ground.
+
+    Parameters
+    ----------
+    outlines
+        (K, 2) longitude and latitude of an image's corners, by name; None is ground of its own.
+    test_share
+        Of names.
+    """
+    check_share(test_share)
+    names = sorted(outlines, key=lambda name: (outlines[name] is None, name))
+    placed = [outline for name in names if (outline := outlines[name]) is not None]
+    rows, cols = np.array(sorted(_overlaps(placed, placed)), int).reshape(-1, 2).T
+    graph = coo_matrix((np.ones(rows.size), (rows, cols)), shape=(len(names), len(names)))
+    count, grounds = connected_components(graph, directed=False)
+    if count == len(names):
+        return {}
+    first = {ground: (names[i],) for i, ground in reversed([*enumerate(grounds.tolist())])}
+    ground_of = {n: first[ground] for n, ground in zip(names, grounds.tolist(), strict=True)}
+    tested = _tested(Counter(ground_of.values()), test_share, 0)
+    return {name: "test" if ground_of[name] in tested else "train" for name in names}
+
+
+def _overlaps(ones: Sequence[Float], others: Sequence[Float]) -> set[tuple[int, int]]:
+    """Which outlines share ground with which of the others."""
     if not ones or not others:
-        return []
+        return set()
     # Neighbours beyond the date line, too.
     turns = [np.array((degrees, 0.0)) for degrees in (0.0, -360.0, 360.0)]
     turned = [unwrapped(other) + turn for turn in turns for other in others]
@@ -106,7 +141,11 @@ def in_common(ones: Sequence[Float], others: Sequence[Float]) -> list[int]:
     found, candidates = tree.query(mine, predicate="intersects")
     overlap = shapely.area(shapely.intersection(mine[found], tree.geometries[candidates]))
     # Neighbours on one lattice share slivers by rounding.
-    return sorted({int(i) for i in found[overlap > 1e-6 * shapely.area(mine[found])]})
+    shared = overlap > 1e-6 * shapely.area(mine[found])
+    return {
+        (int(i), int(j) % len(others))
+        for i, j in zip(found[shared], candidates[shared], strict=True)
+    }
 
 
 def near(ones: Sequence[Float], others: Sequence[Float], distance_m: float) -> list[int]:
@@ -131,11 +170,11 @@ def near(ones: Sequence[Float], others: Sequence[Float], distance_m: float) -> l
     ]
 
 
-def _tested(sizes: Counter[tuple[int, int]], share: float, seed: int) -> set[tuple[int, int]]:
+def _tested(sizes: Counter[_Block], share: float, seed: int) -> set[_Block]:
     """The blocks for testing."""
     wanted, count = share * sizes.total(), 0
-    chosen: set[tuple[int, int]] = set()
-    for block in sorted(sizes, key=lambda block: by_hash(seed, f"{block[0]}/{block[1]}")):
+    chosen: set[_Block] = set()
+    for block in sorted(sizes, key=lambda block: by_hash(seed, "/".join(map(str, block)))):
         if abs(count + sizes[block] - wanted) < abs(count - wanted):
             chosen.add(block)
             count += sizes[block]

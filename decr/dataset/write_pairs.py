@@ -119,6 +119,12 @@ def plan_pairs(clear: Sequence[Path], options: PairOptions) -> list[Chip]:
                     f"{source.scene.path} lacks {', '.join(sorted(lacking))}, which the layout "
                     "cuhk-cr needs; use --layout folders"
                 )
+        with_nir = {"nir" in source.scene.bands.data_roles: source.scene.path for source in sources}
+        if len(with_nir) == 2:
+            raise BandError(
+                f"{with_nir[True]} has near infrared and {with_nir[False]} has not; the layout "
+                "cuhk-cr holds it of all images or of none: use --layout folders, or two calls"
+            )
     chosen = choose_chips(sources, options.size_px, options.count, options.seed)
     chips = apart(chosen, options.test_share)
     if options.test_share > 0 and all(c.split(options.test_share) == "train" for c in chips):

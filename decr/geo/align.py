@@ -177,6 +177,17 @@ def corners_lonlat(grid: PixelGrid, window: Window) -> NDArray[np.float64]:
     return np.stack(transform(grid.crs, _LONLAT, xs, ys), axis=1)
 
 
+def outline_lonlat(grid: PixelGrid, window: Window) -> NDArray[np.float64] | None:
+    """As `corners_lonlat`; None where the image does not say, or not on the earth."""
+    if grid.crs is None or not grid.has_transform:
+        return None
+    try:
+        corners = corners_lonlat(grid, window)
+    except REFUSALS:  # a map of its own, or a place beyond its map
+        return None
+    return corners if np.isfinite(corners).all() else None
+
+
 def _short(crs: Any) -> str:
     return str(crs.to_string())[:60]
 

@@ -21,7 +21,7 @@ from decr.dataset.duplicates import (
 )
 from decr.dataset.layouts import LAYOUTS, layout_of, list_pairs
 from decr.dataset.manifest import PairFile
-from decr.dataset.read_pair import read_whole
+from decr.dataset.read_pair import read_seen
 from decr.dataset.set_folder import SUMS, damaged
 from decr.errors import DatasetError, DecrError, OutputError, one_line
 from decr.files import there, writable_folder, write_report_file
@@ -148,7 +148,7 @@ def verify_set(folder: Path, layout: str | None = None) -> Checked:
     with gdal_environment():
         for pair in pairs:
             try:
-                read_whole(pair)
+                read_seen(pair)
             except DecrError as error:
                 problems.append(one_line(error))
     return Checked(len(pairs), has_sums, problems)

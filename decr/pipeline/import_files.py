@@ -16,7 +16,7 @@ from rasterio.crs import CRS
 import decr
 from decr.dataset.croissant import croissant
 from decr.dataset.duplicates import HASH_BITS
-from decr.dataset.layouts import LAYOUTS
+from decr.dataset.layouts import BY_NAME, LAYOUTS
 from decr.dataset.manifest import MANIFEST, SPLITS
 from decr.dataset.set_folder import Record
 from decr.dataset.splits import unwrapped
@@ -24,6 +24,7 @@ from decr.dataset.stac import STAC_FOLDER, stac_files
 from decr.pipeline.ccp import Looking
 from decr.pipeline.contact import sheet_of
 from decr.pipeline.dataset_tools import Copies
+from decr.pipeline.import_look import Found, Ranges, shared_ground
 from decr.pipeline.set_files import (
     CARD,
     PARQUET,
@@ -46,56 +47,6 @@ _NO_DATE = "the images do not say when they were taken"
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """What was seen of a pair.
-
-    Attributes
-    ----------
-    name, split
-        In the published set.
-    height, width, dtype
-        Of all its images.
-    roles, nir
-        Of the bands of the cloudy file, and whether near infrared has a file of its own.
-    one_order
-        Whether the clear file has the same bands in the same order.
-    gsd_m
-        Of the file, as stated, or as published; None if nobody says.
-    digest, bits
-        `Fingerprint` of the clear image's colours.
-    corners_lonlat
-        (4, 2), or None for an image without a place.
-    dates
-        Of the cloudy and the clear image, ISO 8601; None unless both files say.
-    """
-
-    name: str
-    split: str
-    height: int
-    width: int
-    dtype: str
-    roles: Sequence[str]
-    one_order: bool
-    nir: bool
-    gsd_m: float | None
-    digest: str
-    bits: str | None
-    corners_lonlat: Sequence[Sequence[float]] | None
-    dates: Sequence[str] | None
-
-    @property
-    def white(self) -> float | None:
-        """DN of white, where the type alone tells."""
-        return 255.0 if self.dtype == "uint8" else None
-
-    @property
-    def bands(self) -> str:
-        """Roles, for people."""
-        data = [role for role in self.roles if role not in ("alpha", "-")]
-        return ", ".join([*data, *(["nir"] if self.nir else [])])
-
-
-@dataclass(frozen=True, slots=True)
 class Origin:
     """Where an imported set comes from.
 
@@ -104,7 +55,7 @@ class Origin:
     title, layout
         Name of the published set's folder, and its layout.
     split
-        See `decr.dataset.layouts.split_from`.
+        See `decr.dataset.layouts.split_from`; or "ground".
     drop_duplicates
         Whether test images that copy training images were left out.
     """
@@ -121,6 +72,7 @@ def describing_files(
     found: Sequence[Found],
     copies: Copies,
     left_out: Mapping[str, str],
+    ranges: Ranges,
     records: Sequence[Record],
     look: Looking,
 ) -> dict[str, bytes]:
@@ -134,6 +86,8 @@ def describing_files(
         All pairs of the published set.
     left_out
         Reason by name.
+    ranges
+        That the detector was shown because of this set.
     records
         Of the pairs that stay.
 
@@ -154,6 +108,8 @@ def describing_files(
         "copies_said": str(copies),
         "drop_duplicates": origin.drop_duplicates,
         "left_out": dict(sorted(Counter(left_out.values()).items())),
+        "ranges": ranges,
+        "shared_ground": shared_ground(kept),
     }
     placed = [line["about"].get("corners_lonlat") is not None for line in lines]
     absent: dict[str, str] = {}
@@ -191,7 +147,8 @@ def _facts(told: Mapping[str, Any], look: Looking) -> dict[str, str]:
     """What decided, for people."""
     split = {
         "folders": "as published: the set's own folders",
-        "a hash of names": "by decr, from a hash of the names: the set states none",
+        BY_NAME: "by decr, from a hash of the names: the set states none",
+        "ground": "by decr, images that share ground on one side: the set states none",
     }
     return {
         "Imported from": f"{told['set']}, layout {told['layout']}: {told['published']}",
@@ -201,8 +158,20 @@ def _facts(told: Mapping[str, Any], look: Looking) -> dict[str, str]:
         if told["drop_duplicates"]
         else "nothing: copies are named, not removed",
         **clouds_found_by(look),
+        **({"DN range": range_said(told["ranges"])} if told["ranges"] else {}),
         "decr": decr.__version__,
     }
+
+
+def ground_said(names: Sequence[str]) -> str:
+    """How many such images there are, for people."""
+    return f"{len(names)} images held out of training share ground with training images"
+
+
+def range_said(ranges: Ranges) -> str:
+    """Ranges, for people."""
+    each = ", ".join(f"{low:g} to {high:g} for {dtype}" for dtype, (low, high) in ranges.items())
+    return f"{each}, by the largest number of the whole set"
 
 
 def _chips(
@@ -235,7 +204,7 @@ def _card(
     absent: Mapping[str, str],
 ) -> str:
     """The dataset card, in Markdown."""
-    published = LAYOUTS[told["layout"]]
+    published, shared = LAYOUTS[told["layout"]], told["shared_ground"]
     columns = {
         "site": cell(told["set"]),
         "source": published.source or _UNKNOWN,
@@ -266,6 +235,7 @@ def _card(
         "Those among the test images make scores better than they are.",
         "",
         *_leaks(told, copies),
+        *([f"By their places, {ground_said(shared)}.", ""] if shared else []),
         *facts_table(facts),
         "## Files",
         "",

@@ -12,21 +12,19 @@ import json
 import shutil
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 import decr
 from decr.config import CcpConfig
 from decr.dataset.chip_rules import EXACT, NEAR
-from decr.dataset.duplicates import Fingerprint, fingerprint
-from decr.dataset.layouts import LAYOUTS, layout_of, list_pairs, split_from
+from decr.dataset.duplicates import Fingerprint
+from decr.dataset.layouts import BY_NAME, layout_of, list_pairs, split_from
 from decr.dataset.manifest import MANIFEST, PairFile
 from decr.dataset.measure import NO_DATA
-from decr.dataset.read_pair import WholePair, read_whole
 from decr.dataset.set_folder import (
     SCRATCH,
     Made,
@@ -40,17 +38,22 @@ from decr.dataset.set_folder import (
 )
 from decr.errors import ConfigError, DatasetError, DecrWarning
 from decr.files import write_whole
-from decr.geo.acquisition import acquired
-from decr.geo.align import corners_lonlat
 from decr.geo.encode import tiff_bytes
 from decr.geo.gdal import gdal_environment
 from decr.geo.opening import opened
-from decr.geo.scene import open_scene
 from decr.pipeline.ccp import Looking, looking, scene_ccp
 from decr.pipeline.ccp_sources import Source
 from decr.pipeline.dataset_tools import Copies, copies_among, trained_first
 from decr.pipeline.engine import local_engine
-from decr.pipeline.import_files import IMPORT_JOB, TOLD, Found, Origin, describing_files
+from decr.pipeline.import_files import (
+    IMPORT_JOB,
+    TOLD,
+    Origin,
+    describing_files,
+    ground_said,
+    range_said,
+)
+from decr.pipeline.import_look import Found, Ranges, by_ground, look_at, ranges_of
 from decr.pipeline.set_files import clouds_job, masks_folder
 from decr.progress import OnProgress, silent
 
@@ -137,14 +140,19 @@ def import_set(
 
 def _made(run: _Run, drop_duplicates: bool, done: dict[str, Record]) -> Made:
     """Look at all pairs, copy those that stay, and describe them."""
-    found = _checked(run)
+    found, split = _checked(run), split_from(run.folder, run.layout)
+    if split == BY_NAME and (regrouped := by_ground(run.folder, run.pairs, found)):
+        pairs, found = regrouped
+        run, split = replace(run, pairs=pairs), "ground"
     marks = [(f.name, Fingerprint(f.digest, f.bits)) for f in found]
     copies = copies_among(run.pairs, marks)
     left_out = _left_out(copies) if drop_duplicates else {}
-    records = _written(run, found, left_out, done)
-    split = split_from(run.folder, run.layout)
+    ranges = ranges_of(found, run.look)
+    records = _written(run, found, left_out, ranges, done)
     origin = Origin(run.folder.resolve().name, run.layout, split, drop_duplicates)
-    return records, describing_files(run.work, origin, found, copies, left_out, records, run.look)
+    return records, describing_files(
+        run.work, origin, found, copies, left_out, ranges, records, run.look
+    )
 
 
 def _told(out: Path) -> Imported:
@@ -152,47 +160,16 @@ def _told(out: Path) -> Imported:
     return Imported(entries(out / MANIFEST), json.loads((out / TOLD).read_text()))
 
 
-def _checked(run: _Run) -> list[Found]:
+def _checked(run: _Run) -> Sequence[Found]:
     """Look at every pair, but for those that an earlier run has looked at."""
     known = {line["name"]: Found(**line) for line in noted(run.scratch / _LINES)}
     for number, pair in enumerate(run.pairs):
         run.on_progress("checking", number, len(run.pairs))
         if pair.name not in known:
-            known[pair.name] = found = _found(run, pair)
+            known[pair.name] = found = look_at(pair, run.layout, run.look)
             with (run.scratch / _LINES).open("a") as file:
                 file.write(json.dumps(asdict(found)) + "\n")
     return [known[pair.name] for pair in run.pairs]
-
-
-def _found(run: _Run, pair: PairFile) -> Found:
-    """Read a pair, and see that it is one."""
-    bands = run.look.config.bands
-    whole = read_whole(pair, bands)
-    grid, dtype = whole.scene.grid, str(whole.clear.dtype)
-    # Copies are told by colours alone, so that they are those of `decr dataset dedupe`.
-    mark = fingerprint(_colours(whole))
-    placed = grid.has_transform and grid.crs is not None
-    dates = [acquired(str(path)) for path in (pair.cloudy, pair.clear)]
-    roles = open_scene(pair.cloudy, bands).bands.roles
-    return Found(
-        name=pair.name,
-        split=pair.split,
-        height=grid.height,
-        width=grid.width,
-        dtype=dtype,
-        roles=roles,
-        one_order=roles == whole.scene.bands.roles,
-        nir=pair.cloudy_nir is not None,
-        gsd_m=grid.gsd_m or run.look.config.gsd_m or LAYOUTS[run.layout].gsd_m,
-        digest=mark.digest,
-        bits=mark.bits,
-        corners_lonlat=np.round(corners_lonlat(grid, grid.window), 8).tolist() if placed else None,
-        dates=[d.when.isoformat() for d in dates if d is not None] if all(dates) else None,
-    )
-
-
-def _colours(whole: WholePair) -> NDArray[np.generic]:
-    return whole.clear[: len(whole.scene.bands.data_roles)]
 
 
 def _left_out(copies: Copies) -> dict[str, str]:
@@ -201,7 +178,11 @@ def _left_out(copies: Copies) -> dict[str, str]:
 
 
 def _written(
-    run: _Run, found: Sequence[Found], left_out: Mapping[str, str], done: dict[str, Record]
+    run: _Run,
+    found: Sequence[Found],
+    left_out: Mapping[str, str],
+    ranges: Ranges,
+    done: dict[str, Record],
 ) -> list[Record]:
     """Copy the pairs that stay, but for those that are there."""
     staying = [
@@ -213,7 +194,7 @@ def _written(
     for number, (pair, facts) in enumerate(staying):
         run.on_progress("writing", number, len(staying))
         if pair.name not in done:
-            done[pair.name] = record = _record(run, pair, facts)
+            done[pair.name] = record = _record(run, pair, facts, ranges)
             note(run.work, pair.name, record)
     return [done[pair.name] for pair, _ in staying]
 
@@ -235,7 +216,7 @@ def _check_names(run: _Run, pairs: Sequence[PairFile]) -> None:
             )
 
 
-def _record(run: _Run, pair: PairFile, facts: Found) -> Record:
+def _record(run: _Run, pair: PairFile, facts: Found, ranges: Ranges) -> Record:
     """Copy a pair's files, find its clouds, and say what it is."""
     files = {
         key: path
@@ -250,6 +231,8 @@ def _record(run: _Run, pair: PairFile, facts: Found) -> Record:
             data = _bytes(file)
             write_whole(run.work / name, data)
             sums[name] = hashlib.sha256(data).hexdigest()
+    dn_range = ranges.get(facts.dtype, run.look.config.dn_range)
+    run = replace(run, look=replace(run.look, config=replace(run.look.config, dn_range=dn_range)))
     mask, ccp = _clouds(run, pair, pair.cloudy, facts)
     # The user's masks are those of the cloudy images.
     clear_ccp = None if run.look.detector is None else _clouds(run, pair, pair.clear, facts)[1]
@@ -267,7 +250,7 @@ def _record(run: _Run, pair: PairFile, facts: Found) -> Record:
         },
     }
     if facts.corners_lonlat is not None:
-        about["corners_lonlat"] = facts.corners_lonlat
+        about["corners_lonlat"] = np.round(facts.corners_lonlat, 8).tolist()
     if facts.dates is not None:
         about["cloudy_date"], about["clear_date"] = facts.dates
     entry = {
@@ -357,11 +340,19 @@ def _job_text(
 def summary(imported: Imported) -> str:
     """A few lines on a set: pairs by split, copies, what was left out."""
     told = imported.told
-    split = {"folders": "as published", "a hash of names": "by a hash of names: the set has none"}
+    split = {
+        "folders": "as published",
+        BY_NAME: "by a hash of names: the set has none",
+        "ground": "by ground, which images share: the set has none",
+    }
     lines = [
         f"split: {told['counts']}, {split.get(told['split'], 'as in ' + told['split'])}",
         f"copies: {told['copies_said']}",
     ]
+    if told["shared_ground"]:
+        lines.append(f"ground: {ground_said(told['shared_ground'])}")
+    if told["ranges"]:
+        lines.append(f"DN range: {range_said(told['ranges'])}; state another with --range")
     if told["drop_duplicates"]:
         said = ", ".join(f"{n} {why}" for why, n in told["left_out"].items()) or "none"
         lines.append(f"left out: {said}; there were {told['published']}")

@@ -12,9 +12,9 @@ from decr.dataset.clear import held_out, read_clear, read_labelled, tell
 from decr.dataset.collage import LabelledImage, detection_sample
 from decr.dataset.dates import DatedPlace, dated_partners, other_date_sample
 from decr.dataset.fine_views import fine_sample
-from decr.dataset.layouts import list_pairs, split_from
+from decr.dataset.layouts import list_pairs
 from decr.dataset.manifest import PairFile
-from decr.dataset.pairs import PairFolder, PairImage, pair_sample, read_pairs
+from decr.dataset.pairs import PairImage, pair_sample, read_pairs
 from decr.dataset.samples import ClearImage, Sample, area_shrunk, drawn, restoration_sample
 from decr.errors import ConfigError, DatasetError, DecrWarning
 from decr.training.recipe import Recipe
@@ -100,7 +100,7 @@ def _pairs(recipe: Recipe, least_px: int) -> tuple[list[PairImage], list[PairIma
     other: list[PairImage] = []
     for folder in recipe.pairs:
         listed = list_pairs(folder.path, folder.layout, folder.skip)
-        if folder.split == "train" and _named(folder, listed, recipe.holdout):
+        if folder.split == "train" and _named(listed, recipe.holdout):
             asked += read_pairs(replace(folder, split=None), recipe.bands)
             continue
         asked += read_pairs(folder, recipe.bands)
@@ -126,13 +126,10 @@ def _widest(recipe: Recipe) -> str:
     return f"stage {max(sides, key=sides.__getitem__)}"
 
 
-def _named(folder: PairFolder, listed: Sequence[PairFile], holdout: Sequence[str]) -> bool:
+def _named(listed: Sequence[PairFile], holdout: Sequence[str]) -> bool:
     """Whether the holdout names pairs of a set of which only a hash would say which to keep."""
-    return (
-        folder.layout != "manifest"
-        and split_from(folder.path, folder.layout) == "a hash of names"
-        and any(held_out(file.name, holdout) for file in listed)
-    )
+    hashed = all(file.by_hash for file in listed)
+    return hashed and any(held_out(file.name, holdout) for file in listed)
 
 
 def read_imagery(recipe: Recipe, validation: bool = False) -> Imagery:

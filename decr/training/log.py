@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -42,9 +43,10 @@ class Log:
             raise self._unwritable(error) from error
 
     def write(self, step: int, **numbers: float) -> None:
-        """Add the numbers of a step."""
+        """Add the numbers of a step; null in the file for NaN and infinity, which JSON has not."""
+        said = {name: value if math.isfinite(value) else None for name, value in numbers.items()}
         try:
-            self._file.write((json.dumps({"step": step, **numbers}) + "\n").encode())
+            self._file.write((json.dumps({"step": step, **said}) + "\n").encode())
         except OSError as error:
             raise self._unwritable(error) from error
         if self._board is not None:

@@ -15,8 +15,9 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from decr.dataset.clear import digest
+from decr.dataset.clear import digest, tell
 from decr.dataset.duplicates import refuse_leak
+from decr.dataset.splits import in_common
 from decr.device import device_name
 from decr.diffusion.schedule import NoiseSchedule
 from decr.errors import ConfigError
@@ -168,9 +169,22 @@ def read_checked(recipe: Recipe) -> tuple[Imagery, Imagery]:
     ------
     DatasetError
         If there is no imagery, or an image held out is also trained on, or nearly the same.
+
+    Warns
+    -----
+    DecrWarning
+        If pairs held out share ground with some that are trained on.
     """
     imagery, unseen = read_split(recipe)
     refuse_leak(_clear_sides(imagery), _clear_sides(unseen))
+    held = [(pair.name, pair.outline) for pair in unseen.pairs if pair.outline is not None]
+    trained = [pair.outline for pair in imagery.pairs if pair.outline is not None]
+    shared = [held[i][0] for i in in_common([outline for _, outline in held], trained)]
+    why = (
+        "on ground that is trained on, too, so that the validation loss says little of other "
+        "ground; hold out whole places (--holdout, or folders train and val)"
+    )
+    tell(f"recipe {recipe.name!r}", f"{len(unseen.pairs)} pairs held out", {why: shared})
     return imagery, unseen
 
 

@@ -210,6 +210,15 @@ def test_labels_of_8_bits_are_read_by_their_own_white(tmp_path: Path) -> None:
         read_labelled(folder)
 
 
+def test_images_of_one_name_have_masks_of_their_own(tmp_path: Path) -> None:
+    for value, place in enumerate(("a", "b")):
+        for name, dn in (("views", pixels()), ("masks", np.full((1, 60, 80), value, np.uint8))):
+            (tmp_path / name / place).mkdir(parents=True)
+            write_scene(tmp_path / name / place / "x.tif", dn, names=None)
+    found = read_labelled(Folder(tmp_path / "views", "b,g,r,n", masks=tmp_path / "masks"))
+    assert [image.cloud_mask.mean() for image in found] == [0.0, 1.0]
+
+
 def test_a_mask_of_another_size_is_refused(tmp_path: Path) -> None:
     for name in ("views", "masks"):
         (tmp_path / name).mkdir()

@@ -9,7 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rasterio.warp import transform
 
-from decr.dataset.splits import block_of, block_split, in_common, near, random_split
+from decr.dataset.splits import (
+    block_of,
+    block_split,
+    ground_split,
+    in_common,
+    near,
+    random_split,
+)
 from decr.errors import ConfigError
 
 Places = dict[str, tuple[str, float, float]]
@@ -151,3 +158,19 @@ def test_impossible_numbers_are_refused() -> None:
         random_split(["a"], 1.5, 0)
     with pytest.raises(ConfigError, match="buffer"):
         block_split({}, 0.2, 0.0, 10.0, 0)
+
+
+def test_ground_seen_twice_or_through_others_is_on_one_side() -> None:
+    utm = "EPSG:32650"
+    apart = {f"p{n}": (utm, 5e5 + 256.0 * n, 4.4e6) for n in range(10)}
+    chain = {f"c{n}": (utm, 6e5 + 128.0 * n, 4.4e6) for n in range(5)}
+    again = {f"{name}b": place for name, place in apart.items()}
+    found, _ = outlines(apart | again | chain, 256.0)
+    side = ground_split({**found, "lost": None}, 0.2)
+    assert {*side} == {*found, "lost"}
+    assert all(side[name] == side[f"{name}b"] for name in apart)
+    assert len({side[name] for name in chain}) == 1
+    assert abs(sum(s == "test" for s in side.values()) - 0.2 * len(side)) < 1
+    # Neighbours only touch; and one ground is not parted.
+    assert ground_split({name: found[name] for name in apart}, 0.2) == {}
+    assert {*ground_split({name: found[name] for name in chain}, 0.2).values()} == {"train"}

@@ -326,6 +326,13 @@ def test_what_cannot_be_used_is_said(tmp_path: Path) -> None:
     with pytest.raises(BandError, match=r"irc\.tif lacks blue, which the layout cuhk-cr needs"):
         plan_pairs([infrared], options(layout="cuhk-cr"))
     assert plan_pairs([infrared], options())
+    both = [
+        write_scene(tmp_path / "rgbn.tif", ground()),
+        write_scene(tmp_path / "rgb.tif", ground()[:3], names=("blue", "green", "red")),
+    ]
+    with pytest.raises(BandError, match=r"rgbn\.tif has near infrared and .*rgb\.tif has not"):
+        plan_pairs(both, options(layout="cuhk-cr"))
+    assert plan_pairs(both, options())
     (tmp_path / "empty").mkdir()
     with pytest.raises(DatasetError, match="no raster there"):
         plan_pairs([tmp_path / "empty"], options())

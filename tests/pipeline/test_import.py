@@ -18,7 +18,7 @@ from PIL import Image
 from cli.main import main
 from decr.dataset.layouts import list_pairs
 from decr.dataset.pairs import PairFolder, read_pairs
-from decr.errors import OutputError
+from decr.errors import DecrWarning, OutputError
 from decr.pipeline.ccp_many import ccp_scenes
 from decr.pipeline.dataset_tools import copies_of, stats_of, verify_set
 from decr.pipeline.import_set import import_set
@@ -321,3 +321,58 @@ def test_masks_of_the_user_count(tmp_path: Path) -> None:
     assert done.exit_code == 0, done.output
     assert [e["ccp"] for e in lines(tmp_path / "set")] == [0.25, 0.25]
     assert [e["about"]["clear_ccp"] for e in lines(tmp_path / "set")] == [None, None]
+
+
+def test_numbers_of_16_bits_are_seen_in_one_range_of_the_whole_set(tmp_path: Path) -> None:
+    root = tmp_path / "WHU"
+    for number, rows in enumerate((0, 9, 40)):
+        clear = ground(number).astype(np.uint16) * 6
+        cloudy = clear.copy()
+        cloudy[:, :rows] = 1900
+        for side, dn in (("cloud", cloudy), ("label", clear)):
+            (root / "train" / side).mkdir(parents=True, exist_ok=True)
+            write(root / "train" / side / f"{number}.tif", dn)
+    for name, stated in (("set", ()), ("stated", ("--range", "0,2047"))):
+        done = run(
+            root, "-o", tmp_path / name, "--layout", "whu", "--detector", "threshold", *stated
+        )
+        assert done.exit_code == 0, done.output
+        said = "DN range: 0 to 2047 for uint16, by the largest number of the whole set; state"
+        assert (said in done.stdout) is (name == "set")
+    figures = [(e["ccp"], e["about"]["clear_ccp"]) for e in lines(tmp_path / "set")]
+    assert figures == [(e["ccp"], e["about"]["clear_ccp"]) for e in lines(tmp_path / "stated")]
+    assert max(clear for _, clear in figures) < 0.05
+    assert "| DN range | 0 to 2047 for uint16" in (tmp_path / "set" / "README.md").read_text()
+
+
+def twice(root: Path, groups: int, split: str = "") -> Path:
+    """Places seen on two dates that look unlike; nothing else says that they are one."""
+    for number in range(2 * groups):
+        clear = ground(number)[:, :32, :32]
+        transform = Affine(0.5, 0, 5e5 + 100 * (number // 2), 0, -0.5, 4e6)
+        for side, dn in (("cloudy", clouded(clear, 9)), ("clear", clear)):
+            (root / split / side).mkdir(parents=True, exist_ok=True)
+            write(root / split / side / f"{number % 2}_{number // 2}.tif", dn, transform=transform)
+    return root
+
+
+def test_images_of_one_ground_are_on_one_side_where_the_set_has_no_split(tmp_path: Path) -> None:
+    done = run(twice(tmp_path / "mine", 6), "-o", tmp_path / "set", "--detector", "threshold")
+    assert done.exit_code == 0, done.output
+    assert "split: 10/2 (train/test), by ground, which images share" in done.stdout
+    sides = {e["about"]["name"]: e["split"] for e in lines(tmp_path / "set")}
+    assert all(sides[f"0_{place}"] == sides[f"1_{place}"] for place in range(6))
+    assert verify_set(tmp_path / "set").problems == []
+    card = (tmp_path / "set" / "README.md").read_text()
+    assert "by decr, images that share ground on one side: the set states none" in card
+    with pytest.warns(DecrWarning, match="all 2 pairs are for training: their images lie on one"):
+        import_set(twice(tmp_path / "one", 1), tmp_path / "alone", None, QUICK)
+
+
+def test_a_published_split_that_parts_one_ground_is_told(tmp_path: Path) -> None:
+    root = twice(twice(tmp_path / "mine", 2, "train"), 1, "test")
+    done = run(root, "-o", tmp_path / "set", "--detector", "threshold")
+    assert done.exit_code == 0, done.output
+    said = "2 images held out of training share ground with training images"
+    assert f"ground: {said}" in done.stdout
+    assert f"By their places, {said}." in (tmp_path / "set" / "README.md").read_text()

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from decr.pipeline.dataset_tools import verify_set
 from decr.pipeline.import_set import import_set
-from tests.pipeline.made_published import QUICK, cuhk, ground, images, png, run
+from tests.pipeline.made_published import QUICK, SIDE, cuhk, ground, images, png, run
 
 
 def break_partner(root: Path) -> None:
@@ -33,6 +35,12 @@ def break_kind(root: Path) -> None:
     (root / "train" / "label" / "3.png").write_text("this is no picture")
 
 
+def break_alpha(root: Path) -> None:
+    """All of it transparent."""
+    empty = np.concatenate([ground(3)[:3], np.zeros((1, SIDE, SIDE), np.uint8)])
+    png(root / "train" / "cloud" / "3.png", empty)
+
+
 @pytest.mark.parametrize(
     ("damage", "parts"),
     [
@@ -41,6 +49,7 @@ def break_kind(root: Path) -> None:
         (break_nir_size, ("nir/label/3.png: differs from", "in size or type; store both alike")),
         (break_bytes, ("label/3.png",)),
         (break_kind, ("label/3.png",)),
+        (break_alpha, ("cloud/3.png: no pixel of it is valid there and in", "take both out")),
     ],
 )
 def test_a_damaged_set_is_one_line_and_leaves_nothing(
@@ -49,6 +58,8 @@ def test_a_damaged_set_is_one_line_and_leaves_nothing(
     few = {name: dn for name, dn in images().items() if name in ("train/3", "train/4", "test/23")}
     root = cuhk(tmp_path / "CUHK-CR1", few)
     damage(root)
+    (problem,) = verify_set(root).problems
+    assert parts[0] in problem
     done = run(root, "-o", tmp_path / "set", "--detector", "threshold")
     assert done.exit_code == 1, done.output
     (line,) = done.stderr.splitlines()

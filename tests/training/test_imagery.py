@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from decr.dataset.manifest import manifest_bytes
 from decr.dataset.pairs import PairFolder
 from decr.errors import DatasetError, DecrWarning
 from decr.training.imagery import read_imagery, read_split
@@ -59,6 +60,21 @@ def test_named_pairs_are_kept_instead_of_those_of_a_hash(tmp_path: Path) -> None
     # Patterns that name other imagery leave the choice to the hash.
     with pytest.warns(DecrWarning, match="no image is called photo"):
         assert names(recipe(folder, "photo*")) == hashed
+
+
+def test_a_manifest_without_splits_is_one_whose_names_are_hashed(tmp_path: Path) -> None:
+    pairs(tmp_path)
+    entries: list[dict[str, str]] = [
+        {side: f"{side}/{name}.tif" for side in ("cloudy", "clear")} for name in NAMES
+    ]
+    asked = recipe(tmp_path, "*/pair_03")
+    asked = replace(asked, pairs=(PairFolder(tmp_path, "manifest"),))
+    cloudy = [f"cloudy/{name}" for name in NAMES]
+    (tmp_path / "pairs.jsonl").write_bytes(manifest_bytes(entries))
+    assert names(asked) == ([name for name in cloudy if name[-2:] != "03"], ["cloudy/pair_03"])
+    entries[5]["split"] = "val"
+    (tmp_path / "pairs.jsonl").write_bytes(manifest_bytes(entries))
+    assert names(asked)[1] == ["cloudy/pair_03", "cloudy/pair_05"]
 
 
 def test_splits_that_a_set_has_are_kept(tmp_path: Path) -> None:

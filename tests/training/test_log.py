@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import math
 import sys
 from pathlib import Path
 
@@ -19,6 +20,13 @@ def test_lines_are_appended(tmp_path: Path) -> None:
             log.write(step, loss=0.5)
     lines = [json.loads(line) for line in (tmp_path / "coarse.jsonl").read_text().splitlines()]
     assert lines == [{"step": 20, "loss": 0.5}, {"step": 40, "loss": 0.5}]
+
+
+def test_what_is_no_number_is_null(tmp_path: Path) -> None:
+    with Log(tmp_path, "coarse") as log:
+        log.write(20, loss=math.nan, validation_loss=math.inf, lr=0.5)
+    text = (tmp_path / "coarse.jsonl").read_text()
+    assert text == '{"step": 20, "loss": null, "validation_loss": null, "lr": 0.5}\n'
 
 
 def test_lines_that_come_again_are_taken_out(tmp_path: Path) -> None:

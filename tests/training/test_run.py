@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import signal
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from affine import Affine
 
 from decr.dataset.clear import Folder, read_clear
 from decr.dataset.pairs import PairFolder, PairImage
@@ -18,12 +20,12 @@ from decr.models.registry import create
 from decr.predictor import load_detector, load_restorer
 from decr.training.imagery import Imagery, read_imagery, sampler
 from decr.training.recipe import Recipe
-from decr.training.run import run_recipe
+from decr.training.run import read_checked, run_recipe
 from decr.training.settings import TrainConfig
 from decr.training.stages import STAGES
 from decr.training.start import start_from
 from decr.zoo.bundle import Part, load_bundle, read_card, save_with_card
-from tests.pipeline.scenes import write_scene
+from tests.pipeline.scenes import GRID, write_scene
 from tests.tiny import BANDS, DETECTOR, PARTS, tiny_bundle
 
 QUICK = TrainConfig(steps=2, batch=1, warmup=1, size_px=64, validate_every=0)
@@ -222,6 +224,24 @@ def test_a_copy_of_a_held_out_image_is_not_trained_on(folder: Path, tmp_path: Pa
     with pytest.raises(DatasetError, match=r"s_3.*the same image as other"):
         run_recipe(recipe(folder, "reference"), tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_ground_on_both_sides_is_told(tmp_path: Path) -> None:
+    for n, name in enumerate(("a", "b", "c")):
+        place = GRID @ Affine.translation(200 if name == "c" else 0, 0)
+        dn = np.random.default_rng(n).integers(1, 200, (3, 130, 130)).astype(np.uint8)
+        for side in ("cloudy", "clear"):
+            (tmp_path / side).mkdir(exist_ok=True)
+            write_scene(tmp_path / side / f"{name}.tif", dn, names=BANDS[3], transform=place)
+    asked = replace(
+        recipe(tmp_path, "coarse"), bands=BANDS[3], clear=(), pairs=(PairFolder(tmp_path),)
+    )
+    match = r"1 of 1 pairs held out are on ground that is trained on, too, .* \(--holdout.*: b$"
+    with pytest.warns(DecrWarning, match=match):
+        read_checked(replace(asked, holdout=("b",)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", DecrWarning)
+        read_checked(replace(asked, holdout=("c",)))
 
 
 def test_labelled_images_without_the_bands_or_too_small_are_passed_over(
