@@ -15,7 +15,6 @@ from rasterio.enums import MaskFlags, Resampling
 from rasterio.errors import RasterioError
 from rasterio.vrt import WarpedVRT
 from rasterio.warp import transform_bounds
-from shapely.geometry import box
 
 from decr.errors import ConfigError, GridMismatchError, SceneError
 from decr.geo.grid import PixelGrid, Window
@@ -27,8 +26,6 @@ _STRIP_PX = (256, 2048)
 """Rows and columns of a mask's middle in which numbers are counted."""
 _MOST_CLASSES = 32
 """More numbers than any product tells classes by, and fewer than hold in 8 bits of flags."""
-_WHOLE = 0.995
-"""Share of a scene from which on a mask covers all of it: pixels of masks may be large."""
 _SAME_PX = 0.01
 """How far off corners may be of what lies pixel on pixel."""
 
@@ -165,30 +162,6 @@ def open_mask(
         yield MaskFile(warped, grid, classes)
 
 
-def part_of(path: str | os.PathLike[str], grid: PixelGrid) -> str | None:
-    """That a mask covers only a part of the scene, as a sentence; None where it covers all.
-
-    Told by its bounds in the scene's CRS, within which a mask of another CRS may cover less.
-    """
-    footprint = grid.footprint()
-    if footprint is None or grid.crs is None:
-        return None
-    try:
-        with rasterio.open(path) as dataset:
-            bounds = None if dataset.crs is None else _bounds(dataset, grid)
-    except REFUSALS:
-        return None
-    if bounds is None:
-        return None
-    share = footprint.intersection(box(*bounds)).area / footprint.area
-    if share > _WHOLE:
-        return None
-    return (
-        f"{path}: covers {100 * share:.0f} % of the scene; the rest counts as free of clouds. Give "
-        "a mask of the whole scene if it is not"
-    )
-
-
 def doubt_of(path: str | os.PathLike[str], classes: MaskClasses, found: bool) -> str | None:
     """What makes it doubtful that a user's mask was read as it was meant, as a sentence.
 
@@ -257,27 +230,20 @@ def _same_place(dataset: Any, grid: PixelGrid) -> bool:
     )
 
 
-def _bounds(dataset: Any, grid: PixelGrid) -> tuple[float, float, float, float] | None:
-    """Left, bottom, right and top of a mask in the scene's CRS; None where they cannot be told."""
+def _check_overlap(dataset: Any, grid: PixelGrid, path: str | os.PathLike[str]) -> None:
+    """Refuse a mask that lies elsewhere: its scene would be clear without a word."""
     ends = [(0, 0), (dataset.width, 0), (0, dataset.height), (dataset.width, dataset.height)]
     xs, ys = zip(*(dataset.transform @ end for end in ends), strict=True)
     try:
-        found: tuple[float, float, float, float] = transform_bounds(
+        left, bottom, right, top = transform_bounds(
             dataset.crs, grid.crs, min(xs), min(ys), max(xs), max(ys)
         )
     except REFUSALS:
-        return None  # whoever warps it says more
-    # Else a disk of the earth, say, whose corners are none of its places.
-    return found if np.isfinite(found).all() else None
-
-
-def _check_overlap(dataset: Any, grid: PixelGrid, path: str | os.PathLike[str]) -> None:
-    """Refuse a mask that lies elsewhere: its scene would be clear without a word."""
-    bounds, footprint = _bounds(dataset, grid), grid.footprint()
-    if bounds is None:
-        return
+        return  # whoever warps it says more
+    if not np.isfinite((left, bottom, right, top)).all():
+        return  # a disk of the earth, say, whose corners are none of its places
+    footprint = grid.footprint()
     assert footprint is not None
-    left, bottom, right, top = bounds
     west, south, east, north = footprint.bounds
     if left >= east or right <= west or bottom >= north or top <= south:
         raise GridMismatchError(

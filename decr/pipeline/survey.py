@@ -18,7 +18,7 @@ from decr.errors import ConfigError, DecrWarning
 from decr.geo.cells import cell_sums
 from decr.geo.gdal import COARSE_CACHE_BYTES, gdal_environment
 from decr.geo.lattice import Block, Blocks, Lattice
-from decr.geo.mask_file import MaskClasses, MaskFile, doubt_of, open_mask, part_of
+from decr.geo.mask_file import MaskClasses, MaskFile, doubt_of, open_mask
 from decr.geo.scene import Scene, SceneReader, reader
 from decr.pipeline.engine import Engine, Tell, in_order
 from decr.pipeline.journal import WorkDir, explained, still_whole
@@ -245,8 +245,7 @@ def survey_scene(
     Warns
     -----
     DecrWarning
-        If a mask may mean something else or ends before the scene does: see `doubt_of` and
-        `part_of` of `decr.geo.mask_file`.
+        If a mask may mean something else: see `decr.geo.mask_file.doubt_of`.
     """
     height, width = -(-scene.grid.height // k), -(-scene.grid.width // k)
     blocks = Blocks(Lattice(height, width, DETECTION_TILE_PX, DETECTION_OVERLAP_PX), 4)
@@ -294,13 +293,8 @@ def survey_scene(
             work.note(_ROW, block.row_index, 0, cloudy_px=cloudy_px, valid_px=valid_px)
         if on_progress is not None:
             on_progress(done, len(everything))
-    if mask is not None:
-        doubts = (
-            part_of(mask.path, scene.grid),
-            doubt_of(mask.path, mask.classes, cloudy_px > 0),
-        )
-        for doubt in filter(None, doubts):
-            warnings.warn(doubt, DecrWarning, stacklevel=2)
+    if mask is not None and (doubt := doubt_of(mask.path, mask.classes, cloudy_px > 0)):
+        warnings.warn(doubt, DecrWarning, stacklevel=2)
     return Survey(k, rasters[0], cloudy_px, valid_px, rasters[1] if tells else None)
 
 

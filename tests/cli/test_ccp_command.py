@@ -354,14 +354,6 @@ def test_a_mask_whose_cloud_is_nodata_is_told(scene: Path, tmp_path: Path, nodat
     assert "nodata number" not in result.stderr
 
 
-def test_a_mask_that_ends_before_the_scene_is_told(scene: Path, tmp_path: Path) -> None:
-    mask = write_scene(tmp_path / "m.tif", np.ones((1, 600, 350), "uint8"), names=None)
-    result = run(scene, "--detector", f"file:{mask}")
-    assert result.exit_code == 0, result.output
-    assert f"{mask}: covers 50 % of the scene; the rest counts as free" in result.stderr
-    assert "50.0" in result.stdout
-
-
 def test_an_image_given_as_a_mask_is_told(scene: Path, tmp_path: Path) -> None:
     classes = np.tile(np.arange(600, dtype="uint8")[:, None] % 32, (1, 1, 700))
     mask = write_scene(tmp_path / "m.tif", classes, names=None)

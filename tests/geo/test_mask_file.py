@@ -12,7 +12,7 @@ from rasterio.crs import CRS
 
 from decr.errors import ConfigError, GridMismatchError
 from decr.geo.grid import PixelGrid, Window
-from decr.geo.mask_file import MaskClasses, open_mask, part_of
+from decr.geo.mask_file import MaskClasses, open_mask
 from tests.geo.scene_files import NORTH_UP, UTM, write
 
 GRID = PixelGrid(200, 160, NORTH_UP, UTM)
@@ -53,18 +53,6 @@ def test_a_mask_of_another_place_is_refused(tmp_path: Path) -> None:
     path = write(tmp_path / "m.tif", np.ones((1, 200, 160), np.uint8), transform=far)
     with pytest.raises(GridMismatchError, match=r"m\.tif: the mask does not touch the scene"):
         cloudy(path)
-
-
-def test_a_mask_of_a_part_of_the_scene_is_told(tmp_path: Path) -> None:
-    ones = np.ones((1, 200, 160), np.uint8)
-    assert part_of(write(tmp_path / "whole.tif", ones), GRID) is None
-    coarse = NORTH_UP @ Affine.scale(9.99)  # a pixel less of 160 may be cells that do not fit
-    assert part_of(write(tmp_path / "c.tif", ones[:, :20, :16], transform=coarse), GRID) is None
-    path = write(tmp_path / "half.tif", ones[:, :100])
-    assert str(part_of(path, GRID)).startswith(f"{path}: covers 50 % of the scene; the rest")
-    path = write(tmp_path / "aside.tif", ones, transform=NORTH_UP @ Affine.translation(120, 0))
-    assert "covers 25 % of" in str(part_of(path, GRID))
-    assert part_of(path, PixelGrid(200, 160, Affine.identity(), None)) is None  # who knows
 
 
 def test_a_mask_with_south_at_the_top_lies_where_it_says(tmp_path: Path) -> None:
