@@ -289,8 +289,8 @@ def _compile(
 def _runner(
     bundle: Bundle, steps: int, floor: float, device: torch.device, dtype: torch.dtype
 ) -> Run:
-    networks, schedule = bundle.networks, bundle.card.schedule
-    short = bundle.card.respaced(steps) if "cnp" in networks else None
+    networks, card = bundle.networks, bundle.card
+    short = card.respaced(steps) if "cnp" in networks else None
 
     def precise() -> AbstractContextManager[Any]:
         if dtype == torch.float32:
@@ -311,7 +311,9 @@ def _runner(
             assert short is not None
             weights: list[Tensor] = []
             wa, keep = networks.get("wa"), _kept(weights, floor) if weighed else None
-            denoise = FusedDenoiser(networks["cnp"], wa, schedule, cloudy, prior, floor, keep)
+            denoise = FusedDenoiser(
+                networks["cnp"], wa, card.schedule, cloudy, prior, floor, keep, card.level_px
+            )
             clear = ddim(denoise, noise, short).clamp(-1.0, 1.0)
         return torch.cat([clear, torch.stack(weights).mean(0)], 1) if weighed else clear
 

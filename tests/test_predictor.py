@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ from decr.predictor import (
     pick_device,
     pick_precision,
 )
-from decr.zoo.bundle import Part, load_bundle
+from decr.zoo.bundle import Part, load_bundle, save_with_card
 from tests.tiny import BANDS, DETECTOR, PARTS, tiny_bundle
 
 CORNERS = [(0, 0), (0, 192), (192, 0), (192, 192), (384, 0), (0, 384), (7, 11)]
@@ -72,15 +73,21 @@ def test_results_do_not_depend_on_the_batch_on_a_gpu(path: Path, precision: str)
         np.testing.assert_array_equal(np.concatenate(parts), whole)
 
 
-def test_it_is_the_published_algorithm_with_the_noise_of_the_place(path: Path) -> None:
+@pytest.mark.parametrize("level_px", [0, 8])
+def test_it_is_the_published_algorithm_with_the_noise_of_the_place(
+    path: Path, tmp_path: Path, level_px: int
+) -> None:
+    """Published without a level, that is."""
     cloudy, (row, col) = tiles(1), (192, 384)
-    got = restorer(path, steps=4, prior_floor=0.2, seed=9).restore(cloudy, [(row, col)])
+    carded = tmp_path / "carded.safetensors"
+    save_with_card(path, carded, replace(load_bundle(path).card, level_px=level_px))
+    got = restorer(carded, steps=4, prior_floor=0.2, seed=9).restore(cloudy, [(row, col)])
     bundle = load_bundle(path)
     nets, full = bundle.networks, bundle.card.schedule
     with torch.no_grad():
         y = torch.from_numpy(cloudy)
         prior = 2 * nets["reference"]((y + 1) / 2) - 1
-        denoise = FusedDenoiser(nets["cnp"], nets["wa"], full, y, prior, 0.2)
+        denoise = FusedDenoiser(nets["cnp"], nets["wa"], full, y, prior, 0.2, level_px=level_px)
         start = torch.from_numpy(noise_window(9, row, col, 4, 16, 16))[None]
         wanted = ddim(denoise, start, full.respaced(4)).clamp(-1, 1)
     np.testing.assert_allclose(got, wanted.numpy(), atol=1e-5)

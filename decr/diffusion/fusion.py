@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from decr.diffusion.schedule import NoiseSchedule
@@ -43,6 +44,9 @@ class FusedDenoiser:
         The paper's limiting factor (its eta): W is clipped to [prior_floor, 1].
     on_weights
         Called with t and the unclipped W, for those who analyse it.
+    level_px
+        Side of squares over which the estimate keeps the prior's means, so that diffusion adds
+        details and no level; 0, as published, lets it move them. Not published.
     """
 
     cnp: NoisePredictor
@@ -52,6 +56,7 @@ class FusedDenoiser:
     x0_prior: Tensor | None
     prior_floor: float = 0.3
     on_weights: Callable[[int, Tensor, Tensor], None] | None = None
+    level_px: int = 0
 
     def __call__(self, x_t: Tensor, t: Tensor) -> Tensor:
         """Fused estimate (N, C, H, W) of the clear image at timestep ``t``, unit."""
@@ -67,7 +72,15 @@ class FusedDenoiser:
         if self.on_weights is not None:
             self.on_weights(step, eps, weight)
         weight = weight.clamp(self.prior_floor, 1.0)
-        return weight * self.x0_prior + (1.0 - weight) * x0_cnp
+        fused = weight * self.x0_prior + (1.0 - weight) * x0_cnp
+        return fused + level(self.x0_prior - fused, self.level_px) if self.level_px else fused
+
+
+def level(image: Tensor, side: int) -> Tensor:
+    """(N, C, H, W): means over squares of about ``side`` pixels, bilinear between their middles."""
+    height, width = (max(1, round(pixels / side)) for pixels in image.shape[2:])
+    means = F.adaptive_avg_pool2d(image, (height, width))
+    return F.interpolate(means, size=image.shape[2:], mode="bilinear", align_corners=False)
 
 
 def alpha_bar_at(schedule: NoiseSchedule, t: Tensor) -> Tensor:

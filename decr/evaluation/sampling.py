@@ -128,7 +128,9 @@ def sampled(
     kept = (card.prior_floor if floor is None else floor) if fusion == "learnt" else 0.0
     if on_fusion is not None and wa is not None:
         wa, on_weights = _watched(networks, wa, prior, kept, on_fusion)
-    denoise = FusedDenoiser(parts["cnp"], wa, card.schedule, y, prior, kept, on_weights)
+    denoise = FusedDenoiser(
+        parts["cnp"], wa, card.schedule, y, prior, kept, on_weights, card.level_px
+    )
     short = card.respaced(steps)
     return _out(ddim(denoise, start.to(networks.device), short, on_step=on_step))
 

@@ -91,6 +91,7 @@ def recipe_from_folders(
         pairs=sets,
         steps=card.steps if card else 10,
         prior_floor=card.prior_floor if card else 0.3,
+        level_px=card.level_px if card else 0,
     )
 
 

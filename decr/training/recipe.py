@@ -89,6 +89,7 @@ class Recipe:
     pair_share: float = 0.5
     steps: int = 10
     prior_floor: float = 0.3
+    level_px: int = 0
     licence: str = ""
     attribution: str = ""
     variety: Variety = PLAIN
@@ -134,6 +135,7 @@ class Recipe:
             raise wrong("steps", self.steps, f"a whole number in 1..{_CHAIN}")
         if number("prior_floor", self.prior_floor, least=0) > 1:
             raise wrong("prior_floor", self.prior_floor, "a number in 0..1")
+        whole("level_px", self.level_px, least=0)
 
 
 def read_recipe(path: Path, root: Path) -> Recipe:
@@ -194,6 +196,7 @@ def _recipe(text: dict[str, Any], root: Path) -> Recipe:
         pair_share=number("pair_share", text.get("pair_share", 0.5)),
         steps=whole("steps", text.get("steps", 10)),
         prior_floor=number("prior_floor", text.get("prior_floor", 0.3)),
+        level_px=whole("level_px", text.get("level_px", 0)),
         licence=str(text.get("licence", "")),
         attribution=str(text.get("attribution", "")),
         variety=_variety(text.get("variety", {})),

@@ -330,6 +330,7 @@ def _card(job: _Job, results: Mapping[str, TrainResult], parts: Sequence[str]) -
         gsd_range_m=recipe.gsd_range_m,
         steps=recipe.steps,
         prior_floor=recipe.prior_floor,
+        level_px=recipe.level_px,
         ranges={} if "detector" in parts else _ranges(start, job.imagery),
         licence=recipe.licence or (start.licence if start else ""),
         provenance=_provenance(job, results, start),

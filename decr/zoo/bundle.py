@@ -59,6 +59,8 @@ class Card:
         "reference", "cnp", "wa", "detector": whichever the bundle holds.
     steps, prior_floor
         Sampling defaults of a DE bundle.
+    level_px
+        Of a DE bundle: see `decr.diffusion.fusion.FusedDenoiser`.
     ranges
         DN ranges by dtype that the card declares, for example {"uint8": [0, 255]}; a dtype that is
         not listed is estimated per scene.
@@ -76,6 +78,7 @@ class Card:
     gsd_range_m: tuple[float, float] = (0.0, 0.0)
     steps: int = 50
     prior_floor: float = 0.3
+    level_px: int = 0
     train_steps: int = 1000
     ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     licence: str = ""
@@ -393,6 +396,7 @@ def _check_card(card: Card) -> None:
         (type(card.train_steps) is int and 1 < card.train_steps <= 100_000, "train_steps"),
         (type(card.steps) is int and 1 <= card.steps <= card.train_steps, "steps"),
         (0 <= card.prior_floor <= 1, "prior_floor"),
+        (type(card.level_px) is int and 0 <= card.level_px <= 100_000, "level_px"),
         (all(-math.inf < low < high < math.inf for low, high in card.ranges.values()), "ranges"),
         (all(isinstance(p.architecture, str) for p in card.parts.values()), "parts"),
         (all(isinstance(p.size, Mapping) for p in card.parts.values()), "parts"),

@@ -67,7 +67,8 @@ def _lines(bundle: Bundle) -> Iterator[tuple[str, str]]:
         yield (
             "sampling",
             f"{card.steps} DDIM steps of {card.train_steps} (linear schedule)"
-            + (f", prior floor {card.prior_floor:g}" if "wa" in card.parts else ""),
+            + (f", prior floor {card.prior_floor:g}" if "wa" in card.parts else "")
+            + (f", the prior's means over {card.level_px} px" if card.level_px else ""),
         )
     if card.errors is not None:
         low, high = (100 * value / 2 for value in (card.errors.error[0], card.errors.error[-1]))

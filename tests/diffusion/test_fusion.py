@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from decr.diffusion.fusion import FusedDenoiser, alpha_bar_at, x0_from_eps
+from decr.diffusion.fusion import FusedDenoiser, alpha_bar_at, level, x0_from_eps
 from decr.diffusion.schedule import NoiseSchedule
 
 SCHEDULE = NoiseSchedule.linear()
@@ -60,6 +60,43 @@ def test_fusion_stays_between_its_two_sources(weight: float, floor: float) -> No
     out, prior, x0 = fused(weight, floor)
     low, high = torch.minimum(prior, x0), torch.maximum(prior, x0)
     assert bool(((out >= low - 1e-6) & (out <= high + 1e-6)).all())
+
+
+@pytest.mark.parametrize(("height", "width"), [(32, 48), (33, 50), (5, 9)])
+def test_an_estimate_of_another_level_keeps_the_prior(height: int, width: int) -> None:
+    """What is off by one number, or by any over squares, is the prior; details stay."""
+    shape = (2, 3, height, width)
+    prior, t = normal(1, shape) * 0.2, torch.full((2,), 0)
+    checks = torch.tensor([[0.1, -0.1], [-0.1, 0.1]]).repeat(1, 1, height // 2 + 1, width // 2 + 1)
+    details = checks[..., :height, :width].expand(shape)
+    ab = float(SCHEDULE.alpha_bar[0])
+
+    def out(wanted: Tensor, level_px: int) -> Tensor:
+        eps = -wanted * ab**0.5 / (1 - ab) ** 0.5  # of x_t = 0
+        networks = (lambda x, t, y: eps), (lambda x, t, y, p: torch.zeros(shape))
+        x_t = torch.zeros(shape)
+        denoise = FusedDenoiser(*networks, SCHEDULE, x_t, prior, 0.25, level_px=level_px)
+        return denoise(x_t, t)
+
+    torch.testing.assert_close(out(prior + 0.1, 0), prior + 0.075)
+    torch.testing.assert_close(out(prior + 0.1, 8), prior)
+    assert not torch.equal(out(prior + details, 0), prior)
+    even = height % 16 == 0 and width % 16 == 0  # squares hold as many of either kind
+    near = 1e-5 if even else 0.02
+    torch.testing.assert_close(
+        out(prior + details + 0.1, 8), prior + 0.75 * details, atol=near, rtol=0
+    )
+
+
+def test_a_level_is_the_mean_of_large_squares_and_smooth_between() -> None:
+    image = normal(3, (1, 2, 64, 32))
+    torch.testing.assert_close(
+        level(image, 1000), image.mean(dim=(2, 3), keepdim=True).expand_as(image)
+    )
+    ramp = torch.linspace(-1, 1, 64).reshape(1, 1, 64, 1).expand(1, 1, 64, 64)
+    inside = slice(8, -8)  # beyond the outer middles it is flat
+    torch.testing.assert_close(level(ramp, 16)[..., inside, :], ramp[..., inside, :])
+    assert torch.equal(level(image, 1), image)
 
 
 def test_watchers_see_unclipped_weights() -> None:

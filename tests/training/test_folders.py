@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from decr.errors import BundleError, ConfigError, DatasetError
 from decr.training.folders import recipe_from_folders
 from decr.training.presets import PRESETS
 from decr.training.recipe import DEFAULT_PARTS
+from decr.zoo.bundle import read_card, save_with_card
 from decr.zoo.embedded import embedded_path
 from tests.pipeline.scenes import write_scene
 from tests.tiny import BANDS, DETECTOR, PARTS, tiny_bundle
@@ -53,10 +55,13 @@ def test_images_say_bands_and_pixel_size(clear: Path) -> None:
 
 
 def test_a_bundle_brings_its_networks_and_sampling(clear: Path, tmp_path: Path) -> None:
-    path = tiny_bundle(tmp_path, 3)
+    path = tmp_path / "start.safetensors"
+    plain = tiny_bundle(tmp_path, 3)
+    save_with_card(plain, path, replace(read_card(plain), level_px=9))
     recipe = recipe_from_folders("all", name="mine", clear=[clear], start=str(path), steps=7)
     assert (recipe.bands, recipe.start, recipe.preset) == (BANDS[3], path, "finetune")
     assert (recipe.parts, recipe.steps, recipe.prior_floor) == (PARTS, 3, 0.4)
+    assert recipe.level_px == 9
     assert recipe.stages["joint"].lr == PRESETS["finetune"]["joint"].lr
     assert {config.steps for config in recipe.stages.values()} == {7}
 

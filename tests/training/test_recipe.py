@@ -133,6 +133,7 @@ def test_a_whole_recipe(tmp_path: Path) -> None:
         ("steps = 20", "steps = 20.5", r"steps has a wrong value, 20\.5"),
         ("steps = 20", "steps = 1001", r"steps has a wrong value, 1001: .*1\.\.1000"),
         ("steps = 20", "prior_floor = 1.5", r"prior_floor has a wrong value, 1\.5"),
+        ("steps = 20", "level_px = -1", r"level_px has a wrong value, -1"),
         ('name = "mine"', 'name = "sub/mine"', "name has a wrong value, 'sub/mine': .*a file"),
     ],
 )

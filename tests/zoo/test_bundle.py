@@ -285,6 +285,8 @@ HUGE = {"architecture": "msda", "size": {"width": 10**5}}
         ({"steps": True}, "card inside is damaged .*steps is True"),
         ({"steps": 0}, "card inside is damaged .*steps is 0"),
         ({"train_steps": 10**15}, "card inside is damaged .*train_steps"),
+        ({"level_px": -1}, "card inside is damaged .*level_px is -1"),
+        ({"level_px": 0.5}, r"card inside is damaged .*level_px is 0\.5"),
         ({"prior_floor": 7}, "card inside is damaged .*prior_floor is 7"),
         ({"ranges": {"uint8": [255, 0]}}, "card inside is damaged .*ranges"),
         ({"ranges": {"uint8": []}}, "card inside is damaged"),
