@@ -161,7 +161,7 @@ def command(
     _check(recipe, own)
     plan = _plan(stage, recipe, root, run_dir, own)
     if dry_run:
-        _describe(plan, stage)
+        _describe(plan, stage, run_dir)
         return
     with closing(shared.Progress(quiet)) as progress:
         bundle = run_recipe(
@@ -217,10 +217,11 @@ def _plan(stage: str, recipe: Path | None, root: Path, run_dir: Path, own: dict[
     return recipe_from_folders(stage, **own)
 
 
-def _describe(plan: Any, chosen: str) -> None:
-    """Print the images and the stages, once they were checked as those of a training."""
-    from decr.training.run import read_checked
+def _describe(plan: Any, chosen: str, run_dir: Path) -> None:
+    """Print the images and the stages, once all was checked as for a training."""
+    from decr.training.run import check_place, read_checked
 
+    check_place(plan, run_dir)
     imagery, _ = read_checked(plan)
     pixels = sum(i.dn.shape[1] * i.dn.shape[2] for i in imagery.clear)
     click.echo(

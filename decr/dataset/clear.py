@@ -80,17 +80,24 @@ class Folder:
         found = sorted(
             p
             for p in self.path.rglob("*")
-            if p.suffix.lower() in _SUFFIXES
+            if self.takes(p)
             and p.exists()  # not a link that leads nowhere
-            and not passed_over(p.relative_to(self.path))
             and sets.isdisjoint(p.parents)
-            and not any(
-                fnmatch.fnmatch(p.name, s) or ("/" in s and s in p.as_posix()) for s in self.skip
-            )
         )
         if not found:
             raise DatasetError(f"{self.path}: no raster there; check the folder's name")
         return found
+
+    def takes(self, path: Path) -> bool:
+        """Whether the name of a file below the folder is one of those that are read."""
+        return (
+            path.suffix.lower() in _SUFFIXES
+            and not passed_over(path.relative_to(self.path))
+            and not any(
+                fnmatch.fnmatch(path.name, s) or ("/" in s and s in path.as_posix())
+                for s in self.skip
+            )
+        )
 
 
 def check_above_zero(path: Path, **stated: float | None) -> None:

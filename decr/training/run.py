@@ -101,8 +101,7 @@ def run_recipe(
             f"recipe {recipe.name!r} has no stage {stage!r}; it has {', '.join(recipe.stages)}"
         )
     until = None if max_minutes is None else time.monotonic() + 60 * max_minutes
-    path = run_dir / f"{recipe.name}.safetensors"
-    _check_place(recipe, run_dir, path)
+    path = check_place(recipe, run_dir)
     imagery, unseen = read_checked(recipe)
     with placed(device, precision) as place, _held(run_dir, place):
         job = _Job(
@@ -188,20 +187,29 @@ def read_checked(recipe: Recipe) -> tuple[Imagery, Imagery]:
     return imagery, unseen
 
 
-def _check_place(recipe: Recipe, run_dir: Path, bundle: Path) -> None:
-    """Refuse a folder where a run would learn from its own pictures or replace other weights."""
-    folders = [f.path for f in (*recipe.clear, *recipe.labelled)] + [f.path for f in recipe.pairs]
-    for folder in folders:
-        if run_dir.resolve().is_relative_to(folder.resolve()):
+def check_place(recipe: Recipe, run_dir: Path) -> Path:
+    """The bundle that a run in a folder will write.
+
+    Raises
+    ------
+    ConfigError
+        If the run would learn from its own pictures there, or replace other weights.
+    """
+    bundle = run_dir / f"{recipe.name}.safetensors"
+    picture = run_dir.resolve() / "samples" / "stage.png"
+    for folder in (*recipe.clear, *recipe.labelled):
+        whole = replace(folder, path=folder.path.resolve())
+        if picture.is_relative_to(whole.path) and whole.takes(picture):
             raise ConfigError(
-                f"{run_dir}: lies in {folder}, whose images are trained on, and would add its own; "
-                f"name a folder elsewhere for this run (-o)"
+                f"{run_dir}: lies in {folder.path}, whose images are trained on, and would add its "
+                f"own; name a folder elsewhere for this run (-o)"
             )
     if bundle.exists() and not any((run_dir / f"{stage}.pt").exists() for stage in recipe.stages):
         raise ConfigError(
             f"{bundle}: is not of this run, which would replace it; name another folder for this "
             f"run (-o), or move that file"
         )
+    return bundle
 
 
 def _held(run_dir: Path, place: Place) -> AbstractContextManager[None]:

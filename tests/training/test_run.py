@@ -117,6 +117,13 @@ def test_a_run_does_not_learn_from_its_own_pictures(folder: Path, below: str) ->
     assert sorted(folder.rglob("*")) == before
 
 
+def test_a_run_may_lie_where_its_pictures_are_not_read(folder: Path) -> None:
+    asked = recipe(folder, "coarse")
+    for below, skip in ((".run", ()), ("run", ("/run/",)), ("other", ("*.png",))):
+        clear = replace(asked.clear[0], skip=skip)
+        assert run_recipe(replace(asked, clear=(clear,)), folder / below) is not None
+
+
 def test_a_bundle_that_the_run_did_not_make_is_not_replaced(folder: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     run.mkdir()
@@ -236,7 +243,7 @@ def test_ground_on_both_sides_is_told(tmp_path: Path) -> None:
     asked = replace(
         recipe(tmp_path, "coarse"), bands=BANDS[3], clear=(), pairs=(PairFolder(tmp_path),)
     )
-    match = r"1 of 1 pairs held out are on ground that is trained on, too, .* \(--holdout.*: b$"
+    match = r"1 of 1 pairs held out is on ground that is trained on, too, .* \(--holdout.*: b$"
     with pytest.warns(DecrWarning, match=match):
         read_checked(replace(asked, holdout=("b",)))
     with warnings.catch_warnings():
