@@ -12,8 +12,6 @@ from typing import Any, TypeVar
 import numpy as np
 import shapely
 from numpy.typing import NDArray
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
 from decr.errors import ConfigError
@@ -100,7 +98,8 @@ def block_split(
 
 def in_common(ones: Sequence[Float], others: Sequence[Float]) -> list[int]:
     """Which outlines share ground with any of the others; touching is not sharing."""
-    return sorted({one for one, _ in _overlaps(ones, others)})
+    tree = _tree(others)
+    return [i for i, one in enumerate(ones) if _shares_any(shapely.Polygon(unwrapped(one)), tree)]
 
 
 def ground_split(outlines: Mapping[str, Float | None], test_share: float) -> dict[str, str]:
@@ -118,34 +117,50 @@ def ground_split(outlines: Mapping[str, Float | None], test_share: float) -> dic
     check_share(test_share)
     names = sorted(outlines, key=lambda name: (outlines[name] is None, name))
     placed = [outline for name in names if (outline := outlines[name]) is not None]
-    rows, cols = np.array(sorted(_overlaps(placed, placed)), int).reshape(-1, 2).T
-    graph = coo_matrix((np.ones(rows.size), (rows, cols)), shape=(len(names), len(names)))
-    count, grounds = connected_components(graph, directed=False)
-    if count == len(names):
+    first = [*_first_on_ground(placed), *range(len(placed), len(names))]
+    if first == [*range(len(names))]:
         return {}
-    first = {ground: (names[i],) for i, ground in reversed([*enumerate(grounds.tolist())])}
-    ground_of = {n: first[ground] for n, ground in zip(names, grounds.tolist(), strict=True)}
+    ground_of = {name: (names[i],) for name, i in zip(names, first, strict=True)}
     tested = _tested(Counter(ground_of.values()), test_share, 0)
     return {name: "test" if ground_of[name] in tested else "train" for name in names}
 
 
-def _overlaps(ones: Sequence[Float], others: Sequence[Float]) -> set[tuple[int, int]]:
-    """Which outlines share ground with which of the others."""
-    if not ones or not others:
-        return set()
-    # Neighbours beyond the date line, too.
+def _first_on_ground(outlines: Sequence[Float]) -> list[int]:
+    """Of each outline the first that it shares ground with, even through others."""
+    tree, count = _tree(outlines), len(outlines)
+    first = np.full(count, -1)
+    for start in range(count):
+        reached = [start] if first[start] < 0 else []
+        first[reached] = start
+        while reached:
+            one = tree.geometries[reached.pop()]
+            # Many images may lie on one ground: those that are known to are not compared again.
+            others = tree.query(one)
+            others = others[first[others % count] < 0]
+            found = np.unique(others[_share(one, tree.geometries[others])] % count)
+            first[found] = start
+            reached.extend(found.tolist())
+    return first.tolist()
+
+
+def _shares_any(one: shapely.Polygon, tree: shapely.STRtree) -> bool:
+    """Whether an outline shares ground with any of a tree; a few are compared at a time."""
+    others = tree.geometries[tree.query(one)]
+    return any(_share(one, others[i : i + 16]).any() for i in range(0, others.size, 16))
+
+
+def _share(one: shapely.Polygon, others: NDArray[np.object_]) -> NDArray[np.bool_]:
+    """Which outlines share more with one than slivers, as of neighbours on one lattice."""
+    least = 1e-6 * np.minimum(shapely.area(one), shapely.area(others))
+    return np.asarray(shapely.area(shapely.intersection(one, others)) > least)
+
+
+def _tree(outlines: Sequence[Float]) -> shapely.STRtree:
+    """Of outlines, then all of them a turn west and east: neighbours beyond the date line."""
     turns = [np.array((degrees, 0.0)) for degrees in (0.0, -360.0, 360.0)]
-    turned = [unwrapped(other) + turn for turn in turns for other in others]
-    mine = shapely.polygons([unwrapped(one) for one in ones])
-    tree = shapely.STRtree(shapely.polygons(turned))
-    found, candidates = tree.query(mine, predicate="intersects")
-    overlap = shapely.area(shapely.intersection(mine[found], tree.geometries[candidates]))
-    # Neighbours on one lattice share slivers by rounding.
-    shared = overlap > 1e-6 * shapely.area(mine[found])
-    return {
-        (int(i), int(j) % len(others))
-        for i, j in zip(found[shared], candidates[shared], strict=True)
-    }
+    return shapely.STRtree(
+        [shapely.Polygon(unwrapped(o) + turn) for turn in turns for o in outlines]
+    )
 
 
 def near(ones: Sequence[Float], others: Sequence[Float], distance_m: float) -> list[int]:

@@ -171,7 +171,7 @@ def ground_said(names: Sequence[str]) -> str:
 def range_said(ranges: Ranges) -> str:
     """Ranges, for people."""
     each = ", ".join(f"{low:g} to {high:g} for {dtype}" for dtype, (low, high) in ranges.items())
-    return f"{each}, by the largest number of the whole set"
+    return f"{each}, for 99.9 % of the numbers of the whole set"
 
 
 def _chips(

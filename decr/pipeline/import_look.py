@@ -5,9 +5,11 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import zip_longest
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from decr.dataset.duplicates import fingerprint
 from decr.dataset.layouts import LAYOUTS
@@ -24,6 +26,9 @@ from decr.pipeline.dataset_tools import trained_first
 
 Ranges = Mapping[str, tuple[float, float]]
 """DN that the detector takes for black and white, by type."""
+
+_RARE = 0.001
+"""Share of a set's numbers that may be dead or saturated pixels, and are less than its clouds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +51,8 @@ class Found:
         `Fingerprint` of the clear image's colours.
     top
         The largest DN of both images.
+    octaves
+        How many of their DN are below 1, from there below 2, below 4, and so on.
     corners_lonlat
         (4, 2), or None for an image without a place.
     dates
@@ -64,6 +71,7 @@ class Found:
     digest: str
     bits: str | None
     top: float
+    octaves: Sequence[int]
     corners_lonlat: Sequence[Sequence[float]] | None
     dates: Sequence[str] | None
 
@@ -108,6 +116,7 @@ def look_at(pair: PairFile, layout: str, look: Looking) -> Found:
         digest=mark.digest,
         bits=mark.bits,
         top=max(float(dn[:, whole.valid].max()) for dn in (whole.cloudy, whole.clear)),
+        octaves=_octaves([band[whole.valid] for dn in (whole.cloudy, whole.clear) for band in dn]),
         corners_lonlat=None if corners is None else corners.tolist(),
         dates=[d.when.isoformat() for d in dates if d is not None] if all(dates) else None,
     )
@@ -155,12 +164,27 @@ def shared_ground(found: Sequence[Found]) -> list[str]:
 def ranges_of(found: Sequence[Found], look: Looking) -> Ranges:
     """DN that the detector takes for black and white, by type; of the others it is known.
 
-    One image of a set may hold no cloud, and says as little of white as a part of a scene does.
+    White is the full scale of the largest DN, without the rare ones of octaves beyond. One image of
+    a set may hold no cloud, and says as little of white as a part of a scene does.
     """
     if look.detector is None or look.config.dn_range is not None:
         return {}
     unknown = sorted({f.dtype for f in found} - {"uint8", *look.detector.ranges})
     return {
-        dtype: (0.0, full_scale(dtype, max(f.top for f in found if f.dtype == dtype)))
+        dtype: (0.0, full_scale(dtype, _common_top([f for f in found if f.dtype == dtype])))
         for dtype in unknown
     }
+
+
+def _octaves(bands: Sequence[NDArray[np.generic]]) -> list[int]:
+    """See `Found`."""
+    most = np.finfo(np.float64).maxexp + 1
+    counts = [np.bincount(np.frexp(np.maximum(dn, 0))[1].clip(0), minlength=most) for dn in bands]
+    return [int(count) for count in np.trim_zeros(np.sum(counts, axis=0), "b")]
+
+
+def _common_top(found: Sequence[Found]) -> float:
+    """The largest DN, or the largest of the octave that holds all but one in a thousand."""
+    counts = np.cumsum([*map(sum, zip_longest(*(f.octaves for f in found), fillvalue=0))])
+    octave = int(np.searchsorted(counts, (1.0 - _RARE) * counts[-1]))
+    return min(max(f.top for f in found), float(np.nextafter(np.ldexp(1.0, octave), 0.0)))

@@ -174,3 +174,28 @@ def test_ground_seen_twice_or_through_others_is_on_one_side() -> None:
     # Neighbours only touch; and one ground is not parted.
     assert ground_split({name: found[name] for name in apart}, 0.2) == {}
     assert {*ground_split({name: found[name] for name in chain}, 0.2).values()} == {"train"}
+
+
+def test_many_images_of_one_ground_are_not_compared_each_with_all(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    compared, intersection = [0], shapely.intersection
+
+    def counting(one: object, others: object) -> object:
+        compared[0] += np.broadcast(one, others).size
+        return intersection(one, others)
+
+    monkeypatch.setattr(shapely, "intersection", counting)
+    ring = np.array([[0, 0], [1, 0], [1, 1], [0, 1]]) * 0.001
+    stack = [ring + np.array((100 + 1e-6 * n, 30)) for n in range(200)]
+    side = ground_split({**{str(n): o for n, o in enumerate(stack)}, "x": ring, "y": ring}, 0.2)
+    assert {name for name in side if side[name] == "test"} == {"x", "y"}
+    assert in_common(stack, stack[::-1]) == [*range(200)]
+    assert compared[0] < 20 * len(stack)
+
+
+def test_a_chip_and_a_scene_a_million_times_as_large_share_ground() -> None:
+    chip = np.array([[0, 0], [1, 0], [1, 1], [0, 1]]) * 1e-4
+    scene = chip * 2000 - 0.01
+    assert in_common([scene], [chip]) == in_common([chip], [scene]) == [0]
+    assert len({*ground_split({"a": scene, "b": chip, "c": chip + 5}, 0.5).values()}) == 2

@@ -323,26 +323,33 @@ def test_masks_of_the_user_count(tmp_path: Path) -> None:
     assert [e["about"]["clear_ccp"] for e in lines(tmp_path / "set")] == [None, None]
 
 
-def test_numbers_of_16_bits_are_seen_in_one_range_of_the_whole_set(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("dtype", "white"), [("uint16", 2047), ("float32", 1)])
+def test_numbers_not_of_8_bits_are_seen_in_one_range_of_the_whole_set(
+    dtype: str, white: int, tmp_path: Path
+) -> None:
     root = tmp_path / "WHU"
     for number, rows in enumerate((0, 9, 40)):
         clear = ground(number).astype(np.uint16) * 6
         cloudy = clear.copy()
         cloudy[:, :rows] = 1900
+        if number == 0:
+            cloudy[:, -1, -1] = 65535  # saturated
         for side, dn in (("cloud", cloudy), ("label", clear)):
             (root / "train" / side).mkdir(parents=True, exist_ok=True)
-            write(root / "train" / side / f"{number}.tif", dn)
-    for name, stated in (("set", ()), ("stated", ("--range", "0,2047"))):
+            write(root / "train" / side / f"{number}.tif", (dn / 2047 * white).astype(dtype))
+    for name, stated in (("set", ()), ("stated", ("--range", f"0,{white}"))):
         done = run(
             root, "-o", tmp_path / name, "--layout", "whu", "--detector", "threshold", *stated
         )
         assert done.exit_code == 0, done.output
-        said = "DN range: 0 to 2047 for uint16, by the largest number of the whole set; state"
+        said = (
+            f"DN range: 0 to {white} for {dtype}, for 99.9 % of the numbers of the whole set; state"
+        )
         assert (said in done.stdout) is (name == "set")
     figures = [(e["ccp"], e["about"]["clear_ccp"]) for e in lines(tmp_path / "set")]
     assert figures == [(e["ccp"], e["about"]["clear_ccp"]) for e in lines(tmp_path / "stated")]
     assert max(clear for _, clear in figures) < 0.05
-    assert "| DN range | 0 to 2047 for uint16" in (tmp_path / "set" / "README.md").read_text()
+    assert f"| DN range | 0 to {white} for {dtype}" in (tmp_path / "set" / "README.md").read_text()
 
 
 def twice(root: Path, groups: int, split: str = "") -> Path:
