@@ -99,7 +99,7 @@ def block_split(
 def in_common(ones: Sequence[Float], others: Sequence[Float]) -> list[int]:
     """Which outlines share ground with any of the others; touching is not sharing."""
     tree = _tree(others)
-    return [i for i, one in enumerate(ones) if _shares_any(shapely.Polygon(unwrapped(one)), tree)]
+    return [i for i, one in enumerate(ones) if _shares_any(_polygon(one), tree)]
 
 
 def ground_split(outlines: Mapping[str, Float | None], test_share: float) -> dict[str, str]:
@@ -158,9 +158,12 @@ def _share(one: shapely.Polygon, others: NDArray[np.object_]) -> NDArray[np.bool
 def _tree(outlines: Sequence[Float]) -> shapely.STRtree:
     """Of outlines, then all of them a turn west and east: neighbours beyond the date line."""
     turns = [np.array((degrees, 0.0)) for degrees in (0.0, -360.0, 360.0)]
-    return shapely.STRtree(
-        [shapely.Polygon(unwrapped(o) + turn) for turn in turns for o in outlines]
-    )
+    return shapely.STRtree([_polygon(o, turn) for turn in turns for o in outlines])
+
+
+def _polygon(outline: Float, turn: float | Float = 0.0) -> shapely.Polygon:
+    """An outline in one piece; round a pole it crosses itself, and is made to cover both sides."""
+    return shapely.make_valid(shapely.Polygon(unwrapped(outline) + turn))
 
 
 def near(ones: Sequence[Float], others: Sequence[Float], distance_m: float) -> list[int]:

@@ -199,3 +199,12 @@ def test_a_chip_and_a_scene_a_million_times_as_large_share_ground() -> None:
     scene = chip * 2000 - 0.01
     assert in_common([scene], [chip]) == in_common([chip], [scene]) == [0]
     assert len({*ground_split({"a": scene, "b": chip, "c": chip + 5}, 0.5).values()}) == 2
+
+
+def test_outlines_round_a_pole_which_cross_themselves_are_compared() -> None:
+    one = np.array([[-28.26, -89.95], [53.83, -89.92], [123.5, -89.92], [-149.3, -89.95]])
+    two = np.array([[-49.1, -89.95], [58.14, -89.94], [137.63, -89.92], [-146.78, -89.93]])
+    far = np.array([[0, 0], [1, 0], [1, 1], [0, 1]]) * 1e-3
+    assert in_common([one, far], [two]) == [0]
+    side = ground_split({"a": one, "b": two, "c": far, "d": far + 9, "e": far + 20}, 0.2)
+    assert side["a"] == side["b"]
