@@ -219,7 +219,7 @@ def _plan(stage: str, recipe: Path | None, root: Path, run_dir: Path, own: dict[
 
 def _describe(plan: Any, chosen: str, run_dir: Path) -> None:
     """Print the images and the stages, once all was checked as for a training."""
-    from decr.training.run import check_place, read_checked
+    from decr.training.before import check_place, read_checked
 
     check_place(plan, run_dir)
     imagery, _ = read_checked(plan)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,21 +12,19 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 
-from decr.dataset.clear import digest, tell
-from decr.dataset.duplicates import refuse_leak
-from decr.dataset.splits import in_common
+from decr.dataset.clear import digest
 from decr.device import device_name
 from decr.diffusion.schedule import NoiseSchedule
 from decr.errors import ConfigError
 from decr.files import sole_worker, writable_folder
 from decr.models.patchgan import PatchGAN
 from decr.models.registry import create
+from decr.training.before import check_place, read_checked
 from decr.training.colours import OfColours
 from decr.training.identity import IMAGES, images_digest, samples_identity
-from decr.training.imagery import Imagery, read_split, sampler
+from decr.training.imagery import Imagery, sampler
 from decr.training.loading import zlib_id
 from decr.training.loop import train_stage
 from decr.training.place import Place, placed
@@ -161,68 +159,11 @@ def _networks(recipe: Recipe, place: Place) -> dict[str, nn.Module]:
     return parts
 
 
-def read_checked(recipe: Recipe) -> tuple[Imagery, Imagery]:
-    """The training and the held-out imagery of a recipe, which share no image.
-
-    Raises
-    ------
-    DatasetError
-        If there is no imagery, or an image held out is also trained on, or nearly the same.
-
-    Warns
-    -----
-    DecrWarning
-        If pairs held out share ground with some that are trained on.
-    """
-    imagery, unseen = read_split(recipe)
-    refuse_leak(_clear_sides(imagery), _clear_sides(unseen))
-    held = [(pair.name, pair.outline) for pair in unseen.pairs if pair.outline is not None]
-    trained = [pair.outline for pair in imagery.pairs if pair.outline is not None]
-    shared = [held[i][0] for i in in_common([outline for _, outline in held], trained)]
-    why = (
-        "on ground that is trained on, too, so that the validation loss says little of other "
-        "ground; hold out whole places (--holdout, or folders train and val)"
-    )
-    tell(f"recipe {recipe.name!r}", f"{len(unseen.pairs)} pairs held out", {why: shared})
-    return imagery, unseen
-
-
-def check_place(recipe: Recipe, run_dir: Path) -> Path:
-    """The bundle that a run in a folder will write.
-
-    Raises
-    ------
-    ConfigError
-        If the run would learn from its own pictures there, or replace other weights.
-    """
-    bundle = run_dir / f"{recipe.name}.safetensors"
-    picture = run_dir.resolve() / "samples" / "stage.png"
-    for folder in (*recipe.clear, *recipe.labelled):
-        whole = replace(folder, path=folder.path.resolve())
-        if picture.is_relative_to(whole.path) and whole.takes(picture):
-            raise ConfigError(
-                f"{run_dir}: lies in {folder.path}, whose images are trained on, and would add its "
-                f"own; name a folder elsewhere for this run (-o)"
-            )
-    if bundle.exists() and not any((run_dir / f"{stage}.pt").exists() for stage in recipe.stages):
-        raise ConfigError(
-            f"{bundle}: is not of this run, which would replace it; name another folder for this "
-            f"run (-o), or move that file"
-        )
-    return bundle
-
-
 def _held(run_dir: Path, place: Place) -> AbstractContextManager[None]:
     """The run's folder against other runs; of several processes the one that writes holds it."""
     if not place.leads:
         return nullcontext()
     return sole_worker(writable_folder(run_dir), run_dir)
-
-
-def _clear_sides(imagery: Imagery) -> Iterator[tuple[str, NDArray[np.generic]]]:
-    """Names and clear pixels of all restoration imagery."""
-    yield from ((image.name, image.dn) for image in imagery.clear)
-    yield from ((pair.name, pair.clear) for pair in imagery.pairs)
 
 
 def _follow(

@@ -1,0 +1,74 @@
+"""What is checked before a run begins: its images, and where it writes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from decr.dataset.clear import tell
+from decr.dataset.duplicates import refuse_leak
+from decr.dataset.splits import in_common
+from decr.errors import ConfigError
+from decr.training.imagery import Imagery, read_split
+from decr.training.recipe import Recipe
+
+
+def read_checked(recipe: Recipe) -> tuple[Imagery, Imagery]:
+    """The training and the held-out imagery of a recipe, which share no image.
+
+    Raises
+    ------
+    DatasetError
+        If there is no imagery, or an image held out is also trained on, or nearly the same.
+
+    Warns
+    -----
+    DecrWarning
+        If pairs held out share ground with some that are trained on.
+    """
+    imagery, unseen = read_split(recipe)
+    refuse_leak(_clear_sides(imagery), _clear_sides(unseen))
+    held = [(pair.name, pair.outline) for pair in unseen.pairs if pair.outline is not None]
+    trained = [pair.outline for pair in imagery.pairs if pair.outline is not None]
+    shared = [held[i][0] for i in in_common([outline for _, outline in held], trained)]
+    why = (
+        "on ground that is trained on, too, so that the validation loss says little of other "
+        "ground; hold out whole places (--holdout, or folders train and val)"
+    )
+    tell(f"recipe {recipe.name!r}", f"{len(unseen.pairs)} pairs held out", {why: shared})
+    return imagery, unseen
+
+
+def check_place(recipe: Recipe, run_dir: Path) -> Path:
+    """The bundle that a run in a folder will write.
+
+    Raises
+    ------
+    ConfigError
+        If the run would learn from its own pictures there, or replace other weights.
+    """
+    bundle = run_dir / f"{recipe.name}.safetensors"
+    picture = run_dir.resolve() / "samples" / "stage.png"
+    for folder in (*recipe.clear, *recipe.labelled):
+        whole = replace(folder, path=folder.path.resolve())
+        if picture.is_relative_to(whole.path) and whole.takes(picture):
+            raise ConfigError(
+                f"{run_dir}: lies in {folder.path}, whose images are trained on, and would add its "
+                f"own; name a folder elsewhere for this run (-o)"
+            )
+    if bundle.exists() and not any((run_dir / f"{stage}.pt").exists() for stage in recipe.stages):
+        raise ConfigError(
+            f"{bundle}: is not of this run, which would replace it; name another folder for this "
+            f"run (-o), or move that file"
+        )
+    return bundle
+
+
+def _clear_sides(imagery: Imagery) -> Iterator[tuple[str, NDArray[np.generic]]]:
+    """Names and clear pixels of all restoration imagery."""
+    yield from ((image.name, image.dn) for image in imagery.clear)
+    yield from ((pair.name, pair.clear) for pair in imagery.pairs)

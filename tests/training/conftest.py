@@ -1,0 +1,21 @@
+"""Clear scenes to train on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.pipeline.scenes import write_scene
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Four clear scenes of 150 px, one of them held out."""
+    path = tmp_path / "scenes"
+    path.mkdir()
+    for seed in range(4):
+        rng = np.random.default_rng(seed)
+        write_scene(path / f"s_{seed}.tif", rng.integers(20, 200, (4, 150, 160)).astype(np.uint8))
+    return path

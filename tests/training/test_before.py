@@ -1,0 +1,73 @@
+"""What is refused or told before a run begins."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from affine import Affine
+
+from decr.dataset.pairs import PairFolder
+from decr.errors import ConfigError, DatasetError, DecrWarning
+from decr.training.before import read_checked
+from decr.training.run import run_recipe
+from tests.pipeline.scenes import GRID, write_scene
+from tests.tiny import BANDS, tiny_bundle
+from tests.training.test_run import recipe
+
+
+@pytest.mark.parametrize("below", ["", "run", "runs/one"])
+def test_a_run_does_not_learn_from_its_own_pictures(folder: Path, below: str) -> None:
+    before = sorted(folder.rglob("*"))
+    with pytest.raises(ConfigError, match=r"lies in .*scenes, .*name a folder elsewhere"):
+        run_recipe(recipe(folder, "reference"), folder / below)
+    assert sorted(folder.rglob("*")) == before
+
+
+def test_a_run_may_lie_where_its_pictures_are_not_read(folder: Path) -> None:
+    asked = recipe(folder, "coarse")
+    for below, skip in ((".run", ()), ("run", ("/run/",)), ("other", ("*.png",))):
+        clear = replace(asked.clear[0], skip=skip)
+        assert run_recipe(replace(asked, clear=(clear,)), folder / below) is not None
+
+
+def test_a_bundle_that_the_run_did_not_make_is_not_replaced(folder: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    start = tiny_bundle(tmp_path, 4).rename(run / "test.safetensors")
+    asked, weights = replace(recipe(folder, "coarse"), start=start), start.read_bytes()
+    with pytest.raises(ConfigError, match=r"run/test\.safetensors: is not of this run"):
+        run_recipe(asked, run)
+    assert start.read_bytes() == weights
+    asked = replace(asked, start=start.rename(tmp_path / "start.safetensors"))
+    made = run_recipe(asked, run)
+    assert made is not None
+    assert run_recipe(asked, run) == made  # once more, over its own
+
+
+def test_a_copy_of_a_held_out_image_is_not_trained_on(folder: Path, tmp_path: Path) -> None:
+    (folder / "other.tif").write_bytes((folder / "s_3.tif").read_bytes())
+    with pytest.raises(DatasetError, match=r"s_3.*the same image as other"):
+        run_recipe(recipe(folder, "reference"), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_ground_on_both_sides_is_told(tmp_path: Path) -> None:
+    for n, name in enumerate(("a", "b", "c")):
+        place = GRID @ Affine.translation(200 if name == "c" else 0, 0)
+        dn = np.random.default_rng(n).integers(1, 200, (3, 130, 130)).astype(np.uint8)
+        for side in ("cloudy", "clear"):
+            (tmp_path / side).mkdir(exist_ok=True)
+            write_scene(tmp_path / side / f"{name}.tif", dn, names=BANDS[3], transform=place)
+    asked = replace(
+        recipe(tmp_path, "coarse"), bands=BANDS[3], clear=(), pairs=(PairFolder(tmp_path),)
+    )
+    match = r"1 of 1 pairs held out is on ground that is trained on, too, .* \(--holdout.*: b$"
+    with pytest.warns(DecrWarning, match=match):
+        read_checked(replace(asked, holdout=("b",)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", DecrWarning)
+        read_checked(replace(asked, holdout=("c",)))
