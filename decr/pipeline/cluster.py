@@ -221,7 +221,9 @@ def _explained(where: str, client: Any) -> Iterator[None]:
     except DecrError:
         raise
     except Exception as error:
-        if client.status != "running":
+        # The client may not have noticed yet what a call of its own has met.
+        closed = isinstance(error, import_module("distributed.comm").CommClosedError)
+        if closed or client.status != "running":
             raise ClusterError(
                 f"{where}: the connection to the scheduler is lost; start it again, then run the "
                 f"same command again: what is finished is kept"

@@ -8,8 +8,11 @@ import logging
 import os
 import resource
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,7 +21,6 @@ from typing import Any
 import dask
 import distributed
 import numpy as np
-import psutil
 import pytest
 from distributed import LocalCluster
 
@@ -35,6 +37,7 @@ from decr.zoo.bundle import read_card, save_with_card
 from tests.pipeline.scenes import cloudy_pixels, darker, write_scene
 from tests.tiny import tiny_bundle
 
+ROOT = Path(__file__).resolve().parents[2]
 CONFIG = DecloudConfig(detector="compact", tile_px=64, overlap_px=16, steps=1, device="cpu")
 
 
@@ -198,27 +201,38 @@ def test_a_killed_worker_loses_nothing(
     assert restored(scene, out, engine=two_workers, on_progress=at_tile(20, kill_one)) == whole
 
 
-@pytest.mark.filterwarnings("ignore:resource_tracker")  # killed with the workers
+_SCHEDULER = """
+from distributed import LocalCluster
+with LocalCluster(
+    n_workers=1, threads_per_worker=2, processes=False, protocol="tcp", dashboard_address=":0"
+) as cluster:
+    print(cluster.scheduler_address, flush=True)
+    input()
+"""
+
+
 def test_a_lost_scheduler_is_one_error_and_another_engine_goes_on(
     scene: Path, whole: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cluster, "_PATIENCE_S", 5)  # it may never answer
     out = tmp_path / "out.tif"
-    with (
-        dask.config.set({"distributed.comm.timeouts.connect": "2s"}),
-        LocalCluster(n_workers=1, threads_per_worker=2, dashboard_address=":0") as theirs,
-    ):
+    # A process of its own, worker and all: killed, it leaves nobody who would still tidy up.
+    command = [sys.executable, "-c", _SCHEDULER]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(command, **pipes, cwd=ROOT, text=True) as theirs, ExitStack() as ends:
+        ends.callback(theirs.kill)
+        assert theirs.stdout is not None
+        address = theirs.stdout.readline().strip()
+        says = r"connection.*is lost.*what is finished is kept"
 
         def lose() -> None:
             assert engine.elsewhere
-            for process in psutil.Process().children(recursive=True):
-                process.kill()
-            theirs.scheduler.stop()
-            theirs.close()
+            theirs.kill()
 
         with (
-            pytest.raises(ClusterError, match=r"connection.*is lost.*what is finished is kept"),
-            open_engine(scheduler=theirs.scheduler_address) as engine,
+            dask.config.set({"distributed.comm.timeouts.connect": "2s"}),
+            pytest.raises(ClusterError, match=says),
+            open_engine(scheduler=address) as engine,
         ):
             declouds(scene, out, CONFIG, engine=engine, on_progress=at_tile(20, lose))
     assert not out.exists()
