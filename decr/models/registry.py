@@ -44,6 +44,9 @@ def _check_unet(size: Size, timed: bool) -> None:
     unknown = set(size) - _UNET_SIZE
     if unknown:
         raise ValueError(f"a U-Net's size has no {', '.join(sorted(unknown))}")
+    lacking = {"width", "multipliers", "blocks"} - set(size)
+    if lacking:
+        raise ValueError(f"a U-Net's size needs {', '.join(sorted(lacking))}, too")
     width, multipliers = int(size["width"]), [int(m) for m in size["multipliers"]]
     blocks, heads = int(size["blocks"]), int(size.get("heads", 1))
     levels = 5 if timed else 8  # tiles and samples have sides of 16 n; the reference pads

@@ -49,6 +49,7 @@ def test_names_build_their_networks(name: str, kind: str) -> None:
     [
         ("cnp", {"width": 8, "multipliers": [1] * 6, "blocks": 1}, r"levels in 1\.\.5"),
         ("wa", {"width": 8, "multipliers": [1] * 6, "blocks": 1}, r"levels in 1\.\.5"),
+        ("cnp", {"width": 8, "blocks": 1}, "a U-Net's size needs multipliers, too"),
         ("msda", {"width": 2}, "layers would have no channels"),
         ("memorynet", {"width": 2, "growth": 2, "extra": 2}, "layers would have no channels"),
     ],
