@@ -182,6 +182,9 @@ def empty_work(work: Path) -> None:
             child.unlink()
 
 
+_TRIES = 100
+"""How often a work folder may vanish while it is taken: some file systems never make one."""
+
 _held: set[BinaryIO] = set()
 
 
@@ -197,7 +200,7 @@ os.register_at_fork(after_in_child=_let_go)
 
 def _locked(work: Path, out: Path) -> BinaryIO:
     """The open lock of a work folder, held."""
-    while True:
+    for _ in range(_TRIES):
         try:
             work.mkdir(exist_ok=True)
             lock = (work / LOCK).open("wb")
@@ -224,3 +227,4 @@ def _locked(work: Path, out: Path) -> BinaryIO:
         except FileNotFoundError:
             pass
         lock.close()
+    raise OutputError(f"{out}: cannot make {work} there; choose another output folder")

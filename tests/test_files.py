@@ -100,3 +100,15 @@ def test_a_forked_child_does_not_hold_what_its_killed_parent_held(tmp_path: Path
     os.waitpid(parent, 0)
     with sole_worker(work, out):
         pass
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="no /proc here")
+def test_a_file_system_that_makes_no_folder_is_told() -> None:
+    out = Path("/proc/out.tif")  # says that its folders do not exist, which they do
+    with pytest.raises(OutputError, match=r"out\.tif: cannot make .*choose another output folder"):
+        writing(out)
+
+
+def writing(out: Path) -> None:
+    with sole_worker(out.with_name("out.tif.decr-work"), out):
+        pass

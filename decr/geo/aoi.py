@@ -161,12 +161,18 @@ def read_aoi(path: str | os.PathLike[str], grid: PixelGrid) -> Aoi:
     aoi = Aoi(in_pixels(placed, grid.transform), grid.height, grid.width)
     scene = shapely.box(0, 0, grid.width, grid.height)
     if aoi.area.is_empty or aoi.bounds_window is None or not aoi.area.intersects(scene):
-        raise ConfigError(
-            f"the area in {name} does not touch the scene; area {_bounds(area)} in "
-            f"{crs.to_string()[:60]}, scene {_bounds(grid.footprint())} in "
-            f"{grid.crs.to_string()[:60]}; GeoJSON has longitude first"
-        )
+        raise ConfigError(missed(area, crs, grid, name))
     return aoi
+
+
+def missed(area: BaseGeometry, crs: CRS, grid: PixelGrid, name: str) -> str:
+    """What to say of a file's area, in its own coordinates, that lies nowhere on the scene."""
+    assert grid.crs is not None
+    return (
+        f"the area in {name} does not touch the scene; area {_bounds(area)} in "
+        f"{crs.to_string()[:60]}, scene {_bounds(grid.footprint())} in "
+        f"{grid.crs.to_string()[:60]}; GeoJSON has longitude first"
+    )
 
 
 def unplaced(name: str) -> ConfigError:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,13 @@ from rasterio.errors import RasterioError
 from shapely.errors import ShapelyError
 from shapely.geometry.base import BaseGeometry
 
-from decr.errors import ConfigError
+from decr.errors import ConfigError, DecrWarning
 from decr.geo.aoi import (
     Aoi,
     crs_of,
     in_pixels,
     loaded,
+    missed,
     polygons_in,
     projected,
     unplaced,
@@ -29,6 +31,8 @@ from decr.geo.aoi import (
 from decr.geo.grid import PixelGrid
 
 _JSON = (".geojson", ".json")
+_ANY = ("Unknown", "GeometryCollection")
+"""What GDAL calls layers whose geometries may be of any kind."""
 _NAMES = ("name", "Name", "NAME", "id", "ID")
 
 
@@ -55,7 +59,7 @@ def read_features(path: str | os.PathLike[str], grid: PixelGrid) -> list[Feature
     ----------
     path
         GeoJSON (.geojson, .json); or anything else that GDAL reads, such as GeoPackage or
-        Shapefile, whose first layer counts, with the extra "vector".
+        Shapefile, of which the first layer that has polygons counts, with the extra "vector".
     grid
         Of the scene; it needs a transform and a CRS.
 
@@ -69,6 +73,11 @@ def read_features(path: str | os.PathLike[str], grid: PixelGrid) -> list[Feature
     ConfigError
         If the file cannot be read or holds no feature, if the extra is missing, if the scene is
         not placed on the map, or cannot show where a feature lies.
+
+    Warns
+    -----
+    DecrWarning
+        If no feature touches the scene, or several layers have polygons.
     """
     name = os.fspath(path)
     if grid.crs is None or not grid.has_transform:
@@ -76,10 +85,21 @@ def read_features(path: str | os.PathLike[str], grid: PixelGrid) -> list[Feature
     rows = list(_of_geojson(name) if Path(name).suffix.lower() in _JSON else _of_layer(name))
     if not rows:
         raise ConfigError(f"{name} holds no feature; draw the areas as polygons")
+    placed = [_placed(polygons, crs, grid, name) for _, polygons, crs in rows]
+    if not any(_touches(area, grid) for area in placed):
+        every = shapely.union_all([polygon for _, polygons, _ in rows for polygon in polygons])
+        why = missed(every, rows[0][2], grid, name)
+        if every.is_empty:
+            why = f"{name} holds no polygon, so none of its features has a pixel"
+        warnings.warn(why, DecrWarning, stacklevel=2)
     return [
-        Feature(label or str(number), _placed(polygons, crs, grid, name))
-        for number, (label, polygons, crs) in enumerate(rows, 1)
+        Feature(label or str(number), area)
+        for number, ((label, _, _), area) in enumerate(zip(rows, placed, strict=True), 1)
     ]
+
+
+def _touches(area: Aoi | None, grid: PixelGrid) -> bool:
+    return area is not None and area.area.intersects(shapely.box(0, 0, grid.width, grid.height))
 
 
 _Row = tuple[str, list[BaseGeometry], CRS]
@@ -106,16 +126,16 @@ def _label(properties: Mapping[str, Any], own: Any) -> str:
 
 
 def _of_layer(name: str) -> Iterator[_Row]:
-    """As `_of_geojson`, from the first layer of a file that GDAL reads."""
+    """As `_of_geojson`, from one layer of a file that GDAL reads."""
     try:
-        from pyogrio import raw
+        from pyogrio import list_layers, raw
     except ImportError as error:
         raise ConfigError(
             f"{name}: only GeoJSON is read without pyogrio; export the areas as .geojson, or "
             f"install it with pip install 'decr[vector]'"
         ) from error
     try:
-        meta, _, shapes, columns = raw.read(name)
+        meta, _, shapes, columns = raw.read(name, layer=_layer_of(name, list_layers(name)))
         crs = CRS.from_user_input(meta["crs"]) if meta["crs"] else None
         geometries = shapely.from_wkb(shapes) if shapes is not None else []
     except (RuntimeError, ValueError, OSError, RasterioError, ShapelyError) as error:
@@ -127,6 +147,22 @@ def _of_layer(name: str) -> Iterator[_Row]:
     for row, geometry in enumerate(geometries):
         label = _label({key: column[row] for key, column in fields.items()}, None)
         yield label, list(valid_parts(geometry)) if geometry is not None else [], crs
+
+
+def _layer_of(name: str, layers: Iterable[tuple[str, str | None]]) -> str | None:
+    """The first layer of polygons, else of anything, else the first."""
+    kinds = {str(layer): kind or "" for layer, kind in layers}
+    areas = [layer for layer, kind in kinds.items() if "Polygon" in kind]
+    mixed = [layer for layer, kind in kinds.items() if kind in _ANY]
+    chosen = next(iter(areas or mixed or kinds), None)
+    if len(areas) > 1:
+        warnings.warn(
+            f"{name}: has polygons in the layers {', '.join(areas)}; those of {chosen} are used; "
+            f"export another as a file of its own to use that",
+            DecrWarning,
+            stacklevel=4,
+        )
+    return chosen
 
 
 def _placed(polygons: list[BaseGeometry], crs: CRS, grid: PixelGrid, name: str) -> Aoi | None:

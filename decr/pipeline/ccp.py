@@ -347,11 +347,14 @@ def _facts(seen: _Seen, look: Looking, cells: CloudCells) -> dict[str, str]:
         "margin": f"{config.margin_m:g} m",
         "soft edge": f"{config.feather_m:g} m",
         "cell": f"{seen.k} x {seen.k} pixels",
+        "tile": f"{config.tile_px} pixels",
         "read": seen.read,
         "GSD": "unknown" if seen.gsd_m is None else f"{seen.gsd_m:.4g} m",
         "CRS": "none" if grid.crs is None else grid.crs.to_string()[:60],
         "decr": decr.__version__,
     }
+    if config.aoi is not None:
+        facts["features of"] = PurePosixPath(config.aoi).name
     if seen.mask is None:
         facts["DN range"] = f"{radiometry.low[0]:g} to {radiometry.high[0]:g} ({radiometry.source})"
     elif config.cloudy or config.thin:

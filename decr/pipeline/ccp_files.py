@@ -23,7 +23,7 @@ from decr.pipeline.ccp_sources import PICTURE, REPORT
 from decr.pipeline.set_files import csv_text
 from decr.report.histogram import histogram_png, histogram_svg
 from decr.report.page import ccp_page
-from decr.report.values import CcpReport, SceneReport, TileCcp
+from decr.report.values import CcpReport, FeatureCcp, SceneReport, TileCcp
 
 _SHARED = ("definition", "polarity", "denominator")
 _LABELS = {"definition": "CCP", "decr": "decr"}
@@ -221,8 +221,7 @@ def write_tiles(out: Path, scenes: Sequence[SceneCcp]) -> None:
             outlines.append(scene.grid.footprint(window))
             crs.append(scene.grid.crs)
     placed, common = in_one_crs(outlines, crs)
-    about = {key: scenes[0].facts[key] for key in _SHARED}
-    write_geoparquet(out, columns, placed, common, about)
+    write_geoparquet(out, columns, placed, common, shared_facts(scenes))
 
 
 def report_values(
@@ -258,6 +257,10 @@ def _scene_values(scene: SceneCcp, shared: Mapping[str, str]) -> SceneReport:
         scene.overlay,
         _labelled(_own_facts(scene, shared)),
         scene.file_px,
+        [
+            FeatureCcp(name, found.cloudy_px, found.valid_px, found.thin_px)
+            for name, found in scene.features
+        ],
     )
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
@@ -132,6 +135,9 @@ def _one_heap() -> Any:
 def _connected(address: str) -> Iterator[Engine]:
     distributed: Any = import_module("distributed")
     try:
+        # In a thread, since notebooks have a loop of their own that runs.
+        with ThreadPoolExecutor(1) as probing:
+            probing.submit(asyncio.run, _greeted(address)).result()
         client = distributed.Client(address, timeout=_PATIENCE_S)
     except (OSError, ValueError) as error:
         raise ClusterError(
@@ -139,7 +145,7 @@ def _connected(address: str) -> Iterator[Engine]:
             f"scheduler`, or check the address"
         ) from error
     with _silenced(), client:
-        threads = _threads(client)
+        threads = _threads(client, address)
         if not threads:
             raise ClusterError(
                 f"{address}: this Dask scheduler has no workers; start some with `dask worker "
@@ -148,6 +154,20 @@ def _connected(address: str) -> Iterator[Engine]:
         lanes = min(threads.values())
         engine = _engine(client, len(threads), lanes, f"{len(threads)} Dask workers of {address}")
         yield replace(engine, elsewhere=True)
+
+
+async def _greeted(address: str) -> None:
+    """Connect and leave: Dask's own client waits for ever where nobody greets it.
+
+    Raises
+    ------
+    OSError
+        If nobody does.
+    """
+    connect = import_module("distributed.comm").connect
+    secrets = import_module("distributed").Security().get_connection_args("client")
+    comm = await asyncio.wait_for(connect(address, timeout=_PATIENCE_S, **secrets), _PATIENCE_S)
+    await comm.close()
 
 
 @contextmanager
@@ -167,9 +187,15 @@ def _silenced() -> Iterator[None]:
             handler.removeFilter(critical)
 
 
-def _threads(client: Any) -> dict[str, int]:
-    """Threads by worker; a scheduler that is gone may never answer."""
-    found: dict[str, int] = client.nthreads(callback_timeout=_PATIENCE_S)
+def _threads(client: Any, where: str) -> dict[str, int]:
+    """Threads by worker; a scheduler that is gone or stopped may never answer."""
+    try:
+        found: dict[str, int] = client.nthreads(callback_timeout=_PATIENCE_S)
+    except TimeoutError as error:
+        raise ClusterError(
+            f"{where}: the scheduler has not answered for {_PATIENCE_S} s; see that it runs, then "
+            f"run the same command again: what is finished is kept"
+        ) from error
     return found
 
 
@@ -180,17 +206,20 @@ def _engine(client: Any, workers: int, lanes: int, name: str) -> Engine:
         """The worker with the fewest of our tasks: Dask fills all threads of one first."""
         under_way[:] = [(worker, future) for worker, future in under_way if not future.done()]
         busy = Counter(worker for worker, _ in under_way)
-        return sorted(_threads(client), key=lambda worker: busy[worker])[:1]
+        return sorted(_threads(client, name), key=lambda worker: busy[worker])[:1]
 
     def submit(function: Callable[[Any, Tell], Any], task: Any, tell: Tell) -> _Remote:
+        arguments = (_in_any_folder(task), _unheard)
+        anywhere = partial(client.submit, _on_worker, function, arguments, pure=False)
         with _explained(name, client):
             chosen = least_busy()
             # Others may take it, should this one be lost.
             where = {"workers": chosen, "allow_other_workers": True} if chosen else {}
-            arguments = (_in_any_folder(task), _unheard)
-            future = client.submit(_on_worker, function, arguments, pure=False, **where)
+            future = anywhere(**where)
         under_way.extend((worker, future) for worker in chosen)
-        return _Remote(future, name, client)
+        if not chosen:
+            return _Remote(future, name, client)
+        return _Remote(future, name, client, chosen[0], anywhere)
 
     def ask(function: Callable[..., Any], *arguments: Any) -> Any:
         future = client.submit(_on_worker, function, arguments, pure=False)
@@ -242,22 +271,45 @@ def _explained(where: str, client: Any) -> Iterator[None]:
 
 
 class _Remote:
-    """A Dask future whose errors are decr's."""
+    """A Dask future whose errors are decr's.
 
-    def __init__(self, future: Any, where: str, client: Any) -> None:
+    Dask leaves a task that was meant for a lost worker to those that are there. Were all lost at
+    once, it does not give it to those that come instead: ``anywhere`` submits it anew.
+    """
+
+    def __init__(
+        self,
+        future: Any,
+        where: str,
+        client: Any,
+        worker: str | None = None,
+        anywhere: Callable[[], Any] | None = None,
+    ) -> None:
         self._future, self._where, self._client = future, where, client
+        self._worker, self._anywhere = worker, anywhere
+
+    def _look(self) -> bool:
+        """Whether somebody is there, who is given what was meant for a worker that is not."""
+        there = _threads(self._client, self._where)
+        if there and self._anywhere and self._worker not in there and not self._future.done():
+            lost, self._future = self._future, self._anywhere()
+            self._anywhere = None
+            lost.cancel()
+        return bool(there)
 
     def result(self) -> Any:
         """Wait for it, but not for ever where nobody is left to compute it."""
         alone = 0
         with _explained(self._where, self._client):
+            if self._anywhere and not self._future.done():
+                self._look()
             while True:
                 try:
                     return self._future.result(timeout=_PATIENCE_S)
                 except TimeoutError:
                     if self._future.done():  # just now, or the error is the task's own
                         return self._future.result()
-                alone = 0 if _threads(self._client) else alone + 1
+                alone = 0 if self._look() else alone + 1
                 if alone == _LOOKS:
                     raise ClusterError(
                         f"{self._where}: all workers are gone; start some, then run the same "

@@ -59,6 +59,7 @@ def ccp_page(report: CcpReport) -> str:
     body = headline(_figures(scenes)) + _pictures(scenes) + _histogram(scenes)
     if len(scenes) > 1:
         body += _table(scenes)
+    body += _features(scenes)
     body += _failures(report.failed)
     own: dict[str, str] = {}
     if len(scenes) == 1:
@@ -284,6 +285,43 @@ def _table(scenes: Sequence[SceneReport]) -> str:
         note += " Thin share: thin cloud / valid pixels."
     table = section("Scenes", sortable(heads, body), note)
     return table.replace("<section", '<section class="long"', 1)
+
+
+def _features(scenes: Sequence[SceneReport]) -> str:
+    """CCP of the features of a vector file; nothing without any."""
+    found = [(scene, feature) for scene in scenes for feature in scene.features]
+    if not found:
+        return ""
+    several = len(scenes) > 1
+    with_thin = any(feature.thin_px is not None for _, feature in found)
+    heads = [*(["Scene"] if several else []), "Feature", "CCP"]
+    heads += [*(["Thin share"] if with_thin else []), "Cloudy px", "Valid px"]
+    numeric = len(heads) - heads.index("CCP")
+    head = "".join(
+        f'<th scope="col"{" class=n" if place >= len(heads) - numeric else ""}>{words}</th>'
+        for place, words in enumerate(heads)
+    )
+    rows = ""
+    for scene, feature in found[:MOST_ROWS]:
+        names = [*([scene.name] if several else []), feature.name]
+        numbers = [number(ccp_of(feature.cloudy_px, feature.valid_px))]
+        if with_thin:
+            thin = feature.thin_px
+            share = None if thin is None else ccp_of(thin, feature.valid_px)
+            numbers.append(number(share))
+        numbers += [f"{feature.cloudy_px:,}", f"{feature.valid_px:,}"]
+        cells = "".join(f'<td title="{text(said)}">{name(said)}</td>' for said in names)
+        cells += "".join(f'<td class="n">{said}</td>' for said in numbers)
+        rows += f"<tr>{cells}</tr>\n"
+    note = "Pixels whose centres lie in the feature. One without a valid pixel has no CCP."
+    if len(found) > MOST_ROWS:
+        note += f" Of {len(found):,}, the first {MOST_ROWS:,} are listed; features.csv has all."
+    return section(
+        "Features",
+        '<div class="scroll" tabindex="0" role="region" aria-label="Table of features">'
+        f'<table class="list"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>',
+        note,
+    )
 
 
 def _known(scene: SceneReport) -> float:

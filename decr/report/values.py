@@ -29,6 +29,24 @@ class TileCcp:
     valid_px: int
 
 
+@dataclass(frozen=True, slots=True)
+class FeatureCcp:
+    """CCP of one feature of a vector file.
+
+    Attributes
+    ----------
+    name
+        For people; any text.
+    cloudy_px, valid_px, thin_px
+        As of a scene, of the pixels whose centres lie in the feature.
+    """
+
+    name: str
+    cloudy_px: int
+    valid_px: int
+    thin_px: int | None = None
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class SceneReport:
     """One scene (or chip) of a CCP report.
@@ -56,6 +74,8 @@ class SceneReport:
         What else is known of the scene, such as "CRS": "EPSG:32650".
     file_px
         Pixels of the file in each that was counted.
+    features
+        CCP of areas that were asked for, in the order of their file.
     """
 
     name: str
@@ -70,6 +90,7 @@ class SceneReport:
     overlay: NDArray[np.uint8] | None = None
     facts: Mapping[str, str] = field(default_factory=dict)  # "CRS": "EPSG:32650", ...
     file_px: float = 1.0
+    features: Sequence[FeatureCcp] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -7,12 +7,15 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
 from decr.dataset.samples import Sample
+from decr.errors import DatasetError
 from decr.training.place import Place
 from decr.training.progress import Images
 from decr.training.settings import TrainConfig
@@ -85,6 +88,26 @@ def batches(
         if step == first or step % config.turns == 0:
             batch = next(drawn)
         yield batch
+
+
+@contextmanager
+def lost_loaders_told(run_dir: Path) -> Iterator[None]:
+    """One clear error where a process that draws was killed: torch raises wherever this one is.
+
+    Raises
+    ------
+    DatasetError
+        With what to do.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        raise DatasetError(
+            f"{run_dir}: a process that draws samples was killed, as they are where memory runs "
+            f"out; run again to go on from the last checkpoint, with fewer --loaders"
+        ) from error
 
 
 def _drawn(steps: _Steps, loaders: int) -> Iterator[Images]:

@@ -14,7 +14,7 @@ from decr.diffusion.schedule import NoiseSchedule
 from decr.files import writable_folder
 from decr.training.identity import Identity
 from decr.training.interrupt import interrupts_deferred
-from decr.training.loading import Draw, batch_of, batches, default_loaders
+from decr.training.loading import Draw, batch_of, batches, default_loaders, lost_loaders_told
 from decr.training.log import Log
 from decr.training.losses import mask_logits
 from decr.training.norms import keep_share, recalibrate
@@ -83,8 +83,9 @@ def train_stage(
     Raises
     ------
     DatasetError
-        If the loss stops being a number, and the last good checkpoint is kept; or if the
-        checkpoint there was made with other settings, samples or networks.
+        If the loss stops being a number, and the last good checkpoint is kept; if a process that
+        draws samples was killed; or if the checkpoint there was made with other settings, samples
+        or networks.
     OutputError
         If a checkpoint cannot be written.
 
@@ -103,7 +104,11 @@ def train_stage(
     rows = place.rows(config.batch)
     if loaders is None:
         loaders = default_loaders(place)
-    with interrupts_deferred() as interrupted, _log(run, tensorboard) as log:
+    with (
+        interrupts_deferred() as interrupted,
+        _log(run, tensorboard) as log,
+        lost_loaders_told(run_dir),
+    ):
         for images in batches(draw, config, stage, run.step, rows, loaders):
             run.advance(images)
             if log is not None:

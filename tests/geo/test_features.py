@@ -14,7 +14,7 @@ from affine import Affine
 from rasterio.crs import CRS
 from shapely.geometry import mapping
 
-from decr.errors import ConfigError
+from decr.errors import ConfigError, DecrWarning
 from decr.geo.features import read_features
 from decr.geo.grid import PixelGrid, Window
 
@@ -139,3 +139,48 @@ def test_a_scene_without_coordinates_takes_none(tmp_path: Path) -> None:
     path = geojson(tmp_path / "a.geojson", [feature(BOXES[0])])
     with pytest.raises(ConfigError, match="no map coordinates"):
         read_features(path, PixelGrid(10, 10, Affine.identity()))
+
+
+@pytest.mark.parametrize(
+    ("coordinates", "says"),
+    [
+        ("", r"a\.geojson does not touch the scene; area x 500000 .* in EPSG:4326, scene x 500000"),
+        ("EPSG:32650", r"a\.geojson holds no polygon, so none"),
+    ],
+)
+def test_a_file_of_which_nothing_lies_on_the_scene_is_told(
+    tmp_path: Path, coordinates: str, says: str
+) -> None:
+    features = [feature(BOXES[0]), feature(BOXES[1])]
+    if coordinates:
+        features = [{"type": "Feature", "geometry": None, "properties": None}]
+    path = geojson(tmp_path / "a.geojson", features)
+    if not coordinates:
+        document = json.loads(path.read_text())
+        del document["crs"]
+        path.write_text(json.dumps(document))
+    with pytest.warns(DecrWarning, match=says):
+        found = read_features(path, GRID)
+    assert len(found) == len(features)
+
+
+def test_the_layer_of_polygons_is_taken_and_others_are_told(tmp_path: Path) -> None:
+    raw = pytest.importorskip("pyogrio.raw")
+    path = tmp_path / "a.gpkg"
+    road = shapely.LineString([(500000, 4400000), (500100, 4399900)])
+    layers = {"roads": road, "fields": ground(BOXES[1]), "barns": ground(BOXES[0])}
+    for count, (layer, geometry) in enumerate(layers.items(), 1):
+        raw.write(
+            path,
+            shapely.to_wkb(np.array([geometry])),
+            [np.array([layer], object)],
+            ["name"],
+            layer=layer,
+            crs="EPSG:32650",
+            geometry_type=geometry.geom_type,
+        )
+        if count == 2:
+            assert [f.name for f in read_features(path, GRID)] == ["fields"]
+            assert pixels(path) == [WANTED[1]]
+    with pytest.warns(DecrWarning, match=r"layers fields, barns; those of fields are used"):
+        assert [f.name for f in read_features(path, GRID)] == ["fields"]

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -96,6 +96,29 @@ def at_tile(count: int, action: Callable[[], None]) -> Callable[[str, int, int],
             waiting.pop()()
 
     return progress
+
+
+_SCHEDULER = """
+from distributed import LocalCluster
+with LocalCluster(
+    n_workers=1, threads_per_worker=2, processes=False, protocol="tcp", dashboard_address=":0"
+) as cluster:
+    print(cluster.scheduler_address, flush=True)
+    input()
+"""
+
+
+@contextmanager
+def elsewhere() -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    """Address and process of a scheduler with a worker, which leaves nobody when it is killed."""
+    command = [sys.executable, "-c", _SCHEDULER]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(command, **pipes, cwd=ROOT, text=True) as theirs:
+        try:
+            assert theirs.stdout is not None
+            yield theirs.stdout.readline().strip(), theirs
+        finally:
+            theirs.kill()
 
 
 def test_two_workers_give_the_bytes_of_one(
@@ -201,29 +224,51 @@ def test_a_killed_worker_loses_nothing(
     assert restored(scene, out, engine=two_workers, on_progress=at_tile(20, kill_one)) == whole
 
 
-_SCHEDULER = """
-from distributed import LocalCluster
-with LocalCluster(
-    n_workers=1, threads_per_worker=2, processes=False, protocol="tcp", dashboard_address=":0"
-) as cluster:
-    print(cluster.scheduler_address, flush=True)
-    input()
-"""
+def test_workers_that_are_all_lost_at_once_lose_nothing(
+    scene: Path,
+    whole: bytes,
+    two_workers: Engine,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(cluster, "_PATIENCE_S", 3)
+    monkeypatch.setattr(cluster, "_LOOKS", 20)  # others need a while to come
+
+    def kill_all() -> None:
+        for process in distributed.default_client().run(os.getpid).values():
+            os.kill(process, signal.SIGKILL)
+
+    out = tmp_path / "out.tif"
+    assert restored(scene, out, engine=two_workers, on_progress=at_tile(20, kill_all)) == whole
+
+
+@pytest.mark.parametrize("began", [True, False], ids=["in the run", "before it"])
+def test_a_scheduler_that_does_not_answer_is_told(
+    scene: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, began: bool
+) -> None:
+    monkeypatch.setattr(cluster, "_PATIENCE_S", 3)
+    with elsewhere() as (address, theirs):
+
+        def freeze() -> None:
+            theirs.send_signal(signal.SIGSTOP)
+
+        if not began:
+            freeze()
+        says = "has not answered for 3 s.*is kept$" if began else "no Dask scheduler answers there"
+        with (
+            dask.config.set({"distributed.comm.timeouts.connect": "2s"}),
+            pytest.raises(ClusterError, match=says),
+            open_engine(scheduler=address) as engine,
+        ):
+            declouds(scene, tmp_path / "o", CONFIG, engine=engine, on_progress=at_tile(20, freeze))
 
 
 def test_a_lost_scheduler_is_one_error_and_another_engine_goes_on(
     scene: Path, whole: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cluster, "_PATIENCE_S", 5)  # it may never answer
+    monkeypatch.setattr(cluster, "_PATIENCE_S", 5)
     out = tmp_path / "out.tif"
-    # A process of its own, worker and all: killed, it leaves nobody who would still tidy up.
-    command = [sys.executable, "-c", _SCHEDULER]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    with subprocess.Popen(command, **pipes, cwd=ROOT, text=True) as theirs, ExitStack() as ends:
-        ends.callback(theirs.kill)
-        assert theirs.stdout is not None
-        address = theirs.stdout.readline().strip()
-        says = r"connection.*is lost.*what is finished is kept"
+    with elsewhere() as (address, theirs):
 
         def lose() -> None:
             assert engine.elsewhere
@@ -231,7 +276,7 @@ def test_a_lost_scheduler_is_one_error_and_another_engine_goes_on(
 
         with (
             dask.config.set({"distributed.comm.timeouts.connect": "2s"}),
-            pytest.raises(ClusterError, match=says),
+            pytest.raises(ClusterError, match=r"connection.*is lost.*what is finished is kept"),
             open_engine(scheduler=address) as engine,
         ):
             declouds(scene, out, CONFIG, engine=engine, on_progress=at_tile(20, lose))

@@ -19,7 +19,7 @@ from decr.report.document import DEFINITION, data_block, document, text
 from decr.report.index import Entry, index_page
 from decr.report.page import MOST_PICTURES, MOST_ROWS, ccp_page, grouped, pictured
 from decr.report.restoration import restoration_page
-from decr.report.values import CcpReport, SceneReport
+from decr.report.values import CcpReport, FeatureCcp, SceneReport
 from tests.report.made import HOSTILE, Read, decoded, outside, restoration, scene
 
 
@@ -282,3 +282,19 @@ def test_w_is_shown_where_pixels_may_change_from_its_least_to_its_greatest() -> 
     assert (shown[45:, :, 3] == 0).all()
     assert shown[0, 0, :3].sum() < shown[40, 0, :3].sum()
     assert "W 0.40" in page
+
+
+def test_features_are_listed_with_their_scene_where_there_are_several() -> None:
+    areas = [FeatureCcp("barn & yard", 5, 10, 2), FeatureCcp("far away", 0, 0, 0)]
+    alone = ccp_page(CcpReport("t", [scene("a.tif", features=areas)]))
+    read = Read(alone)
+    for words in ("Features", "barn & yard", "0.500", "0.200", "far away", "Thin share"):
+        assert words in read.text
+    assert not re.search(r"\bnan\b", read.text, re.IGNORECASE)
+    both = ccp_page(CcpReport("t", [scene("a.tif", features=areas), scene("b.tif")]))
+    assert re.search('<tr><td title="a.tif">[^\n]*<td title="barn &amp; yard">', both)
+    assert "Features" not in Read(ccp_page(CcpReport("t", [scene("b.tif")]))).text
+    many_areas = [FeatureCcp(f"f{i}", 0, 1) for i in range(MOST_ROWS + 1)]
+    page = ccp_page(CcpReport("t", [scene("a.tif", features=many_areas)]))
+    assert page.count('<td title="f') == MOST_ROWS
+    assert "features.csv has all" in page

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import torch
 
 from decr.dataset.samples import Sample
 from decr.diffusion.schedule import NoiseSchedule
+from decr.errors import DatasetError
 from decr.training.loading import batches, default_loaders
 from decr.training.loop import train_stage
 from decr.training.place import Place
@@ -73,3 +75,18 @@ def test_a_cpu_has_no_processes_beside_it_and_a_cuda_device_shares_the_cores() -
     cuda = torch.device("cuda")
     alone, one_of_two = default_loaders(Place(cuda)), default_loaders(Place(cuda, size=2))
     assert 1 <= one_of_two <= alone
+
+
+def test_processes_that_are_killed_are_one_error_and_the_run_goes_on(tmp_path: Path) -> None:
+    stage, schedule, parts = STAGES["coarse"], NoiseSchedule.linear(), tiny_networks(PARTS, 3)
+    long = replace(CONFIG, steps=200)
+
+    def kill(step: int, loss: float) -> None:
+        for child in multiprocessing.active_children():
+            child.kill()
+
+    with pytest.raises(DatasetError, match=r"was killed.*last checkpoint, with fewer --loaders"):
+        train_stage(stage, parts, draw, tmp_path, long, schedule, kill, loaders=1)
+    assert not multiprocessing.active_children()
+    few = replace(long, until=30)
+    assert train_stage(stage, parts, draw, tmp_path, few, schedule, loaders=0).finished
