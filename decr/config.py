@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypeVar, get_args
 
 from decr.errors import ConfigError
 
@@ -102,7 +102,7 @@ class DecloudConfig:
             value = getattr(self, name)
             _check(value in known, f"{name} must be one of {', '.join(known)}, not {value!r}")
         if self.cloud_mask is not None:
-            object.__setattr__(self, "cloud_mask", os.fspath(self.cloud_mask))
+            object.__setattr__(self, "cloud_mask", _mask_path(self.cloud_mask))
         if mask is not None:
             _check(
                 self.cloud_mask is None or _place(self.cloud_mask) == _place(mask),
@@ -218,6 +218,32 @@ class CcpConfig:
         )
 
 
+_Options = TypeVar("_Options", DecloudConfig, CcpConfig)
+
+
+def options(kind: type[_Options], given: _Options | None) -> _Options:
+    """The options given, or the defaults.
+
+    Raises
+    ------
+    ConfigError
+        If they are something else, such as those of another function.
+
+    Examples
+    --------
+    >>> options(CcpConfig, None).detector
+    'compact'
+    """
+    if given is None:
+        return kind()
+    _check(
+        isinstance(given, kind),
+        f"config must be a decr.{kind.__name__}, not a {type(given).__name__}; "
+        f"write decr.{kind.__name__}(...) with the options",
+    )
+    return given
+
+
 def mask_named(detector: str) -> str | None:
     """The mask that a detector "file:MASK" names; None for all other detectors.
 
@@ -231,6 +257,16 @@ def mask_named(detector: str) -> str | None:
         return None
     _check(bool(name), "the detector file: names no mask; write file:MASK")
     return name
+
+
+def _mask_path(mask: Path | str) -> str:
+    try:
+        return os.fspath(mask)
+    except TypeError:
+        raise ConfigError(
+            f"cloud_mask must be the path of a raster, not a {type(mask).__name__}; write an array "
+            f"to a file first: mask.astype('uint8').rio.to_raster('mask.tif')"
+        ) from None
 
 
 def _place(mask: Path | str) -> str:

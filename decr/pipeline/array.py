@@ -14,15 +14,27 @@ import rasterio
 import rioxarray  # noqa: F401 (registers the .rio accessor)
 import xarray as xr
 from affine import Affine
+from numpy.typing import NDArray
 from rasterio.errors import NotGeoreferencedWarning
 from rioxarray.exceptions import MissingSpatialDimensionError
 
-from decr.config import DecloudConfig
+from decr.config import DecloudConfig, options
 from decr.errors import BandError, ConfigError, OutputError, SceneError
+from decr.files import there
 from decr.geo.bands import role_of
-from decr.geo.opening import DTYPES, REFUSALS, first_line
+from decr.geo.gdal import gdal_environment
+from decr.geo.opening import DTYPES, REFUSALS, first_line, opened
 from decr.pipeline.declouds import declouds
+from decr.pipeline.networks import DetectorChoice, detector_of
+from decr.pipeline.words import of_array
+from decr.plugins import model_plugin
 from decr.predictor import Restorer
+from decr.zoo.embedded import find_bundle
+
+SCENE_FILE = "scene.tif"
+"""What an array is called where the pipeline reads it."""
+_OFF_PX = 0.1
+"""How far rows and columns may lie from where one transform puts them."""
 
 _LEFT_OUT = {
     *("scales", "offsets", "units"),  # those of all bands, which rioxarray leaves beside some
@@ -57,17 +69,46 @@ def declouds_array(
         If the array is not three-dimensional (band, y, x).
     ConfigError
         If a map of expected errors is wanted, which only files have.
+    SceneError
+        If its rows or columns are not evenly spaced: one grid would put them on other ground.
     DecrError
         As for :func:`decr.declouds`.
     """
-    if config is not None and config.error_map:
+    config = options(DecloudConfig, config)
+    if config.error_map:
         raise ConfigError("an array comes back without a map of errors; write one by decr.declouds")
-    with temporary_folder() as folder:
+    with temporary_folder() as folder, of_array(folder / SCENE_FILE):
+        _check_choices(config, restorer)
         out = folder / "clear.tif"
         declouds(stored(scene, folder), out, config, restorer=restorer)
         with rasterio.open(out) as written:
             pixels = written.read()
     return scene.copy(data=pixels.astype(scene.dtype, copy=False))
+
+
+def _check_choices(config: DecloudConfig, restorer: Restorer | None) -> None:
+    """Refuse what cannot be found before the pixels of an array are computed."""
+    check_there(config.aoi, config.cloud_mask)
+    if restorer is None and model_plugin(config.model) is None:
+        find_bundle(config.model, scene_has_nir=False)
+    detector_of(DetectorChoice(config.detector, config.device))
+
+
+def check_there(aoi: Path | str | None, mask: Path | str | None) -> None:
+    """Refuse an area or a mask that is not there.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such vector file; those of GDAL's own paths and addresses are not looked for.
+    SceneError
+        If the mask cannot be opened.
+    """
+    if aoi is not None and not (there(aoi) or str(aoi).startswith("/vsi") or "://" in str(aoi)):
+        raise ConfigError(f"{aoi} cannot be read: there is no such file; mend the path of aoi")
+    if mask is not None:
+        with gdal_environment(), opened(str(mask)):
+            pass
 
 
 @contextmanager
@@ -93,7 +134,8 @@ def stored(scene: xr.DataArray, folder: Path) -> Path:
     BandError
         If it is no DataArray (band, y, x).
     SceneError
-        If it is empty, or its numbers are of a kind that no scene has.
+        If it is empty, its numbers are of a kind that no scene has, or its rows or columns are not
+        evenly spaced.
     OutputError
         If there is no room for it.
     """
@@ -116,7 +158,7 @@ def stored(scene: xr.DataArray, folder: Path) -> Path:
             f"the array has shape {scene.shape} and {scene.dtype} numbers; give it pixels of "
             f"{', '.join(DTYPES)}, such as by array.astype('float32')"
         )
-    path = folder / "scene.tif"
+    path = folder / SCENE_FILE
     plain = scene.astype(scene.dtype.newbyteorder("="), copy=False).copy(deep=False)
     plain.attrs = {key: v for key, v in scene.attrs.items() if key not in _LEFT_OUT}
     plain.attrs |= _names(scene)
@@ -127,6 +169,8 @@ def stored(scene: xr.DataArray, folder: Path) -> Path:
     if scene.rio.crs is not None and plain.rio.crs is None:  # or ground control points would go
         plain = plain.rio.write_crs(scene.rio.crs)
     turned = _turned_grid(scene)
+    for dim, places, slack in _places(scene, turned is not None):
+        _check_even(dim, places, _OFF_PX + slack)
     if turned is not None:
         plain = plain.rio.write_transform(turned)
     try:
@@ -207,3 +251,44 @@ def _turned_grid(scene: xr.DataArray) -> Affine | None:
     down = round(rows[1, 0] - rows[0, 0]) if scene.shape[1] > 1 else 1
     first = (round(2 * cols[0, 0] - across) / 2, round(2 * rows[0, 0] - down) / 2)
     return whole @ Affine.translation(*first) @ Affine.scale(across, down)
+
+
+def _places(scene: xr.DataArray, turned: bool) -> Iterator[tuple[str, NDArray[np.float64], float]]:
+    """(dimension, where its rows or columns lie, how far numbers may round them), all in steps.
+
+    Of dimensions with coordinates and more than two pixels: two lie evenly anyhow.
+    """
+    for axis, dim in enumerate(scene.dims[1:]):
+        if scene.sizes[dim] < 3:
+            continue
+        rounded = 0.0
+        if turned:
+            edge = (slice(None), 0) if axis == 0 else (0, slice(None))
+            at = ~scene.rio.transform() @ (scene.xc.values[edge], scene.yc.values[edge])
+            along = np.asarray(at[1 - axis], np.float64)
+        elif dim in scene.coords and scene.coords[dim].dtype.kind in "iuf":
+            found = scene.coords[dim].values
+            along = found.astype(np.float64)
+            if found.dtype.kind == "f":  # float32 tells degrees by whole pixels of a fine scene
+                rounded = float(np.spacing(np.abs(found).max()))
+        else:
+            continue
+        # As the one transform is made: `_turned_grid` looks at the first two.
+        step = along[1] - along[0] if turned else (along[-1] - along[0]) / (len(along) - 1)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            yield str(dim), along / step, abs(np.float64(rounded) / step)
+
+
+def _check_even(dim: str, places: NDArray[np.float64], most_px: float) -> None:
+    """Refuse rows or columns that one transform would put elsewhere."""
+    with np.errstate(invalid="ignore"):  # a step of 0
+        if (np.abs(places - places[0] - np.arange(len(places))) <= most_px).all():
+            return
+        steps = np.diff(places)
+        odd = int(np.argmax(np.abs(steps - np.median(steps)))) + 1
+    raise SceneError(
+        f"the array is not evenly spaced along {dim}: index {odd} does not follow index {odd - 1} "
+        f"by the step of the others, so pixels would be taken for other ground; sort it by "
+        f"array.sortby('{dim}'), fill what is missing by array.reindex({dim}=...), or give each "
+        f"part by itself"
+    )

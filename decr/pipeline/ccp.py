@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import math
 import tempfile
-import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
@@ -25,7 +24,7 @@ import decr
 from decr.cloud.coverage import DENOMINATOR, POLARITY, Coverage, definition
 from decr.cloud.detector import Detector
 from decr.config import CcpConfig, mask_named
-from decr.errors import DecrWarning, OutputError, SceneError
+from decr.errors import OutputError, SceneError
 from decr.files import scratch_folder, writable_folder
 from decr.geo.features import read_features
 from decr.geo.gdal import gdal_environment
@@ -49,6 +48,7 @@ from decr.pipeline.engine import Engine
 from decr.pipeline.networks import DetectorChoice, detector_of
 from decr.pipeline.range import ALL_NODATA, radiometry_of
 from decr.pipeline.survey import MaskSource, survey_factor, survey_scene
+from decr.pipeline.words import warn
 from decr.progress import OnProgress, silent
 from decr.radiometry import Radiometry, from_dtype
 
@@ -65,7 +65,8 @@ class SceneCcp:
     Attributes
     ----------
     name, path, group
-        What it is called, where it lies, and its split ("train", "test"...), if it has one.
+        What it is called, where it lies (of an array: ""), and its split ("train", "test"...), if
+        it has one.
     grid
         The pixels that were counted: the scene's, or those of an overview.
     tiles
@@ -266,7 +267,7 @@ def _seen(source: Source, look: Looking) -> _Seen:
     pixel_m = scene.grid.pixel_m or (None if stated is None else (stated, stated))
     known_note = 1 if scene.grid.gsd_m is None else 0  # what it says of its GSD comes last
     for warning in scene.warnings[: len(scene.warnings) - known_note]:
-        warnings.warn(warning, DecrWarning, stacklevel=3)
+        warn(warning, stacklevel=3)
     if detector is None:
         masks = mask_named(config.detector)
         assert masks is not None
@@ -299,10 +300,9 @@ def _opened(source: Source, look: Looking) -> tuple[Scene, str, float]:
     factors = overview_factors(source.path)
     fit = [level for level, factor in enumerate(factors) if factor <= k]
     if not fit:
-        warnings.warn(
+        warn(
             f"{source.path}: has no overview that is fine enough; every pixel is read "
             f"(gdaladdo makes overviews)",
-            DecrWarning,
             stacklevel=4,
         )
         return scene, "every pixel, for want of overviews", 1.0
@@ -314,19 +314,17 @@ def _opened(source: Source, look: Looking) -> tuple[Scene, str, float]:
 def _check_gsd(scene: Scene, detector: Detector, gsd_m: float | None, k: int) -> None:
     """Warn where the detector sees what it was not made for."""
     if gsd_m is None:
-        warnings.warn(
+        warn(
             "images that do not say how large their pixels are are looked at nearly pixel by "
             "pixel; say it with --gsd if you know it",
-            DecrWarning,
             stacklevel=4,
         )
         return
     low, high = detector.gsd_range_m
     if not low * 0.99 <= gsd_m * k <= high * 1.01:
-        warnings.warn(
+        warn(
             f"{scene.path}: detector {detector.name} sees pixels of {gsd_m * k:.3g} m, but was "
             f"made for {low:g} to {high:g} m; trust its clouds less",
-            DecrWarning,
             stacklevel=4,
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +11,12 @@ import rasterio
 import xarray as xr
 
 from decr.cloud.coverage import POLARITY
-from decr.config import CcpConfig
-from decr.geo.gdal import gdal_environment
-from decr.pipeline.array import stored, temporary_folder
+from decr.config import CcpConfig, mask_named, options
+from decr.pipeline.array import SCENE_FILE, check_there, stored, temporary_folder
 from decr.pipeline.ccp import SceneCcp, looking, scene_ccp
-from decr.pipeline.ccp_sources import Source
+from decr.pipeline.ccp_sources import Source, mask_of
 from decr.pipeline.engine import local_engine
+from decr.pipeline.words import of_array
 
 
 def ccp(scene: xr.DataArray | str | os.PathLike[str], config: CcpConfig | None = None) -> SceneCcp:
@@ -53,10 +54,12 @@ def ccp(scene: xr.DataArray | str | os.PathLike[str], config: CcpConfig | None =
     >>> found.ccp, found.coverage.cloudy_px, found.coverage.valid_px
     (0.25, 1024, 4096)
     """
+    config = options(CcpConfig, config)
     if isinstance(scene, str | os.PathLike):
-        return _found(scene, config, None)
+        with local_engine() as engine:
+            return scene_ccp(Source("scene", os.fspath(scene)), looking(config, engine))
     with temporary_folder() as folder:
-        return _found(stored(scene, folder), config, None)
+        return _found(scene, config, folder, None)
 
 
 def cloud_mask(scene: xr.DataArray, config: CcpConfig | None = None) -> xr.DataArray:
@@ -91,8 +94,9 @@ def cloud_mask(scene: xr.DataArray, config: CcpConfig | None = None) -> xr.DataA
     >>> mask.dtype, mask.dims, bool(mask[:16].all()), bool(mask[16:].any())
     (dtype('bool'), ('y', 'x'), True, False)
     """
+    config = options(CcpConfig, config)
     with temporary_folder() as folder:
-        found = _found(stored(scene, folder), config, folder)
+        found = _found(scene, config, folder, folder)
         with rasterio.open(folder / "scene_mask.tif") as file:
             cloudy = file.read(1) == 1
     mask = scene.isel({scene.dims[0]: 0}, drop=True).copy(data=np.asarray(cloudy))
@@ -103,7 +107,10 @@ def cloud_mask(scene: xr.DataArray, config: CcpConfig | None = None) -> xr.DataA
     return mask
 
 
-def _found(path: str | os.PathLike[str], config: CcpConfig | None, folder: Path | None) -> SceneCcp:
-    with gdal_environment(), local_engine() as engine:
-        source = Source("scene", os.fspath(path))
-        return scene_ccp(source, looking(config or CcpConfig(), engine), folder)
+def _found(scene: xr.DataArray, config: CcpConfig, folder: Path, rasters: Path | None) -> SceneCcp:
+    """Coverage of an array, whose pixels are computed once all else is known to be there."""
+    with of_array(folder / SCENE_FILE), local_engine() as engine:
+        look, masks = looking(config, engine), mask_named(config.detector)
+        check_there(config.aoi, None if masks is None else mask_of(masks, Source("scene", "")))
+        source = Source("scene", str(stored(scene, folder)))
+        return replace(scene_ccp(source, look, rasters), path="")

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from decr.cloud.change import ChangeRule, rule_in_cells
-from decr.config import DecloudConfig
+from decr.config import DecloudConfig, options
 from decr.errors import DecrError, SceneError
 from decr.geo.gdal import gdal_environment
 from decr.geo.output import Patch, write_cog, write_memory_bytes
@@ -243,8 +243,9 @@ def plan_scene(
     DecrError
         For anything the user can mend, as `declouds` does.
     """
-    with gdal_environment(), open_engine(device=(config or DecloudConfig()).device) as engine:
-        prepared = prepare(str(path), config or DecloudConfig())
+    config = options(DecloudConfig, config)
+    with gdal_environment(), open_engine(device=config.device) as engine:
+        prepared = prepare(str(path), config)
         _, plan = survey_and_plan(prepared, engine, on_progress=on_progress)
         return probed(prepared, plan)
 
@@ -297,7 +298,7 @@ def declouds(
     DecrError
         For anything the user can mend; nothing is left under the name ``out``.
     """
-    config, target, clock = config or DecloudConfig(), Path(out), _Clock()
+    config, target, clock = options(DecloudConfig, config), Path(out), _Clock()
     outputs = outputs_of(target, config)
     check_outputs(str(path), config, outputs, overwrite)
     with ExitStack() as stack:

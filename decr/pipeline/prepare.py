@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass, replace
 
 from decr.calibration import ErrorTable
 from decr.cloud.detector import Detector
 from decr.config import DecloudConfig
 from decr.device import resolved
-from decr.errors import ConfigError, DecrWarning, SceneError
+from decr.errors import ConfigError, SceneError
 from decr.geo.aoi import Aoi, read_aoi
 from decr.geo.lattice import Blocks, Lattice
 from decr.geo.opening import FileState, absolute_name, local_files, opened, state_of
@@ -27,6 +26,7 @@ from decr.pipeline.networks import (
 )
 from decr.pipeline.range import radiometry_of
 from decr.pipeline.survey import survey_factor
+from decr.pipeline.words import warn
 from decr.plugins import detector_plugin, model_plugin
 from decr.predictor import Restorer
 from decr.radiometry import Radiometry
@@ -87,13 +87,12 @@ def prepare(
     """
     scene = open_scene(path, config.bands)
     for warning in scene.warnings:
-        warnings.warn(warning, DecrWarning, stacklevel=2)
+        warn(warning, stacklevel=2)
     slow = _slow_to_read(scene, config.tile_px)
     if slow is not None:
-        warnings.warn(
+        warn(
             f"{scene.path}: {slow}; gdal_translate -co TILED=YES -co BIGTIFF=YES makes one that "
             "takes less time",
-            DecrWarning,
             stacklevel=2,
         )
     if engine is not None and engine.travels:
@@ -235,10 +234,9 @@ def _work_factor(scene: Scene, config: DecloudConfig, restorer: Restorer) -> int
     left = max(ratio / factor, factor / ratio)
     if left > 1.5:
         hint = "; try --gsd model" if ratio > 1.5 and factor == 1 else ""
-        warnings.warn(
+        warn(
             f"{scene.path}: pixels of {gsd_m:.2g} m, but the model was trained at {wanted:.2g} m; "
             f"expect a worse result{hint}",
-            DecrWarning,
             stacklevel=3,
         )
     return factor

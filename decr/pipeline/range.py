@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from decr.errors import DecrWarning, SceneError
+from decr.errors import SceneError
 from decr.geo.grid import Window
 from decr.geo.scene import Scene, SceneReader, reader
+from decr.pipeline.words import warn
 from decr.radiometry import Radiometry, estimated, from_dtype, from_range
 
-ALL_NODATA = (
-    "{}: all pixels are nodata, there is nothing to restore; check the file and its nodata value"
-)
+ALL_NODATA = "{}: all pixels are nodata, there is nothing to look at; check its nodata value"
 
 
 def radiometry_of(
@@ -67,11 +65,10 @@ def _warn_of_misfit(scene: Scene, given: tuple[float, float]) -> None:
     outside = ((dn < given[0]) | (dn > given[1])).mean() if dn.size else 0.0
     if outside > 0.5:
         low, high = np.quantile(dn, (0.02, 0.98))
-        warnings.warn(
+        warn(
             f"{scene.path}: {outside:.0%} of its digital numbers lie outside the range "
             f"{given[0]:g},{given[1]:g} and count as one of its ends; most are from {low:g} to "
             f"{high:g}: mend --range, or leave it out",
-            DecrWarning,
             stacklevel=4,
         )
 

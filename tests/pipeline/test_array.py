@@ -14,6 +14,8 @@ import rasterio
 import rioxarray
 import xarray as xr
 from affine import Affine
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from rasterio.control import GroundControlPoint
 from rasterio.errors import NotGeoreferencedWarning
 from rasterio.windows import Window
@@ -262,3 +264,55 @@ def test_no_room_for_an_array_is_told(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
     with pytest.raises(OutputError, match=r"put into the folder.*TMPDIR"):
         decr.declouds_array(array, restorer=same())
+
+
+TURNED = Affine.translation(5e5, 4e6) @ Affine.rotation(30) @ Affine.scale(0.5, -0.5)
+
+
+@pytest.mark.parametrize("turned", [False, True])
+@given(rows=st.lists(st.integers(0, 29), min_size=3, max_size=12))
+@settings(max_examples=25, deadline=None)
+def test_rows_lie_where_they_did_or_are_refused(
+    tmp_path_factory: pytest.TempPathFactory, turned: bool, rows: list[int]
+) -> None:
+    folder = tmp_path_factory.mktemp("a")
+    place = {"transform": TURNED} if turned else {}
+    array = rioxarray.open_rasterio(write_scene(folder / "in.tif", cloudy_pixels(30, 8), **place))
+    assert isinstance(array, xr.DataArray)
+    some, steps = array.isel(y=rows), np.diff(rows)
+    try:
+        path = stored(some, folder)
+    except SceneError:
+        assert len(set(steps)) > 1 or steps[0] == 0
+        return
+    with rasterio.open(path) as written:
+        x, y = some.xc[:, 0] if turned else some.x[0], some.yc[:, 0] if turned else some.y
+        cols, places = ~written.transform @ (np.zeros(len(rows)) + x.values, y.values)
+    np.testing.assert_allclose(places, np.arange(len(rows)) + 0.5, atol=0.11)
+    np.testing.assert_allclose(cols, 0.5, atol=1e-6)
+
+
+def test_arrays_with_gaps_are_told_where(tmp_path: Path) -> None:
+    array = rioxarray.open_rasterio(write_scene(tmp_path / "s.tif", cloudy_pixels(50, 60)))
+    assert isinstance(array, xr.DataArray)
+    gap = xr.concat([array[:, :20], array[:, 30:]], "y")
+    said = r"along y: index 20 does not follow index 19.*array\.reindex\(y"
+    config = decr.CcpConfig(detector="threshold")
+    for call in (decr.ccp, decr.cloud_mask):
+        with pytest.raises(SceneError, match=said):
+            call(gap, config)
+    with pytest.raises(SceneError, match=said):
+        decr.declouds_array(gap, restorer=same())
+    with pytest.raises(SceneError, match=r"along x: index 1.*sortby\('x'\)"):
+        stored(array.isel(x=[0, *range(2, 60)]), tmp_path)
+    whole = gap.reindex(y=array.y, fill_value=0)
+    assert decr.ccp(whole, config).grid.transform == array.rio.transform()
+
+
+def test_degrees_that_are_rounded_are_even(tmp_path: Path) -> None:
+    degrees = np.linspace(110, 110.001, 200)
+    array = xr.DataArray(cloudy_pixels(200, 200), dims=("band", "y", "x"))
+    rounded = array.assign_coords(x=degrees.astype("float32"), y=degrees[::-1].astype("float32"))
+    assert np.unique(np.diff(rounded.x)).size > 1
+    with rasterio.open(stored(rounded, tmp_path)) as written:
+        assert written.res[0] == pytest.approx(0.001 / 199, rel=0.01)

@@ -1,0 +1,99 @@
+"""What calls with arrays say of mistakes, and when."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import rioxarray
+import xarray as xr
+
+import decr
+from decr.errors import ConfigError, DecrError, DecrWarning, SceneError
+from tests.pipeline.scenes import cloudy_pixels, same, write_scene
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"detector": "nope"}, "nope: neither a detector"),
+        ({"aoi": "nope.geojson"}, r"nope\.geojson cannot be read"),
+        ({"detector": "file:nope.tif"}, r"nope\.tif"),
+        ({"cloud_mask": "nope.tif"}, r"nope\.tif"),
+        ({"model": "nope"}, "nope: neither a file nor a model"),
+    ],
+)
+def test_what_is_not_there_is_told_before_pixels_are_computed(
+    options: dict[str, str], says: str
+) -> None:
+    import dask.array
+
+    def never(*_: object) -> np.ndarray:
+        raise AssertionError("pixels were computed")
+
+    lazy = dask.array.map_blocks(
+        never, chunks=((4,), (50,), (60,)), dtype="uint16", meta=np.array(0)
+    )
+    array = xr.DataArray(lazy, dims=("band", "y", "x"))
+    if not {"model", "cloud_mask"} & set(options):
+        for call in (decr.ccp, decr.cloud_mask):
+            with pytest.raises(DecrError, match=says):
+                call(array, decr.CcpConfig(**options))  # type: ignore[arg-type]
+    with pytest.raises(DecrError, match=says):
+        decr.declouds_array(array, decr.DecloudConfig(**options))  # type: ignore[arg-type]
+
+
+def test_words_of_arrays_name_no_file() -> None:
+    pixels = cloudy_pixels(50, 60)
+    array = xr.DataArray(pixels, dims=("band", "y", "x"))
+    told: list[set[str]] = []
+    for _ in range(2):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            found = decr.ccp(array, decr.CcpConfig(detector="threshold", dn_range=(0, 5)))
+        told.append({str(w.message) for w in caught if w.category is DecrWarning})
+    assert told[0] == told[1]
+    said = " | ".join(sorted(told[0]))
+    assert found.path == ""
+    assert "the array does not say which band is which" in said
+    assert "decr-" not in said
+    with pytest.raises(SceneError, match=r"^the array: all pixels are nodata, (?!.*restore)"):
+        decr.ccp((0 * array).rio.write_nodata(0), decr.CcpConfig(detector="threshold"))
+    with pytest.raises(DecrError, match="--bands r,g names 2 bands but the array has 4"):
+        decr.declouds_array(array, decr.DecloudConfig(bands="r,g"), restorer=same())
+
+
+def test_a_config_of_another_kind_is_refused(tmp_path: Path) -> None:
+    array = xr.DataArray(cloudy_pixels(50, 60), dims=("band", "y", "x"))
+    path = write_scene(tmp_path / "s.tif", cloudy_pixels(50, 60))
+    wrong: list[Any] = [decr.DecloudConfig(), {"detector": "threshold"}]
+    for config in wrong:
+        for call in (decr.ccp, decr.cloud_mask):
+            with pytest.raises(ConfigError, match=r"must be a decr\.CcpConfig, not a "):
+                call(array, config)
+        with pytest.raises(ConfigError, match=r"must be a decr\.CcpConfig, not a "):
+            decr.ccp(path, config)
+    other: list[Any] = [decr.CcpConfig(), {}]
+    for config in other:
+        with pytest.raises(ConfigError, match=r"must be a decr\.DecloudConfig, not a "):
+            decr.declouds_array(array, config, restorer=same())
+        with pytest.raises(ConfigError, match=r"must be a decr\.DecloudConfig, not a "):
+            decr.plan_scene(path, config)
+        with pytest.raises(ConfigError, match=r"must be a decr\.DecloudConfig, not a "):
+            decr.declouds(path, tmp_path / "o.tif", config, restorer=same())
+
+
+def test_a_mask_in_memory_is_written_first(tmp_path: Path) -> None:
+    array = rioxarray.open_rasterio(write_scene(tmp_path / "s.tif", cloudy_pixels(50, 60)))
+    assert isinstance(array, xr.DataArray)
+    found = decr.cloud_mask(array, decr.CcpConfig(detector="threshold"))
+    assert found.any()
+    mask: Any = found
+    with pytest.raises(ConfigError, match=r"not a DataArray; .*astype\('uint8'\)\.rio\.to_raster"):
+        decr.DecloudConfig(cloud_mask=mask)
+    mask.astype("uint8").rio.to_raster(tmp_path / "m.tif")
+    again = decr.CcpConfig(detector=f"file:{tmp_path / 'm.tif'}")
+    np.testing.assert_array_equal(decr.cloud_mask(array, again), found)
