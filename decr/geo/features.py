@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -77,32 +77,42 @@ def read_features(path: str | os.PathLike[str], grid: PixelGrid) -> list[Feature
     Warns
     -----
     DecrWarning
-        If no feature touches the scene, or several layers have polygons.
+        If several layers have polygons.
     """
     name = os.fspath(path)
     if grid.crs is None or not grid.has_transform:
         raise unplaced(name)
-    rows = list(_of_geojson(name) if Path(name).suffix.lower() in _JSON else _of_layer(name))
+    rows = _rows(name)
     if not rows:
         raise ConfigError(f"{name} holds no feature; draw the areas as polygons")
-    placed = [_placed(polygons, crs, grid, name) for _, polygons, crs in rows]
-    if not any(_touches(area, grid) for area in placed):
-        every = shapely.union_all([polygon for _, polygons, _ in rows for polygon in polygons])
-        why = missed(every, rows[0][2], grid, name)
-        if every.is_empty:
-            why = f"{name} holds no polygon, so none of its features has a pixel"
-        warnings.warn(why, DecrWarning, stacklevel=2)
     return [
-        Feature(label or str(number), area)
-        for number, ((label, _, _), area) in enumerate(zip(rows, placed, strict=True), 1)
+        Feature(label or str(number), _placed(polygons, crs, grid, name))
+        for number, (label, polygons, crs) in enumerate(rows, 1)
     ]
 
 
-def _touches(area: Aoi | None, grid: PixelGrid) -> bool:
-    return area is not None and area.area.intersects(shapely.box(0, 0, grid.width, grid.height))
+def why_missed(
+    path: str | os.PathLike[str], features: Sequence[Feature], grid: PixelGrid
+) -> str | None:
+    """What to say of a file none of whose features touches the scene; None where one does."""
+    scene = shapely.box(0, 0, grid.width, grid.height)
+    if any(
+        feature.area is not None and feature.area.area.intersects(scene) for feature in features
+    ):
+        return None
+    name = os.fspath(path)
+    rows = _rows(name)
+    every = shapely.union_all([polygon for _, polygons, _ in rows for polygon in polygons])
+    if every.is_empty:
+        return f"{name} holds no polygon, so none of its features has a pixel"
+    return missed(every, rows[0][2], grid, name)
 
 
 _Row = tuple[str, list[BaseGeometry], CRS]
+
+
+def _rows(name: str) -> list[_Row]:
+    return list(_of_geojson(name) if Path(name).suffix.lower() in _JSON else _of_layer(name))
 
 
 def _of_geojson(name: str) -> Iterator[_Row]:

@@ -26,7 +26,7 @@ from decr.cloud.detector import Detector
 from decr.config import CcpConfig, mask_named
 from decr.errors import OutputError, SceneError
 from decr.files import scratch_folder, writable_folder
-from decr.geo.features import read_features
+from decr.geo.features import read_features, why_missed
 from decr.geo.gdal import gdal_environment
 from decr.geo.grid import PixelGrid, Window
 from decr.geo.layers import (
@@ -54,6 +54,9 @@ from decr.radiometry import Radiometry, from_dtype
 
 CHUNK_BYTES = 2**27
 """Of the scene's pixels, that the second pass holds at a time."""
+
+MISSED = "features missed"
+"""The fact that says why, of a scene that none of the features touches."""
 
 Bytes = NDArray[np.uint8]
 
@@ -195,6 +198,10 @@ def scene_ccp(
         shape = (seen.scene.grid.height, seen.scene.grid.width)
         cells = cloud_cells(survey, config, shape, seen.pixel_m, store)
         facts = _facts(seen, look, cells)
+        if config.aoi is not None:
+            why = why_missed(config.aoi, features, seen.scene.grid)
+            short = PurePosixPath(config.aoi).name
+            facts |= {} if why is None else {MISSED: why.replace(str(config.aoi), short)}
         layers = []
         if folder is not None:
             outs = {kind: _raster(stem, kind, seen) for kind in LAYERS}

@@ -14,6 +14,7 @@ from decr.cloud.coverage import POLARITY
 from decr.config import CcpConfig, mask_named, options
 from decr.pipeline.array import SCENE_FILE, check_there, stored, temporary_folder
 from decr.pipeline.ccp import SceneCcp, looking, scene_ccp
+from decr.pipeline.ccp_many import tell_missed
 from decr.pipeline.ccp_sources import Source, mask_of
 from decr.pipeline.engine import local_engine
 from decr.pipeline.words import of_array
@@ -57,9 +58,12 @@ def ccp(scene: xr.DataArray | str | os.PathLike[str], config: CcpConfig | None =
     config = options(CcpConfig, config)
     if isinstance(scene, str | os.PathLike):
         with local_engine() as engine:
-            return scene_ccp(Source("scene", os.fspath(scene)), looking(config, engine))
-    with temporary_folder() as folder:
-        return _found(scene, config, folder, None)
+            found = scene_ccp(Source("scene", os.fspath(scene)), looking(config, engine))
+    else:
+        with temporary_folder() as folder:
+            found = _found(scene, config, folder, None)
+    tell_missed([found])
+    return found
 
 
 def cloud_mask(scene: xr.DataArray, config: CcpConfig | None = None) -> xr.DataArray:

@@ -12,11 +12,12 @@ from decr.errors import ConfigError, DecrError, one_line
 from decr.files import writable_folder
 from decr.geo.gdal import gdal_environment
 from decr.geo.quicklook import LONGEST_PX
-from decr.pipeline.ccp import SceneCcp, looking, scene_ccp
+from decr.pipeline.ccp import MISSED, SceneCcp, looking, scene_ccp
 from decr.pipeline.ccp_files import as_json, write_report
 from decr.pipeline.ccp_sources import Source, find_sources
 from decr.pipeline.ccp_text import described
 from decr.pipeline.engine import local_engine
+from decr.pipeline.words import warn
 from decr.progress import OnProgress
 from decr.report.page import MOST_PICTURES
 
@@ -66,6 +67,7 @@ def ccp_scenes(
         if folder is not None:
             writable_folder(folder)
         inner = on_progress if len(sources) == 1 else None
+        found = []
         for number, source in enumerate(sources):
             if on_progress is not None and len(sources) > 1:
                 on_progress("images", number, len(sources))
@@ -74,7 +76,23 @@ def ccp_scenes(
             except DecrError as error:
                 yield CcpOutcome(source, error=one_line(error))
             else:
+                found.append(result)
                 yield CcpOutcome(source, result)
+    tell_missed(found)
+
+
+def tell_missed(scenes: Sequence[SceneCcp]) -> None:
+    """Warn where the features touch none of the scenes, which is hardly meant.
+
+    Warns
+    -----
+    DecrWarning
+        With what is wrong, of the first.
+    """
+    said = [scene.facts.get(MISSED) for scene in scenes]
+    if scenes and said[0] is not None and None not in said:
+        others = f", nor any of {len(said) - 1} others" if len(said) > 1 else ""
+        warn(f"{scenes[0].name}: {said[0]}{others}", stacklevel=3)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -48,6 +48,23 @@ def aoi(tmp_path: Path) -> Path:
     return path
 
 
+def test_features_that_touch_no_scene_are_told_once(scene: Path, aoi: Path, tmp_path: Path) -> None:
+    plain = ("--detector", "threshold", "--aoi", aoi)
+    other = write_scene(tmp_path / "other.tif", cloudy_pixels(600, 700))
+    assert "does not touch" not in run(scene, other, *plain).stderr
+    document = json.loads(aoi.read_text())
+    del document["crs"]
+    aoi.write_text(json.dumps(document))
+    result = run(scene, other, *plain, "-o", tmp_path / "report")
+    assert result.exit_code == 0
+    (said,) = [line for line in result.stderr.splitlines() if "does not touch" in line]
+    assert "scene: the area in aoi.geojson does not touch the scene; area x 500000" in said
+    assert said.endswith("GeoJSON has longitude first, nor any of 1 others")
+    told = json.loads((tmp_path / "report" / "ccp.json").read_text())
+    assert "does not touch" in told["facts"]["features missed"]
+    assert str(tmp_path) not in told["facts"]["features missed"]
+
+
 def test_files_agree_with_each_other(scene: Path, aoi: Path, tmp_path: Path) -> None:
     out = tmp_path / "report"
     result = run(scene, "-o", out, "--detector", "threshold", "--aoi", aoi, "--tile", 256)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from rasterio.crs import CRS
 from shapely.geometry import mapping
 
 from decr.errors import ConfigError, DecrWarning
-from decr.geo.features import read_features
+from decr.geo.features import read_features, why_missed
 from decr.geo.grid import PixelGrid, Window
 
 GRID = PixelGrid(100, 200, Affine(2.0, 0, 500000, 0, -2.0, 4400000), CRS.from_epsg(32650))
@@ -159,9 +160,13 @@ def test_a_file_of_which_nothing_lies_on_the_scene_is_told(
         document = json.loads(path.read_text())
         del document["crs"]
         path.write_text(json.dumps(document))
-    with pytest.warns(DecrWarning, match=says):
-        found = read_features(path, GRID)
+    found = read_features(path, GRID)
     assert len(found) == len(features)
+    told = why_missed(path, found, GRID)
+    assert told is not None
+    assert re.search(says, told)
+    near = geojson(tmp_path / "near.geojson", [feature((900, 0, 901, 1)), feature(BOXES[0])])
+    assert why_missed(near, read_features(near, GRID), GRID) is None
 
 
 def test_the_layer_of_polygons_is_taken_and_others_are_told(tmp_path: Path) -> None:
