@@ -26,12 +26,9 @@ Identity = Mapping[str, str | int | float | None]
 IMAGES = "images trained on"
 NETWORKS = "networks begun with"
 
-_FREE = frozenset(
-    {"until", "max_minutes", "save_every", "validate_every", "accumulate", "start_share"}
-)
-"""Settings that may change while a stage is trained: when to stop, save and look, what is done to
-the weights at the end, and how batches are cut, which like devices, precisions and processes says
-how it is computed, not what."""
+_FREE = frozenset({"until", "max_minutes", "save_every", "validate_every", "accumulate"})
+"""Settings that may change while a stage is trained: when to stop, save and look, and how batches
+are cut, which like devices, precisions and processes says how it is computed, not what."""
 
 
 def settings_identity(config: TrainConfig) -> dict[str, str | int | float | None]:

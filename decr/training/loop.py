@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from copy import deepcopy
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +16,7 @@ from decr.training.interrupt import interrupts_deferred
 from decr.training.loading import Draw, batch_of, batches, default_loaders, lost_loaders_told
 from decr.training.log import Log
 from decr.training.losses import mask_logits
-from decr.training.norms import keep_share, recalibrate
+from decr.training.norms import recalibrate
 from decr.training.place import Place
 from decr.training.progress import Progress, TrainResult
 from decr.training.settings import TrainConfig
@@ -98,8 +97,6 @@ def train_stage(
     """
     place = place or Place()
     writable_folder(run_dir)
-    # Before a checkpoint takes its place.
-    start = deepcopy(parts["detector"].state_dict()) if config.start_share else {}
     run = Progress(stage, parts, run_dir, config, schedule, published, place, samples)
     rows = place.rows(config.batch)
     if loaders is None:
@@ -120,7 +117,6 @@ def train_stage(
     result = run.finish()
     if stage.loss == "mask" and result.finished:
         detector = parts["detector"]
-        keep_share(detector, start, config.start_share)
         ahead = (
             batch_of(draw, config, stage, config.last + i, rows)[0].to(place.device)
             for i in range(_NORM_BATCHES)

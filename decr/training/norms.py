@@ -1,22 +1,11 @@
-"""What a detector's weights become after training: their share of the start, and their norms."""
+"""Batch normalisation after training: statistics that belong to the averaged weights."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor, nn
-
-
-@torch.no_grad()
-def keep_share(module: nn.Module, start: Mapping[str, Tensor], share: float) -> None:
-    """Move the weights that far back to those of the start; 0 leaves them as they are.
-
-    Batch norms' statistics belong to neither afterwards: see :func:`recalibrate`.
-    """
-    if share:
-        for name, weight in module.named_parameters():
-            weight.lerp_(start[name], share)
 
 
 @torch.no_grad()

@@ -116,13 +116,6 @@ class Recipe:
             raise ConfigError(
                 f"recipe {self.name!r}: a detector is a bundle of its own; give it its own recipe"
             )
-        for name, config in self.stages.items():
-            if config.start_share and (name != "detector" or self.start is None):
-                raise ConfigError(
-                    f"recipe {self.name!r}: start_share of {config.start_share:g} in stage {name} "
-                    f"needs a detector and a start that its weights keep a share of; elsewhere use "
-                    f"`decr models average`"
-                )
 
     def _check_card(self) -> None:
         """Refuse what a bundle could not say of itself, before hours of training."""

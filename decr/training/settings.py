@@ -19,7 +19,7 @@ _WHOLE = (
     "validate_every",
     "turns",
 )
-_NUMBERS = ("lr", "ema", "clip", "perceptual", "clear_weight", "squares", "start_share")
+_NUMBERS = ("lr", "ema", "clip", "perceptual", "clear_weight", "squares")
 _YES_OR_NO = ("ema_warmup", "from_reference")
 
 
@@ -78,9 +78,6 @@ class TrainConfig:
         samples faster than they are drawn. At most 8.
     until
         End the stage after this step; the rates are still those of ``steps``.
-    start_share
-        Of a detector: share of the weights that the run began with in those that it ends with,
-        0..1 (Wortsman et al., 2022, "Robust fine-tuning of zero-shot models").
     """
 
     steps: int = 1000
@@ -104,7 +101,6 @@ class TrainConfig:
     squares: float = 0.0
     turns: int = 1
     until: int | None = None
-    start_share: float = 0.0
 
     def __post_init__(self) -> None:
         self._check_types()
@@ -152,8 +148,6 @@ class TrainConfig:
                 f"perceptual must be at least 0, not {self.perceptual}, and clear_weight in 0..1, "
                 f"above 0, not {self.clear_weight}"
             )
-        if not 0 <= self.start_share < 1:
-            raise ConfigError(f"start_share must lie in 0..1, below 1, not {self.start_share}")
         if self.squares < 0 or not 1 <= self.turns <= 8:
             raise ConfigError(
                 f"squares must be at least 0, not {self.squares}, and turns in 1..8, not "

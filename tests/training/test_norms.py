@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from decr.training.norms import keep_share, recalibrate
+from decr.training.norms import recalibrate
 
 
 def test_statistics_become_those_of_the_inputs() -> None:
@@ -23,15 +23,3 @@ def test_statistics_become_those_of_the_inputs() -> None:
 def test_networks_without_batch_norms_are_left_alone() -> None:
     conv = nn.Conv2d(1, 1, 1)
     assert recalibrate(conv, [torch.zeros(1, 1, 2, 2)], conv) == 0
-
-
-def test_weights_keep_a_share_of_the_start_and_statistics_do_not() -> None:
-    norm, start = nn.BatchNorm2d(2), nn.BatchNorm2d(2)
-    with torch.no_grad():
-        norm.weight.fill_(3.0)
-        norm.running_mean.fill_(5.0)
-    keep_share(norm, start.state_dict(), 0.0)
-    assert norm.weight.tolist() == [3.0, 3.0]
-    keep_share(norm, start.state_dict(), 0.25)
-    assert norm.weight.tolist() == [2.5, 2.5]
-    assert norm.running_mean.tolist() == [5.0, 5.0]

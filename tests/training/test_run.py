@@ -14,12 +14,14 @@ from decr.dataset.clear import Folder, read_clear
 from decr.dataset.pairs import PairFolder, PairImage
 from decr.dataset.samples import ClearImage
 from decr.errors import BundleError, ConfigError, DatasetError, DecrWarning
-from decr.predictor import load_restorer
+from decr.models.registry import create
+from decr.predictor import load_detector, load_restorer
 from decr.training.imagery import Imagery, read_imagery, sampler
 from decr.training.recipe import Recipe
 from decr.training.run import run_recipe
 from decr.training.settings import TrainConfig
 from decr.training.stages import STAGES
+from decr.training.start import start_from
 from decr.zoo.bundle import Part, load_bundle, read_card, save_with_card
 from tests.pipeline.scenes import write_scene
 from tests.tiny import BANDS, DETECTOR, PARTS, tiny_bundle
@@ -122,6 +124,35 @@ def test_a_broken_off_recipe_goes_on_to_the_same_bundle(folder: Path, tmp_path: 
     for name, network in one.networks.items():
         for key, value in network.state_dict().items():
             assert torch.equal(value, two.networks[name].state_dict()[key])
+
+
+def test_a_detector_recipe_gives_a_detector(folder: Path, tmp_path: Path) -> None:
+    path = run_recipe(recipe(folder, "detector"), tmp_path / "run")
+    assert path is not None
+    detector = load_detector(path, device="cpu")
+    assert not detector.darkest
+    assert detector.probability(np.zeros((1, 4, 64, 64), np.float32)).shape == (1, 64, 64)
+
+
+def test_a_detector_may_see_means_alone_and_more_later(folder: Path, tmp_path: Path) -> None:
+    plain = recipe(folder, "detector")
+    path = run_recipe(plain, tmp_path / "plain")
+    assert path is not None
+    views = np.random.default_rng(0).random((1, 8, 64, 64), np.float32)
+    size = {**DETECTOR["detector"].size, "darkest": True}
+    more = {"detector": create("cloudnet", 4, size)}
+    start_from(path, more, plain.bands)
+    with torch.no_grad():
+        found = more["detector"].eval()(torch.from_numpy(views))[:, 0].numpy()
+    # At first the darkest say nothing.
+    wanted = load_detector(path, device="cpu").probability(views[:, :4])
+    np.testing.assert_allclose(found, wanted, atol=1e-5)
+    both = replace(plain, parts={"detector": Part("cloudnet", size)}, start=path)
+    path = run_recipe(both, tmp_path / "both")
+    assert path is not None
+    detector = load_detector(path, device="cpu")
+    assert detector.darkest
+    assert detector.probability(views).shape == (1, 64, 64)
 
 
 def test_held_out_images_are_not_trained_on(folder: Path) -> None:
