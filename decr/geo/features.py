@@ -97,7 +97,10 @@ def why_missed(
     """What to say of a file none of whose features touches the scene; None where one does."""
     scene = shapely.box(0, 0, grid.width, grid.height)
     if any(
-        feature.area is not None and feature.area.area.intersects(scene) for feature in features
+        feature.area is not None
+        and feature.area.area.intersects(scene)
+        and not feature.area.area.touches(scene)
+        for feature in features
     ):
         return None
     name = os.fspath(path)
@@ -160,11 +163,14 @@ def _of_layer(name: str) -> Iterator[_Row]:
 
 
 def _layer_of(name: str, layers: Iterable[tuple[str, str | None]]) -> str | None:
-    """The first layer of polygons, else of anything, else the first."""
+    """The first layer with polygons, else the first."""
     kinds = {str(layer): kind or "" for layer, kind in layers}
-    areas = [layer for layer, kind in kinds.items() if "Polygon" in kind]
-    mixed = [layer for layer, kind in kinds.items() if kind in _ANY]
-    chosen = next(iter(areas or mixed or kinds), None)
+    areas = [
+        layer
+        for layer, kind in kinds.items()
+        if "Polygon" in kind or (kind in _ANY and len(kinds) > 1 and _has_polygons(name, layer))
+    ]
+    chosen = next(iter(areas or kinds), None)
     if len(areas) > 1:
         warnings.warn(
             f"{name}: has polygons in the layers {', '.join(areas)}; those of {chosen} are used; "
@@ -173,6 +179,15 @@ def _layer_of(name: str, layers: Iterable[tuple[str, str | None]]) -> str | None
             stacklevel=4,
         )
     return chosen
+
+
+def _has_polygons(name: str, layer: str) -> bool:
+    """Whether a layer of any kinds, such as a folder of a KML file, holds a polygon."""
+    from pyogrio import raw
+
+    _, _, shapes, _ = raw.read(name, layer=layer, columns=[])
+    found = [] if shapes is None else shapely.from_wkb(shapes)
+    return any(one is not None and not one.is_empty and list(valid_parts(one)) for one in found)
 
 
 def _placed(polygons: list[BaseGeometry], crs: CRS, grid: PixelGrid, name: str) -> Aoi | None:

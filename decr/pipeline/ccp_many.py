@@ -91,8 +91,8 @@ def tell_missed(scenes: Sequence[SceneCcp]) -> None:
     """
     said = [scene.facts.get(MISSED) for scene in scenes]
     if scenes and said[0] is not None and None not in said:
-        others = f", nor any of {len(said) - 1} others" if len(said) > 1 else ""
-        warn(f"{scenes[0].name}: {said[0]}{others}", stacklevel=3)
+        others = f" (and {len(said) - 1} more)" if len(said) > 1 else ""
+        warn(f"{scenes[0].name}{others}: {said[0]}", stacklevel=3)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

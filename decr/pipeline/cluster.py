@@ -291,11 +291,18 @@ class _Remote:
     def _look(self) -> bool:
         """Whether somebody is there, who is given what was meant for a worker that is not."""
         there = _threads(self._client, self._where)
-        if there and self._anywhere and self._worker not in there and not self._future.done():
+        stranded = there and self._anywhere and self._worker not in there
+        if stranded and self._anywhere and not self._future.done() and not self._taken():
             lost, self._future = self._future, self._anywhere()
             self._anywhere = None
             lost.cancel()
         return bool(there)
+
+    def _taken(self) -> bool:
+        """Whether another worker has it already, whose work would be lost."""
+        asked = self._client.scheduler.processing
+        processing = self._client.sync(asked, workers=None, callback_timeout=_PATIENCE_S)
+        return any(self._future.key in keys for keys in processing.values())
 
     def result(self) -> Any:
         """Wait for it, but not for ever where nobody is left to compute it."""

@@ -189,3 +189,26 @@ def test_the_layer_of_polygons_is_taken_and_others_are_told(tmp_path: Path) -> N
             assert pixels(path) == [WANTED[1]]
     with pytest.warns(DecrWarning, match=r"layers fields, barns; those of fields are used"):
         assert [f.name for f in read_features(path, GRID)] == ["fields"]
+
+
+def test_folders_of_kml_are_looked_into(tmp_path: Path) -> None:
+    pytest.importorskip("pyogrio")
+    east, north = 116.9, 39.7
+    box = f"{east},{north} {east + 1},{north} {east + 1},{north + 1} {east},{north}"
+    path = tmp_path / "a.kml"
+    path.write_text(
+        '<kml xmlns="http://www.opengis.net/kml/2.2"><Document>'
+        "<Folder><name>signs</name><Placemark><name>sign</name><Point><coordinates>1,1"
+        "</coordinates></Point></Placemark></Folder>"
+        "<Folder><name>fields</name><Placemark><name>field</name><Polygon><outerBoundaryIs>"
+        f"<LinearRing><coordinates>{box}</coordinates></LinearRing></outerBoundaryIs></Polygon>"
+        "</Placemark></Folder></Document></kml>"
+    )
+    assert [one.name for one in read_features(path, GRID)] == ["field"]
+
+
+def test_a_feature_along_the_edge_does_not_touch_a_pixel(tmp_path: Path) -> None:
+    path = geojson(tmp_path / "a.geojson", [feature((200, 0, 210, 100))])
+    told = why_missed(path, read_features(path, GRID), GRID)
+    assert told is not None
+    assert "does not touch" in told

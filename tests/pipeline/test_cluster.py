@@ -393,3 +393,26 @@ def test_workers_that_stay_away_are_given_up() -> None:
         _Remote(gone, "here", gone).result()
     back = _Waiting([{}, {}, {"a": 1}, {}, {}])
     assert _Remote(back, "here", back).result() == "done"
+
+
+@pytest.mark.parametrize(("processing", "asked"), [({"b": ("key",)}, 0), ({"b": ()}, 1)])
+def test_what_another_worker_has_taken_stays_with_it(
+    processing: dict[str, tuple[str, ...]], asked: int
+) -> None:
+    done: list[int] = []
+
+    def again() -> SimpleNamespace:
+        done.append(1)
+        return SimpleNamespace(result=lambda timeout: "again", done=lambda: True)
+
+    client = SimpleNamespace(
+        status="running",
+        nthreads=lambda callback_timeout: {"b": 1},
+        scheduler=SimpleNamespace(processing=None),
+        sync=lambda *_, **__: processing,
+    )
+    first = SimpleNamespace(
+        key="key", result=lambda timeout: "first", done=lambda: False, cancel=lambda: None
+    )
+    assert _Remote(first, "here", client, "a", again).result() == ("again" if asked else "first")
+    assert len(done) == asked
