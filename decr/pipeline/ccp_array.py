@@ -13,7 +13,7 @@ import xarray as xr
 from decr.cloud.coverage import POLARITY
 from decr.config import CcpConfig, mask_named, options
 from decr.pipeline.array import SCENE_FILE, check_there, stored, temporary_folder
-from decr.pipeline.ccp import SceneCcp, looking, scene_ccp
+from decr.pipeline.ccp import MISSED, SceneCcp, looking, scene_ccp
 from decr.pipeline.ccp_many import tell_missed
 from decr.pipeline.ccp_sources import Source, mask_of
 from decr.pipeline.engine import local_engine
@@ -62,7 +62,7 @@ def ccp(scene: xr.DataArray | str | os.PathLike[str], config: CcpConfig | None =
     else:
         with temporary_folder() as folder:
             found = _found(scene, config, folder, None)
-    tell_missed([found])
+    tell_missed([(found.name, found.facts.get(MISSED))])
     return found
 
 

@@ -58,6 +58,11 @@ def ccp_scenes(
     ------
     DecrError
         If nothing can be looked at at all: no image, no such detector, no such folder.
+
+    Warns
+    -----
+    DecrWarning
+        At the end, if the features of ``config.aoi`` touch none of the images.
     """
     config = config or CcpConfig()
     sources = find_sources(paths, folder)
@@ -67,7 +72,7 @@ def ccp_scenes(
         if folder is not None:
             writable_folder(folder)
         inner = on_progress if len(sources) == 1 else None
-        found = []
+        missed = []
         for number, source in enumerate(sources):
             if on_progress is not None and len(sources) > 1:
                 on_progress("images", number, len(sources))
@@ -76,23 +81,28 @@ def ccp_scenes(
             except DecrError as error:
                 yield CcpOutcome(source, error=one_line(error))
             else:
-                found.append(result)
+                missed.append((result.name, result.facts.get(MISSED)))
                 yield CcpOutcome(source, result)
-    tell_missed(found)
+    tell_missed(missed)
 
 
-def tell_missed(scenes: Sequence[SceneCcp]) -> None:
+def tell_missed(scenes: Sequence[tuple[str, str | None]]) -> None:
     """Warn where the features touch none of the scenes, which is hardly meant.
+
+    Parameters
+    ----------
+    scenes
+        Names, and what the fact `MISSED` of each says.
 
     Warns
     -----
     DecrWarning
         With what is wrong, of the first.
     """
-    said = [scene.facts.get(MISSED) for scene in scenes]
-    if scenes and said[0] is not None and None not in said:
-        others = f" (and {len(said) - 1} more)" if len(said) > 1 else ""
-        warn(f"{scenes[0].name}{others}: {said[0]}", stacklevel=3)
+    if scenes and all(why is not None for _, why in scenes):
+        name, why = scenes[0]
+        others = f" (and {len(scenes) - 1} more)" if len(scenes) > 1 else ""
+        warn(f"{name}{others}: {why}", stacklevel=3)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
