@@ -314,7 +314,7 @@ class _Remote:
                 try:
                     return self._future.result(timeout=_PATIENCE_S)
                 except TimeoutError:
-                    if self._future.done():  # just now, or the error is the task's own
+                    if self._future.status == "error":  # the task's own: nothing is to be fetched
                         return self._future.result()
                 alone = 0 if self._look() else alone + 1
                 if alone == _LOOKS:

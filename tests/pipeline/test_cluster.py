@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import io
 import logging
+import operator
 import os
 import resource
 import signal
@@ -260,6 +261,25 @@ def test_a_scheduler_that_does_not_answer_is_told(
             open_engine(scheduler=address) as engine,
         ):
             declouds(scene, tmp_path / "o", CONFIG, engine=engine, on_progress=at_tile(20, freeze))
+
+
+def test_a_scheduler_that_stops_before_what_is_done_is_fetched_is_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(cluster, "_PATIENCE_S", 3)
+    with (
+        dask.config.set({"distributed.comm.timeouts.connect": "2s"}),
+        elsewhere() as (address, theirs),
+        open_engine(scheduler=address) as engine,
+    ):
+        task: Any = engine.submit(operator.is_, CONFIG, lambda _: None)
+        until = time.monotonic() + 60
+        while not task._future.done():
+            assert time.monotonic() < until, "not done"
+            time.sleep(0.01)
+        theirs.send_signal(signal.SIGSTOP)
+        with pytest.raises(ClusterError, match=r"has not answered for 3 s"):
+            task.result()
 
 
 def test_a_lost_scheduler_is_one_error_and_another_engine_goes_on(

@@ -23,6 +23,8 @@ def test_a_task_that_kills_its_workers_is_told_from_workers_unlike_this_process(
 class _Waiting:
     """A future that nobody ever computes, and its client."""
 
+    status = "pending"
+
     def __init__(self, workers: list[dict[str, int]]) -> None:
         self.workers, self.looks = workers, 0
 
@@ -42,18 +44,40 @@ class _Waiting:
 class _Late(_Waiting):
     """A future that is done just after one has stopped to wait for it."""
 
-    def result(self, timeout: float | None = None) -> str:
-        if timeout is not None:
+    def result(self, timeout: float) -> str:
+        if self.looks == 0:
+            self.status = "finished"
             raise TimeoutError
         return "done"
 
     def done(self) -> bool:
-        return True
+        return self.status == "finished"
 
 
 def test_a_task_that_ends_between_two_looks_is_done() -> None:
-    late = _Late([])
+    late = _Late([{"a": 1}])
     assert _Remote(late, "here", late).result() == "done"
+
+
+def test_what_is_done_cannot_be_fetched_where_nobody_answers() -> None:
+    """Its numbers come by the scheduler, which may stop between the end of a task and that."""
+
+    def silent(**_: float) -> None:
+        raise TimeoutError
+
+    stuck = SimpleNamespace(result=silent, done=lambda: True, status="finished")
+    client = SimpleNamespace(status="running", nthreads=silent)
+    with pytest.raises(ClusterError, match="has not answered"):
+        _Remote(stuck, "here", client).result()
+
+
+def test_an_error_of_time_that_is_the_tasks_own_is_told() -> None:
+    def late(timeout: float | None = None) -> None:
+        raise TimeoutError("of the task")
+
+    failed = SimpleNamespace(result=late, done=lambda: True, status="error")
+    with pytest.raises(ClusterError, match=r"failed \(TimeoutError: of the task\)"):
+        _Remote(failed, "here", SimpleNamespace(status="running")).result()
 
 
 def test_workers_that_stay_away_are_given_up() -> None:
