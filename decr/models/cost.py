@@ -143,7 +143,7 @@ def _charge(module: nn.Module, x: Tensor, output: Tensor) -> int:
 
 
 def _convolution(module: Any, x: Tensor, output: Tensor) -> int:
-    return int(output.numel() * (x.shape[1] // module.groups) * prod(module.kernel_size))
+    return int(output.numel() * (module.in_channels // module.groups) * prod(module.kernel_size))
 
 
 def _norm(module: Any, x: Tensor, output: Tensor) -> int:

@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from decr.models.attention import attend
 from decr.models.fused import norm_silu
 
 Shortcut = list[Tensor]
@@ -145,6 +146,13 @@ class ResBlock(nn.Module):
         return h
 
 
+class Pointwise(nn.Conv1d):
+    """A convolution of one token: its weights, over (N, tokens, channels) as maps lie in memory."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(x, self.weight[:, :, 0], self.bias)
+
+
 class AttentionBlock(nn.Module):
     """Self-attention over all pixels; heads are split before queries, keys and values."""
 
@@ -152,18 +160,18 @@ class AttentionBlock(nn.Module):
         super().__init__()
         self.heads = heads
         self.norm = group_norm(channels)
-        self.qkv = nn.Conv1d(channels, 3 * channels, 1)
-        self.proj_out = _zeroed(nn.Conv1d(channels, channels, 1))
+        self.qkv = Pointwise(channels, 3 * channels, 1)
+        self.proj_out = _zeroed(Pointwise(channels, channels, 1))
 
     def forward(self, x: Tensor) -> Tensor:
         n, c, rows, cols = x.shape
-        qkv = self.qkv(self.norm(x).reshape(n, c, rows * cols))
-        # (N, heads, 3, c/heads, tokens): the published layout cuts heads first.
-        parts = qkv.reshape(n, self.heads, 3, c // self.heads, rows * cols).transpose(-1, -2)
-        q, k, v = (part.contiguous() for part in parts.unbind(2))
-        h = F.scaled_dot_product_attention(q, k, v)
-        h = self.proj_out(h.transpose(-1, -2).reshape(n, c, rows * cols))
-        h = cast(Tensor, h.reshape(n, c, rows, cols))
+        tokens = self.norm(x).permute(0, 2, 3, 1).reshape(n, rows * cols, c)
+        qkv = self.qkv(tokens)
+        # The published layout cuts heads first, then queries, keys and values.
+        parts = qkv.view(n, rows * cols, self.heads, 3, c // self.heads).transpose(1, 2)
+        h = attend(*parts.unbind(3))
+        h = self.proj_out(h.transpose(1, 2).reshape(n, rows * cols, c))
+        h = cast(Tensor, h.view(n, rows, cols, c).permute(0, 3, 1, 2))
         h += x
         return h
 

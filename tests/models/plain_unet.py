@@ -33,13 +33,14 @@ def plain_attention(block: AttentionBlock, x: Tensor) -> Tensor:
     """Attention whose scores of all pairs of pixels lie in memory; softmax in float32."""
     n, c, rows, cols = x.shape
     flat = x.reshape(n, c, rows * cols)
-    qkv = block.qkv(plain_norm(block.norm, flat))
+    qkv = F.conv1d(plain_norm(block.norm, flat), block.qkv.weight, block.qkv.bias)
     q, k, v = qkv.reshape(n * block.heads, 3 * c // block.heads, -1).chunk(3, dim=1)
     scale = (c // block.heads) ** -0.25
     scores = torch.einsum("bct,bcs->bts", q * scale, k * scale)
     share = torch.softmax(scores.float(), dim=-1).type(scores.dtype)
     h = torch.einsum("bts,bcs->bct", share, v).reshape(n, c, rows * cols)
-    return (flat + block.proj_out(h)).reshape(n, c, rows, cols)
+    h = F.conv1d(h, block.proj_out.weight, block.proj_out.bias)
+    return (flat + h).reshape(n, c, rows, cols)
 
 
 def plain_stage(stage: nn.Module, x: Tensor, embedding: Tensor | None) -> Tensor:
