@@ -27,6 +27,10 @@ class BandError(DecrError, ValueError):
     """The bands of a scene cannot be matched to those a model needs."""
 
 
+class PaletteError(BandError):
+    """Pixels of a scene are numbers of colours, not brightness."""
+
+
 class RadiometryError(DecrError, ValueError):
     """A digital-number range is empty, inverted or of the wrong length."""
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from decr.dataset.manifest import PairFile
-from decr.errors import BandError, DatasetError
+from decr.errors import BandError, DatasetError, PaletteError
 from decr.geo.grid import PixelGrid
 from decr.geo.scene import Scene, open_scene, reader
 
@@ -105,9 +105,9 @@ def open_image(path: Path, said: str | None) -> Scene:
     try:
         return open_scene(path, said)
     except BandError as error:
-        raise DatasetError(
-            f"{error} (bands of a whole set may be stated, in file order, such as r,g,b,n)"
-        ) from error
+        unnamed = said is None and not isinstance(error, PaletteError)
+        hint = " (bands of a whole set may be stated, in file order, such as r,g,b,n)"
+        raise DatasetError(f"{error}{hint if unnamed else ''}") from error
 
 
 def open_side(

@@ -340,7 +340,7 @@ def _facts(
 def lpips_facts(measured: bool, backbone: Path | None) -> dict[str, str]:
     """What files say of LPIPS."""
     if not measured:
-        return {"left_out": "by --no-lpips"}
+        return {"left_out": "not measured"}
     return {
         "version": "0.1",
         "backbone": "AlexNet (ImageNet)",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -30,7 +31,7 @@ def weights(setting: Setting) -> Analysis:
     The paper's Figs. 8 and 9. W is told as the network gives it, over cloudy and clear pixels
     apart, and with each band clipped to [floor, 1], as it counts.
     """
-    bench = bench_of(setting)
+    bench = bench_of(replace(setting, lpips=False))
     said = facts(bench)
     floor = float(said["floor"])
     maps: list[dict[int, Float64]] = []
@@ -93,7 +94,7 @@ def _weights_figure(
 
 def trajectory(setting: Setting) -> Analysis:
     """Estimates of the clear image at each step, with the prior and without it (Fig. 4)."""
-    bench = bench_of(setting)
+    bench = bench_of(replace(setting, lpips=False))
     scores: dict[str, dict[int, list[float]]] = {name: {} for name in _WAYS}
     first: dict[str, dict[int, Float32]] = {name: {} for name in _WAYS}
     for number in range(len(bench.tiles)):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -73,7 +73,7 @@ def uncertainty(setting: Setting, samples: int = SAMPLES) -> Analysis:
     """
     if samples < 2:
         raise ConfigError(f"{samples} samples have no spread; take at least 2")
-    bench = bench_of(setting)
+    bench = bench_of(replace(setting, lpips=False))
     spreads, errors = [], []
     for number, tile in enumerate(bench.tiles):
         several = np.stack(

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from decr.errors import BandError
+from decr.errors import BandError, PaletteError
 
 ROLES = ("blue", "green", "red", "nir", "pan", "alpha")
 PASS_THROUGH = "-"
@@ -136,10 +136,14 @@ def bands_of(
     Raises
     ------
     BandError
-        If the bands cannot be told apart; the text shows how to name them.
+        If the bands cannot be told apart; the text shows how to name them. `PaletteError` if pixels
+        are no brightness, whatever they are called.
     """
     if override is not None:
-        return _overridden(override, count, path), None
+        bands = _overridden(override, count, path)
+        if "palette" in (colorinterp[i] for i in bands.data_indices if colorinterp):
+            raise _of_palette(path)
+        return bands, None
     described = [role_of(text) for text in descriptions]
     if any(role not in (None, "alpha") for role in described):
         roles, warning = _by_description(described, descriptions, colorinterp, path)
@@ -150,10 +154,7 @@ def bands_of(
         ]
         roles, warning = _by_interpretation(merged, path)
     if roles is None and "palette" in colorinterp:
-        raise BandError(
-            f"{path}: its pixels are numbers of a palette's colours, not brightness; spread them "
-            "to bands first: gdal_translate -expand rgb"
-        )
+        raise _of_palette(path)
     if roles is None:
         raise BandError(
             f"{path}: cannot tell its {_bands(count)} apart (descriptions: "
@@ -165,6 +166,13 @@ def bands_of(
         return Bands(tuple(roles)), warning
     except BandError as error:
         raise BandError(f"{path}: {error}; name the bands with {_example(count)}") from error
+
+
+def _of_palette(path: str) -> PaletteError:
+    return PaletteError(
+        f"{path}: its pixels are numbers of a palette's colours, not brightness; spread them to "
+        "bands first: gdal_translate -expand rgb (-expand gray for a palette of greys)"
+    )
 
 
 def _overridden(override: str, count: int, path: str) -> Bands:

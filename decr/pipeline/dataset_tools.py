@@ -21,7 +21,7 @@ from decr.dataset.duplicates import (
 )
 from decr.dataset.layouts import LAYOUTS, layout_of, list_pairs
 from decr.dataset.manifest import PairFile
-from decr.dataset.read_pair import read_seen
+from decr.dataset.read_pair import open_image, read_seen
 from decr.dataset.set_folder import SUMS, damaged
 from decr.errors import DatasetError, DecrError, OutputError, one_line
 from decr.files import there, writable_folder, write_report_file
@@ -220,13 +220,12 @@ def stats_of(folder: Path, layout: str | None = None) -> dict[str, Any]:
     kinds: dict[str, Counter[str]] = {key: Counter() for key in ("size", "bands", "dtype", "gsd")}
     with gdal_environment():
         for pair in pairs:
-            scene = open_scene(pair.clear, pair.bands)
-            gsd_m = pair.gsd_m or scene.grid.gsd_m or LAYOUTS[name].gsd_m
-            roles = [*scene.bands.data_roles, *(["nir"] if pair.clear_nir is not None else [])]
-            kinds["size"][f"{scene.grid.height} x {scene.grid.width} px"] += 1
-            kinds["bands"][", ".join(roles)] += 1
-            kinds["dtype"][scene.dtype] += 1
-            kinds["gsd"]["unknown" if gsd_m is None else f"{gsd_m:.3g} m"] += 1
+            usual = LAYOUTS[name].gsd_m
+            clear = _kind_of(pair, pair.clear, pair.clear_nir, usual)
+            cloudy = _kind_of(pair, pair.cloudy, pair.cloudy_nir, usual)
+            for key, told in clear.items():
+                other = "" if cloudy[key] == told else f" (cloudy {cloudy[key]})"
+                kinds[key][told + other] += 1
     known = [pair.ccp for pair in pairs if pair.ccp is not None]
     return {
         "set": str(folder),
@@ -239,6 +238,20 @@ def stats_of(folder: Path, layout: str | None = None) -> dict[str, Any]:
             "mean": float(np.mean(known)) if known else None,
             "histogram": counts(known),
         },
+    }
+
+
+def _kind_of(
+    pair: PairFile, path: Path, nir: Path | None, usual_gsd_m: float | None
+) -> dict[str, str]:
+    """What one side of a pair is, in words."""
+    scene = open_image(path, pair.bands)
+    gsd_m = pair.gsd_m or scene.grid.gsd_m or usual_gsd_m
+    return {
+        "size": f"{scene.grid.height} x {scene.grid.width} px",
+        "bands": ", ".join([*scene.bands.data_roles, *([] if nir is None else ["nir"])]),
+        "dtype": scene.dtype,
+        "gsd": "unknown" if gsd_m is None else f"{gsd_m:.3g} m",
     }
 
 

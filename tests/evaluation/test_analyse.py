@@ -55,6 +55,17 @@ FEW = {"steps": ((1, 2),), "floor": ((0.0, 1.0),), "gsd": ((1, 2),), "uncertaint
 """Values to sweep over, so that tests are quick."""
 
 
+@pytest.mark.parametrize("name", ["cost", "trajectory", "uncertainty", "weights"])
+def test_analyses_without_lpips_need_no_backbone(
+    name: str, setting: Setting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cost_analysis, "COUNTED", ("spagan",))
+    nowhere = replace(setting, side_px=16, lpips=True, backbone=tmp_path / "none.pth")
+    assert ANALYSES[name](nowhere, *FEW.get(name, ())).name == name
+    with pytest.raises(BundleError, match=r"none\.pth"):
+        ANALYSES["steps"](nowhere, *FEW["steps"])
+
+
 @pytest.mark.parametrize("name", sorted(ANALYSES))
 def test_each_analysis_writes_numbers_and_a_figure(
     name: str, setting: Setting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -68,7 +79,7 @@ def test_each_analysis_writes_numbers_and_a_figure(
     assert values["versions"]["decr"]
     if name != "cost":
         assert values["protocol"] == "standard"
-        assert values["lpips"] == {"left_out": "by --no-lpips"}
+        assert values["lpips"] == {"left_out": "not measured"}
     assert len(found.text.splitlines()) >= 3
     with Image.open(io.BytesIO(found.figure)) as figure:
         assert len(np.unique(np.array(figure).reshape(-1, 3), axis=0)) > 20

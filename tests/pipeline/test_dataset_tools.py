@@ -150,6 +150,13 @@ def test_stats_tell_what_is_there(folder: Path) -> None:
     assert "the set does not say; decr ccp measures it" in done.output
 
 
+def test_stats_tell_cloudy_images_that_differ_from_clear_ones(folder: Path) -> None:
+    write(folder / "train" / "cloudy" / "0.tif", picture(5)[:, :40])
+    found = stats_of(folder)
+    assert found["size"] == {"64 x 64 px": 8, "64 x 64 px (cloudy 40 x 64 px)": 1}
+    assert found["bands"] == {", ".join(BANDS): 9}
+
+
 def test_a_sheet_shows_every_pair(folder: Path, tmp_path: Path) -> None:
     sheet = tmp_path / "sheets" / "sheet.html"
     done = CliRunner().invoke(main, ["dataset", "view", str(folder), "-o", str(sheet)])
