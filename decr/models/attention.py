@@ -29,8 +29,10 @@ def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         (N, heads, tokens, d), of the dtype of ``q``.
     """
     n, heads, tokens, d = q.shape
-    pieces = q.device.type == "cpu" and q.dtype == torch.bfloat16 and not torch.is_grad_enabled()
-    if not pieces or tokens < _FEWEST:
+    rough = q.device.type == "cpu" and q.dtype == torch.bfloat16
+    # A compiler would unroll the pieces, and take minutes more.
+    whole = torch.is_grad_enabled() or torch.compiler.is_compiling()
+    if not rough or whole or tokens < _FEWEST:
         return F.scaled_dot_product_attention(q, k, v)
     q, out = q * d**-0.5, torch.empty_like(q)
     for sample in range(n):
