@@ -43,7 +43,7 @@ class FusedDenoiser:
     prior_floor
         The paper's limiting factor (its eta): W is clipped to [prior_floor, 1].
     on_weights
-        Called with t and the unclipped W, for those who analyse it.
+        Called with t, the predicted noise and the unclipped W, for those who analyse them.
     level_px
         Side of squares over which the estimate keeps the prior's means, so that diffusion adds
         details and no level; 0, as published, lets it move them. Not published.
