@@ -138,6 +138,19 @@ class Window:
             raise GridMismatchError(f"{self} grown by {px} px does not touch {within}")
         return Window(row, col, height, width)
 
+    def clipped(self, within: Window) -> Window:
+        """The part inside another window.
+
+        Raises
+        ------
+        GridMismatchError
+            If there is none.
+        """
+        inside = self.intersection(within)
+        if inside is None:
+            raise GridMismatchError(f"{self} does not touch {within}")
+        return inside
+
     def scaled(self, k: int) -> Window:
         """Return the same rectangle on a grid with k times smaller pixels."""
         return Window(self.row * k, self.col * k, self.height * k, self.width * k)

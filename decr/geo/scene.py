@@ -311,8 +311,7 @@ class SceneReader:
         mean = np.zeros(((1 + darkest) * len(wanted), *window.shape), dtype=np.float32)
         count = np.zeros(window.shape, dtype=np.int32)
         for cells in self.cell_pieces(window, k):
-            pixels = cells.scaled(k).intersection(scene.grid.window)
-            assert pixels is not None
+            pixels = cells.scaled(k).clipped(scene.grid.window)
             dn, valid = self.read(pixels, wanted)
             dn[:, ~valid] = 0
             rows, cols = cells.slices(window)

@@ -137,7 +137,7 @@ def make_plan(
     for done, block in enumerate(everything):
         on_progress(done, len(everything))
         tiles = blocks.tiles_of(block)
-        windows = [_clipped(blocks.lattice.tile(*t).scaled(factor), scene_window) for t in tiles]
+        windows = [blocks.lattice.tile(*t).scaled(factor).clipped(scene_window) for t in tiles]
         if factor > 1:
             # Interpolation to the scene's pixels also looks at the cell beside.
             windows = [window.expand(factor, scene_window) for window in windows]
@@ -285,12 +285,6 @@ def _longest_reach(blocks: Blocks, axis: Axis) -> int:
     longest = max(stop - first for first, stop in pairwise(blocks.edges(axis)))
     size = blocks.lattice.width if axis else blocks.lattice.height
     return min(size, longest + blocks.lattice.overlap_px)
-
-
-def _clipped(window: Window, within: Window) -> Window:
-    inside = window.intersection(within)
-    assert inside is not None
-    return inside
 
 
 def describe(plan: Plan) -> str:

@@ -80,6 +80,16 @@ def test_coarsened_is_the_smallest_cover(w: Window, k: int) -> None:
     assert w.scaled(k).coarsened(k) == w
 
 
+@given(windows, windows)
+def test_clipped_is_the_part_inside(w: Window, within: Window) -> None:
+    inside = w.intersection(within)
+    if inside is None:
+        with pytest.raises(GridMismatchError, match="does not touch"):
+            w.clipped(within)
+    else:
+        assert w.clipped(within) == inside
+
+
 @given(windows, st.integers(0, 20))
 def test_expand_stays_within(w: Window, px: int) -> None:
     limit = Window(0, 0, 100, 100)
