@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from decr.errors import ConfigError
 from decr.evaluation.imresize import imresize
-from decr.evaluation.metrics import paper_psnr, paper_ssim, truncated_unit
+from decr.evaluation.metrics import paper_ssim, psnr, truncated_unit
 from decr.evaluation.perceptual import Lpips, load_lpips
 from decr.evaluation.protocols import (
     PROTOCOLS,
@@ -55,7 +55,7 @@ def test_de_paper_is_the_published_arithmetic(bands: int) -> None:
     assert (of_levels(every, PAPER, from_share=False) != every).sum() == 63
     assert (of_levels(every, PAPER, from_share=True) == every).all()
     found = scored(output, clear, None, PAPER, LPIPS)
-    assert found["psnr"] == paper_psnr(output, clear)
+    assert found["psnr"] == psnr(output, clear, 255.0)
     assert found["ssim"] == paper_ssim(output, clear)
     apart = np.abs(output.astype(float) - clear).mean()
     assert found["lpips"] == pytest.approx(apart, rel=1e-5)
