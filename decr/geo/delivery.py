@@ -6,7 +6,8 @@ import os
 import stat
 import warnings
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from fnmatch import fnmatch
 from pathlib import Path, PurePath, PurePosixPath
 
 from decr.errors import DecrWarning, SceneError
@@ -135,6 +136,11 @@ def passed_over(path: PurePath) -> bool:
         part.startswith(".") or part.endswith(".decr-work") or part == "__MACOSX"
         for part in path.parts
     )
+
+
+def skipped(path: Path, patterns: Sequence[str]) -> bool:
+    """Whether a file is left out by its name, or by a part of its path if a pattern has a slash."""
+    return any(fnmatch(path.name, p) or ("/" in p and p in path.as_posix()) for p in patterns)
 
 
 def _found(paths: list[str], where: str) -> list[str]:
