@@ -60,7 +60,7 @@ class Fused:
     weight: Tensor
 
 
-def load_networks(path: Path, device: str = "auto") -> Networks:
+def load_networks(path: Path, device: str) -> Networks:
     """Load a bundle that holds a reference, a noise predictor and a weight allocator.
 
     Raises

@@ -105,9 +105,9 @@ def make_plan(
     write_bytes: int,
     side_by_side: int,
     batch: int,
-    at_once: int = 1,
-    beside: int = 0,
-    on_progress: Callable[[int, int], None] = lambda done, total: None,
+    at_once: int,
+    beside: int,
+    on_progress: Callable[[int, int], None],
 ) -> Plan:
     """Decide for every tile; pure but for reading the survey's raster.
 

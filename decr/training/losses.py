@@ -22,14 +22,15 @@ if TYPE_CHECKING:
 PUBLISHED = TrainConfig()
 """Settings under which the diffusion losses are the published ones."""
 
-
 _EPS = 1e-3
 """Where L1 becomes smooth."""
+_REACH_PX = 8
+"""How far from clouds decr may change pixels, about."""
 
 
-def charbonnier(a: Tensor, b: Tensor, eps: float = _EPS) -> Tensor:
-    """Mean of sqrt((a - b)^2 + eps^2): L1 that is smooth at zero."""
-    return ((a - b).square() + eps * eps).sqrt().mean()
+def charbonnier(a: Tensor, b: Tensor) -> Tensor:
+    """Mean of sqrt((a - b)^2 + 1e-6): L1 that is smooth at zero."""
+    return ((a - b).square() + _EPS * _EPS).sqrt().mean()
 
 
 def edge_difference(a: Tensor, b: Tensor) -> Tensor:
@@ -38,9 +39,9 @@ def edge_difference(a: Tensor, b: Tensor) -> Tensor:
     return d.diff(dim=-1).abs().mean() + d.diff(dim=-2).abs().mean()
 
 
-def near_clouds(mask: Tensor, reach_px: int = 8) -> Tensor:
-    """(N, H, W) bool, grown by ``reach_px``: about what decr changes, more than the mask."""
-    grown = F.max_pool2d(mask.float()[:, None], 2 * reach_px + 1, stride=1, padding=reach_px)
+def near_clouds(mask: Tensor) -> Tensor:
+    """(N, H, W) bool, grown by 8 px: about what decr changes, more than the mask."""
+    grown = F.max_pool2d(mask.float()[:, None], 2 * _REACH_PX + 1, stride=1, padding=_REACH_PX)
     return grown[:, 0] > 0
 
 
@@ -155,7 +156,7 @@ def stage_loss(
     batch: Batch,
     schedule: NoiseSchedule,
     published: Objective | None,
-    config: TrainConfig = PUBLISHED,
+    config: TrainConfig,
 ) -> Tensor:
     """The loss of a stage; ``published`` replaces the reference's where it has one of its own."""
     if kind == "mask":
