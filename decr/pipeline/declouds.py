@@ -26,9 +26,9 @@ from decr.pipeline.error_map import KIND, write_error_map
 from decr.pipeline.ground import LEVELS_FILE, Ground, measure_ground
 from decr.pipeline.identity import job_of, tags_of
 from decr.pipeline.job import Restoration
-from decr.pipeline.journal import WorkDir, discard, still_whole, work_dir
+from decr.pipeline.journal import OUTPUT, WorkDir, discard, still_whole, work_dir
 from decr.pipeline.memory import giving_back, let_go
-from decr.pipeline.outputs import OUTPUT, check_outputs, exists_already, outputs_of, taken_of
+from decr.pipeline.outputs import check_outputs, exists_already, outputs_of, taken_of
 from decr.pipeline.plan import Plan, make_plan
 from decr.pipeline.prepare import Prepared, prepare
 from decr.pipeline.range import ALL_NODATA

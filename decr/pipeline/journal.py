@@ -23,6 +23,8 @@ from decr.errors import OutputError
 from decr.files import empty_work, sole_worker, work_folder, write_whole
 from decr.geo.opening import REFUSALS
 
+OUTPUT = "output"
+"""What the journal calls the output, beside which other files may be made."""
 _JOB, _JOURNAL = "job.json", "journal.jsonl"
 
 
@@ -87,11 +89,11 @@ class WorkDir:
         """Path of a block's file."""
         return self.path / f"{kind}_{row:05d}_{col:05d}.{suffix}"
 
-    def note_output(self, finished: Path, kind: str = "output") -> None:
+    def note_output(self, finished: Path, kind: str = OUTPUT) -> None:
         """Record a finished file, which will be an output by its next rename."""
         self.note(kind, 0, 0, **_identity(finished))
 
-    def made(self, out: Path, kind: str = "output") -> bool:
+    def made(self, out: Path, kind: str = OUTPUT) -> bool:
         """Whether a file is the output of this very job: killed before it could tidy up."""
         noted = self.done.get((kind, 0, 0))
         return noted is not None and out.exists() and _identity(out).items() <= noted.items()
@@ -134,7 +136,7 @@ def _identity(path: Path) -> dict[str, int]:
     return {"inode": stat.st_ino, "bytes": stat.st_size, "mtime_ns": stat.st_mtime_ns}
 
 
-def may_have_made(out: Path, file: Path | None = None, kind: str = "output") -> bool:
+def may_have_made(out: Path, file: Path | None = None, kind: str = OUTPUT) -> bool:
     """Whether the work directory of an output seems to be what made it, or another existing file.
 
     Parameters
