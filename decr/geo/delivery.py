@@ -14,6 +14,7 @@ from decr.errors import DecrWarning, SceneError
 from decr.files import file_there, folder_there, there
 
 _RASTERS = (".tif", ".tiff", ".jp2")
+_ZARR = (".zgroup", ".zarray", ".zmetadata", "zarr.json")
 
 
 def rasters_of(path: str, out: Path | None = None) -> list[str]:
@@ -103,9 +104,6 @@ def _is_file(path: Path) -> bool:
         return stat.S_ISREG(path.stat().st_mode)
     except OSError as error:
         return isinstance(error, PermissionError)
-
-
-_ZARR = (".zgroup", ".zarray", ".zmetadata", "zarr.json")
 
 
 def is_zarr(folder: Path) -> bool:
