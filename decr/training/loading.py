@@ -5,7 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -48,6 +48,11 @@ def batch_of(draw: Draw, config: TrainConfig, stage: Stage, step: int, rows: ran
         draw(np.random.default_rng([config.seed, number_of(stage.name), step, index]))
         for index in rows
     ]
+    return stacked(samples)
+
+
+def stacked(samples: Sequence[Sample]) -> Images:
+    """Samples as one batch: cloudy and clear images (N, C, H, W), and masks (N, H, W)."""
     cloudy, clear, mask = (
         torch.from_numpy(np.stack([getattr(s, field) for s in samples]))
         for field in ("cloudy", "clear", "cloud_mask")
