@@ -26,6 +26,11 @@ def x0_from_eps(x_t: Tensor, eps: Tensor, alpha_bar: float | Tensor) -> Tensor:
     return (x_t / alpha_bar.sqrt() - (1.0 / alpha_bar - 1.0).sqrt() * eps).clamp(-1.0, 1.0)
 
 
+def prior_of(reference: Callable[[Tensor], Tensor], cloudy: Tensor) -> Tensor:
+    """What a reference, which works in [0, 1], makes of unit images (N, C, H, W): float32, unit."""
+    return 2.0 * reference((cloudy + 1.0) / 2.0).float() - 1.0
+
+
 @dataclass(frozen=True, slots=True)
 class FusedDenoiser:
     """``denoise(x_t, t) -> x0`` of Diffusion Enhancement (Eqs. 8, 9, 12, 13).

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from decr.diffusion.fusion import prior_of
 from decr.diffusion.losses import de_losses
 from decr.diffusion.schedule import NoiseSchedule
 from decr.models.reference import CompactReference
@@ -123,7 +124,7 @@ def diffusion_loss(
     if kind != "noise":
         wa = parts["wa"]
         with torch.no_grad():
-            prior = 2.0 * parts["reference"]((cloudy + 1) / 2).float() - 1.0
+            prior = prior_of(parts["reference"], cloudy)
     origin = prior if config.from_reference else None
     unlikeness = parts["unlikeness"] if wa is not None and config.perceptual else None
     losses = de_losses(
