@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
 
 from decr.errors import ConfigError
 from decr.evaluation.imresize import imresize
@@ -25,15 +24,9 @@ from decr.evaluation.protocols import (
     unit_of,
 )
 from decr.evaluation.published import PUBLISHED, differences, published_set
+from tests.tiny import MeanDifference
 
 STANDARD, PAPER, GEOCR = (PROTOCOLS[name] for name in ("standard", "de-paper", "geocr-98"))
-
-
-class MeanDifference(nn.Module):
-    """Stands in for LPIPS: mean absolute difference per image."""
-
-    def forward(self, a: Tensor, b: Tensor) -> Tensor:
-        return (a - b).abs().mean(dim=(1, 2, 3))
 
 
 LPIPS = Lpips(MeanDifference(), torch.device("cpu"))
