@@ -118,7 +118,7 @@ def json_option(what: str) -> Decorator:
     return click.option("--json", "as_json", is_flag=True, help=f"Print {what} as JSON.")
 
 
-_RESTORATION = (
+restoration_options = together(
     click.option(
         "--model",
         default="embedded",
@@ -217,9 +217,6 @@ _RESTORATION = (
         help="Compile the networks with torch first: takes minutes, needs a C++ compiler.",
     ),
 )
-
-
-restoration_options = together(*_RESTORATION)
 """Every option that decides a restoration (they match `decr.config.DecloudConfig`)."""
 
 pairs_options = together(

@@ -129,6 +129,11 @@ def check_replaced(path: Path, ours: bool) -> None:
         )
 
 
+def work_folder(out: Path) -> Path:
+    """Where an output is made: beside it, so that its last rename stays on one file system."""
+    return Path(f"{out}.decr-work")
+
+
 LOCK = "lock"
 """File of a work folder that the process at work there holds."""
 

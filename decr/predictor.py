@@ -24,7 +24,7 @@ from decr.device import (
     pick_precision,
     settle_cuda,
 )
-from decr.diffusion.fusion import FusedDenoiser
+from decr.diffusion.fusion import FusedDenoiser, prior_of
 from decr.diffusion.noise import noise_field, noise_window
 from decr.diffusion.samplers import ddim
 from decr.errors import BundleError, ConfigError
@@ -305,7 +305,7 @@ def _runner(
         prior: Tensor | None = None
         with precise():
             if "reference" in networks:
-                prior = 2.0 * networks["reference"]((cloudy + 1.0) / 2.0).float() - 1.0
+                prior = prior_of(networks["reference"], cloudy)
                 if short is None:
                     return prior.clamp(-1.0, 1.0)
             assert short is not None

@@ -80,16 +80,8 @@ def from_range(low: float, high: float, bands: int) -> Radiometry:
     return Radiometry((float(low),) * bands, (float(high),) * bands, "given")
 
 
-def from_dtype(dtype: DTypeLike, bands: int) -> Radiometry:
-    """The full range of an 8-bit type.
-
-    Raises
-    ------
-    RadiometryError
-        For any other type: 16-bit scenes hold 10, 11, 12 or 16 bits, and only the scene can tell.
-    """
-    if np.dtype(dtype) != np.uint8:
-        raise RadiometryError(f"the range of {np.dtype(dtype)} is not known from its type alone")
+def of_bytes(bands: int) -> Radiometry:
+    """The full range of 8 bits; of 16, which may hold fewer, only the scene can tell."""
     return Radiometry((0.0,) * bands, (255.0,) * bands, "dtype")
 
 

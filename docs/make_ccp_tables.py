@@ -38,7 +38,8 @@ from decr.dataset.clear import held_out  # noqa: E402
 from decr.dataset.collage import quilt, wide_sky  # noqa: E402
 from decr.dataset.fine_views import of_one_flight  # noqa: E402
 from decr.dataset.samples import ClearImage  # noqa: E402
-from decr.dataset.simulate import CloudParams, draw_params, simulate_clouds  # noqa: E402
+from decr.dataset.simulate import simulate_clouds  # noqa: E402
+from decr.dataset.sky import CloudParams, draw_params  # noqa: E402
 from decr.errors import DecrWarning  # noqa: E402
 from decr.pipeline.ccp import Looking, looking, scene_ccp  # noqa: E402
 from decr.pipeline.ccp_sources import Source  # noqa: E402

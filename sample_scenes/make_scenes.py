@@ -12,7 +12,8 @@ import rasterio
 from affine import Affine
 from numpy.typing import NDArray
 
-from decr.dataset.simulate import CloudParams, simulate_clouds
+from decr.dataset.simulate import simulate_clouds
+from decr.dataset.sky import CloudParams
 from decr.errors import DatasetError
 from sample_scenes import geotiff
 from sample_scenes.canvas import Canvas, Float32, Sun, light, sense

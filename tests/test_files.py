@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from decr.errors import OutputError
-from decr.files import LOCK, scratch_folder, sole_worker, writable_folder
+from decr.files import LOCK, scratch_folder, sole_worker, writable_folder, write_report_file
 
 
 def test_addresses_are_no_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -22,6 +22,17 @@ def test_addresses_are_no_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert not list(tmp_path.iterdir())
     Path("ab:").mkdir()  # an odd name, but there
     assert writable_folder(Path("ab:/c")).is_dir()
+
+
+def test_a_report_is_written_whole_into_a_folder_that_is_made_or_refused(tmp_path: Path) -> None:
+    write_report_file(tmp_path / "no" / "t.parquet", b"all")
+    assert (tmp_path / "no" / "t.parquet").read_bytes() == b"all"
+    with pytest.raises(
+        OutputError, match=r"y/t\.parquet: cannot write the report there \(Not a dir"
+    ):
+        write_report_file(tmp_path / "no" / "t.parquet" / "y" / "t.parquet", b"all")
+    assert list(tmp_path.iterdir()) == [tmp_path / "no"]
+    assert list((tmp_path / "no").iterdir()) == [tmp_path / "no" / "t.parquet"]
 
 
 def test_a_folder_is_held_by_one(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from decr.errors import DecrError, RadiometryError
-from decr.radiometry import Radiometry, estimated, from_dtype, from_range
+from decr.radiometry import Radiometry, estimated, from_range, of_bytes
 
 KINDS = {
     "uint8": ("uint8", 0, 255),
@@ -96,9 +96,7 @@ def test_refusal_says_the_values_and_the_way_out() -> None:
 
 
 def test_only_8_bits_say_their_range() -> None:
-    assert from_dtype("uint8", 2) == Radiometry((0.0, 0.0), (255.0, 255.0), "dtype")
-    with pytest.raises(RadiometryError, match="uint16"):
-        from_dtype("uint16", 3)
+    assert of_bytes(2) == Radiometry((0.0, 0.0), (255.0, 255.0), "dtype")
 
 
 def test_an_estimate_holds_the_scene_and_stays_in_its_bit_depth() -> None:

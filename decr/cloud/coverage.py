@@ -15,14 +15,12 @@ POLARITY = "1 = all cloud, 0 = no cloud; masks: 1 = cloudy, 0 = clear, 255 = no 
 DENOMINATOR = "valid pixels; without any, CCP is not defined"
 
 
-def definition(
-    threshold: float, min_object_m2: float = 0.0, margin_m: float = 0.0, thin: bool = False
-) -> str:
+def definition(threshold: float, min_object_m2: float, margin_m: float, thin: bool = False) -> str:
     """What CCP means, in one sentence, with the options that change it.
 
     Examples
     --------
-    >>> definition(0.5)
+    >>> definition(0.5, 0.0, 0.0)
     'CCP = cloudy valid pixels / valid pixels; cloudy = probability at or above 0.5; 1 = all cloud'
     """
     said = [f"cloudy = probability at or above {threshold:g}"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import warnings
 from collections import Counter
@@ -20,10 +19,9 @@ from decr.dataset.chip_rules import BUFFER, EXACT, NEAR, ChipFacts, Limits
 from decr.dataset.duplicates import Fingerprint, find_copies
 from decr.dataset.manifest import TEST_SHARE
 from decr.dataset.measure import NO_DATA, Looked, PairFacts, full_scale
-from decr.dataset.set_folder import Record
+from decr.dataset.set_folder import Record, written
 from decr.dataset.splits import block_split, random_split
 from decr.errors import ConfigError, DatasetError, DecrWarning
-from decr.files import write_whole
 from decr.geo.align import corners_lonlat
 from decr.geo.encode import png_bytes, tiff_bytes
 from decr.geo.grid import PixelGrid, Window
@@ -243,10 +241,7 @@ def chip_record(
     placed = PixelGrid(*window.shape, grid.window_transform(window), grid.crs)
     matched = options.match and facts.match is not None
     truth = facts.match.apply(seen.clear) if matched and facts.match is not None else seen.clear
-    sums = {}
-    for name, data in _files(chip.name, side, pair, seen, truth, placed, white, options):
-        write_whole(work / name, data)
-        sums[name] = hashlib.sha256(data).hexdigest()
+    sums = written(work, _files(chip.name, side, pair, seen, truth, placed, white, options))
     entry = {
         "cloudy": f"{side}/cloudy/{chip.name}.tif",
         "clear": f"{side}/clear/{chip.name}.tif",

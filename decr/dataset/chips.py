@@ -22,7 +22,6 @@ from decr.geo.align import outline_lonlat
 from decr.geo.grid import PixelGrid, Window
 from decr.geo.scene import Scene, open_scene, reader
 
-_READ_PX = 2048
 _GSD_M = (0.01, 1000.0)
 """Sizes of pixels that skies are put over; clouds of others would have far too many, or none."""
 PLACE_CHIPS = 4
@@ -308,12 +307,8 @@ def _white_of(scene: Scene) -> float:
     if scene.dtype == "uint8":  # without a look at its pixels
         return full_scale(scene.dtype, 0.0)
     largest = 0
-    grid = scene.grid.window
     with reader(scene) as file:
-        for row in range(0, grid.height, _READ_PX):
-            for col in range(0, grid.width, _READ_PX):
-                part = Window(row, col, _READ_PX, _READ_PX).intersection(grid)
-                assert part is not None
-                dn, valid = file.read(part)
-                largest = max(largest, int(dn[:, valid].max(initial=0)))
+        for piece in file.pieces():
+            dn, valid = file.read(piece)
+            largest = max(largest, int(dn[:, valid].max(initial=0)))
     return full_scale(scene.dtype, largest)

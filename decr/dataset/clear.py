@@ -17,7 +17,7 @@ from decr.dataset.collage import LabelledImage
 from decr.dataset.manifest import MANIFEST
 from decr.dataset.samples import ClearImage
 from decr.errors import BandError, ConfigError, DatasetError, DecrWarning
-from decr.geo.delivery import passed_over
+from decr.geo.delivery import passed_over, skipped
 from decr.geo.scene import Scene, open_scene, reader
 
 _SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".vrt")
@@ -93,10 +93,7 @@ class Folder:
         return (
             path.suffix.lower() in _SUFFIXES
             and not passed_over(path.relative_to(self.path))
-            and not any(
-                fnmatch.fnmatch(path.name, s) or ("/" in s and s in path.as_posix())
-                for s in self.skip
-            )
+            and not skipped(path, self.skip)
         )
 
 

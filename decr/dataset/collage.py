@@ -20,7 +20,8 @@ from decr.dataset.samples import (
     unit_from,
     vary_radiometry,
 )
-from decr.dataset.simulate import CloudParams, draw_params, simulate_clouds
+from decr.dataset.simulate import simulate_clouds
+from decr.dataset.sky import CloudParams, draw_params
 
 Float32 = NDArray[np.float32]
 
@@ -133,11 +134,7 @@ def detection_sample(
     """
     if labelled and rng.random() < 0.35:
         return labelled_sample(rng, labelled[int(rng.integers(len(labelled)))], bands, size_px)
-    wide = [
-        image
-        for image in images
-        if min(image.dn.shape[1:]) * image.gsd_m > 2000.0 and min(image.dn.shape[1:]) >= size_px
-    ]
+    wide = of_kilometres(images, size_px)
     if wide and rng.random() < 0.2:
         view, gsd_m = crop(rng, wide[int(rng.integers(len(wide)))], bands, size_px, (4.0, 12.0))
     else:
@@ -150,6 +147,12 @@ def detection_sample(
     simulated = simulate_clouds(view, bands, rng, gsd_m=gsd_m, params=wide_sky(rng, bands))
     unit = unit_from(simulated.cloudy, *detector_range(rng, simulated.cloudy))
     return Sample(unit, unit, simulated.cloud_mask)
+
+
+def of_kilometres(images: list[ClearImage], size_px: int) -> list[ClearImage]:
+    """Images wide enough to hold whole clouds, and at least one sample."""
+    sides = ((image, min(image.dn.shape[1:])) for image in images)
+    return [image for image, px in sides if px * image.gsd_m > 2000.0 and px >= size_px]
 
 
 def wide_sky(rng: np.random.Generator, bands: tuple[str, ...]) -> CloudParams:

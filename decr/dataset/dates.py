@@ -20,7 +20,7 @@ from decr.dataset.samples import (
     under_sky,
     varied,
 )
-from decr.dataset.simulate import CloudParams
+from decr.dataset.sky import CloudParams
 from decr.errors import ConfigError, DatasetError
 
 GAIN_LIMITS = (0.5, 2.0)

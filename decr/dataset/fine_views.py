@@ -16,6 +16,7 @@ from decr.dataset.collage import (
     LabelledImage,
     detector_range,
     labelled_sample,
+    of_kilometres,
     quilt,
     wide_sky,
 )
@@ -29,7 +30,8 @@ from decr.dataset.samples import (
     vary_radiometry,
     vivid,
 )
-from decr.dataset.simulate import draw_params, simulate_clouds
+from decr.dataset.simulate import simulate_clouds
+from decr.dataset.sky import draw_params
 
 Float32 = NDArray[np.float32]
 
@@ -122,11 +124,7 @@ def _ground(
     rng: np.random.Generator, images: list[ClearImage], bands: tuple[str, ...], size_px: int
 ) -> tuple[Float32, float, int]:
     """A clear view, its GSD in metres, and pixels along a cell."""
-    wide = [
-        image
-        for image in images
-        if min(image.dn.shape[1:]) * image.gsd_m > 2000.0 and min(image.dn.shape[1:]) >= size_px
-    ]
+    wide = of_kilometres(images, size_px)
     if wide and rng.random() < 0.12:
         return *crop(rng, wide[int(rng.integers(len(wide)))], bands, size_px, (4.0, 12.0)), 1
     fine = [image for image in images if image.gsd_m <= 2.0] or images

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fnmatch
 import warnings
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from types import MappingProxyType
 from decr.dataset.duplicates import split_of
 from decr.dataset.manifest import MANIFEST, SPLITS, TEST_SHARE, PairFile, found_in, read_manifest
 from decr.errors import DatasetError, DecrWarning
-from decr.geo.delivery import passed_over
+from decr.geo.delivery import passed_over, skipped
 
 _SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".jpeg")
 _PUBLISHED = ("cloud", "label")
@@ -106,7 +105,7 @@ def sniff_layout(path: Path) -> str:
     if not fitting:
         looked = "; ".join(f"{name}: {layout.wanted}" for name, layout in LAYOUTS.items())
         raise DatasetError(f"{path}: no set of pairs: looked for {looked}; {found_in(path)}")
-    flat = _flat_name(path)
+    flat = flat_name(path)
     named = [name for name in fitting if name in flat]
     if len(named) == 1:
         return named[0]
@@ -132,7 +131,7 @@ def layout_of(path: Path, said: str | None) -> str:
         return sniff_layout(path)
     if said != "rice":
         return {"cuhk-cr": "cuhk", "t-cloud": "tcloud"}.get(said, said)
-    flat = _flat_name(path)
+    flat = flat_name(path)
     if "rice1" in flat:
         return "rice1"
     if "rice2" in flat or (path / "mask").is_dir():
@@ -207,7 +206,7 @@ def list_pairs(
     _check_folder(path)
     if layout == "manifest":
         listed = read_manifest(path)
-        return [p for p in listed if not (_skipped(p.cloudy, skip) or _skipped(p.clear, skip))]
+        return [p for p in listed if not (skipped(p.cloudy, skip) or skipped(p.clear, skip))]
     pairs = []
     roots = list(_roots(path, LAYOUTS[layout]))
     clear = [root / sides[1] for root, split, sides in roots if split is None]
@@ -227,7 +226,8 @@ def _check_folder(path: Path) -> None:
         raise DatasetError(f"{path}: there is no such folder; check the name")
 
 
-def _flat_name(path: Path) -> str:
+def flat_name(path: Path) -> str:
+    """The name of a folder, in small letters and digits alone."""
     return "".join(c for c in path.resolve().name.lower() if c.isalnum())
 
 
@@ -246,15 +246,11 @@ def _roots(path: Path, layout: Layout) -> Iterator[tuple[Path, str | None, tuple
             return
 
 
-def _skipped(path: Path, skip: tuple[str, ...]) -> bool:
-    return any(fnmatch.fnmatch(path.name, s) or ("/" in s and s in path.as_posix()) for s in skip)
-
-
 def _images(folder: Path, skip: tuple[str, ...] = ()) -> dict[str, Path]:
     """Image files below a folder by their relative name without suffix."""
     images: dict[str, Path] = {}
     for file in _files(folder):
-        if _skipped(file, skip):
+        if skipped(file, skip):
             continue
         key = _key(file, folder)
         if key in images:

@@ -18,8 +18,6 @@ from decr.errors import DatasetError
 from decr.geo.align import outline_lonlat
 from decr.geo.scene import Scene
 
-__all__ = ["LAYOUTS", "PairFolder", "PairImage", "changed", "pair_sample", "read_pairs"]
-
 MOST_BYTES = 8 * 2**30
 """Largest set that is read: pairs are held in memory as stored."""
 

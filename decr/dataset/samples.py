@@ -339,9 +339,9 @@ def under_sky(
     truth: Float32,
     bands: tuple[str, ...],
     gsd_m: float,
-    variety: Variety = PLAIN,
-    params: CloudParams | None = None,
-    mixed: bool = False,
+    variety: Variety,
+    params: CloudParams | None,
+    mixed: bool,
 ) -> Sample:
     """A simulated sky over a clear view, with a truth that may be another view of its ground.
 

@@ -6,18 +6,17 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from decr.dataset.manifest import manifest_bytes
+from decr.dataset.manifest import MANIFEST, manifest_bytes
 from decr.errors import DecrError, OutputError
-from decr.files import LOCK, check_here, empty_work, sole_worker, write_whole
+from decr.files import LOCK, check_here, empty_work, sole_worker, work_folder, write_whole
 from decr.geo.opening import local_files
 
 SUMS = "SHA256SUMS"
-JOB = "simulation.json"
 SCRATCH = "scratch"
 """Folder within a work folder for what is only needed on the way."""
 _JOURNAL = "journal.jsonl"
@@ -35,9 +34,7 @@ Made = tuple[Sequence[Record], Mapping[str, bytes]]
 """Chips of a set in the manifest's order, and what further files hold, by name."""
 
 
-def make_set(
-    out: Path, manifest: str, job: str, job_file: str, make: Callable[[dict[str, Record]], Made]
-) -> None:
+def make_set(out: Path, job: str, job_file: str, make: Callable[[dict[str, Record]], Made]) -> None:
     """Let a set be made in ``OUT.decr-work``, which becomes OUT once it is whole.
 
     A set that the same job has made before is checked and left.
@@ -68,7 +65,7 @@ def make_set(
             (work / SCRATCH).mkdir(exist_ok=True)
             records, more = make(done)
             shutil.rmtree(work / SCRATCH)
-            _finish(work, out, records, manifest, job_file, more)
+            _finish(work, out, records, job_file, more)
     except DecrError:
         raise
     except OSError as error:
@@ -76,11 +73,6 @@ def make_set(
             f"{out}: cannot write there ({error.strerror or error}); free some space or choose "
             "another folder, and run the same command again: what is done is kept"
         ) from error
-
-
-def work_folder(out: Path) -> Path:
-    """Where a set is made."""
-    return Path(f"{out}.decr-work")
 
 
 def _is_empty_folder(path: Path) -> bool:
@@ -165,29 +157,38 @@ def noted(journal: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in whole.decode().splitlines()]
 
 
+def add_line(journal: Path, line: Mapping[str, Any]) -> None:
+    """Add to what `noted` reads."""
+    with journal.open("a") as file:
+        file.write(json.dumps(line) + "\n")
+
+
 def note(work: Path, name: str, record: Record) -> None:
     """Record that a chip's files are all in place."""
-    with (work / _JOURNAL).open("a") as journal:
-        journal.write(json.dumps({"name": name, **asdict(record)}) + "\n")
+    add_line(work / _JOURNAL, {"name": name, **asdict(record)})
+
+
+def written(work: Path, files: Iterable[tuple[str, bytes]]) -> dict[str, str]:
+    """Write files by name, each whole; the SHA-256 of each."""
+    sums = {}
+    for name, data in files:
+        write_whole(work / name, data)
+        sums[name] = hashlib.sha256(data).hexdigest()
+    return sums
 
 
 def _finish(
     work: Path,
     out: Path,
     records: Sequence[Record],
-    manifest: str,
     job_file: str,
     more: Mapping[str, bytes],
 ) -> None:
     """Write manifest, further files by name, and checksums, and give the folder its name."""
     lines = manifest_bytes([record.entry for record in records])
-    write_whole(work / manifest, lines)
     sums = {name: digest for record in records for name, digest in record.sums.items()}
-    sums[manifest] = hashlib.sha256(lines).hexdigest()
-    sums[job_file] = hashlib.sha256((work / job_file).read_bytes()).hexdigest()
-    for name, data in more.items():
-        write_whole(work / name, data)
-        sums[name] = hashlib.sha256(data).hexdigest()
+    sums |= written(work, [(MANIFEST, lines), *more.items()])
+    sums[job_file] = file_mark(work / job_file)
     text = "".join(f"{digest}  {name}\n" for name, digest in sorted(sums.items()))
     write_whole(work / SUMS, text.encode())
     (work / _JOURNAL).unlink()

@@ -14,20 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft, ndimage
 
-from decr.dataset.sky import MASK_TAU, CloudKind, CloudParams, draw_params
+from decr.dataset.sky import MASK_TAU, CloudParams
 from decr.errors import ConfigError
-
-__all__ = [
-    "MASK_TAU",
-    "SKYLIGHT",
-    "WAVELENGTH_UM",
-    "CloudKind",
-    "CloudParams",
-    "Simulated",
-    "draw_params",
-    "random_field",
-    "simulate_clouds",
-]
 
 Float32 = NDArray[np.float32]
 

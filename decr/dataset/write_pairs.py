@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import warnings
@@ -19,25 +18,25 @@ from decr import __version__
 from decr.dataset.chips import PLACE_CHIPS, Chip, apart, chip_grid, choose_chips, open_sources
 from decr.dataset.manifest import MANIFEST, TEST_SHARE
 from decr.dataset.set_folder import (
-    JOB,
     Made,
     Record,
     entries,
     make_set,
     note,
     raster_mark,
-    work_folder,
+    written,
 )
 from decr.dataset.simulate import Simulated, simulate_clouds
 from decr.dataset.sky import PRESETS, CloudParams, SkyMix, draw_params
 from decr.dataset.splits import check_share
 from decr.errors import BandError, ConfigError, DecrWarning
-from decr.files import write_whole
+from decr.files import work_folder
 from decr.geo.encode import png_bytes, tiff_bytes
 from decr.report.histogram import counts
 
 Progress = Callable[[int, int], None]
 
+JOB = "simulation.json"
 _MOST_CHIPS = 10_000_000
 _SIDES = MappingProxyType({"folders": ("cloudy", "clear"), "cuhk-cr": ("cloud", "label")})
 
@@ -181,7 +180,7 @@ def simulate_pairs(
                 note(work, chip.name, record)
         return [done[chip.name] for chip in chips], {}
 
-    make_set(out, MANIFEST, job, JOB, make)
+    make_set(out, job, JOB, make)
     if on_progress is not None:
         on_progress(len(chips), len(chips))
     return entries(out / MANIFEST)
@@ -206,10 +205,7 @@ def _make(chip: Chip, options: PairOptions, work: Path) -> Record:
     clear = dn.astype(np.float32) / np.float32(chip.source.white)
     seen = simulate_clouds(clear, roles, rng, gsd_m=chip.source.gsd_m, params=sky)
     named = dict(_files(chip, options, dn, clear, seen))
-    sums = {}
-    for name, (_, data) in named.items():
-        write_whole(work / name, data)
-        sums[name] = hashlib.sha256(data).hexdigest()
+    sums = written(work, ((name, data) for name, (_, data) in named.items()))
     by_use = {use: name for name, (use, _) in named.items()}
     return Record(_entry(chip, options, sky, seen, by_use), sums)
 

@@ -26,6 +26,11 @@ def x0_from_eps(x_t: Tensor, eps: Tensor, alpha_bar: float | Tensor) -> Tensor:
     return (x_t / alpha_bar.sqrt() - (1.0 / alpha_bar - 1.0).sqrt() * eps).clamp(-1.0, 1.0)
 
 
+def prior_of(reference: Callable[[Tensor], Tensor], cloudy: Tensor) -> Tensor:
+    """What a reference, which works in [0, 1], makes of unit images (N, C, H, W): float32, unit."""
+    return 2.0 * reference((cloudy + 1.0) / 2.0).float() - 1.0
+
+
 @dataclass(frozen=True, slots=True)
 class FusedDenoiser:
     """``denoise(x_t, t) -> x0`` of Diffusion Enhancement (Eqs. 8, 9, 12, 13).
@@ -43,7 +48,7 @@ class FusedDenoiser:
     prior_floor
         The paper's limiting factor (its eta): W is clipped to [prior_floor, 1].
     on_weights
-        Called with t and the unclipped W, for those who analyse it.
+        Called with t, the predicted noise and the unclipped W, for those who analyse them.
     level_px
         Side of squares over which the estimate keeps the prior's means, so that diffusion adds
         details and no level; 0, as published, lets it move them. Not published.

@@ -24,6 +24,13 @@ def _mix(z: NDArray[np.uint64]) -> NDArray[np.uint64]:
     return z ^ (z >> np.uint64(31))
 
 
+def _band_keys(seed: int, bands: int) -> NDArray[np.uint64]:
+    """Where the noise of each band begins."""
+    with np.errstate(over="ignore"):
+        base = _mix(np.array([seed % 2**64], dtype=np.uint64) + _GOLDEN)
+        return _mix(base + np.arange(1, bands + 1, dtype=np.uint64) * _GOLDEN)
+
+
 def _uniform(bits: NDArray[np.uint64]) -> NDArray[np.float64]:
     """Map 64 random bits to (0, 1]; never 0, whose logarithm does not exist."""
     return ((bits >> np.uint64(11)).astype(np.float64) + 1.0) * _TO_UNIT
@@ -59,9 +66,8 @@ def noise_window(
     >>> bool((whole[:, 2:5, 3:8] == noise_window(7, 2, 3, 1, 3, 5)).all())
     True
     """
+    per_band = _band_keys(seed, bands)
     with np.errstate(over="ignore"):
-        base = _mix(np.array([seed % 2**64], dtype=np.uint64) + _GOLDEN)
-        per_band = _mix(base + np.arange(1, bands + 1, dtype=np.uint64) * _GOLDEN)
         rows = np.arange(row, row + height, dtype=np.uint64)
         per_row = _mix(per_band[:, None] ^ (rows * _GOLDEN)[None])
         cols = np.arange(col, col + width, dtype=np.uint64)
@@ -92,10 +98,7 @@ def noise_field(
     >>> bool(np.allclose(made, noise_window(7, 2, 3, 1, 3, 5), atol=1e-6))
     True
     """
-    with np.errstate(over="ignore"):
-        base = _mix(np.array([seed % 2**64], dtype=np.uint64) + _GOLDEN)
-        keys = _mix(base + np.arange(1, bands + 1, dtype=np.uint64) * _GOLDEN)
-    per_band = torch.from_numpy(keys.view(np.int64)).to(device)[None, :, None]
+    per_band = torch.from_numpy(_band_keys(seed, bands).view(np.int64)).to(device)[None, :, None]
 
     def under(corners: Tensor, height: int, width: int) -> Tensor:
         # Torch multiplies and adds whole numbers modulo 2**64 whatever their sign.

@@ -184,7 +184,7 @@ def evaluate(config: EvaluationConfig, on_progress: OnProgress | None = None) ->
         )
     pairs = pairs_with(folder, bands)
     duplicates = _duplicates(listed, {p.name for p in pairs}, config, told)
-    dropped = _dropped(duplicates) if protocol.drop_duplicates else set()
+    dropped = {copy.second for copy in duplicates} if protocol.drop_duplicates else set()
     kept = [pair for pair in pairs if pair.name not in dropped]
     _check_sizes(config, kept, len(pairs), protocol, layout)
     rows = []
@@ -288,10 +288,6 @@ def _duplicates(
         told("duplicates", len(files), len(files))
 
     return [d for d in find_duplicates(images()) if d.second in chosen]
-
-
-def _dropped(duplicates: Sequence[Duplicate]) -> set[str]:
-    return {duplicate.second for duplicate in duplicates}
 
 
 def _facts(

@@ -201,20 +201,6 @@ def truncated_share(share: Array) -> Byte:
     return _truncated(share * 255.0)
 
 
-def paper_psnr(a: Byte, b: Byte) -> float:
-    """PSNR as published, in dB: uint8 (C, H, W), data range 255, one error over all bands.
-
-    decr itself uses `psnr`; this is for golden tests and for research.
-
-    Raises
-    ------
-    DatasetError
-        For images that cannot be compared or are not uint8.
-    """
-    _check_bytes(a, b)
-    return psnr(a, b, _FULL_SCALE_U8)
-
-
 def paper_ssim(a: Byte, b: Byte, mask: Mask | None = None) -> float:
     """SSIM as published: of the luma of R, G, B, or for R, G, B, NIR the mean over bands.
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
+from decr.dataset.layouts import flat_name
+
 Row = tuple[str, float, float, float]
 """Method, PSNR in dB, SSIM, LPIPS."""
 
@@ -109,7 +111,7 @@ def published_set(folder: Path, layout: str) -> PublishedSet | None:
     """
     if layout != "cuhk":
         return PUBLISHED.get(layout)
-    flat = "".join(c for c in folder.resolve().name.lower() if c.isalnum())
+    flat = flat_name(folder)
     for number, endings in (("1", ("cr1", "my14")), ("2", ("cr2", "my24"))):
         if flat.endswith(endings):
             return PUBLISHED[f"cuhk-cr{number}"]

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from decr.device import pick_device, settle_cuda
-from decr.diffusion.fusion import FusedDenoiser, WeightAllocator, x0_from_eps
+from decr.diffusion.fusion import FusedDenoiser, WeightAllocator, prior_of, x0_from_eps
 from decr.diffusion.noise import noise_window
 from decr.diffusion.samplers import Step, ddim
 from decr.errors import BundleError
@@ -60,7 +60,7 @@ class Fused:
     weight: Tensor
 
 
-def load_networks(path: Path, device: str = "auto") -> Networks:
+def load_networks(path: Path, device: str) -> Networks:
     """Load a bundle that holds a reference, a noise predictor and a weight allocator.
 
     Raises
@@ -118,7 +118,7 @@ def sampled(
     """
     card, parts = networks.bundle.card, networks.bundle.networks
     y = torch.from_numpy(cloudy)[None].to(networks.device)
-    prior: Tensor = 2.0 * parts["reference"]((y + 1.0) / 2.0).float() - 1.0
+    prior = prior_of(parts["reference"], y)
     if fusion == "reference":
         return _out(prior)
     start = torch.from_numpy(noise_window(seed, 0, _PLACE_PX * number, *cloudy.shape))[None]

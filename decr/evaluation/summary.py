@@ -21,6 +21,7 @@ _TITLES = {
     "sam": "SAM",
 }
 _PART_TITLES = {"": "all pixels", "cloudy_": "cloudy pixels", "clear_": "clear pixels"}
+_FEW = 20
 
 
 def columns(evaluation: Evaluation) -> list[str]:
@@ -240,6 +241,3 @@ def _warned(evaluation: Evaluation) -> list[str]:
             f"intervals of so few are too narrow"
         )
     return lines
-
-
-_FEW = 20

@@ -18,7 +18,7 @@ Float32 = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class PairSource:
-    """Where pairs come from; fields as for `decr.evaluation.evaluate.EvaluationConfig`."""
+    """Where pairs come from; fields as for `PairFolder`, and without a layout it is recognised."""
 
     data: Path
     layout: str | None = None

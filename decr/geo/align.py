@@ -63,7 +63,7 @@ def aligned(
     grid: PixelGrid,
     shift: tuple[float, float],
     smooth: bool,
-    nodata: float | None = None,
+    nodata: float | None,
 ) -> Iterator[Aligned]:
     """Open an image as if it had been stored on a grid.
 

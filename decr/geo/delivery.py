@@ -6,13 +6,15 @@ import os
 import stat
 import warnings
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from fnmatch import fnmatch
 from pathlib import Path, PurePath, PurePosixPath
 
 from decr.errors import DecrWarning, SceneError
 from decr.files import file_there, folder_there, there
 
 _RASTERS = (".tif", ".tiff", ".jp2")
+_ZARR = (".zgroup", ".zarray", ".zmetadata", "zarr.json")
 
 
 def rasters_of(path: str, out: Path | None = None) -> list[str]:
@@ -104,9 +106,6 @@ def _is_file(path: Path) -> bool:
         return isinstance(error, PermissionError)
 
 
-_ZARR = (".zgroup", ".zarray", ".zmetadata", "zarr.json")
-
-
 def is_zarr(folder: Path) -> bool:
     """Whether a folder is an array, which GDAL opens under another name."""
     return any(there(folder / name) for name in _ZARR)
@@ -135,6 +134,11 @@ def passed_over(path: PurePath) -> bool:
         part.startswith(".") or part.endswith(".decr-work") or part == "__MACOSX"
         for part in path.parts
     )
+
+
+def skipped(path: Path, patterns: Sequence[str]) -> bool:
+    """Whether a file is left out by its name, or by a part of its path if a pattern has a slash."""
+    return any(fnmatch(path.name, p) or ("/" in p and p in path.as_posix()) for p in patterns)
 
 
 def _found(paths: list[str], where: str) -> list[str]:

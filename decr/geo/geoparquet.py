@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
-import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,7 @@ from rasterio.crs import CRS
 from rasterio.warp import transform_geom
 from shapely.geometry.base import BaseGeometry
 
-from decr.errors import ConfigError, OutputError
+from decr.errors import ConfigError
 
 _LONLAT = CRS.from_user_input("OGC:CRS84")
 
@@ -63,14 +62,13 @@ def in_one_crs(
     return moved, _LONLAT
 
 
-def write_geoparquet(
-    out: Path,
+def geoparquet(
     columns: Mapping[str, NDArray[Any] | Sequence[Any]],
     outlines: Sequence[BaseGeometry | None],
     crs: CRS | None,
     about: Mapping[str, str],
-) -> None:
-    """Write a table with a column ``geometry``; it appears whole or not at all.
+) -> bytes:
+    """A table with a column ``geometry``, as the bytes of a file.
 
     Parameters
     ----------
@@ -87,8 +85,6 @@ def write_geoparquet(
     ------
     ConfigError
         If pyarrow is not installed.
-    OutputError
-        If the file cannot be written.
     """
     pa = require_pyarrow()
     shapes = np.array(outlines, dtype=object)
@@ -109,11 +105,6 @@ def write_geoparquet(
     wkb = [None if s is None else shapely.to_wkb(s) for s in turned]
     arrays["geometry"] = pa.array(wkb, pa.binary())
     table = pa.table(arrays).replace_schema_metadata({"geo": json.dumps(geo), **about})
-    part = out.with_name(f".{out.name}.{os.getpid()}.part")
-    try:
-        pa.parquet.write_table(table, part, compression="zstd")
-        part.replace(out)
-    except OSError as error:
-        raise OutputError(f"{out}: cannot be written: {error}") from error
-    finally:
-        part.unlink(missing_ok=True)
+    sheet = io.BytesIO()
+    pa.parquet.write_table(table, sheet, compression="zstd")
+    return sheet.getvalue()

@@ -138,6 +138,19 @@ class Window:
             raise GridMismatchError(f"{self} grown by {px} px does not touch {within}")
         return Window(row, col, height, width)
 
+    def clipped(self, within: Window) -> Window:
+        """The part inside another window.
+
+        Raises
+        ------
+        GridMismatchError
+            If there is none.
+        """
+        inside = self.intersection(within)
+        if inside is None:
+            raise GridMismatchError(f"{self} does not touch {within}")
+        return inside
+
     def scaled(self, k: int) -> Window:
         """Return the same rectangle on a grid with k times smaller pixels."""
         return Window(self.row * k, self.col * k, self.height * k, self.width * k)
@@ -230,6 +243,20 @@ class PixelGrid:
         """(height, width) of a view at most ``side`` long, of the same proportions."""
         scale = max(1.0, max(self.height, self.width) / side)
         return max(1, round(self.height / scale)), max(1, round(self.width / scale))
+
+    def picked(self, side: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Rows and columns of the pixels that make a view at most ``side`` long: those GDAL picks.
+
+        They hold the middles of the view's pixels; whole numbers, so that none is off by rounding.
+
+        Examples
+        --------
+        >>> PixelGrid(4, 6, Affine.identity()).picked(3)
+        (array([1, 3]), array([1, 3, 5]))
+        """
+        sides = zip(self.shrunk_to(side), (self.height, self.width), strict=True)
+        rows, cols = ((2 * np.arange(n, dtype=np.int64) + 1) * size // (2 * n) for n, size in sides)
+        return rows, cols
 
     def coarsened(self, k: int) -> PixelGrid:
         """Return the grid with k times larger pixels from the same corner; edge cells stick out."""

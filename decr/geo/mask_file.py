@@ -70,7 +70,7 @@ class MaskFile:
 
     dataset: Any
     grid: PixelGrid
-    classes: MaskClasses = MaskClasses()
+    classes: MaskClasses
 
     def cloudy(self, window: Window, thick: bool = False) -> NDArray[np.bool_]:
         """(H, W) bool under a window of the scene: True under cloud, or under ``thick`` cloud only.
@@ -96,7 +96,7 @@ class MaskFile:
 
 @contextmanager
 def open_mask(
-    path: str | os.PathLike[str], grid: PixelGrid, classes: MaskClasses | None = None
+    path: str | os.PathLike[str], grid: PixelGrid, classes: MaskClasses
 ) -> Iterator[MaskFile]:
     """Open a mask for a scene.
 
@@ -107,7 +107,7 @@ def open_mask(
     Parameters
     ----------
     classes
-        What its numbers mean; None takes all but 0 as cloudy.
+        What its numbers mean.
 
     Raises
     ------
@@ -118,7 +118,6 @@ def open_mask(
     ConfigError
         If its nodata number is among the cloudy ones.
     """
-    classes = classes or MaskClasses()
     with ExitStack() as stack:
         try:
             dataset = stack.enter_context(rasterio.open(path))

@@ -26,8 +26,6 @@ from decr.geo.overlay import Overlay, Patch, overlay
 from decr.geo.scene import Scene
 from decr.geo.tiff_tags import fill_room
 
-__all__ = ["Patch", "check_sidecars", "publish", "write_cog", "write_memory_bytes"]
-
 _CACHE_BYTES = 32 * 2**20
 _MAX_CACHE_BYTES = 2 * 2**30
 _BUFFER_BYTES = 64 * 2**20

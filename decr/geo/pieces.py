@@ -30,9 +30,7 @@ def whole_blocks(scene: Window, block: tuple[int, int], bytes_per_px: int) -> It
     cols *= max(1, min(-(-scene.width // cols), budget // (rows * cols)))
     rows *= max(1, budget // (rows * cols))
     for row, col in product(range(0, scene.height, rows), range(0, scene.width, cols)):
-        piece = Window(row, col, rows, cols).intersection(scene)
-        assert piece is not None
-        yield piece
+        yield Window(row, col, rows, cols).clipped(scene)
 
 
 def along_blocks(

@@ -234,31 +234,28 @@ class SceneReader:
             bands holds no data by its own mask or value.
         """
         grid = self.scene.grid
-        shape = grid.shrunk_to(side)
         indexes = [band + 1 for band in bands]
         with self._explained(grid.window):
             if self._dataset.overviews(indexes[0]):
-                dn = self._dataset.read(indexes, out_shape=(len(indexes), *shape))
-                masks = self._dataset.read_masks(indexes, out_shape=(len(indexes), *shape))
+                shape = (len(indexes), *grid.shrunk_to(side))
+                dn = self._dataset.read(indexes, out_shape=shape)
+                masks = self._dataset.read_masks(indexes, out_shape=shape)
             else:
-                dn, masks = self._picked(indexes, shape)
+                dn, masks = self._picked(indexes, *grid.picked(side))
         valid = (masks != 0).all(axis=0)
         for plane, band in zip(dn, bands, strict=True):
             _drop_missing(valid, plane, self.scene.nodata[band])
         return dn, valid
 
     def _picked(
-        self, indexes: list[int], shape: tuple[int, int]
+        self, indexes: list[int], rows: NDArray[np.int64], cols: NDArray[np.int64]
     ) -> tuple[NDArray[Any], NDArray[np.uint8]]:
-        """Single pixels and masks of bands, (C, h, w) each: those that GDAL would pick.
+        """Single pixels and masks of bands, (C, h, w) each.
 
         GDAL picks row by row, and decodes all blocks anew for each row of theirs unless its cache
         holds them all. Here each is read once, and once more where masks are made of its values.
         """
-        grid = self.scene.grid
-        sides = zip(shape, (grid.height, grid.width), strict=True)
-        rows, cols = (((np.arange(n) + 0.5) * (side / n)).astype(int) for n, side in sides)
-        dn = np.empty((len(indexes), *shape), self.scene.dtype)
+        dn = np.empty((len(indexes), len(rows), len(cols)), self.scene.dtype)
         masks = np.empty(dn.shape, np.uint8)
         for piece in self.pieces():
             down = slice(*np.searchsorted(rows, (piece.row, piece.row_stop)))
@@ -311,8 +308,7 @@ class SceneReader:
         mean = np.zeros(((1 + darkest) * len(wanted), *window.shape), dtype=np.float32)
         count = np.zeros(window.shape, dtype=np.int32)
         for cells in self.cell_pieces(window, k):
-            pixels = cells.scaled(k).intersection(scene.grid.window)
-            assert pixels is not None
+            pixels = cells.scaled(k).clipped(scene.grid.window)
             dn, valid = self.read(pixels, wanted)
             dn[:, ~valid] = 0
             rows, cols = cells.slices(window)

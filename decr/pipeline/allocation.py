@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Any
 
 import numpy as np
@@ -36,8 +36,7 @@ class Allocation:
 
     def arrays(self) -> Mapping[str, NDArray[Any]]:
         """What `gathered` reads."""
-        w = self.window
-        place = np.array([w.row, w.col, w.height, w.width])
+        place = np.array(astuple(self.window))
         return {"window": place, "total": self.total, "count": self.count}
 
 
@@ -94,9 +93,9 @@ def gathered(
         if not work.block_file(KIND, *index, "npz").exists():
             return None
         window, total, count = work.load(KIND, *index, "window", "total", "count")
-        cells = Window(*(int(n) for n in window)).intersection(whole.window)
+        own = Window(*window.tolist())
+        cells = own.intersection(whole.window)
         if cells is not None:
-            own = Window(*(int(n) for n in window))
             whole.total[cells.slices()] += total[cells.slices(own)]
             whole.count[cells.slices()] += count[cells.slices(own)]
         some = True

@@ -55,14 +55,15 @@ from decr.dataset.set_folder import (
     SCRATCH,
     Made,
     Record,
+    add_line,
     entries,
     make_set,
     note,
     noted,
     raster_mark,
-    work_folder,
 )
 from decr.errors import ConfigError, DatasetError
+from decr.files import work_folder
 from decr.geo.align import KERNEL_PX
 from decr.geo.gdal import gdal_environment
 from decr.geo.grid import Window
@@ -109,11 +110,6 @@ class _Run:
     def scratch(self) -> Path:
         return self.work / SCRATCH
 
-    def keep(self, line: Mapping[str, Any]) -> None:
-        """Note what was measured."""
-        with (self.scratch / _LINES).open("a") as file:
-            file.write(json.dumps(line) + "\n")
-
 
 def build_set(
     rows: Sequence[PairRow],
@@ -152,7 +148,7 @@ def build_set(
         job = _job_text(pairs, options, look)
         by_name = {pair.name: pair for pair in pairs}
         run = _Run(by_name, options, look, work_folder(out), on_progress or silent)
-        make_set(out, MANIFEST, job, BUILD_JOB, lambda done: _made(run, tells, done))
+        make_set(out, job, BUILD_JOB, lambda done: _made(run, tells, done))
     return _told(out)
 
 
@@ -188,7 +184,8 @@ def _measured(run: _Run, tells: bool) -> tuple[dict[str, PairFacts], list[Consid
     """Measure pairs and chips, but for those that an earlier run has measured."""
     facts: dict[str, PairFacts] = {}
     known: dict[str, Considered] = {}
-    for line in noted(run.scratch / _LINES):
+    journal = run.scratch / _LINES
+    for line in noted(journal):
         if "facts_of" in line:
             facts[line["facts_of"]] = _pair_facts(line)
         else:
@@ -197,7 +194,7 @@ def _measured(run: _Run, tells: bool) -> tuple[dict[str, PairFacts], list[Consid
     for pair in run.pairs.values():
         if pair.name not in facts:
             facts[pair.name] = _facts_of(run, pair, tells)
-            run.keep({"facts_of": pair.name, **asdict(facts[pair.name])})
+            add_line(journal, {"facts_of": pair.name, **asdict(facts[pair.name])})
         found = facts[pair.name]
         if found.reason is not None:
             continue
@@ -210,7 +207,7 @@ def _measured(run: _Run, tells: bool) -> tuple[dict[str, PairFacts], list[Consid
                     run.on_progress("chips", number, len(names))
                     if name not in known:
                         known[name] = _considered(run, opened, name, window, found)
-                        run.keep(asdict(known[name]))
+                        add_line(journal, asdict(known[name]))
         chips += [known[name] for name in names]
     return facts, chips
 

@@ -50,7 +50,7 @@ from decr.pipeline.range import ALL_NODATA, radiometry_of
 from decr.pipeline.survey import MaskSource, survey_factor, survey_scene
 from decr.pipeline.words import warn
 from decr.progress import OnProgress, silent
-from decr.radiometry import Radiometry, from_dtype
+from decr.radiometry import Radiometry, of_bytes
 
 CHUNK_BYTES = 2**27
 """Of the scene's pixels, that the second pass holds at a time."""
@@ -281,7 +281,7 @@ def _seen(source: Source, look: Looking) -> _Seen:
         mask = MaskSource(mask_of(masks, source), MaskClasses(config.cloudy, config.thin))
         # survey_scene wants a detector and a radiometry, and with a mask looks at neither.
         nobody = Detector(f"file:{PurePosixPath(masks).name}", "", (), 0.0, _no_probability)
-        radiometry = from_dtype("uint8", scene.count)
+        radiometry = of_bytes(scene.count)
         return _Seen(scene, read, file_px, pixel_m, nobody, mask, radiometry, 1)
     k = survey_factor(scene, detector, stated_gsd_m=gsd_m)
     detector = detector.for_scene(k, scene.bands.fed_roles)

@@ -106,7 +106,7 @@ class Count:
         self.tiles = Tiles(rows, cols, zeros[0], zeros[1], zeros[2] if cells.tells_thin else None)
         self.overlay: Bytes | None = None
         if overlay_px is not None:
-            self._sampled = _samples(grid, overlay_px)
+            self._sampled = grid.picked(overlay_px)
             self.overlay = np.empty([len(axis) for axis in self._sampled], np.uint8)
 
     def add(self, window: Window) -> None:
@@ -202,16 +202,6 @@ def _parts(starts: NDArray[np.int64], first: int, stop: int) -> tuple[slice, NDA
     low = int(np.searchsorted(starts, first, side="right")) - 1
     high = int(np.searchsorted(starts, stop, side="left"))
     return slice(low, high), np.maximum(starts[low:high] - first, 0)
-
-
-def _samples(grid: PixelGrid, side: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Rows and columns of the pixels that a small view shows, as `SceneReader.thumbnail` does."""
-    shape = grid.shrunk_to(side)
-    rows, cols = (
-        ((np.arange(count) + 0.5) * size / count).astype(np.int64)
-        for count, size in zip(shape, (grid.height, grid.width), strict=True)
-    )
-    return rows, cols
 
 
 def quicklook(source: SceneReader, side: int, overlay: Bytes) -> Bytes:

@@ -17,7 +17,7 @@ import decr
 from decr.cloud.coverage import BINS, Coverage, Statistics, statistics
 from decr.errors import ConfigError, DecrWarning
 from decr.files import writable_folder, write_report_file
-from decr.geo.geoparquet import in_one_crs, require_pyarrow, write_geoparquet
+from decr.geo.geoparquet import geoparquet, in_one_crs, require_pyarrow
 from decr.pipeline.ccp import SceneCcp
 from decr.pipeline.ccp_sources import PICTURE, REPORT
 from decr.pipeline.set_files import csv_text
@@ -82,7 +82,7 @@ def write_report(
     except ConfigError as error:
         warnings.warn(f"tiles.parquet is left out: {error}", DecrWarning, stacklevel=2)
         return written
-    write_tiles(folder / "tiles.parquet", scenes)
+    write_report_file(folder / "tiles.parquet", tiles_parquet(scenes))
     return [*written, folder / "tiles.parquet"]
 
 
@@ -195,8 +195,8 @@ def _csv(head: Sequence[str], rows: Iterator[list[Any]], facts: Mapping[str, str
     return csv_text([*head, *_SHARED], ([*row, *shared] for row in rows))
 
 
-def write_tiles(out: Path, scenes: Sequence[SceneCcp]) -> None:
-    """Write the tiles of all scenes with their footprints as GeoParquet 1.1.
+def tiles_parquet(scenes: Sequence[SceneCcp]) -> bytes:
+    """The tiles of all scenes with their footprints as GeoParquet 1.1.
 
     Footprints are in the CRS that all scenes share, else in longitude and latitude; tiles of scenes
     without map coordinates have none.
@@ -205,8 +205,6 @@ def write_tiles(out: Path, scenes: Sequence[SceneCcp]) -> None:
     ------
     ConfigError
         If pyarrow is not installed.
-    OutputError
-        If the file cannot be written.
     """
     columns: dict[str, list[Any]] = {
         name: [] for name in ("scene", "group", "row", "col", "height", "width", *_COUNTS)
@@ -221,7 +219,7 @@ def write_tiles(out: Path, scenes: Sequence[SceneCcp]) -> None:
             outlines.append(scene.grid.footprint(window))
             crs.append(scene.grid.crs)
     placed, common = in_one_crs(outlines, crs)
-    write_geoparquet(out, columns, placed, common, shared_facts(scenes))
+    return geoparquet(columns, placed, common, shared_facts(scenes))
 
 
 def report_values(

@@ -33,7 +33,7 @@ class CcpOutcome:
 
 def ccp_scenes(
     paths: Sequence[str],
-    config: CcpConfig | None = None,
+    config: CcpConfig,
     folder: Path | None = None,
     *,
     on_progress: OnProgress | None = None,
@@ -64,7 +64,6 @@ def ccp_scenes(
     DecrWarning
         At the end, if the features of ``config.aoi`` touch none of the images.
     """
-    config = config or CcpConfig()
     sources = find_sources(paths, folder)
     quicklook_px = LONGEST_PX if folder is not None and len(sources) <= MOST_PICTURES else None
     with gdal_environment(), local_engine() as engine:
@@ -116,7 +115,7 @@ class Told:
 
 def report_of(
     scenes: Sequence[SceneCcp],
-    folder: Path | None = None,
+    folder: Path | None,
     failed: Mapping[str, str] | None = None,
 ) -> Told:
     """Tell what was found, and write the report into a folder, if there is one.

@@ -77,8 +77,7 @@ class ChangeMap:
         self, squares: Window, look_px: int, cells: Callable[[Window, int], tuple[Window, Float32]]
     ) -> Float32:
         """What cells hold, interpolated to the centres of squares; those may be single pixels."""
-        pixels = squares.scaled(look_px).intersection(Window(0, 0, *self.grid_shape))
-        assert pixels is not None
+        pixels = squares.scaled(look_px).clipped(Window(0, 0, *self.grid_shape))
         origin, coarse = cells(pixels, 1)
         return upsampled(
             coarse,

@@ -271,9 +271,7 @@ def described(found: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def write_sheet(
-    folder: Path, out: Path, layout: str | None = None, overwrite: bool = False
-) -> None:
+def write_sheet(folder: Path, out: Path, layout: str | None, overwrite: bool) -> None:
     """Write the contact sheet of a set.
 
     Raises

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,8 @@ from decr.cloud.change import ChangeRule, rule_in_cells
 from decr.config import DecloudConfig, options
 from decr.errors import DecrError, SceneError
 from decr.geo.gdal import gdal_environment
-from decr.geo.output import Patch, write_cog, write_memory_bytes
+from decr.geo.output import write_cog, write_memory_bytes
+from decr.geo.overlay import Patch
 from decr.geo.quicklook import quicklook_px
 from decr.pipeline.change_map import ChangeMap
 from decr.pipeline.cluster import open_engine
@@ -24,9 +26,9 @@ from decr.pipeline.error_map import KIND, write_error_map
 from decr.pipeline.ground import LEVELS_FILE, Ground, measure_ground
 from decr.pipeline.identity import job_of, tags_of
 from decr.pipeline.job import Restoration
-from decr.pipeline.journal import WorkDir, discard, still_whole, work_dir
+from decr.pipeline.journal import OUTPUT, WorkDir, discard, still_whole, work_dir
 from decr.pipeline.memory import giving_back, let_go
-from decr.pipeline.outputs import OUTPUT, check_outputs, exists_already, outputs_of, taken_of
+from decr.pipeline.outputs import check_outputs, exists_already, outputs_of, taken_of
 from decr.pipeline.plan import Plan, make_plan
 from decr.pipeline.prepare import Prepared, prepare
 from decr.pipeline.range import ALL_NODATA
@@ -36,11 +38,8 @@ from decr.pipeline.seams import Seams, seams_of
 from decr.pipeline.survey import MaskSource, Survey, flushed, survey_scene
 from decr.plugins import checked
 from decr.predictor import Restorer
+from decr.progress import OnProgress, silent
 from decr.report.values import RestorationReport
-
-OnProgress = Callable[[str, int, int], None]
-"""(stage, done, total); stages are "survey", "plan" (blocks), "ground" (squares), "restore"
-(tiles), "write" (once) and, if a report is wanted, "report" (blocks)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +130,7 @@ def survey_and_plan(
         config.batch,
         engine.at_once,
         4 * config.error_map,
-        _of_stage(on_progress, "plan"),
+        partial(on_progress or silent, "plan"),
     )
     return change, plan
 
@@ -158,7 +157,7 @@ def _survey(
         mask=None if config.cloud_mask is None else MaskSource(config.cloud_mask),
         store=store,
         work=work,
-        on_progress=_of_stage(on_progress, "survey"),
+        on_progress=partial(on_progress or silent, "survey"),
     )
     if work is not None and survey.valid_px:
         flushed(survey.stored)
@@ -189,7 +188,7 @@ def _ground(
         plan,
         engine,
         work,
-        _of_stage(on_progress, "ground"),
+        partial(on_progress or silent, "ground"),
     )
     work.note("ground", 0, 0, plot_px=ground.plot_px)
     return ground
@@ -282,8 +281,9 @@ def declouds(
     overwrite
         Replace an existing output.
     on_progress, on_plan
-        Called while working, from threads of this process but one at a time; and once with the
-        plan.
+        Called while working, from threads of this process but one at a time, with the stages
+        "survey", "plan" (blocks), "ground" (squares), "restore" (tiles), "write" (once) and, if a
+        report is wanted, "report" (blocks); and once with the plan.
     on_report
         Called at the end with the result and what a page shows of it. That takes one more look at
         the scene and two at the output: its clouds are found as the scene's were. The output's
@@ -334,10 +334,10 @@ def declouds(
             None if on_report is None else quicklook_px(prepared.scene.grid),
             ground,
         )
-        patches = restore_blocks(job, engine, _of_stage(on_progress, "restore"))
+        patches = restore_blocks(job, engine, partial(on_progress or silent, "restore"))
         clock.ends("restore")
         tags = tags_of(prepared, plan)
-        writing = _of_stage(on_progress, "write")
+        writing = partial(on_progress or silent, "write")
         writing(0, 1)
         _write(prepared, change, patches, tags, work, outputs)
         writing(1, 1)
@@ -347,7 +347,7 @@ def declouds(
         clock.ends("write")
         looks = None
         if on_report is not None:
-            told = _of_stage(on_progress, "report")
+            told = partial(on_progress or silent, "report")
             looks = looked_at(prepared, change, plan, work, target, told)
             clock.ends("report")
         result = DecloudResult(
@@ -371,10 +371,6 @@ def declouds(
         # on, such as with a report that could not be written.
         discard(work.path)
     return result
-
-
-def _of_stage(on_progress: OnProgress | None, stage: str) -> Callable[[int, int], None]:
-    return lambda done, total: None if on_progress is None else on_progress(stage, done, total)
 
 
 class _Clock:

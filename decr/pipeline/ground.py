@@ -272,15 +272,12 @@ def _squares_near(plan: Plan, plot_px: int, side: int, rows: int, cols: int) -> 
             ] = True
     whole = Window(0, 0, rows, cols)
     for i, j in np.argwhere(near).tolist():
-        square = Window(i * side, j * side, side, side).intersection(whole)
-        assert square is not None
-        yield square
+        yield Window(i * side, j * side, side, side).clipped(whole)
 
 
 def _clear_cells(change: ChangeMap, cells: Window) -> NDArray[np.bool_]:
     """Cells under a window, cut to the scene, that hold data and are left as they are."""
-    inside = cells.intersection(Window(0, 0, *change.survey.stored.shape))
-    assert inside is not None
+    inside = cells.clipped(Window(0, 0, *change.survey.stored.shape))
     stored = np.asarray(change.survey.stored[inside.slices()])
     let_go(change.survey.stored)
     return np.asarray((change.cell_weights(inside) == 0) & (stored <= _CLEAR))

@@ -29,15 +29,16 @@ from decr.dataset.set_folder import (
     SCRATCH,
     Made,
     Record,
+    add_line,
     entries,
     file_mark,
     make_set,
     note,
     noted,
-    work_folder,
+    written,
 )
 from decr.errors import ConfigError, DatasetError, DecrWarning
-from decr.files import write_whole
+from decr.files import work_folder
 from decr.geo.encode import tiff_bytes
 from decr.geo.gdal import gdal_environment
 from decr.geo.opening import opened
@@ -134,7 +135,7 @@ def import_set(
         look = looking(ccp, engine)
         job = _job_text(folder, name, pairs, look, drop_duplicates)
         run = _Run(folder, name, pairs, look, work_folder(out), on_progress or silent)
-        make_set(out, MANIFEST, job, IMPORT_JOB, lambda done: _made(run, drop_duplicates, done))
+        make_set(out, job, IMPORT_JOB, lambda done: _made(run, drop_duplicates, done))
     return _told(out)
 
 
@@ -167,8 +168,7 @@ def _checked(run: _Run) -> Sequence[Found]:
         run.on_progress("checking", number, len(run.pairs))
         if pair.name not in known:
             known[pair.name] = found = look_at(pair, run.layout, run.look)
-            with (run.scratch / _LINES).open("a") as file:
-                file.write(json.dumps(asdict(found)) + "\n")
+            add_line(run.scratch / _LINES, asdict(found))
     return [known[pair.name] for pair in run.pairs]
 
 
@@ -223,22 +223,23 @@ def _record(run: _Run, pair: PairFile, facts: Found, ranges: Ranges) -> Record:
         for key in ("cloudy", "clear", "cloudy_nir", "clear_nir")
         if (path := getattr(pair, key)) is not None
     }
-    names, sums = {}, {}
+    names: dict[str, str] = {}
+    sums: dict[str, str] = {}
     for key, path in files.items():
-        names[key] = f"{pair.split}/{key}/{_stem(pair)}{path.suffix}"
-        for file in (path, *_beside(path)):
-            name = f"{pair.split}/{key}/{_stem(pair)}{file.name.removeprefix(path.stem)}"
-            data = _bytes(file)
-            write_whole(run.work / name, data)
-            sums[name] = hashlib.sha256(data).hexdigest()
+        stem = f"{pair.split}/{key}/{_stem(pair)}"
+        names[key] = stem + path.suffix
+        copies = (
+            (stem + file.name.removeprefix(path.stem), _bytes(file))
+            for file in (path, *_beside(path))
+        )
+        sums |= written(run.work, copies)
     dn_range = ranges.get(facts.dtype, run.look.config.dn_range)
     run = replace(run, look=replace(run.look, config=replace(run.look.config, dn_range=dn_range)))
     mask, ccp = _clouds(run, pair, pair.cloudy, facts)
     # The user's masks are those of the cloudy images.
     clear_ccp = None if run.look.detector is None else _clouds(run, pair, pair.clear, facts)[1]
     name = f"{pair.split}/mask/{_stem(pair)}.tif"
-    write_whole(run.work / name, mask)
-    sums[name] = hashlib.sha256(mask).hexdigest()
+    sums |= written(run.work, [(name, mask)])
     about: dict[str, Any] = {
         "name": pair.name,
         "set": run.folder.resolve().name,

@@ -41,9 +41,7 @@ class Restoration:
 
     def fine(self, window: Window) -> Window:
         """A window of the work grid at full resolution, cut to the scene."""
-        inside = window.scaled(self.plan.factor).intersection(self.scene.grid.window)
-        assert inside is not None
-        return inside
+        return window.scaled(self.plan.factor).clipped(self.scene.grid.window)
 
     def task(self, block: BlockPlan) -> BlockTask:
         """What restoring a block takes."""

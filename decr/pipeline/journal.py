@@ -20,9 +20,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from decr.errors import OutputError
-from decr.files import LOCK, sole_worker
+from decr.files import empty_work, sole_worker, work_folder, write_whole
 from decr.geo.opening import REFUSALS
 
+OUTPUT = "output"
+"""What the journal calls the output, beside which other files may be made."""
 _JOB, _JOURNAL = "job.json", "journal.jsonl"
 
 
@@ -87,11 +89,11 @@ class WorkDir:
         """Path of a block's file."""
         return self.path / f"{kind}_{row:05d}_{col:05d}.{suffix}"
 
-    def note_output(self, finished: Path, kind: str = "output") -> None:
+    def note_output(self, finished: Path, kind: str = OUTPUT) -> None:
         """Record a finished file, which will be an output by its next rename."""
         self.note(kind, 0, 0, **_identity(finished))
 
-    def made(self, out: Path, kind: str = "output") -> bool:
+    def made(self, out: Path, kind: str = OUTPUT) -> bool:
         """Whether a file is the output of this very job: killed before it could tidy up."""
         noted = self.done.get((kind, 0, 0))
         return noted is not None and out.exists() and _identity(out).items() <= noted.items()
@@ -134,7 +136,7 @@ def _identity(path: Path) -> dict[str, int]:
     return {"inode": stat.st_ino, "bytes": stat.st_size, "mtime_ns": stat.st_mtime_ns}
 
 
-def may_have_made(out: Path, file: Path | None = None, kind: str = "output") -> bool:
+def may_have_made(out: Path, file: Path | None = None, kind: str = OUTPUT) -> bool:
     """Whether the work directory of an output seems to be what made it, or another existing file.
 
     Parameters
@@ -142,13 +144,9 @@ def may_have_made(out: Path, file: Path | None = None, kind: str = "output") -> 
     file, kind
         The file, if not the output itself, and what the journal calls it.
     """
-    done = _finished(_path(out) / _JOURNAL, cut=False)
+    done = _finished(work_folder(out) / _JOURNAL, cut=False)
     noted = done.get((kind, 0, 0))
     return noted is not None and _identity(file or out).items() <= noted.items()
-
-
-def _path(out: Path) -> Path:
-    return Path(f"{out}.decr-work")
 
 
 @contextmanager
@@ -166,7 +164,7 @@ def work_dir(out: Path, job: Mapping[str, Any]) -> Iterator[WorkDir]:
     OutputError
         If the directory cannot be made or another process is at work in it.
     """
-    path = _path(out)
+    path = work_folder(out)
     text = json.dumps(dict(job), sort_keys=True, indent=1)
     with sole_worker(path, out):
         resumed = _is_same_job(path, text)
@@ -198,13 +196,8 @@ def _cleared(path: Path, text: str) -> None:
     # Without them no run takes what is left for its own work.
     for name in (_JOURNAL, _JOB):
         (path / name).unlink(missing_ok=True)
-    for child in path.iterdir():
-        if child.name == LOCK:
-            continue
-        shutil.rmtree(child) if child.is_dir() else child.unlink()
-    part = path / "job.part"
-    part.write_text(text)
-    part.replace(path / _JOB)
+    empty_work(path)
+    write_whole(path / _JOB, text)
 
 
 def _finished(journal: Path, cut: bool = True) -> dict[tuple[str, int, int], dict[str, Any]]:

@@ -10,11 +10,12 @@ from decr.config import DecloudConfig
 from decr.errors import ConfigError, DecrError, OutputError, OutputExistsError, one_line
 from decr.files import check_here, there
 from decr.geo.opening import stem_of
-from decr.pipeline.declouds import DecloudResult, OnProgress, OnReport, declouds
+from decr.pipeline.declouds import DecloudResult, OnReport, declouds
 from decr.pipeline.engine import Engine
 from decr.pipeline.error_map import error_map_path
 from decr.pipeline.journal import may_have_made
 from decr.pipeline.plan import Plan
+from decr.progress import OnProgress
 
 
 @dataclass(frozen=True, slots=True)

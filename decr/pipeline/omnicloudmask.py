@@ -19,7 +19,7 @@ _CLASSES = 4
 """Clear, thick cloud, thin cloud, cloud shadow."""
 
 
-def omnicloudmask_detector(device: str = "auto") -> Detector:
+def omnicloudmask_detector(device: str) -> Detector:
     """OmniCloudMask on red, green and NIR at 10 m; it tells thin cloud from thick.
 
     Raises

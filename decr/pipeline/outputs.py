@@ -13,10 +13,7 @@ from decr.files import check_here, there
 from decr.geo.opening import local_files
 from decr.geo.output import check_sidecars
 from decr.pipeline.error_map import KIND, error_map_path
-from decr.pipeline.journal import WorkDir, may_have_made
-
-OUTPUT = "output"
-"""What the journal calls it."""
+from decr.pipeline.journal import OUTPUT, WorkDir, may_have_made
 
 _NO_TEXT = re.compile("[\x00-\x08\x0b-\x1f\ud800-\udfff]")
 """What cannot stand in XML; Python has surrogates for bytes of a name that are not UTF-8."""

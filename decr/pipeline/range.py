@@ -12,7 +12,7 @@ from decr.errors import SceneError
 from decr.geo.grid import Window
 from decr.geo.scene import Scene, SceneReader, reader
 from decr.pipeline.words import warn
-from decr.radiometry import Radiometry, estimated, from_dtype, from_range
+from decr.radiometry import Radiometry, estimated, from_range, of_bytes
 
 ALL_NODATA = "{}: all pixels are nodata, there is nothing to look at; check its nodata value"
 
@@ -48,7 +48,7 @@ def radiometry_of(
     if scene.dtype in declared:
         return replace(from_range(*declared[scene.dtype], count), source="model")
     if scene.dtype == "uint8":
-        return from_dtype("uint8", count)
+        return of_bytes(count)
     data = scene.bands.data_indices
     with reader(scene) as source:
         samples = _sampled(source, scene, data)

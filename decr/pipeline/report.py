@@ -77,7 +77,7 @@ def looked_at(
     plan: Plan,
     work: WorkDir,
     out: Path,
-    on_progress: Callable[[int, int], None] | None = None,
+    on_progress: Callable[[int, int], None],
 ) -> Looks:
     """Read scene and output once more each, block by block, and find the clouds of the output.
 
@@ -123,7 +123,7 @@ def _ccp(
     prepared: Prepared,
     before: Survey,
     result: Scene,
-    on_progress: Callable[[int, int], None] | None,
+    on_progress: Callable[[int, int], None],
 ) -> float:
     """Cloud coverage of the output, found as that of the scene was."""
     with local_engine() as engine:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from decr.geo.output import Patch
+from decr.geo.overlay import Patch
 from decr.pipeline.block import restored_block
 from decr.pipeline.engine import Engine, in_order
 from decr.pipeline.job import Restoration
@@ -14,9 +14,7 @@ from decr.pipeline.settle import settling_of
 Progress = Callable[[int, int], None]
 
 
-def restore_blocks(
-    job: Restoration, engine: Engine, on_tiles: Progress | None = None
-) -> list[Patch]:
+def restore_blocks(job: Restoration, engine: Engine, on_tiles: Progress) -> list[Patch]:
     """Restore all planned blocks that the journal does not name yet.
 
     ``on_tiles`` is told at the start, and after every batch or block, how many of all tiles are
@@ -45,7 +43,7 @@ def restore_blocks(
 class Tally:
     """Counts tiles for a progress bar: those under way where they can be seen, and whole blocks."""
 
-    def __init__(self, total: int, done: int, on_tiles: Progress | None) -> None:
+    def __init__(self, total: int, done: int, on_tiles: Progress) -> None:
         self._total, self._done, self._seen, self._told = total, done, 0, -1
         self._lock, self._on_tiles = threading.Lock(), on_tiles
         self._tell()
@@ -64,7 +62,7 @@ class Tally:
 
     def _tell(self) -> None:
         now = min(self._total, self._done + self._seen)
-        if self._on_tiles is not None and now > self._told:
+        if now > self._told:
             self._told = now
             self._on_tiles(now, self._total)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import tempfile
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -19,7 +18,7 @@ from decr.config import mask_named
 from decr.dataset.manifest import SPLITS, PairFile
 from decr.dataset.set_folder import file_mark
 from decr.errors import ConfigError, DecrWarning
-from decr.geo.geoparquet import in_one_crs, require_pyarrow, write_geoparquet
+from decr.geo.geoparquet import geoparquet, in_one_crs, require_pyarrow
 from decr.pipeline.ccp import Looking
 from decr.report.histogram import histogram_png, histogram_svg
 
@@ -116,10 +115,7 @@ def parquet_bytes(
         warnings.warn(f"{PARQUET} is left out: {error}", DecrWarning, stacklevel=5)
         return None
     placed, common = in_one_crs(outlines, crs)
-    with tempfile.TemporaryDirectory() as folder:
-        out = Path(folder) / PARQUET
-        write_geoparquet(out, columns, placed, common, {"decr": decr.__version__})
-        return out.read_bytes()
+    return geoparquet(columns, placed, common, {"decr": decr.__version__})
 
 
 def csv_text(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:

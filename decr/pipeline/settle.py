@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import astuple
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -79,7 +80,7 @@ class Settling:
             "tiles": np.array(list(result.said), np.int64).reshape(-1, 2),
             "said": np.array([_padded(means) for means in result.said.values()], np.float32),
             "shift": np.array([_padded(cells) for cells in self._shifts(result)], np.float32),
-            "windows": np.array([_numbers(window) for window, _ in result.spills], np.int64),
+            "windows": np.array([astuple(window) for window, _ in result.spills], np.int64),
         }
         core = block.block.core
         for i, strip in enumerate(strips_of(core)):
@@ -201,7 +202,7 @@ class Settling:
         names = [f"spill{i}" for i in range(len(windows))]
         arrays = self._job.work.load("block", *index, *names)
         return [
-            (Window(*(int(number) for number in window)), values)
+            (Window(*window.tolist()), values)
             for window, values in zip(windows, arrays, strict=True)
         ]
 
@@ -304,10 +305,6 @@ def _padded(means: Float32) -> Float32:
     """Cells of a tile in an array of the one size that all tiles' fit in."""
     _, height, width = means.shape
     return np.pad(means, ((0, 0), (0, CELLS - height), (0, CELLS - width)))
-
-
-def _numbers(window: Window) -> tuple[int, int, int, int]:
-    return window.row, window.col, window.height, window.width
 
 
 class _Patch:

@@ -178,8 +178,7 @@ def _marked(task: SurveyTask, source: SceneReader, mask: MaskFile) -> CellSums:
     cloudy, count = np.zeros((task.channels, *core.shape), bool), np.zeros(core.shape, np.int32)
     cloudy_px = 0
     for cells in source.cell_pieces(core, k):
-        pixels = cells.scaled(k).intersection(task.scene.grid.window)
-        assert pixels is not None
+        pixels = cells.scaled(k).clipped(task.scene.grid.window)
         valid, piece = source.valid(pixels), cells.slices(core)
         count[piece] = cell_sums(valid, k)
         for plane, thick in zip(cloudy, (False, True), strict=False):

@@ -111,7 +111,7 @@ class BlockSum:
         self.total[:, rows, cols] += cut * self.blocks.lattice.tile_weights(*index)
 
     def core(self) -> Int32:
-        """The core's sum of this block's tiles (a view); see `with_spills`."""
+        """The core's sum of this block's tiles (a view); see `add_spills`."""
         rows, cols = self.block.core.slices(self.window)
         return self.total[:, rows, cols]
 

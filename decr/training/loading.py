@@ -5,7 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,8 +25,8 @@ Draw = Callable[[np.random.Generator], Sample]
 """One sample from one generator: the same generator gives the same sample."""
 
 
-def zlib_id(name: str) -> int:
-    """A small stable number for a name."""
+def number_of(name: str) -> int:
+    """A stable number for a name: its first four bytes."""
     return int.from_bytes(name.encode()[:4].ljust(4, b"\0"), "little")
 
 
@@ -45,9 +45,14 @@ def default_loaders(place: Place) -> int:
 def batch_of(draw: Draw, config: TrainConfig, stage: Stage, step: int, rows: range) -> Images:
     """Some rows of a step's batch: each sample is a function of seed, step and its own number."""
     samples = [
-        draw(np.random.default_rng([config.seed, zlib_id(stage.name), step, index]))
+        draw(np.random.default_rng([config.seed, number_of(stage.name), step, index]))
         for index in rows
     ]
+    return stacked(samples)
+
+
+def stacked(samples: Sequence[Sample]) -> Images:
+    """Samples as one batch: cloudy and clear images (N, C, H, W), and masks (N, H, W)."""
     cloudy, clear, mask = (
         torch.from_numpy(np.stack([getattr(s, field) for s in samples]))
         for field in ("cloudy", "clear", "cloud_mask")

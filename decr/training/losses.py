@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from decr.diffusion.fusion import prior_of
 from decr.diffusion.losses import de_losses
 from decr.diffusion.schedule import NoiseSchedule
 from decr.models.reference import CompactReference
@@ -22,14 +23,15 @@ if TYPE_CHECKING:
 PUBLISHED = TrainConfig()
 """Settings under which the diffusion losses are the published ones."""
 
-
 _EPS = 1e-3
 """Where L1 becomes smooth."""
+_REACH_PX = 8
+"""How far from clouds decr may change pixels, about."""
 
 
-def charbonnier(a: Tensor, b: Tensor, eps: float = _EPS) -> Tensor:
-    """Mean of sqrt((a - b)^2 + eps^2): L1 that is smooth at zero."""
-    return ((a - b).square() + eps * eps).sqrt().mean()
+def charbonnier(a: Tensor, b: Tensor) -> Tensor:
+    """Mean of sqrt((a - b)^2 + 1e-6): L1 that is smooth at zero."""
+    return ((a - b).square() + _EPS * _EPS).sqrt().mean()
 
 
 def edge_difference(a: Tensor, b: Tensor) -> Tensor:
@@ -38,9 +40,9 @@ def edge_difference(a: Tensor, b: Tensor) -> Tensor:
     return d.diff(dim=-1).abs().mean() + d.diff(dim=-2).abs().mean()
 
 
-def near_clouds(mask: Tensor, reach_px: int = 8) -> Tensor:
-    """(N, H, W) bool, grown by ``reach_px``: about what decr changes, more than the mask."""
-    grown = F.max_pool2d(mask.float()[:, None], 2 * reach_px + 1, stride=1, padding=reach_px)
+def near_clouds(mask: Tensor) -> Tensor:
+    """(N, H, W) bool, grown by 8 px: about what decr changes, more than the mask."""
+    grown = F.max_pool2d(mask.float()[:, None], 2 * _REACH_PX + 1, stride=1, padding=_REACH_PX)
     return grown[:, 0] > 0
 
 
@@ -122,7 +124,7 @@ def diffusion_loss(
     if kind != "noise":
         wa = parts["wa"]
         with torch.no_grad():
-            prior = 2.0 * parts["reference"]((cloudy + 1) / 2).float() - 1.0
+            prior = prior_of(parts["reference"], cloudy)
     origin = prior if config.from_reference else None
     unlikeness = parts["unlikeness"] if wa is not None and config.perceptual else None
     losses = de_losses(
@@ -155,7 +157,7 @@ def stage_loss(
     batch: Batch,
     schedule: NoiseSchedule,
     published: Objective | None,
-    config: TrainConfig = PUBLISHED,
+    config: TrainConfig,
 ) -> Tensor:
     """The loss of a stage; ``published`` replaces the reference's where it has one of its own."""
     if kind == "mask":

@@ -25,7 +25,7 @@ from decr.training.before import check_place, read_checked
 from decr.training.colours import OfColours
 from decr.training.identity import IMAGES, images_digest, samples_identity
 from decr.training.imagery import Imagery, sampler
-from decr.training.loading import zlib_id
+from decr.training.loading import number_of
 from decr.training.loop import train_stage
 from decr.training.place import Place, placed
 from decr.training.progress import TrainResult
@@ -258,7 +258,7 @@ def _watch(job: _Job, stage: Stage, config: TrainConfig) -> Watch:
     draw = sampler(stage, config, job.recipe, seen, validation=held_out)
     # In a batch that large there is none of training's samples.
     samples = [
-        draw(np.random.default_rng([config.seed, zlib_id(stage.name), n, 2**31]))
+        draw(np.random.default_rng([config.seed, number_of(stage.name), n, 2**31]))
         for n in range(_WATCHED)
     ]
     bands = job.recipe.bands

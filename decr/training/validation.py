@@ -5,7 +5,6 @@ from __future__ import annotations
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 import torch
@@ -14,11 +13,12 @@ from rasterio.errors import NotGeoreferencedWarning
 from torch import Tensor
 
 from decr.dataset.samples import Sample
-from decr.diffusion.fusion import FusedDenoiser
+from decr.diffusion.fusion import FusedDenoiser, prior_of
 from decr.diffusion.samplers import ddim
 from decr.errors import OutputError
 from decr.files import write_whole
 from decr.geo.encode import png_bytes
+from decr.training.loading import stacked
 from decr.training.losses import Batch, draw_noise, mask_logits, stage_loss
 from decr.training.progress import Progress
 
@@ -82,10 +82,7 @@ def look(progress: Progress, watch: Watch) -> float | None:
 
 
 def _batch(progress: Progress, samples: tuple[Sample, ...]) -> Batch:
-    cloudy, clear, mask = (
-        torch.from_numpy(np.stack([getattr(s, field) for s in samples])).to(progress.place.device)
-        for field in ("cloudy", "clear", "cloud_mask")
-    )
+    cloudy, clear, mask = (image.to(progress.place.device) for image in stacked(samples))
     t, noise = draw_noise(
         tuple(clear.shape), len(progress.schedule.betas), torch.Generator().manual_seed(0)
     )
@@ -110,7 +107,7 @@ def _restored(progress: Progress, cloudy: Tensor, noise: Tensor) -> Tensor:
     """What the stage's networks make of cloudy images, (N, C, H, W) unit."""
     parts, schedule, wa, prior = progress.parts, progress.schedule, None, None
     if progress.stage.loss != "noise":
-        prior = cast(Tensor, 2.0 * parts["reference"]((cloudy + 1) / 2).float() - 1.0)
+        prior = prior_of(parts["reference"], cloudy)
         if progress.stage.loss == "restore":
             return prior
         wa = parts["wa"]

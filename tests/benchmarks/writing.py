@@ -17,11 +17,11 @@ from pathlib import Path
 import rasterio
 from rasterio.windows import Window
 
-from decr.geo import grid, output
+from decr.geo import grid, output, overlay
 from tests.benchmarks.memory import write_sparse_scene
 
 
-def cut_patches(scene: Path, side: int, folder: Path) -> list[output.Patch]:
+def cut_patches(scene: Path, side: int, folder: Path) -> list[overlay.Patch]:
     """One patch of 512 px from each 2048 px square."""
     patches = []
     with rasterio.open(scene) as source:
@@ -33,11 +33,11 @@ def cut_patches(scene: Path, side: int, folder: Path) -> list[output.Patch]:
                 with rasterio.open(path, "w", **profile) as file:
                     file.write(source.read(window=Window(col, row, width, height)))
                 place = grid.Window(row, col, height, width)
-                patches.append(output.Patch(path, place, (0, 1, 2, 3)))
+                patches.append(overlay.Patch(path, place, (0, 1, 2, 3)))
     return patches
 
 
-def write(scene: Path, patches: list[output.Patch], folder: Path, open_files: int) -> None:
+def write(scene: Path, patches: list[overlay.Patch], folder: Path, open_files: int) -> None:
     """Write in this process, and print what it took."""
     output._OPEN_FILES = open_files
     began = time.monotonic()

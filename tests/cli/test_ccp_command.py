@@ -119,6 +119,16 @@ def test_tiles_are_geoparquet_and_sum_to_the_scene(scene: Path, tmp_path: Path) 
         assert union.equals(shapely.box(*file.bounds))
 
 
+def test_tiles_that_cannot_be_written_are_one_error(scene: Path, tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow.parquet", reason="pyarrow is not installed")
+    out = tmp_path / "report"
+    (out / "tiles.parquet").mkdir(parents=True)
+    result = run(scene, "-o", out, "--detector", "threshold", "--tile", 256)
+    assert result.exit_code == 1
+    assert "tiles.parquet: cannot write the report there (Is a directory)" in result.stderr
+    assert not list(out.glob(".*.part"))
+
+
 def test_without_pyarrow_the_rest_is_written(
     scene: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -21,7 +21,7 @@ from decr.dataset.dates import (
     other_date_sample,
 )
 from decr.dataset.samples import ClearImage, Sample, Variety, restoration_sample
-from decr.dataset.simulate import CloudParams
+from decr.dataset.sky import CloudParams
 from decr.errors import ConfigError, DatasetError
 
 BGRN = ("blue", "green", "red", "nir")

@@ -25,7 +25,7 @@ from decr.dataset.samples import (
     vary_radiometry,
     vivid,
 )
-from decr.dataset.simulate import CloudParams
+from decr.dataset.sky import CloudParams
 from decr.errors import ConfigError
 
 BGRN = ("blue", "green", "red", "nir")

@@ -17,19 +17,10 @@ from decr.dataset.write_pairs import (
     simulate_pairs,
 )
 from decr.errors import OutputError
-from tests.dataset.test_write_pairs import PLACES, contents, ground, options
+from tests.dataset.test_write_pairs import contents, ground, options
 from tests.pipeline.scenes import read, write_scene
 
 ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture
-def images(tmp_path: Path) -> list[Path]:
-    """Two scenes with room for 2 x 3 and 2 x 2 chips."""
-    return [
-        write_scene(tmp_path / "hill.tif", ground(), transform=PLACES["hill.tif"]),
-        write_scene(tmp_path / "lake.tif", ground(65, 66, seed=1), transform=PLACES["lake.tif"]),
-    ]
 
 
 class _Stopped(Exception):

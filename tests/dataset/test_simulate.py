@@ -11,15 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from decr.dataset.simulate import (
-    MASK_TAU,
     SKYLIGHT,
     WAVELENGTH_UM,
-    CloudParams,
     Simulated,
-    draw_params,
     random_field,
     simulate_clouds,
 )
+from decr.dataset.sky import MASK_TAU, CloudParams, draw_params
 from decr.errors import ConfigError
 
 BGRN = ("blue", "green", "red", "nir")

@@ -43,15 +43,6 @@ def options(**changes: Any) -> PairOptions:
     return PairOptions(**{"size_px": SIZE, "skies": PRESETS["cuhk-cr2"], **changes})
 
 
-@pytest.fixture
-def images(tmp_path: Path) -> list[Path]:
-    """Two scenes with room for 2 x 3 and 2 x 2 chips, one for training and one for testing."""
-    return [
-        write_scene(tmp_path / "hill.tif", ground(), transform=PLACES["hill.tif"]),
-        write_scene(tmp_path / "lake.tif", ground(65, 66, seed=1), transform=PLACES["lake.tif"]),
-    ]
-
-
 def contents(folder: Path) -> dict[str, str]:
     """SHA-256 of every file by relative name."""
     return {

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from decr.diffusion.fusion import FusedDenoiser, alpha_bar_at, level, x0_from_eps
+from decr.diffusion.fusion import FusedDenoiser, alpha_bar_at, level, prior_of, x0_from_eps
 from decr.diffusion.schedule import NoiseSchedule
 
 SCHEDULE = NoiseSchedule.linear()
@@ -20,6 +20,20 @@ SHAPE = (2, 3, 4, 5)
 
 def normal(seed: int, shape: tuple[int, ...] = SHAPE) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def test_a_reference_works_between_0_and_1() -> None:
+    cloudy = torch.tensor([-1.0, 0.0, 0.5, 1.0]).reshape(1, 1, 2, 2)
+    seen: list[Tensor] = []
+
+    def squared(image: Tensor) -> Tensor:
+        seen.append(image)
+        return image.square().double()
+
+    prior = prior_of(squared, cloudy)
+    assert prior.dtype == torch.float32
+    assert seen[0].flatten().tolist() == [0.0, 0.5, 0.75, 1.0]
+    assert prior.flatten().tolist() == [-1.0, -0.5, 0.125, 1.0]
 
 
 def fused(weight: float, floor: float = 0.3, **others: object) -> tuple[Tensor, Tensor, Tensor]:

@@ -29,26 +29,12 @@ from decr.evaluation.analysis import (
 from decr.evaluation.metrics import psnr
 from decr.evaluation.sampling import load_networks, sampled
 from decr.evaluation.sweeps import ablation, gsd, steps
-from decr.evaluation.tiles import PairSource, cut_tiles, shown
+from decr.evaluation.tiles import cut_tiles, shown
 from decr.evaluation.uncertainty import calibration, uncertainty
 from decr.predictor import load_restorer
-from tests.evaluation.test_evaluate import pair_set
 from tests.tiny import PARTS, tiny_bundle
 
 BANDS = ("red", "green", "blue")
-
-
-@pytest.fixture
-def setting(tmp_path: Path) -> Setting:
-    return Setting(
-        PairSource(pair_set(tmp_path / "set"), split="all", gsd_m=0.5),
-        str(tiny_bundle(tmp_path, 3)),
-        side_px=32,
-        count=2,
-        steps=4,
-        device="cpu",
-        lpips=False,
-    )
 
 
 FEW = {"steps": ((1, 2),), "floor": ((0.0, 1.0),), "gsd": ((1, 2),), "uncertainty": (2,)}

@@ -13,7 +13,6 @@ import pytest
 import torch
 from click.testing import CliRunner
 from PIL import Image
-from torch import Tensor, nn
 
 from cli.main import main
 from decr.errors import BundleError, ConfigError, DatasetError, DecrWarning
@@ -27,14 +26,7 @@ from decr.evaluation.summary import comparisons, described, markdown, means
 from decr.evaluation.tiles import PairSource
 from decr.predictor import Restorer
 from decr.zoo.bundle import Part, read_card, save_bundle, save_with_card
-from tests.tiny import PARTS, tiny_bundle, tiny_card, tiny_networks
-
-
-class MeanDifference(nn.Module):
-    """Stands in for LPIPS: mean absolute difference per image."""
-
-    def forward(self, a: Tensor, b: Tensor) -> Tensor:
-        return (a - b).abs().mean(dim=(1, 2, 3))
+from tests.tiny import PARTS, MeanDifference, tiny_bundle, tiny_card, tiny_networks
 
 
 def texture(seed: int, side: int = 64) -> np.ndarray:

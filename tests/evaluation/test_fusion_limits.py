@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -11,22 +9,6 @@ from decr.evaluation.analysis import Setting, bench_of
 from decr.evaluation.fusion_limits import WINDOW_PX, described, limits, limits_of, verdict
 from decr.evaluation.metrics import psnr
 from decr.evaluation.sampling import Fused, sampled
-from decr.evaluation.tiles import PairSource
-from tests.evaluation.test_evaluate import pair_set
-from tests.tiny import tiny_bundle
-
-
-@pytest.fixture
-def setting(tmp_path: Path) -> Setting:
-    return Setting(
-        PairSource(pair_set(tmp_path / "set"), split="all", gsd_m=0.5),
-        str(tiny_bundle(tmp_path, 3)),
-        side_px=32,
-        count=2,
-        steps=4,
-        device="cpu",
-        lpips=False,
-    )
 
 
 def errors(seed: int, alike: float) -> tuple[np.ndarray, np.ndarray]:

@@ -7,11 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
 
 from decr.errors import ConfigError
 from decr.evaluation.imresize import imresize
-from decr.evaluation.metrics import paper_psnr, paper_ssim, truncated_unit
+from decr.evaluation.metrics import paper_ssim, psnr, truncated_unit
 from decr.evaluation.perceptual import Lpips, load_lpips
 from decr.evaluation.protocols import (
     PROTOCOLS,
@@ -25,15 +24,9 @@ from decr.evaluation.protocols import (
     unit_of,
 )
 from decr.evaluation.published import PUBLISHED, differences, published_set
+from tests.tiny import MeanDifference
 
 STANDARD, PAPER, GEOCR = (PROTOCOLS[name] for name in ("standard", "de-paper", "geocr-98"))
-
-
-class MeanDifference(nn.Module):
-    """Stands in for LPIPS: mean absolute difference per image."""
-
-    def forward(self, a: Tensor, b: Tensor) -> Tensor:
-        return (a - b).abs().mean(dim=(1, 2, 3))
 
 
 LPIPS = Lpips(MeanDifference(), torch.device("cpu"))
@@ -55,7 +48,7 @@ def test_de_paper_is_the_published_arithmetic(bands: int) -> None:
     assert (of_levels(every, PAPER, from_share=False) != every).sum() == 63
     assert (of_levels(every, PAPER, from_share=True) == every).all()
     found = scored(output, clear, None, PAPER, LPIPS)
-    assert found["psnr"] == paper_psnr(output, clear)
+    assert found["psnr"] == psnr(output, clear, 255.0)
     assert found["ssim"] == paper_ssim(output, clear)
     apart = np.abs(output.astype(float) - clear).mean()
     assert found["lpips"] == pytest.approx(apart, rel=1e-5)

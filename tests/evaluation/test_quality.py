@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
 
 from decr.dataset.clear import Folder
 from decr.dataset.samples import ClearImage, Sample
@@ -27,15 +26,9 @@ from docs.make_quality import (
     table,
     told,
 )
+from tests.tiny import MeanDifference
 
 RGB = ("red", "green", "blue")
-
-
-class MeanDifference(nn.Module):
-    """Stands in for LPIPS: mean absolute difference per image."""
-
-    def forward(self, a: Tensor, b: Tensor) -> Tensor:
-        return (a - b).abs().mean(dim=(1, 2, 3))
 
 
 NETWORK = Lpips(MeanDifference(), torch.device("cpu"))

@@ -14,7 +14,7 @@ from rasterio.enums import ColorInterp
 from rasterio.rpc import RPC
 
 from decr.geo.grid import Window
-from decr.geo.output import Patch
+from decr.geo.overlay import Patch
 
 SIZE = (1100, 900)
 COLOURS = [ColorInterp.blue, ColorInterp.green, ColorInterp.red, ColorInterp.undefined]

@@ -7,9 +7,10 @@ import pickle
 import numpy as np
 import pytest
 from affine import Affine
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from rasterio.crs import CRS
+from rasterio.io import MemoryFile
 from rasterio.warp import transform
 from rasterio.windows import transform as rasterio_transform
 from shapely.geometry import Polygon
@@ -80,6 +81,16 @@ def test_coarsened_is_the_smallest_cover(w: Window, k: int) -> None:
     assert w.scaled(k).coarsened(k) == w
 
 
+@given(windows, windows)
+def test_clipped_is_the_part_inside(w: Window, within: Window) -> None:
+    inside = w.intersection(within)
+    if inside is None:
+        with pytest.raises(GridMismatchError, match="does not touch"):
+            w.clipped(within)
+    else:
+        assert w.clipped(within) == inside
+
+
 @given(windows, st.integers(0, 20))
 def test_expand_stays_within(w: Window, px: int) -> None:
     limit = Window(0, 0, 100, 100)
@@ -131,6 +142,23 @@ def test_footprint_north_up() -> None:
     assert grid.footprint().equals(expected)
     assert grid.footprint(Window(50, 0, 50, 20)).bounds == (500000, 4399950, 500010, 4399975)
     assert grid.window == Window(0, 0, 100, 200)
+
+
+@settings(deadline=None)
+@given(st.integers(1, 3000), st.integers(1, 3000))
+@example(26, 23)
+@example(28988, 759)
+def test_picked_pixels_are_those_of_gdal(length: int, side: int) -> None:
+    numbers = np.arange(length, dtype=np.int32)
+    with MemoryFile() as memory:
+        with memory.open(driver="GTiff", height=length, width=1, count=1, dtype="int32") as file:
+            file.write(numbers[:, None], 1)
+        with memory.open() as file:
+            wanted = file.read(1, out_shape=(min(length, side), 1))[:, 0]
+    rows, cols = PixelGrid(length, 1, Affine.identity()).picked(side)
+    np.testing.assert_array_equal(rows, wanted)
+    assert cols.tolist() == [0]
+    np.testing.assert_array_equal(PixelGrid(1, length, Affine.identity()).picked(side)[1], wanted)
 
 
 @given(st.integers(1, 50), st.integers(1, 50), st.integers(1, 9))

@@ -16,9 +16,10 @@ from decr.geo.mask_file import MaskClasses, open_mask
 from tests.geo.scene_files import NORTH_UP, UTM, write
 
 GRID = PixelGrid(200, 160, NORTH_UP, UTM)
+ALL = MaskClasses()
 
 
-def cloudy(path: Path, classes: MaskClasses | None = None) -> np.ndarray:
+def cloudy(path: Path, classes: MaskClasses = ALL) -> np.ndarray:
     with open_mask(path, GRID, classes) as mask:
         return mask.cloudy(Window(0, 0, 200, 160))
 

@@ -17,7 +17,8 @@ from rio_cogeo import cog_validate
 from decr.errors import GridMismatchError, OutputError, SceneError
 from decr.geo.grid import Window
 from decr.geo.metadata import compare_metadata
-from decr.geo.output import Patch, write_cog
+from decr.geo.output import write_cog
+from decr.geo.overlay import Patch
 from tests.geo.full_scenes import make, patched
 
 KINDS = ["plain", "tags", "mask", "external", "alpha", "nodata", "nan", "rpc", "gcp"]

@@ -11,7 +11,8 @@ from rio_cogeo import cog_validate
 
 from decr.geo.grid import Window
 from decr.geo.metadata import compare_metadata
-from decr.geo.output import Patch, write_cog
+from decr.geo.output import write_cog
+from decr.geo.overlay import Patch
 
 SCENES = [
     "scenes_geotiff/deepforest/test_tiled.tif",

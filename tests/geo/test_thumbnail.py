@@ -43,6 +43,17 @@ def test_pixels_and_masks_are_those_that_gdal_picks(
     np.testing.assert_array_equal(valid, (masks != 0).all(axis=0))
 
 
+def test_no_pixel_is_off_by_rounding(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.tif", coded(4, 26, 30))
+    for side in range(1, 31):
+        with reader(open_scene(path)) as source:
+            dn, _ = source.thumbnail(side, [0])
+            rows, cols = source.scene.grid.picked(side)
+        with rasterio.open(path) as file:
+            np.testing.assert_array_equal(dn, file.read([1], out_shape=dn.shape))
+            np.testing.assert_array_equal(dn[0], file.read(1)[np.ix_(rows, cols)])
+
+
 def test_a_mask_inside_the_file_counts(tmp_path: Path) -> None:
     mask = np.full((80, 90), 255, np.uint8)
     mask[20:60, 30:] = 0

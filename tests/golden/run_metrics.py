@@ -10,7 +10,7 @@ import numpy as np
 
 from decr.errors import BundleError
 from decr.evaluation.imresize import imresize
-from decr.evaluation.metrics import paper_psnr, paper_ssim
+from decr.evaluation.metrics import paper_ssim, psnr
 from decr.evaluation.perceptual import (
     BACKBONE_VARIABLE,
     find_backbone,
@@ -67,7 +67,7 @@ def run_imresize(file: VectorFile) -> list[Check]:
 def run_metrics(file: VectorFile) -> list[Check]:
     """Score one pair of byte images in the published and the standard way."""
     name, (a, b) = file.path.name, (file.arrays[key] for key in PAIR)
-    got = {"psnr": (paper_psnr(a, b), SCORE), "ssim": (paper_ssim(a, b), SCORE)}
+    got = {"psnr": (psnr(a, b, 255.0), SCORE), "ssim": (paper_ssim(a, b), SCORE)}
     asked = any(output.startswith("lpips") for output in file.arrays)
     path, checks = backbone(file) if asked else None, []
     if asked and path is None:

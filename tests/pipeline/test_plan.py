@@ -14,7 +14,8 @@ from decr.geo.lattice import Blocks, Lattice
 from decr.geo.output import write_memory_bytes
 from decr.geo.scene import open_scene
 from decr.pipeline.declouds import declouds
-from decr.pipeline.plan import Plan, describe, lying_bytes, planned_memory_mb
+from decr.pipeline.plan import Plan, describe
+from decr.pipeline.room import lying_bytes, planned_memory_mb
 from tests.pipeline.scenes import darker, write_scene
 
 

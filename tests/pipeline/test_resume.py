@@ -344,7 +344,7 @@ def test_a_disk_that_is_full_at_the_start_is_one_error(
     def full(path: Path, *_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device", str(path))
 
-    monkeypatch.setattr(Path, "write_text", full)
+    monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(OutputError, match=r"o\.tif\.decr-work: .*No space left.*free some space"):
         declouds(scene, tmp_path / "o.tif", DecloudConfig(**FAST), restorer=darker())
 

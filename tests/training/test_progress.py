@@ -18,7 +18,6 @@ import pytest
 import torch
 from torch import nn
 
-from decr.dataset.samples import Sample
 from decr.diffusion.schedule import NoiseSchedule
 from decr.errors import ConfigError, DatasetError, DecrWarning
 from decr.models.registry import create
@@ -30,19 +29,12 @@ from decr.training.settings import TrainConfig
 from decr.training.stages import STAGES
 from decr.training.validation import Watch
 from tests.tiny import PARTS, randomised, tiny_networks
+from tests.training.test_loop import draw
 
 CONFIG = TrainConfig(steps=3, batch=4, lr=1e-3, warmup=1, save_every=2, ema=0.0)
 SCHEDULE = NoiseSchedule.linear()
 ROOT = Path(__file__).resolve().parents[2]
 State = dict[str, torch.Tensor]
-
-
-def draw(rng: np.random.Generator) -> Sample:
-    """A tiny sample under a white cloud."""
-    clear = rng.uniform(-1, 0, (3, 32, 32)).astype(np.float32)
-    cloudy, mask = clear.copy(), np.zeros((32, 32), bool)
-    cloudy[:, :16], mask[:16] = 0.9, True
-    return Sample(cloudy, clear, mask)
 
 
 def train(stage: str, folder: Path, config: TrainConfig, place: Place | None = None) -> State:
