@@ -8,7 +8,9 @@ import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from multiprocessing.connection import wait
 from pathlib import Path
+from threading import current_thread, main_thread
 
 import numpy as np
 import torch
@@ -97,7 +99,7 @@ def batches(
 
 @contextmanager
 def lost_loaders_told(run_dir: Path) -> Iterator[None]:
-    """One clear error where a process that draws was killed: torch raises wherever this one is.
+    """One clear error where a process that draws was killed.
 
     Raises
     ------
@@ -106,9 +108,7 @@ def lost_loaders_told(run_dir: Path) -> Iterator[None]:
     """
     try:
         yield
-    except RuntimeError as error:
-        if "DataLoader worker" not in str(error):
-            raise
+    except ChildProcessError as error:
         raise DatasetError(
             f"{run_dir}: a process that draws samples was killed, as they are where memory runs "
             f"out; run again to go on from the last checkpoint, with fewer --loaders"
@@ -118,14 +118,7 @@ def lost_loaders_told(run_dir: Path) -> Iterator[None]:
 def _drawn(steps: _Steps, loaders: int) -> Iterator[Images]:
     """Each batch once, in order."""
     if loaders and len(steps):
-        yield from DataLoader(
-            steps,
-            batch_size=None,
-            num_workers=loaders,
-            multiprocessing_context="fork",
-            worker_init_fn=_deaf,
-            pin_memory=torch.cuda.is_available(),
-        )
+        yield from _drawn_elsewhere(steps, loaders)
         return
     with ThreadPoolExecutor(1) as pool:
         ahead = pool.submit(steps.__getitem__, 0)
@@ -134,6 +127,46 @@ def _drawn(steps: _Steps, loaders: int) -> Iterator[Images]:
             if index + 1 < len(steps):
                 ahead = pool.submit(steps.__getitem__, index + 1)
             yield batch
+
+
+def _drawn_elsewhere(steps: _Steps, loaders: int) -> Iterator[Images]:
+    """The same, by other processes.
+
+    Raises
+    ------
+    ChildProcessError
+        If one of them was killed. Torch has a RuntimeError for that, but it may also be whatever
+        the connection that breaks raises.
+    """
+    before = set(multiprocessing.active_children())
+    with _own_child_signal():
+        batches = iter(
+            DataLoader(
+                steps,
+                batch_size=None,
+                num_workers=loaders,
+                multiprocessing_context="fork",
+                worker_init_fn=_deaf,
+                pin_memory=torch.cuda.is_available(),
+            )
+        )
+    ends = [one.sentinel for one in set(multiprocessing.active_children()) - before]
+    try:
+        yield from batches
+    except (RuntimeError, OSError, EOFError) as error:
+        # A connection breaks a moment before its process is known to be gone.
+        if wait(ends, timeout=1.0):
+            raise ChildProcessError("a loader was killed") from error
+        raise
+
+
+@contextmanager
+def _own_child_signal() -> Iterator[None]:
+    """Keep torch from handling SIGCHLD: it would raise wherever the main thread happens to be."""
+    handler = signal.getsignal(signal.SIGCHLD)
+    yield
+    if current_thread() is main_thread():
+        signal.signal(signal.SIGCHLD, handler)
 
 
 def _deaf(_: int) -> None:

@@ -104,9 +104,22 @@ names = st.text(
 values = st.text(
     st.characters(codec="utf-8", exclude_categories=["C", "Z"]), min_size=1, max_size=40
 )
-domains = st.dictionaries(
-    names.map(lambda name: f"D{name}"), st.dictionaries(names, values, min_size=1), max_size=3
-)
+
+
+def named(
+    keys: st.SearchStrategy[str], items: st.SearchStrategy[Any], least: int, most: int
+) -> Any:
+    """Dictionaries whose keys GDAL tells apart: it does not look at their case."""
+    pairs = st.lists(
+        st.tuples(keys, items),
+        unique_by=lambda pair: pair[0].lower(),
+        min_size=least,
+        max_size=most,
+    )
+    return pairs.map(dict)
+
+
+domains = named(names.map(lambda name: f"D{name}"), named(names, values, 1, 10), 0, 3)
 
 
 @settings(
