@@ -116,6 +116,11 @@ with LocalCluster(
 """
 
 
+def stop(process: subprocess.Popen[str]) -> None:
+    process.send_signal(signal.SIGSTOP)
+    os.waitpid(process.pid, os.WUNTRACED)  # it may go on for a while where cores are busy
+
+
 @contextmanager
 def elsewhere() -> Iterator[tuple[str, subprocess.Popen[str]]]:
     """Address and process of a scheduler with a worker, which leaves nobody when it is killed."""
@@ -316,7 +321,7 @@ def test_a_scheduler_that_does_not_answer_is_told(
 
         def freeze() -> None:
             monkeypatch.setattr(cluster, "_PATIENCE_S", 3)
-            theirs.send_signal(signal.SIGSTOP)
+            stop(theirs)
             frozen.append(began)
 
         if not began:
@@ -337,7 +342,7 @@ def test_a_scheduler_that_stops_before_what_is_done_is_fetched_is_told(
         task: Any = engine.submit(operator.is_, CONFIG, lambda _: None)
         soon(lambda: task._future.done())
         monkeypatch.setattr(cluster, "_PATIENCE_S", 3)
-        theirs.send_signal(signal.SIGSTOP)
+        stop(theirs)
         with pytest.raises(ClusterError, match=r"has not answered for 3 s"):
             task.result()
 
