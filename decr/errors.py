@@ -47,6 +47,10 @@ class ClusterError(DecrError, RuntimeError):
     """Dask workers cannot be reached, were lost, or are not like this process."""
 
 
+class SchedulerError(ClusterError):
+    """A Dask scheduler is lost or does not answer: other scenes cannot go there either."""
+
+
 class DatasetError(DecrError, ValueError):
     """Training or evaluation data is missing or inconsistent."""
 

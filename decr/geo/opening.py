@@ -219,6 +219,11 @@ def check_states(files: Sequence[FileState]) -> None:
     """
     for name, *began in files:
         _, *now = state_of(name)
+        if now == [0, 0] != began:
+            raise SceneError(
+                f"{name} cannot be seen here, but where the run began; have all processes see it "
+                f"by this path, and start again"
+            )
         if now != began:
             raise SceneError(
                 f"{name}: [bytes, second of change] are {now} here and were {began} where the "

@@ -6,8 +6,8 @@ import asyncio
 import logging
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -16,7 +16,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from decr.device import default_blocks, device_count, pick_device
-from decr.errors import ClusterError, ConfigError, DecrError, DecrWarning
+from decr.errors import ClusterError, ConfigError, DecrError, DecrWarning, SchedulerError
 from decr.geo.opening import absolute_name
 from decr.lanes import available_lanes
 from decr.pipeline.engine import Engine, Tell, local_engine
@@ -24,7 +24,8 @@ from decr.pipeline.memory import share_heap
 
 _PATIENCE_S = 20
 _LOOKS = 3
-"""How often, so many seconds apart, nobody may be there before they are given up."""
+"""How often, so many seconds apart, nobody may be at work before they are given up."""
+_AGAIN = "then run the same command again: what is finished is kept"
 
 
 @contextmanager
@@ -145,11 +146,11 @@ def _connected(address: str) -> Iterator[Engine]:
             f"scheduler`, or check the address"
         ) from error
     with _silenced(), client:
-        threads = _threads(client, address)
+        threads = _asked(client, address, "ncores")
         if not threads:
             raise ClusterError(
                 f"{address}: this Dask scheduler has no workers; start some with `dask worker "
-                f"{address}`"
+                f"{address}`, or give an adaptive cluster a minimum of at least one"
             )
         lanes = min(threads.values())
         engine = _engine(client, len(threads), lanes, f"{len(threads)} Dask workers of {address}")
@@ -187,43 +188,29 @@ def _silenced() -> Iterator[None]:
             handler.removeFilter(critical)
 
 
-def _threads(client: Any, where: str) -> dict[str, int]:
-    """Threads by worker; a scheduler that is gone or stopped may never answer."""
+def _asked(client: Any, where: str, question: str) -> Any:
+    """What the scheduler answers; one that is gone or stopped may never do so."""
     try:
-        found: dict[str, int] = client.nthreads(callback_timeout=_PATIENCE_S)
+        return client.sync(getattr(client.scheduler, question), callback_timeout=_PATIENCE_S)
     except TimeoutError as error:
-        raise ClusterError(
-            f"{where}: the scheduler has not answered for {_PATIENCE_S} s; see that it runs, then "
-            f"run the same command again: what is finished is kept"
+        raise SchedulerError(
+            f"{where}: the scheduler has not answered for {_PATIENCE_S} s; see that it runs, "
+            f"{_AGAIN}"
         ) from error
-    return found
 
 
 def _engine(client: Any, workers: int, lanes: int, name: str) -> Engine:
-    under_way: list[tuple[str, Any]] = []
+    under_way: list[_Remote] = []
 
-    def least_busy() -> list[str]:
-        """The worker with the fewest of our tasks: Dask fills all threads of one first."""
-        under_way[:] = [(worker, future) for worker, future in under_way if not future.done()]
-        busy = Counter(worker for worker, _ in under_way)
-        return sorted(_threads(client, name), key=lambda worker: busy[worker])[:1]
+    def send(function: Callable[..., Any], arguments: tuple[Any, ...]) -> _Remote:
+        begin = partial(client.submit, _on_worker, function, arguments, pure=False)
+        return _Remote(begin, name, client, under_way)
 
     def submit(function: Callable[[Any, Tell], Any], task: Any, tell: Tell) -> _Remote:
-        arguments = (_in_any_folder(task), _unheard)
-        anywhere = partial(client.submit, _on_worker, function, arguments, pure=False)
-        with _explained(name, client):
-            chosen = least_busy()
-            # Others may take it, should this one be lost.
-            where = {"workers": chosen, "allow_other_workers": True} if chosen else {}
-            future = anywhere(**where)
-        under_way.extend((worker, future) for worker in chosen)
-        if not chosen:
-            return _Remote(future, name, client)
-        return _Remote(future, name, client, chosen[0], anywhere)
+        return send(function, (_in_any_folder(task), _unheard))
 
     def ask(function: Callable[..., Any], *arguments: Any) -> Any:
-        future = client.submit(_on_worker, function, arguments, pure=False)
-        return _Remote(future, name, client).result()
+        return send(function, arguments).result()
 
     dashboard = client.dashboard_link if _has_dashboard() else None
     return Engine(
@@ -253,78 +240,113 @@ def _explained(where: str, client: Any) -> Iterator[None]:
         # The client may not have noticed yet what a call of its own has met.
         closed = isinstance(error, import_module("distributed.comm").CommClosedError)
         if closed or client.status != "running":
-            raise ClusterError(
-                f"{where}: the connection to the scheduler is lost; start it again, then run the "
-                f"same command again: what is finished is kept"
+            raise SchedulerError(
+                f"{where}: the connection to the scheduler is lost; start it again, {_AGAIN}"
             ) from error
-        again = "then run the same command again: what is finished is kept"
+        if isinstance(error, CancelledError):
+            raise ClusterError(
+                f"{where}: somebody restarted the cluster or cancelled its tasks; see that nobody "
+                f"does, {_AGAIN}"
+            ) from error
         if isinstance(error, import_module("distributed").KilledWorker):
             raise ClusterError(
                 f"{where}: worker after worker was killed at one task, as they are where memory "
                 f"runs out; take fewer workers or fewer threads of each (decr plan says what one "
-                f"process needs), {again}"
+                f"process needs), {_AGAIN}"
             ) from error
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
         raise ClusterError(
-            f"{where} failed ({reason}); see that they run the same decr and libraries, {again}"
+            f"{where} failed ({reason}); see that they run the same decr and libraries, {_AGAIN}"
         ) from error
 
 
 class _Remote:
-    """A Dask future whose errors are decr's.
+    """A task of a Dask cluster, whose errors are decr's.
 
-    Dask leaves a task that was meant for a lost worker to those that are there. Were all lost at
-    once, it does not give it to those that come instead: ``anywhere`` submits it anew.
+    Dask leaves a task that was meant for a lost worker to those that are there. Were all lost or
+    paused at once, it does not give it to those that come instead: then it is begun anew.
     """
 
+    _future: Any
+    _worker: str | None
+
     def __init__(
-        self,
-        future: Any,
-        where: str,
-        client: Any,
-        worker: str | None = None,
-        anywhere: Callable[[], Any] | None = None,
+        self, begin: Callable[..., Any], where: str, client: Any, under_way: list[_Remote]
     ) -> None:
-        self._future, self._where, self._client = future, where, client
-        self._worker, self._anywhere = worker, anywhere
+        self._begin, self._where, self._client, self._under_way = begin, where, client, under_way
+        with _explained(where, client):
+            self._send(list(_asked(client, where, "ncores_running")))
+        under_way.append(self)
 
-    def _look(self) -> bool:
-        """Whether somebody is there, who is given what was meant for a worker that is not."""
-        there = _threads(self._client, self._where)
-        stranded = there and self._anywhere and self._worker not in there
-        if stranded and self._anywhere and not self._future.done() and not self._taken():
-            lost, self._future = self._future, self._anywhere()
-            self._anywhere = None
-            lost.cancel()
-        return bool(there)
+    def _send(self, running: Sequence[str]) -> None:
+        """Begin it on the worker with the fewest of our tasks: Dask fills all threads of one."""
+        others = (task for task in self._under_way if task is not self)
+        busy = Counter(task._worker for task in others if not task._future.done())
+        self._worker = min(running, key=lambda worker: busy[worker], default=None)
+        # Others may take it, should this one be lost.
+        meant = {"workers": [self._worker], "allow_other_workers": True} if self._worker else {}
+        self._future = self._begin(**meant)
 
-    def _taken(self) -> bool:
-        """Whether another worker has it already, whose work would be lost."""
-        asked = self._client.scheduler.processing
-        processing = self._client.sync(asked, workers=None, callback_timeout=_PATIENCE_S)
-        return any(self._future.key in keys for keys in processing.values())
+    def _leave(self) -> None:
+        """Not before it is fetched: what is done may be lost with its worker, too."""
+        if self in self._under_way:
+            self._under_way.remove(self)
+
+    def _look(self) -> str | None:
+        """Why nobody is at work, if so; those who are get all that was left to others."""
+        workers = _asked(self._client, self._where, "identity")["workers"]
+        running = [one for one, known in workers.items() if known["status"] == "running"]
+        # Paused workers, too, end what they execute, but nothing that waits there.
+        executing = [
+            one
+            for one, known in workers.items()
+            if known["metrics"].get("task_counts", {}).get("executing")
+        ]
+        if not running and not executing:
+            paused = any(known["status"] == "paused" for known in workers.values())
+            return _paused() if paused else "all workers are gone; start some"
+        left = [t for t in self._under_way if t._worker not in running and not t._future.done()]
+        if running and left:
+            keys = _asked(self._client, self._where, "processing")
+            held = {key for one in (*running, *executing) for key in keys.get(one, ())}
+            for task in left:
+                if task._future.key not in held:
+                    task._send(running)
+        return None
 
     def result(self) -> Any:
         """Wait for it, but not for ever where nobody is left to compute it."""
+        try:
+            with _explained(self._where, self._client):
+                return self._fetched()
+        finally:
+            self._leave()
+
+    def _fetched(self) -> Any:
         alone = 0
-        with _explained(self._where, self._client):
-            if self._anywhere and not self._future.done():
-                self._look()
-            while True:
-                try:
-                    return self._future.result(timeout=_PATIENCE_S)
-                except TimeoutError:
-                    if self._future.status == "error":  # the task's own: nothing is to be fetched
-                        return self._future.result()
-                alone = 0 if self._look() else alone + 1
-                if alone == _LOOKS:
-                    raise ClusterError(
-                        f"{self._where}: all workers are gone; start some, then run the same "
-                        f"command again: what is finished is kept"
-                    )
+        while True:
+            future = self._future
+            try:
+                return future.result(timeout=_PATIENCE_S)
+            except TimeoutError:
+                if future.status == "error":  # the task's own: nothing is to be fetched
+                    return future.result()
+            idle = self._look()
+            alone = alone + 1 if idle else 0
+            if alone == _LOOKS:
+                raise ClusterError(f"{self._where}: {idle}, {_AGAIN}")
 
     def cancel(self) -> None:
+        self._leave()
         self._future.cancel()
+
+
+def _paused() -> str:
+    return (
+        f"all workers have been paused for {_LOOKS * _PATIENCE_S} s, as Dask does where they have "
+        f"taken most of their memory limit; give each more (`dask worker --memory-limit`) or fewer "
+        f"threads (--nthreads), or start fewer at once"
+    )
 
 
 def _on_worker(function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:

@@ -7,7 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from decr.config import DecloudConfig
-from decr.errors import ConfigError, DecrError, OutputError, OutputExistsError, one_line
+from decr.errors import (
+    ConfigError,
+    DecrError,
+    OutputError,
+    OutputExistsError,
+    SchedulerError,
+    one_line,
+)
 from decr.files import check_here, there
 from decr.geo.opening import stem_of
 from decr.pipeline.declouds import DecloudResult, OnReport, declouds
@@ -95,7 +102,7 @@ def declouds_many(
     """Remove the clouds of scenes one after the other; one that fails does not stop the rest.
 
     Scenes whose output is there already are left alone, so that the same call goes on where it was
-    interrupted.
+    interrupted. Once a Dask scheduler is lost or does not answer, none of the rest is begun.
 
     Parameters
     ----------
@@ -124,11 +131,15 @@ def declouds_many(
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"{folder}: cannot make this folder ({error.strerror})") from error
+    lost = ""
     for scene, out in zip(scenes, outputs, strict=True):
         if on_start is not None:
             on_start(scene, out)
         if not overwrite and finished(scene, out):
             yield Outcome(scene, out)
+            continue
+        if lost:
+            yield Outcome(scene, out, error=lost)
             continue
         try:
             result = declouds(
@@ -145,6 +156,9 @@ def declouds_many(
             # What was left of another run made it look as if that was still to be finished.
             said = None if there(out) and not _same(scene, out) else str(error)
             yield Outcome(scene, out, error=said)
+        except SchedulerError as error:
+            lost = one_line(error)
+            yield Outcome(scene, out, error=lost)
         except DecrError as error:
             yield Outcome(scene, out, error=one_line(error))
         else:

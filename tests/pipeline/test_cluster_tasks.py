@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from concurrent.futures import CancelledError
 from types import SimpleNamespace
+from typing import Any
 
 import distributed
 import pytest
 
-from decr.errors import ClusterError
+from decr.errors import ClusterError, SchedulerError
 from decr.pipeline import cluster
 from decr.pipeline.cluster import _Remote
 
@@ -20,92 +23,179 @@ def test_a_task_that_kills_its_workers_is_told_from_workers_unlike_this_process(
         raise killed
 
 
-class _Waiting:
-    """A future that nobody ever computes, and its client."""
-
-    status = "pending"
-
-    def __init__(self, workers: list[dict[str, int]]) -> None:
-        self.workers, self.looks = workers, 0
-
-    def result(self, timeout: float) -> str:
-        if self.looks == len(self.workers):
-            return "done"
-        raise TimeoutError
-
-    def done(self) -> bool:
-        return False
-
-    def nthreads(self, callback_timeout: float) -> dict[str, int]:
-        self.looks += 1
-        return self.workers[self.looks - 1]
+def test_a_restarted_cluster_is_told_from_workers_unlike_this_process() -> None:
+    client = SimpleNamespace(status="running")
+    cancelled = CancelledError("_on_worker-10318f69 cancelled for reason: scheduler-restart.")
+    says = r"^two: somebody restarted the cluster.* is kept$"
+    with pytest.raises(ClusterError, match=says), cluster._explained("two", client):
+        raise cancelled
 
 
-class _Late(_Waiting):
-    """A future that is done just after one has stopped to wait for it."""
+class _Cluster:
+    """A client whose workers, by status, are the next ones at each look; then all tasks are done.
 
-    def result(self, timeout: float) -> str:
-        if self.looks == 0:
-            self.status = "finished"
-            raise TimeoutError
-        return "done"
+    A name in capitals executes something. What is held, by worker, are names of tasks: 0, 1, ...
+    """
 
-    def done(self) -> bool:
-        return self.status == "finished"
+    status = "running"
+
+    def __init__(self, *looks: dict[str, str], held: dict[str, str] | None = None) -> None:
+        self.now, *self.looks = looks
+        self.held = held or {}
+        self.scheduler = SimpleNamespace(
+            ncores_running=self.ncores_running, identity=self.identity, processing=self.processing
+        )
+        self.sent: list[str | None] = []
+        self.under_way: list[_Remote] = []
+
+    def ncores_running(self) -> dict[str, int]:
+        return {one: 1 for one, status in self.now.items() if status == "running"}
+
+    def identity(self) -> dict[str, Any]:
+        self.now = self.looks.pop(0)
+        counts = {one: {"executing": 1} if one.isupper() else {} for one in self.now}
+        return {
+            "workers": {
+                one: {"status": status, "metrics": {"task_counts": counts[one]}}
+                for one, status in self.now.items()
+            }
+        }
+
+    def processing(self) -> dict[str, str]:
+        return self.held
+
+    def sync(self, question: Callable[[], Any], callback_timeout: float) -> Any:
+        return question()
+
+    def begin(self, workers: list[str | None] | None = None, **_: bool) -> SimpleNamespace:
+        def result(timeout: float) -> str:
+            if self.looks:
+                raise TimeoutError
+            return name
+
+        name = str(len(self.sent))
+        self.sent += workers or [None]
+        return SimpleNamespace(key=name, result=result, done=lambda: False, status="pending")
+
+    def task(self) -> _Remote:
+        return _Remote(self.begin, "here", self, self.under_way)
+
+
+def silent(*_: object, **__: float) -> None:
+    raise TimeoutError
 
 
 def test_a_task_that_ends_between_two_looks_is_done() -> None:
-    late = _Late([{"a": 1}])
-    assert _Remote(late, "here", late).result() == "done"
+    """A future that is done just after one has stopped to wait for it."""
+    one = _Cluster({"a": "running"}, {"a": "running"})
+    task = one.task()
+    task._future.status = "finished"
+    assert task.result() == "0"
+    assert one.sent == ["a"]
 
 
 def test_what_is_done_cannot_be_fetched_where_nobody_answers() -> None:
     """Its numbers come by the scheduler, which may stop between the end of a task and that."""
+    stuck = _Cluster({"a": "running"}, {})
+    task = stuck.task()
+    task._future.status = "finished"
+    stuck.scheduler.identity = silent
+    with pytest.raises(SchedulerError, match=r"has not answered for 20 s.*is kept$"):
+        task.result()
 
-    def silent(**_: float) -> None:
-        raise TimeoutError
 
-    stuck = SimpleNamespace(result=silent, done=lambda: True, status="finished")
-    client = SimpleNamespace(status="running", nthreads=silent)
-    with pytest.raises(ClusterError, match="has not answered"):
-        _Remote(stuck, "here", client).result()
+def test_a_scheduler_may_stop_between_two_questions() -> None:
+    stops = _Cluster({}, {"a": "running"})
+    stops.scheduler.processing = silent
+    with pytest.raises(SchedulerError, match="has not answered"):
+        stops.task().result()
+
+
+def test_a_scheduler_may_stop_before_a_task_is_sent() -> None:
+    stops = _Cluster({"a": "running"})
+    stops.scheduler.ncores_running = silent
+    with pytest.raises(SchedulerError, match="has not answered"):
+        stops.task()
 
 
 def test_an_error_of_time_that_is_the_tasks_own_is_told() -> None:
     def late(timeout: float | None = None) -> None:
         raise TimeoutError("of the task")
 
-    failed = SimpleNamespace(result=late, done=lambda: True, status="error")
+    task = _Cluster({"a": "running"}).task()
+    task._future = SimpleNamespace(result=late, status="error")
     with pytest.raises(ClusterError, match=r"failed \(TimeoutError: of the task\)"):
-        _Remote(failed, "here", SimpleNamespace(status="running")).result()
+        task.result()
 
 
-def test_workers_that_stay_away_are_given_up() -> None:
-    gone = _Waiting([{}, {}, {}, {}])
-    with pytest.raises(ClusterError, match="all workers are gone"):
-        _Remote(gone, "here", gone).result()
-    back = _Waiting([{}, {}, {"a": 1}, {}, {}])
-    assert _Remote(back, "here", back).result() == "done"
+@pytest.mark.parametrize(
+    ("workers", "says"),
+    [
+        ({}, r"here: all workers are gone; start some, then"),
+        (
+            {"a": "paused"},
+            r"here: all workers .* paused for 60 s.*--memory-limit.*--nthreads.*kept$",
+        ),
+        ({"a": "paused", "b": "closing"}, r"paused for 60 s"),
+    ],
+)
+def test_workers_that_stay_away_or_paused_are_given_up(workers: dict[str, str], says: str) -> None:
+    idle = _Cluster({"a": "running"}, workers, workers, workers, workers)
+    with pytest.raises(ClusterError, match=says):
+        idle.task().result()
+    assert len(idle.looks) == 1
+    back = _Cluster({"a": "running"}, workers, workers, {"a": "running"}, workers, workers)
+    assert back.task().result() == "0"
 
 
-@pytest.mark.parametrize(("processing", "asked"), [({"b": ("key",)}, 0), ({"b": ()}, 1)])
-def test_what_another_worker_has_taken_stays_with_it(
-    processing: dict[str, tuple[str, ...]], asked: int
-) -> None:
-    done: list[int] = []
+def test_what_a_paused_worker_executes_is_waited_for() -> None:
+    slow = _Cluster({"A": "running"}, *[{"A": "paused"}] * 9)
+    assert slow.task().result() == "0"
 
-    def again() -> SimpleNamespace:
-        done.append(1)
-        return SimpleNamespace(result=lambda timeout: "again", done=lambda: True)
 
-    client = SimpleNamespace(
-        status="running",
-        nthreads=lambda callback_timeout: {"b": 1},
-        scheduler=SimpleNamespace(processing=None),
-        sync=lambda *_, **__: processing,
-    )
-    first = SimpleNamespace(
-        key="key", result=lambda timeout: "first", done=lambda: False, cancel=lambda: None
-    )
-    assert _Remote(first, "here", client, "a", again).result() == ("again" if asked else "first")
-    assert len(done) == asked
+def test_tasks_go_to_workers_that_run_and_have_least_to_do() -> None:
+    some = _Cluster({"a": "paused", "b": "running", "c": "running"})
+    for _ in range(4):
+        some.task()
+    assert some.sent == ["b", "c", "b", "c"]
+    assert [task.result() for task in list(some.under_way)] == ["0", "1", "2", "3"]
+    assert some.under_way == []
+
+
+@pytest.mark.parametrize("lost", [{}, {"a": "paused"}], ids=["lost", "paused"])
+def test_all_that_was_left_goes_to_those_who_come_at_one_look(lost: dict[str, str]) -> None:
+    come = {"b": "running", "c": "running"}
+    new = _Cluster({"a": "running"}, lost | come, held={"a": "0123", "b": "1"})
+    tasks = [new.task() for _ in range(4)]
+    assert tasks[3].result() == "6"
+    assert new.sent[4:] == ["b", "c", "b"]
+    assert [task.result() for task in tasks] == ["4", "1", "5", "6"]  # b has taken 1 already
+
+
+def test_a_worker_that_is_paused_keeps_what_it_executes_and_no_more() -> None:
+    two = _Cluster({"A": "running"}, {"A": "paused", "b": "running"}, held={"A": "0"})
+    tasks = [two.task() for _ in range(2)]
+    assert [task.result() for task in tasks] == ["0", "2"]
+
+
+def test_a_second_loss_of_all_workers_is_met() -> None:
+    again = _Cluster(*({one: "running"} for one in "abc"))
+    assert again.task().result() == "2"
+    assert again.sent == ["a", "b", "c"]
+
+
+def test_what_was_done_and_lost_with_its_worker_is_sent_anew() -> None:
+    new = _Cluster({"a": "running"}, {"b": "running"})
+    first = new.task()
+    first._future.done = lambda: True
+    second = new.task()
+    first._future.done = lambda: False
+    assert second.result() == "3"
+    assert first.result() == "2"
+    assert new.under_way == []
+
+
+def test_what_comes_once_nobody_ran_is_sent_there() -> None:
+    late = _Cluster({"a": "paused"}, {"a": "paused", "b": "running"})
+    assert late.task().result() == "1"
+    assert late.sent == [None, "b"]

@@ -9,8 +9,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from cli.main import main
-from decr.errors import ConfigError
-from decr.pipeline.many import targets
+from decr.errors import ClusterError, ConfigError, SchedulerError
+from decr.pipeline import many
+from decr.pipeline.many import declouds_many, targets
 from tests.pipeline.scenes import cloudy_pixels, write_scene
 
 FAST = ("--detector", "threshold", "--tile", 64, "--overlap", 16, "--steps", 1)
@@ -52,6 +53,25 @@ def test_one_that_fails_does_not_stop_the_rest(scenes: list[Path], tmp_path: Pat
     assert "bad.tif" in errors[0]
     assert errors[1] == "decr: 1 of 3 scenes failed, see above"
     assert sorted(path.name for path in out.iterdir()) == ["1.tif", "2.tif"]
+
+
+@pytest.mark.parametrize(("error", "begun"), [(SchedulerError, 1), (ClusterError, 3)])
+def test_scenes_wait_for_no_scheduler_that_is_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: type[ClusterError], begun: int
+) -> None:
+    tried = []
+
+    def fails(scene: str, *_: object, **__: object) -> None:
+        tried.append(scene)
+        raise error("here: the scheduler has not answered for 20 s")
+
+    (tmp_path / "b.tif").write_bytes(b"done before")
+    monkeypatch.setattr(many, "declouds", fails)
+    outcomes = list(declouds_many(["a", "b", "c", "d"], tmp_path))
+    assert tried == ["a", "c", "d"][:begun]
+    assert [outcome.scene for outcome in outcomes if outcome.error is None] == ["b"]
+    said = {outcome.error for outcome in outcomes if outcome.scene != "b"}
+    assert said == {"here: the scheduler has not answered for 20 s"}
 
 
 def test_the_same_call_goes_on_and_gives_what_single_calls_give(
