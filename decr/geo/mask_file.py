@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import rasterio
+from affine import Affine
 from numpy.typing import NDArray
 from rasterio.enums import MaskFlags, Resampling
-from rasterio.errors import RasterioError
 from rasterio.vrt import WarpedVRT
 from rasterio.warp import transform_bounds
 
 from decr.errors import ConfigError, GridMismatchError, SceneError
 from decr.geo.grid import PixelGrid, Window
 from decr.geo.metadata import OUR_DOMAIN
-from decr.geo.opening import REFUSALS, first_line
+from decr.geo.opening import REFUSALS, first_line, opened
 
 _LOOK_PX = 2048
 _STRIP_PX = (256, 2048)
@@ -28,6 +28,8 @@ _MOST_CLASSES = 32
 """More numbers than any product tells classes by, and fewer than hold in 8 bits of flags."""
 _SAME_PX = 0.01
 """How far off corners may be of what lies pixel on pixel."""
+_TURN = 360.0
+"""Degrees of longitude after which the same ground comes again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +68,15 @@ class MaskClasses:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MaskFile:
-    """An open mask on the scene's grid; its first band counts."""
+    """An open mask on the scene's grid; its first band counts.
 
-    dataset: Any
+    Attributes
+    ----------
+    layers
+        The raster once for each way of writing its longitudes that the scene needs, mostly one.
+    """
+
+    layers: tuple[Any, ...]
     grid: PixelGrid
     classes: MaskClasses
 
@@ -81,14 +89,15 @@ class MaskFile:
             If the mask cannot be read there.
         """
         wanted = self.classes.is_thick if thick else self.classes.is_cloudy
+        there, cloudy = window.to_rasterio(), np.zeros(window.shape, np.bool_)
         try:
-            there = window.to_rasterio()
-            # Of some masks the nodata number is not 0, and beyond a mask is nodata.
-            cloudy = wanted(self.dataset.read(1, window=there))
-            cloudy &= self.dataset.read_masks(1, window=there) != 0
+            for layer in self.layers:
+                # Of some masks the nodata number is not 0, and beyond a mask is nodata.
+                found = wanted(layer.read(1, window=there))
+                cloudy |= found & (layer.read_masks(1, window=there) != 0)
         except REFUSALS as error:
             raise SceneError(
-                f"{self.dataset.name}: the cloud mask cannot be read: {first_line(error)}; it "
+                f"{self.layers[0].name}: the cloud mask cannot be read: {first_line(error)}; it "
                 f"is damaged or incomplete, copy it again from where it came"
             ) from error
         return cloudy
@@ -101,8 +110,9 @@ def open_mask(
     """Open a mask for a scene.
 
     A mask of the scene's very shape is taken pixel by pixel when either has no CRS or both have
-    the same transform; otherwise it is warped to the scene's grid by nearest neighbour. Where it
-    has no data, or ends, nothing is cloudy.
+    the same transform; otherwise it is warped to the scene's grid by nearest neighbour. Longitudes
+    may run from -180 to 180 or from 0 to 360 in either. Where it has no data, or ends, nothing is
+    cloudy.
 
     Parameters
     ----------
@@ -120,9 +130,9 @@ def open_mask(
     """
     with ExitStack() as stack:
         try:
-            dataset = stack.enter_context(rasterio.open(path))
-        except RasterioError as error:
-            raise SceneError(f"{path}: cannot open the cloud mask ({error})") from error
+            dataset = stack.enter_context(opened(os.fspath(path)))
+        except SceneError as error:
+            raise SceneError(f"the cloud mask {error}") from error
         if dataset.nodata in classes.cloudy:
             raise ConfigError(
                 f"{path}: {dataset.nodata:g} cannot mean cloud, it is the mask's nodata number; "
@@ -131,34 +141,24 @@ def open_mask(
         same_shape = (dataset.height, dataset.width) == (grid.height, grid.width)
         same_place = _same_place(dataset, grid)
         if same_shape and (same_place or dataset.crs is None or grid.crs is None):
-            yield MaskFile(dataset, grid, classes)
+            yield MaskFile((dataset,), grid, classes)
             return
         if dataset.crs is None or grid.crs is None or not grid.has_transform:
             raise GridMismatchError(
                 f"{path}: the mask has {dataset.height} x {dataset.width} px, the scene "
                 f"{grid.height} x {grid.width}; without a CRS on both they must be equal"
             )
-        _check_overlap(dataset, grid, path)
+        moves = _moves_to(dataset, grid, path)
+        # GDAL tells what to read by some points; over the date line they may miss a strip.
+        every = {"SAMPLE_GRID": "YES", "SAMPLE_STEPS": "ALL"} if len(moves) > 1 else {}
         try:
-            warped = stack.enter_context(
-                WarpedVRT(
-                    dataset,
-                    crs=grid.crs,
-                    transform=grid.transform,
-                    height=grid.height,
-                    width=grid.width,
-                    resampling=Resampling.nearest,
-                    tolerance=1e-6,  # or it would depend on the window
-                    # Or 0 would stand beyond its edge, which may be a number of clouds.
-                    add_alpha=dataset.nodata is None and not _has_mask(dataset),
-                )
-            )
+            layers = [stack.enter_context(_warped(dataset, grid, by, every)) for by in moves]
         except REFUSALS as error:
             raise GridMismatchError(
                 f"{path}: the mask cannot be laid over the scene: {first_line(error)}; bring it "
                 f"to the scene's CRS first"
             ) from error
-        yield MaskFile(warped, grid, classes)
+        yield MaskFile(tuple(layers), grid, classes)
 
 
 def doubt_of(path: str | os.PathLike[str], classes: MaskClasses, found: bool) -> str | None:
@@ -174,7 +174,7 @@ def doubt_of(path: str | os.PathLike[str], classes: MaskClasses, found: bool) ->
         Whether there was cloud in it.
     """
     try:
-        with rasterio.open(path) as dataset:
+        with opened(os.fspath(path)) as dataset:
             number = dataset.nodata
             hidden = number and not (found or np.isnan(number) or dataset.tags(ns=OUR_DOMAIN))
             scaled = dataset.scales[0] != 1
@@ -183,7 +183,7 @@ def doubt_of(path: str | os.PathLike[str], classes: MaskClasses, found: bool) ->
                 return None if classes.cloudy else _doubt_of_image(path, dataset)
             shape = (min(dataset.height, _LOOK_PX), min(dataset.width, _LOOK_PX))
             seen = dataset.read(1, out_shape=shape)
-    except REFUSALS:
+    except (*REFUSALS, SceneError):
         return None
     if hidden and (seen == number).any():
         return (
@@ -229,24 +229,99 @@ def _same_place(dataset: Any, grid: PixelGrid) -> bool:
     )
 
 
-def _check_overlap(dataset: Any, grid: PixelGrid, path: str | os.PathLike[str]) -> None:
-    """Refuse a mask that lies elsewhere: its scene would be clear without a word."""
+def _warped(dataset: Any, grid: PixelGrid, by: float, options: Mapping[str, str]) -> WarpedVRT:
+    """A mask on the scene's grid, its longitudes moved by so many degrees."""
+    return WarpedVRT(
+        dataset,
+        crs=grid.crs,
+        transform=grid.transform,
+        height=grid.height,
+        width=grid.width,
+        src_transform=Affine.translation(by, 0) @ dataset.transform if by else None,
+        resampling=Resampling.nearest,
+        tolerance=1e-6,  # or it would depend on the window
+        # Or 0 would stand beyond its edge, which may be a number of clouds.
+        add_alpha=dataset.nodata is None and not _has_mask(dataset),
+        **options,
+    )
+
+
+def _moves_to(dataset: Any, grid: PixelGrid, path: str | os.PathLike[str]) -> list[float]:
+    """Degrees to move a mask's longitudes by, so that it lies on the scene; 0 of other masks.
+
+    Refuses a mask that lies elsewhere: its scene would be clear without a word.
+    """
     ends = [(0, 0), (dataset.width, 0), (0, dataset.height), (dataset.width, dataset.height)]
     xs, ys = zip(*(dataset.transform @ end for end in ends), strict=True)
-    try:
-        left, bottom, right, top = transform_bounds(
-            dataset.crs, grid.crs, min(xs), min(ys), max(xs), max(ys)
-        )
-    except REFUSALS:
-        return  # whoever warps it says more
-    if not np.isfinite((left, bottom, right, top)).all():
-        return  # a disk of the earth, say, whose corners are none of its places
+    mask = (min(xs), min(ys), max(xs), max(ys))
     footprint = grid.footprint()
     assert footprint is not None
-    west, south, east, north = footprint.bounds
-    if left >= east or right <= west or bottom >= north or top <= south:
+    scene, degrees = footprint.bounds, dataset.crs.is_geographic
+    try:
+        if degrees:
+            # Of the whole earth no other CRS could tell the bounds.
+            scene = transform_bounds(grid.crs, dataset.crs, *scene)
+        else:
+            mask = transform_bounds(dataset.crs, grid.crs, *mask)
+    except REFUSALS:
+        scene = (math.nan,) * 4
+    if not np.isfinite((*mask, *scene)).all():
+        # A disk of the earth, say, whose corners are none of its places; or whoever warps it says
+        # more.
+        return turns((mask[0], mask[2]), [(-180.0, 180.0)]) if degrees else [0.0]
+    (west, south, east, north), (left, bottom, right, top) = mask, scene
+    if degrees:
+        found = turns((west, east), _spans(left, right))
+    elif grid.crs is not None and grid.crs.is_geographic:
+        found = [0.0] if turns((left, right), _spans(west, east)) else []
+    else:
+        found = [0.0] if west < right and east > left else []
+    if not found or south >= top or north <= bottom:
         raise GridMismatchError(
-            f"{path}: the mask does not touch the scene: it covers x {left:g} to {right:g}, y "
-            f"{bottom:g} to {top:g} in the scene's CRS, the scene x {west:g} to {east:g}, y "
-            f"{south:g} to {north:g}; give the mask of this scene"
+            f"{path}: the mask does not touch the scene: it covers x {west:g} to {east:g}, y "
+            f"{south:g} to {north:g} in the {'mask' if degrees else 'scene'}'s CRS, the scene x "
+            f"{left:g} to {right:g}, y {bottom:g} to {top:g}; give the mask of this scene"
         )
+    return found
+
+
+def _spans(west: float, east: float) -> list[tuple[float, float]]:
+    """Longitudes between bounds, of which those across the date line run from east to west."""
+    return [(west, east)] if west <= east else [(west, 180.0), (-180.0, east)]
+
+
+def turns(own: tuple[float, float], spans: Sequence[tuple[float, float]]) -> list[float]:
+    """By how many degrees, in whole turns, longitudes must be moved to meet others.
+
+    Parameters
+    ----------
+    own
+        West and east end in degrees, however they are counted.
+    spans
+        The same of the longitudes to meet, in one part or several.
+
+    Returns
+    -------
+    list of float
+        The smallest move after which all of the spans is covered, alone; where there is none, all
+        moves after which some of it is, from west to east.
+
+    Examples
+    --------
+    >>> turns((0, 360), [(-124.0, -122.0)]), turns((0, 360), [(-1.0, 2.0)])
+    ([-360.0], [-360.0, 0.0])
+    >>> turns((-180, 180), [(179.0, 181.0)]), turns((10, 20), [(30.0, 40.0)])
+    ([0.0, 360.0], [])
+    """
+    west, east = own
+    moves = {
+        _TURN * n
+        for left, right in spans
+        for n in range(math.floor((left - east) / _TURN) + 1, math.ceil((right - west) / _TURN))
+    }
+    whole = [
+        move
+        for move in moves
+        if all(west + move <= left and right <= east + move for left, right in spans)
+    ]
+    return [min(whole, key=abs)] if whole else sorted(moves)

@@ -7,11 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import rasterio
 import xarray as xr
 
 from decr.cloud.coverage import POLARITY
 from decr.config import CcpConfig, mask_named, options
+from decr.geo.opening import opened
 from decr.pipeline.array import SCENE_FILE, check_there, stored, temporary_folder
 from decr.pipeline.ccp import MISSED, SceneCcp, looking, scene_ccp
 from decr.pipeline.ccp_many import tell_missed
@@ -101,7 +101,7 @@ def cloud_mask(scene: xr.DataArray, config: CcpConfig | None = None) -> xr.DataA
     config = options(CcpConfig, config)
     with temporary_folder() as folder:
         found = _found(scene, config, folder, folder)
-        with rasterio.open(folder / "scene_mask.tif") as file:
+        with opened(str(folder / "scene_mask.tif")) as file:
             cloudy = file.read(1) == 1
     mask = scene.isel({scene.dims[0]: 0}, drop=True).copy(data=np.asarray(cloudy))
     mask.name = "cloud_mask"

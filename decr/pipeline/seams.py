@@ -138,8 +138,9 @@ def _steps(
     both = np.delete(changed, 0, axis) & np.delete(changed, -1, axis)
     along, total = 1 - axis, np.zeros(len(on))
     for band in pixels:  # sums along the lines first: there are few of those
-        step = np.diff(band.astype(np.float32), axis=axis)
-        energy = np.square(step, out=step)
+        with np.errstate(invalid="ignore", over="ignore"):  # of pixels that do not count
+            step = np.diff(band.astype(np.float32), axis=axis)
+            energy = np.square(step, out=step)
         total += np.where(both, energy, 0).sum(axis=along, dtype=np.float64)
     count = both.sum(axis=along) * len(pixels)
     return Gradients(*(_on(which, count, total) for which in (on, ~on, grid)))

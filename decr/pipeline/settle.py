@@ -327,7 +327,7 @@ def _patch(path: Path, scene: Scene, bands: tuple[int, ...], window: Window) -> 
     part = path.with_suffix(".part")
     # An unplaced patch would make rasterio warn; any transform will do for it.
     placed = scene.grid.has_transform
-    place = scene.grid.window_transform(window) if placed else Affine.scale(1, -1)
+    place = scene.grid.window_transform(window) if placed else Affine.scale(2)
     with explained(path.parent):
         # GDAL would look into what a killed run has left there.
         part.unlink(missing_ok=True)

@@ -24,7 +24,7 @@ import decr
 from decr.errors import DecrError, OutputError, SceneError
 from decr.geo.scene import open_scene
 from decr.pipeline.array import stored
-from tests.pipeline.scenes import cloudy_pixels, same, write_scene
+from tests.pipeline.scenes import cloudy_pixels, darker, same, write_scene
 
 
 @pytest.mark.parametrize("tiled", [False, True])
@@ -241,6 +241,17 @@ def test_whole_numbers_are_never_nan(
         path = stored(array, tmp_path)
     with rasterio.open(path) as written:
         assert written.nodata == wanted
+
+
+def test_an_array_without_coordinates_is_no_reason_to_warn() -> None:
+    array = xr.DataArray(cloudy_pixels(200, 300), dims=("band", "y", "x"))
+    clouds, clear = decr.CcpConfig(detector="threshold"), decr.DecloudConfig(detector="threshold")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", NotGeoreferencedWarning)
+        mask = decr.cloud_mask(array, clouds)
+        changed = decr.declouds_array(array, clear, restorer=darker()) != array
+    assert 0 < mask.mean() < 1
+    assert bool(changed.any())
 
 
 @pytest.mark.parametrize("nodata", [0, 65535])

@@ -5,12 +5,16 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import warnings
 from pathlib import Path
 from typing import Any
 from zipfile import ZipFile
 
 import numpy as np
 import pytest
+from rasterio.control import GroundControlPoint
+from rasterio.errors import NotGeoreferencedWarning
+from rasterio.rpc import RPC
 from rasterio.shutil import copy as gdal_copy
 from rasterio.warp import transform_geom
 
@@ -261,3 +265,34 @@ def test_names_that_gdal_cannot_write_down_are_refused_before_any_work(
     link.symlink_to(folder)
     monkeypatch.chdir(tmp_path)
     assert declouds("link/scene.tif", "link/o.tif", config, restorer=same()).changed_px == 0
+
+
+def _placed_by(kind: str) -> dict[str, Any]:
+    """How a scene of 300 x 320 px without a transform is tied to the ground."""
+    if kind == "points":
+        corners = ((0, 0), (0, 320), (300, 0), (300, 320))
+        gcps = [GroundControlPoint(r, c, 5e5 + 0.5 * c, 4e6 - 0.5 * r) for r, c in corners]
+        return {"gcps": gcps}
+    one, two, three = (np.eye(20)[n].tolist() for n in range(3))
+    offsets = dict(zip(("line_off", "samp_off", "lat_off", "long_off", "height_off"),
+                       (150.0, 160.0, 40.0, 117.0, 100.0), strict=True))  # fmt: skip
+    scales = dict(zip(("line_scale", "samp_scale", "lat_scale", "long_scale", "height_scale"),
+                      (150.0, 160.0, 0.01, 0.01, 500.0), strict=True))  # fmt: skip
+    ratios = {"line_num_coeff": three, "samp_num_coeff": two}
+    ratios |= {"line_den_coeff": one, "samp_den_coeff": one}
+    return {"crs": None} | ({"rpcs": RPC(**offsets, **scales, **ratios)} if kind == "rpcs" else {})
+
+
+@pytest.mark.parametrize("kind", ["nothing", "points", "rpcs"])
+def test_what_has_no_transform_is_no_reason_to_warn(tmp_path: Path, kind: str) -> None:
+    pixels = cloudy_pixels(300, 320)
+    scene = write_scene(tmp_path / "s.tif", pixels, transform=None, **_placed_by(kind))
+    mask = (pixels[:1] == 1900).astype(np.uint8)
+    unplaced: dict[str, Any] = {"names": None, "transform": None, "crs": None}
+    clouds = write_scene(tmp_path / "m.tif", mask, **unplaced)
+    config = DecloudConfig(cloud_mask=clouds, tile_px=64, overlap_px=16)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", NotGeoreferencedWarning)
+        result = declouds(scene, tmp_path / "o.tif", config, restorer=darker())
+    differ = (read(tmp_path / "o.tif") != pixels).any(axis=0)
+    assert result.changed_px == differ.sum() > 0

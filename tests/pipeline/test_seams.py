@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 
 import numpy as np
 import pytest
@@ -100,6 +101,18 @@ def test_the_networks_own_grid_is_no_border_of_tiles() -> None:
     seam[:, :, 48:] += 10
     found = gradients(seam, everything, LATTICE, 1, window)
     assert found.lines.mean / found.grid.mean > 3
+
+
+def test_numbers_that_do_not_count_need_not_be_finite() -> None:
+    window = Window(0, 0, 112, 160)
+    pixels = np.random.default_rng(0).normal(0, 1, (1, *window.shape)).astype(np.float32)
+    counts = np.ones(window.shape, bool)
+    counts[40:50], counts[90:92] = False, False
+    wanted = gradients(pixels, counts, LATTICE, 1, window)
+    pixels[:, 40:50], pixels[:, 90:92] = -np.inf, np.finfo(np.float32).min
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert gradients(pixels, counts, LATTICE, 1, window) == wanted
 
 
 def test_the_scene_is_the_sum_of_its_blocks_through_the_journal() -> None:
