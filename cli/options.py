@@ -153,7 +153,9 @@ restoration_options = together(
     click.option(
         "--cloud-mask",
         metavar="RASTER",
-        help="Your own mask instead of a detector: non-zero is cloudy.",
+        help="Your own mask instead of a detector: non-zero is cloudy. With --margin 0 --feather 0 "
+        "exactly these pixels may change; else the detector's cells that hold one (of about 4 m, "
+        "or a pixel if that is larger), grown and faded.",
     ),
     threshold_option,
     click.option(

@@ -42,7 +42,8 @@ class DecloudConfig:
         Restore every valid pixel, as the paper does, not only cloudy ones.
     cloud_mask
         A raster whose non-zero pixels are cloudy, instead of a detector; as str if it is a /vsi
-        path or URL.
+        path or URL. Exactly these may change if ``margin_m`` and ``feather_m`` are 0; else the
+        detector's cells that hold one, grown and faded.
     threshold
         Cloud probability from which a pixel counts as cloudy.
     margin_m, feather_m

@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from decr.cloud.change import INVALID, ChangeRule, upsampled
+from decr.config import DecloudConfig
 from decr.geo.aoi import Aoi
-from decr.geo.grid import Window
+from decr.geo.grid import PixelGrid, Window
+from decr.geo.mask_file import MaskClasses, MaskFile, open_mask
 from decr.pipeline.survey import Survey
 
 Float32 = NDArray[np.float32]
 _STRIP_CELLS = 2**22
 """Cells that `ChangeMap.quicklook` works on at a time."""
+
+
+def exact_mask(
+    config: DecloudConfig, grid: PixelGrid
+) -> Callable[[], AbstractContextManager[MaskFile]] | None:
+    """What opens the user's mask where its pixels alone decide: without margin and feather."""
+    if config.cloud_mask is None or config.margin_m or config.feather_m:
+        return None
+    return partial(open_mask, config.cloud_mask, grid, MaskClasses())
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -28,22 +41,49 @@ class ChangeMap:
         None changes every valid pixel (``--full``).
     aoi
         Limits the work; None is the whole scene.
+    exact
+        Opens a mask: of pixels in cells with a weight, those it marks may change, wholly. None
+        takes the cells' weights.
     """
 
     grid_shape: tuple[int, int]
     survey: Survey
     rule: ChangeRule | None
     aoi: Aoi | None
+    exact: Callable[[], AbstractContextManager[MaskFile]] | None = None
+
+    @contextmanager
+    def reading(self) -> Iterator[Callable[[Window], Float32]]:
+        """`weights` of many windows, while a mask is open: files may be slow at each first look.
+
+        Raises
+        ------
+        SceneError
+            If the mask cannot be read.
+        """
+        with nullcontext() if self.exact is None else self.exact() as mask:
+            yield partial(self._weights, mask)
 
     def weights(self, window: Window) -> Float32:
         """(height, width) float32 in [0, 1] under a window at full resolution."""
+        with self.reading() as weights:
+            return weights(window)
+
+    def _weights(self, mask: MaskFile | None, window: Window) -> Float32:
         if self.rule is None:
             weight = np.ones(window.shape, np.float32)
         else:
-            weight = self._at_squares(window, 1, self._coarse)
+            weight = self._of_clouds(mask, window)
         if self.aoi is not None:
             weight = weight * self.aoi.mask(window)
         return weight
+
+    def _of_clouds(self, mask: MaskFile | None, window: Window) -> Float32:
+        if mask is None:
+            return self._at_squares(window, 1, self._coarse)
+        if not self._coarse(window, 0)[1].any():
+            return np.zeros(window.shape, np.float32)
+        return mask.cloudy(window).astype(np.float32)
 
     def quicklook(self, look_px: int) -> Float32:
         """Weights at the centres of squares of ``look_px`` scene pixels, for a whole scene.
@@ -52,19 +92,35 @@ class ChangeMap:
         -------
         ndarray
             (h, w) float32 in [0, 1]. Read strip by strip; between cells it is interpolated as
-            `weights` are.
+            `weights` are, but a mask that decides alone has that of the pixel there.
         """
         height, width = (-(-side // look_px) for side in self.grid_shape)
         out = np.empty((height, width), np.float32)
+        if self.exact is None:
+            self._look_at_cells(out, look_px)
+        else:
+            with self.exact() as mask:
+                self._look_at_mask(out, look_px, mask)
+        if self.aoi is not None:
+            out *= self.aoi.coarsened(look_px).mask(Window(0, 0, height, width))
+        return out
+
+    def _look_at_cells(self, out: Float32, look_px: int) -> None:
+        height, width = out.shape
         cells_per_row = -(-look_px // self.survey.k) * self.survey.stored.shape[1]
         strip = max(1, _STRIP_CELLS // cells_per_row)
         for row in range(0, height, strip):
             rows = min(strip, height - row)
             squares = Window(row, 0, rows, width)
             out[row : row + rows] = self._at_squares(squares, look_px, self._coarse)
-        if self.aoi is not None:
-            out *= self.aoi.coarsened(look_px).mask(Window(0, 0, height, width))
-        return out
+
+    def _look_at_mask(self, out: Float32, look_px: int, mask: MaskFile) -> None:
+        rows, cols = (
+            np.minimum(np.arange(count) * look_px + look_px // 2, side - 1)
+            for count, side in zip(out.shape, self.grid_shape, strict=True)
+        )
+        for line, row in zip(out, rows.tolist(), strict=True):
+            line[:] = self._of_clouds(mask, Window(row, 0, 1, self.grid_shape[1]))[0, cols]
 
     def depths(self, squares: Window, look_px: int) -> Float32:
         """`ChangeRule.depths` at the centres of squares of ``look_px`` scene pixels.

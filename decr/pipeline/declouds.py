@@ -19,7 +19,7 @@ from decr.geo.gdal import gdal_environment
 from decr.geo.output import write_cog, write_memory_bytes
 from decr.geo.overlay import Patch
 from decr.geo.quicklook import quicklook_px
-from decr.pipeline.change_map import ChangeMap
+from decr.pipeline.change_map import ChangeMap, exact_mask
 from decr.pipeline.cluster import open_engine
 from decr.pipeline.engine import Engine
 from decr.pipeline.error_map import KIND, write_error_map
@@ -116,6 +116,7 @@ def survey_and_plan(
         survey,
         None if config.full else _rule(prepared, survey),
         prepared.aoi,
+        exact_mask(config, scene.grid),
     )
     bytes_per_pixel = np.dtype(scene.dtype).itemsize * scene.count
     plan = make_plan(

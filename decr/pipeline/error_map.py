@@ -95,9 +95,13 @@ def write_error_map(prepared: Prepared, change: ChangeMap, work: WorkDir, out: P
         rpcs_of(scene),
     )
     finished = work.path / "errors.tif"
-    with reader(scene) as source, layer_writer(finished, scene.grid, layer) as writer:
+    with (
+        reader(scene) as source,
+        change.reading() as weights,
+        layer_writer(finished, scene.grid, layer) as writer,
+    ):
         for window in block_windows(scene.grid, _COLS):
-            weight = change.weights(window)
+            weight = weights(window)
             if (weight > 0).any():
                 dn, valid = source.read(window, bands)
                 values = expected_errors(dn, weight, radiometry, table)

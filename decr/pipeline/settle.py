@@ -264,12 +264,13 @@ class Settling:
         above: tuple[NDArray[np.generic], NDArray[np.bool_]] | None = None
         with (
             reader(job.scene) as source,
+            job.change.reading() as weights,
             _patch(
                 job.work.block_file("patch", *index, "tif"), job.scene, job.composer.targets, window
             ) as patch,
         ):
             for strip, dn, valid in _read(source, window, job.composer.targets):
-                weight = job.change.weights(strip)
+                weight = weights(strip)
                 out = job.composer.compose(dn, valid, weight, change_in(strip))
                 changed += _differing(out, dn)
                 patch.write(out, strip)
