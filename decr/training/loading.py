@@ -164,9 +164,11 @@ def _drawn_elsewhere(steps: _Steps, loaders: int) -> Iterator[Images]:
 def _own_child_signal() -> Iterator[None]:
     """Keep torch from handling SIGCHLD: it would raise wherever the main thread happens to be."""
     handler = signal.getsignal(signal.SIGCHLD)
-    yield
-    if current_thread() is main_thread():
-        signal.signal(signal.SIGCHLD, handler)
+    try:
+        yield
+    finally:
+        if current_thread() is main_thread():
+            signal.signal(signal.SIGCHLD, handler)
 
 
 def _deaf(_: int) -> None:
