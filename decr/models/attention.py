@@ -10,6 +10,8 @@ _ROWS = 256
 """Queries at a time: their weights of 4096 keys take 2 MB."""
 _FEWEST = 1024
 """Tokens from which on pieces pay."""
+_NARROWEST = 32
+"""Channels of a head from which on they do: below, softmax takes most of the time."""
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
@@ -32,7 +34,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     rough = q.device.type == "cpu" and q.dtype == torch.bfloat16
     # A compiler would unroll the pieces, and take minutes more.
     whole = torch.is_grad_enabled() or torch.compiler.is_compiling()
-    if not rough or whole or tokens < _FEWEST:
+    if not rough or whole or tokens < _FEWEST or d < _NARROWEST:
         return F.scaled_dot_product_attention(q, k, v)
     q, out = q * d**-0.5, torch.empty_like(q)
     for sample in range(n):
