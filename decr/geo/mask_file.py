@@ -150,7 +150,7 @@ def open_mask(
             )
         moves = _moves_to(dataset, grid, path)
         # GDAL tells what to read by some points; over the date line they may miss a strip.
-        every = {"SAMPLE_GRID": "YES", "SAMPLE_STEPS": "ALL"} if len(moves) > 1 else {}
+        every = {"SAMPLE_STEPS": "ALL"} if len(moves) > 1 else {}
         try:
             layers = [stack.enter_context(_warped(dataset, grid, by, every)) for by in moves]
         except REFUSALS as error:

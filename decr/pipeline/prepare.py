@@ -95,7 +95,7 @@ def prepare(
             "takes less time",
             stacklevel=2,
         )
-    if engine is not None and engine.travels:
+    if engine is not None:
         scene = replace(scene, files=_states(scene.path, config, engine.elsewhere))
     networks, restorer, whole = _networks(config, "nir" in scene.bands.roles, restorer, engine)
     if config.error_map:
@@ -144,7 +144,7 @@ def _slow_to_read(scene: Scene, tile_px: int) -> str | None:
 
 
 def _states(path: str, config: DecloudConfig, elsewhere: bool) -> tuple[FileState, ...]:
-    """States of files on this machine that other processes must find as they are here."""
+    """States of files on this machine that all blocks, in whatever process, must find alike."""
     found: list[FileState] = []
     for raster in (path, config.cloud_mask):
         files = [] if raster is None else local_files(absolute_name(str(raster)))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import pytest
+import rasterio
 from affine import Affine
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -183,12 +185,29 @@ def test_with_margin_or_feather_cells_of_marked_pixels_count(
     assert (differ & ~shapes()).any()
 
 
-def test_a_mask_that_goes_away_is_told(scene: Path, mask: Path, tmp_path: Path) -> None:
-    config = DecloudConfig(**EXACT, cloud_mask=mask)
-    with pytest.raises(SceneError, match=r"the cloud mask .*mask\.tif cannot be opened"):
+@pytest.mark.parametrize("becomes", ["gone", "another"])
+def test_a_mask_that_changes_in_the_run_is_told(
+    scene: Path, mask: Path, tmp_path: Path, becomes: str
+) -> None:
+    def change(_: object) -> None:
+        with rasterio.open(mask) as file:
+            profile, shape = file.profile, file.shape
+        mask.unlink()
+        if becomes == "another":
+            noise = np.random.default_rng(0).integers(0, 2, shape, np.uint8)
+            with rasterio.open(mask, "w", **profile) as file:
+                file.write(noise, 1)
+            os.utime(mask, (10**9, 10**9))  # changes are told by the second
+
+    with pytest.raises(SceneError, match=r"mask\.tif.* where the run began.*start again"):
         declouds(
-            scene, tmp_path / "o.tif", config, restorer=lower(), on_plan=lambda _: mask.unlink()
+            scene,
+            tmp_path / "o.tif",
+            DecloudConfig(**EXACT, cloud_mask=mask),
+            restorer=lower(),
+            on_plan=change,
         )
+    assert not (tmp_path / "o.tif").exists()
 
 
 @settings(max_examples=60, deadline=None)
