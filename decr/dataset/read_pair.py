@@ -104,10 +104,12 @@ def open_image(path: Path, said: str | None) -> Scene:
     """Open an image of a set; raises DatasetError if its bands cannot be told."""
     try:
         return open_scene(path, said)
+    except PaletteError as error:
+        raise DatasetError(str(error)) from error
     except BandError as error:
-        unnamed = said is None and not isinstance(error, PaletteError)
-        hint = " (bands of a whole set may be stated, in file order, such as r,g,b,n)"
-        raise DatasetError(f"{error}{hint if unnamed else ''}") from error
+        raise DatasetError(
+            f"{error} (bands of a whole set may be stated, in file order, such as r,g,b,n)"
+        ) from error
 
 
 def open_side(

@@ -139,11 +139,10 @@ def bands_of(
         If the bands cannot be told apart; the text shows how to name them. `PaletteError` if pixels
         are no brightness, whatever they are called.
     """
+    if set(colorinterp) == {"palette"}:
+        raise _of_palette(path)
     if override is not None:
-        bands = _overridden(override, count, path)
-        if "palette" in (colorinterp[i] for i in bands.data_indices if colorinterp):
-            raise _of_palette(path)
-        return bands, None
+        return _overridden(override, count, path), None
     described = [role_of(text) for text in descriptions]
     if any(role not in (None, "alpha") for role in described):
         roles, warning = _by_description(described, descriptions, colorinterp, path)

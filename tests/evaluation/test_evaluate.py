@@ -245,7 +245,7 @@ def test_pixels_of_a_palette_are_told_what_to_do_with_first(data: Path) -> None:
     path = data / "cloudy" / "0.png"
     with Image.open(path) as image:
         image.convert("P").save(path)
-    for bands in (None, "p"):
+    for bands in (None, "p", "r,g,b"):
         source = replace(config(data, "none").source, bands=bands)
         with pytest.raises(DatasetError, match=r"cloudy/0\.png: its pixels are numbers") as error:
             evaluate(replace(config(data, "none"), source=source, lpips=False))
