@@ -221,12 +221,13 @@ def check_states(files: Sequence[FileState]) -> None:
         _, *now = state_of(name)
         if now == [0, 0] != began:
             raise SceneError(
-                f"{name} cannot be seen here, but where the run began; have all processes see it "
-                f"by this path, and start again"
+                f"{name} cannot be seen here, but where the run began: it is gone since, or this "
+                f"process does not see it by this path; put it there, and start again"
             )
         if now != began:
             raise SceneError(
                 f"{name}: [bytes, second of change] are {now} here and were {began} where the "
-                f"run began; let all processes read one file, or copies that keep its time "
-                f"(cp -p), and start again"
+                f"run began: it was changed since, or another process reads another; leave it be, "
+                f"let all processes read one file, or copies that keep its time (cp -p), and start "
+                f"again"
             )
