@@ -24,7 +24,8 @@ class Radiometry:
     low, high
         Per band, DN that become -1 and +1.
     source
-        How the range was found: "given", "dtype", "model" or "estimated"; recorded in the output.
+        How the range was found: "given", "dtype", "model", "estimated" or "reflectance"; recorded
+        in the output.
     """
 
     low: tuple[float, ...]
@@ -135,3 +136,25 @@ def estimated(samples: NDArray[np.generic], dtype: DTypeLike) -> Radiometry:
     return Radiometry(
         (float(low),) * samples.shape[0], (float(high),) * samples.shape[0], "estimated"
     )
+
+
+def for_detector(own: Radiometry, dtype: DTypeLike) -> Radiometry:
+    """What a detector without ranges of its own sees 0 and 1 as: a scene's range, or reflectance.
+
+    How bright a pixel is tells clouds from ground, and a stretch hides it: a scene that is all
+    cloud, or all dark water, has its whole contrast in either. Floats whose estimated range is
+    that of reflectance are taken for it, and shown from 0 to 1.
+
+    Examples
+    --------
+    >>> for_detector(Radiometry((0.02,), (0.4,), "estimated"), "float32")
+    Radiometry(low=(0.0,), high=(1.0,), source='reflectance')
+    >>> for_detector(Radiometry((40.0,), (1800.0,), "estimated"), "float32").source
+    'estimated'
+    """
+    least, most = min(own.low), max(own.high)
+    # Less than a tenth of white is no scene's brightest: those are counts divided by 65535.
+    fits = own.source == "estimated" and least >= -0.2 and 0.1 <= most <= 2.0
+    if np.dtype(dtype).kind != "f" or not fits:
+        return own
+    return Radiometry((0.0,) * len(own.low), (1.0,) * len(own.high), "reflectance")

@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from decr.errors import DecrError, RadiometryError
-from decr.radiometry import Radiometry, estimated, from_range, of_bytes
+from decr.radiometry import Radiometry, estimated, for_detector, from_range, of_bytes
 
 KINDS = {
     "uint8": ("uint8", 0, 255),
@@ -179,3 +179,27 @@ def test_equal_floats_of_any_size_have_a_range_around_them() -> None:
     for value in (0.0, 0.25, 4.5e15, -4.5e15):
         found = estimated(np.full((1, 9), value, np.float64), "float64")
         assert found.low[0] < value < found.high[0]
+
+
+@given(st.floats(-0.2, 0.05), st.floats(0.1, 2.0))
+def test_floats_that_fit_reflectance_are_shown_whole_to_detectors(low: float, high: float) -> None:
+    own = Radiometry((low,) * 3, (high,) * 3, "estimated")
+    assert for_detector(own, "float32") == Radiometry((0.0,) * 3, (1.0,) * 3, "reflectance")
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "source", "dtype"),
+    [
+        (0.0, 1.0, "estimated", "uint16"),
+        (0.0, 0.4, "given", "float32"),
+        (0.0, 0.4, "model", "float32"),
+        (0.0, 0.06, "estimated", "float32"),  # 12 bits / 65535
+        (90.0, 1900.0, "estimated", "float64"),  # counts
+        (-1.0, 1.0, "estimated", "float32"),  # of no sensor
+    ],
+)
+def test_whatever_else_keeps_its_own_range(
+    low: float, high: float, source: str, dtype: str
+) -> None:
+    own = Radiometry((low,), (high,), source)
+    assert for_detector(own, dtype) is own

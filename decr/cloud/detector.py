@@ -35,7 +35,7 @@ class Detector:
         result must depend on that view alone. Called from several threads.
     ranges
         DN that become 0 and 1, by dtype, if it wants fixed ones; other scenes show it their own
-        range, whatever it is.
+        range, whatever it is, or reflectance (`decr.radiometry.for_detector`).
     gsd_range_m
         GSDs that it was made for, metres; elsewhere it is less to be trusted.
     tells_thin

@@ -50,7 +50,7 @@ from decr.pipeline.range import ALL_NODATA, radiometry_of
 from decr.pipeline.survey import MaskSource, survey_factor, survey_scene
 from decr.pipeline.words import warn
 from decr.progress import OnProgress, silent
-from decr.radiometry import Radiometry, of_bytes
+from decr.radiometry import Radiometry, for_detector, of_bytes
 
 CHUNK_BYTES = 2**27
 """Of the scene's pixels, that the second pass holds at a time."""
@@ -287,7 +287,7 @@ def _seen(source: Source, look: Looking) -> _Seen:
     detector = detector.for_scene(k, scene.bands.fed_roles)
     scene.feed(detector.bands)  # before other words of it, and naming the file
     _check_gsd(scene, detector, gsd_m, k)
-    radiometry = radiometry_of(scene, config.dn_range, detector.ranges)
+    radiometry = for_detector(radiometry_of(scene, config.dn_range, detector.ranges), scene.dtype)
     return _Seen(scene, read, file_px, pixel_m, detector, None, radiometry, k)
 
 

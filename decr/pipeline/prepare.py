@@ -29,7 +29,7 @@ from decr.pipeline.survey import survey_factor
 from decr.pipeline.words import warn
 from decr.plugins import detector_plugin, model_plugin
 from decr.predictor import Restorer
-from decr.radiometry import Radiometry
+from decr.radiometry import Radiometry, for_detector
 
 BLOCK_STRIDES = 6
 
@@ -105,7 +105,7 @@ def prepare(
     radiometry = radiometry_of(scene, config.dn_range, restorer.ranges)
     k = survey_factor(scene, whole, restorer.gsd_m)
     detector = whole.for_scene(k, scene.bands.fed_roles)
-    seen = radiometry
+    seen = for_detector(radiometry, scene.dtype)
     if config.dn_range is None and scene.dtype in detector.ranges:
         seen = radiometry_of(scene, None, detector.ranges)
     height, width = -(-scene.grid.height // factor), -(-scene.grid.width // factor)

@@ -11,11 +11,14 @@ import pytest
 from affine import Affine
 from rasterio.shutil import copy as gdal_copy
 
-from decr.config import DecloudConfig
+from decr.config import CcpConfig, DecloudConfig
 from decr.errors import BundleError, ConfigError, SceneError
 from decr.geo.opening import state_of
 from decr.pipeline import prepare as prepare_module
+from decr.pipeline.ccp import looking, scene_ccp
+from decr.pipeline.ccp_sources import Source
 from decr.pipeline.declouds import declouds
+from decr.pipeline.engine import local_engine
 from decr.pipeline.prepare import prepare
 from decr.zoo.bundle import save_bundle
 from tests.pipeline.scenes import cloudy_pixels, same, write_scene
@@ -50,6 +53,19 @@ def test_a_detector_sees_the_range_its_card_declares(scene: Path, tmp_path: Path
     # What the user says holds for both.
     given = DecloudConfig(detector=str(path), dn_range=(0.0, 2047.0))
     assert prepare(str(scene), given, same()).detector_radiometry.high == (2047.0,) * 4
+
+
+def test_reflectance_is_shown_to_a_detector_as_it_is(tmp_path: Path) -> None:
+    pixels = (cloudy_pixels(300, 300) / 4000).astype(np.float32)
+    scene = write_scene(tmp_path / "scene.tif", pixels)
+    prepared = prepare(str(scene), DecloudConfig(detector="threshold"), same())
+    assert (prepared.detector_radiometry.low[0], prepared.detector_radiometry.high[0]) == (0, 1)
+    # What restores it sees the scene's own range, as before.
+    assert prepared.radiometry.source == "estimated"
+    assert prepared.radiometry.high[0] < 0.6
+    with local_engine() as engine:
+        found = scene_ccp(Source("s", str(scene)), looking(CcpConfig(detector="threshold"), engine))
+    assert found.facts["DN range"] == "0 to 1 (reflectance)"
 
 
 def test_the_detectors_range_decides_what_it_finds(scene: Path, tmp_path: Path) -> None:
