@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -139,22 +140,30 @@ def estimated(samples: NDArray[np.generic], dtype: DTypeLike) -> Radiometry:
 
 
 def for_detector(own: Radiometry, dtype: DTypeLike) -> Radiometry:
-    """What a detector without ranges of its own sees 0 and 1 as: a scene's range, or reflectance.
+    """What a detector without ranges of its own is shown, where a scene's range was estimated.
 
-    How bright a pixel is tells clouds from ground, and a stretch hides it: a scene that is all
-    cloud, or all dark water, has its whole contrast in either. Floats whose estimated range is
-    that of reflectance are taken for it, and shown from 0 to 1.
+    How bright a pixel is tells clouds from ground, and a stretch to what the scene holds hides it:
+    a scene that is all cloud, or all dark water, has its whole contrast in either. Floats whose
+    range fits reflectance are taken for it, and shown from 0 to 1. Of whole numbers their bits say
+    how bright white might be: they are shown halfway between the scene's own range and all that
+    those bits hold, by half of the low end and the geometric mean of the high ends (ADR 20).
 
     Examples
     --------
     >>> for_detector(Radiometry((0.02,), (0.4,), "estimated"), "float32")
     Radiometry(low=(0.0,), high=(1.0,), source='reflectance')
-    >>> for_detector(Radiometry((40.0,), (1800.0,), "estimated"), "float32").source
-    'estimated'
+    >>> for_detector(Radiometry((80.0,), (1300.0,), "estimated"), "uint16")
+    Radiometry(low=(40.0,), high=(1631.0,), source='estimated')
     """
-    least, most = min(own.low), max(own.high)
-    # Less than a tenth of white is no scene's brightest: those are counts divided by 65535.
-    fits = own.source == "estimated" and least >= -0.2 and 0.1 <= most <= 2.0
-    if np.dtype(dtype).kind != "f" or not fits:
+    if own.source != "estimated":
         return own
-    return Radiometry((0.0,) * len(own.low), (1.0,) * len(own.high), "reflectance")
+    low, high, count = min(own.low), max(own.high), len(own.low)
+    if np.dtype(dtype).kind == "f":
+        # Less than a tenth of white is no scene's brightest: those are counts divided by 65535.
+        if low < -0.2 or not 0.1 <= high <= 2.0:
+            return own
+        return Radiometry((0.0,) * count, (1.0,) * count, "reflectance")
+    if high <= 0:
+        return own
+    white = math.sqrt(high * (2 ** int(high).bit_length() - 1))
+    return Radiometry((float(round(low / 2)),) * count, (float(round(white)),) * count, own.source)

@@ -190,12 +190,13 @@ def test_floats_that_fit_reflectance_are_shown_whole_to_detectors(low: float, hi
 @pytest.mark.parametrize(
     ("low", "high", "source", "dtype"),
     [
-        (0.0, 1.0, "estimated", "uint16"),
         (0.0, 0.4, "given", "float32"),
-        (0.0, 0.4, "model", "float32"),
+        (80.0, 1300.0, "model", "uint16"),
+        (0.0, 255.0, "dtype", "uint8"),
         (0.0, 0.06, "estimated", "float32"),  # 12 bits / 65535
         (90.0, 1900.0, "estimated", "float64"),  # counts
         (-1.0, 1.0, "estimated", "float32"),  # of no sensor
+        (-900.0, -20.0, "estimated", "int16"),
     ],
 )
 def test_whatever_else_keeps_its_own_range(
@@ -203,3 +204,25 @@ def test_whatever_else_keeps_its_own_range(
 ) -> None:
     own = Radiometry((low,), (high,), source)
     assert for_detector(own, dtype) is own
+
+
+@given(st.integers(0, 65_000), st.integers(1, 535), st.sampled_from(["uint16", "int16"]))
+def test_whole_numbers_are_shown_halfway_to_their_bit_depth(
+    low: int, wide: int, dtype: str
+) -> None:
+    low, high = (low, low + wide) if dtype == "uint16" else (low // 2, low // 2 + wide // 2 + 1)
+    own = Radiometry((float(low),) * 4, (float(high),) * 4, "estimated")
+    shown = for_detector(own, dtype)
+    assert len(shown.low) == 4
+    assert 0 <= shown.low[0] <= low
+    # The scene's brightest are never less than 0.7 of white.
+    assert round(high) <= shown.high[0] <= min(high / 0.7 + 1, np.iinfo(dtype).max)
+
+
+def test_a_scene_all_cloud_stays_bright_and_one_all_water_dark() -> None:
+    for dn, bright in ((np.arange(1500, 1900), True), (np.arange(40, 110), False)):
+        samples = np.tile(dn, (4, 9)).astype(np.uint16)
+        own = estimated(samples, "uint16")
+        unit = for_detector(own, "uint16").encode(samples[:, None])
+        assert own.encode(samples[:, None]).mean() == pytest.approx(0, abs=0.02)
+        assert (unit.mean() > 0.3) == bright

@@ -34,8 +34,8 @@ class Detector:
         tells thin cloud from thick, (N, 2, H, W): of any cloud, and of thick cloud. A view's
         result must depend on that view alone. Called from several threads.
     ranges
-        DN that become 0 and 1, by dtype, if it wants fixed ones; other scenes show it their own
-        range, whatever it is, or reflectance (`decr.radiometry.for_detector`).
+        DN that become 0 and 1, by dtype, if it wants fixed ones; of other scenes it is shown what
+        `decr.radiometry.for_detector` says.
     gsd_range_m
         GSDs that it was made for, metres; elsewhere it is less to be trusted.
     tells_thin

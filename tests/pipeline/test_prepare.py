@@ -20,6 +20,7 @@ from decr.pipeline.ccp_sources import Source
 from decr.pipeline.declouds import declouds
 from decr.pipeline.engine import local_engine
 from decr.pipeline.prepare import prepare
+from decr.radiometry import for_detector
 from decr.zoo.bundle import save_bundle
 from tests.pipeline.scenes import cloudy_pixels, same, write_scene
 from tests.tiny import DETECTOR, tiny_card, tiny_networks
@@ -40,7 +41,8 @@ def test_a_detector_may_come_from_a_file(scene: Path, tmp_path: Path) -> None:
     path = detector_bundle(tmp_path / "mine.safetensors", {})
     prepared = prepare(str(scene), DecloudConfig(detector=str(path)), same())
     assert prepared.detector.name == "mine"
-    assert prepared.detector_radiometry == prepared.radiometry
+    assert prepared.detector_radiometry == for_detector(prepared.radiometry, "uint16")
+    assert prepared.detector_radiometry.low < prepared.radiometry.low
     result = declouds(scene, tmp_path / "o.tif", DecloudConfig(detector=str(path)), restorer=same())
     assert result.changed_px == 0
 
