@@ -202,7 +202,7 @@ restoration_options = together(
         type=int,
         default=4,
         show_default=True,
-        help="Tiles handed over at once; does not change the result.",
+        help="Tiles handed over at once per tile computed side by side; the result stays.",
     ),
     device_option,
     click.option(

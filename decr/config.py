@@ -1,4 +1,4 @@
-"""The options of every verb as frozen dataclasses, checked when they are made."""
+"""Options of restoring and of counting clouds as frozen dataclasses, checked when they are made."""
 
 from __future__ import annotations
 
@@ -60,7 +60,8 @@ class DecloudConfig:
     gsd
         "native" works on the scene's pixels, "model" at the model's ground sampling distance.
     batch
-        Tiles handed to the model at once. Results do not depend on it.
+        Tiles handed to the model at once, for each that it computes side by side. Results do not
+        depend on it.
     device
         "auto", "cpu" or "cuda".
     precision

@@ -15,15 +15,28 @@ POLARITY = "1 = all cloud, 0 = no cloud; masks: 1 = cloudy, 0 = clear, 255 = no 
 DENOMINATOR = "valid pixels; without any, CCP is not defined"
 
 
-def definition(threshold: float, min_object_m2: float, margin_m: float, thin: bool = False) -> str:
+def definition(
+    threshold: float | None, min_object_m2: float, margin_m: float, thin: bool = False
+) -> str:
     """What CCP means, in one sentence, with the options that change it.
+
+    Parameters
+    ----------
+    threshold
+        Of the detector's probability; None where a user's mask says what is cloudy.
+    min_object_m2, margin_m
+        Size of the smallest cloud that counts, m2, and how far clouds were grown, metres.
+    thin
+        Whether thin cloud is told.
 
     Examples
     --------
     >>> definition(0.5, 0.0, 0.0)
     'CCP = cloudy valid pixels / valid pixels; cloudy = probability at or above 0.5; 1 = all cloud'
     """
-    said = [f"cloudy = probability at or above {threshold:g}"]
+    said = ["cloudy = marked by the mask"]
+    if threshold is not None:
+        said = [f"cloudy = probability at or above {threshold:g}"]
     if min_object_m2 > 0:
         said.append(f"clouds smaller than {min_object_m2:g} m2 left out")
     if margin_m > 0:

@@ -1,1 +1,1 @@
-"""Pairs of cloudy and clear imagery: simulated, read from disk, cut into samples."""
+"""Pairs of cloudy and clear imagery: simulated, built, read from disk, cut into samples."""

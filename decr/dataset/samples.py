@@ -157,6 +157,9 @@ def unit_from(image: Float32, low: float, high: float) -> Float32:
 class Variety:
     """How far training samples stray from what the clear imagery shows.
 
+    Skies are drawn in turn: clear, far, haze, fitted, each a share of the samples that those before
+    it left. The other shares are of all samples.
+
     Attributes
     ----------
     clear_share

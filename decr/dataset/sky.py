@@ -279,7 +279,8 @@ PRESETS: Mapping[str, SkyMix] = MappingProxyType(
         ),
     }
 )
-"""Named distributions of skies: what training uses, and two with the CCP of published sets."""
+"""Named distributions of skies: what training uses where a recipe's ``[variety]`` asks for nothing
+else, and two with the CCP of published sets."""
 
 
 def preset(name: str) -> SkyMix:

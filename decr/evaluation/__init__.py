@@ -1,1 +1,1 @@
-"""How good a restoration is: error measures, perceptual distance, and the published protocol."""
+"""How good a restoration is: error measures, perceptual distance, protocols, and analyses."""

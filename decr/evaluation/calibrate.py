@@ -41,7 +41,7 @@ _SHARES = np.linspace(0.0, 0.95, 20)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Seen:
-    """Pixels of one restored image that `decr declouds` would have changed.
+    """Pixels of one restored image that `decr declouds` would have changed wholly (no feather).
 
     Attributes
     ----------

@@ -206,7 +206,7 @@ class Blocks:
     """
 
     lattice: Lattice
-    strides: int = 8
+    strides: int
 
     def __post_init__(self) -> None:
         if self.strides <= 0:

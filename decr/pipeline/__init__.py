@@ -1,1 +1,1 @@
-"""Whole scenes: survey the clouds, plan the tiles, restore block by block, write one file."""
+"""The verbs on rasters: scenes restored, clouds counted, sets of pairs made."""

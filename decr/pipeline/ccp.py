@@ -341,7 +341,10 @@ def _facts(seen: _Seen, look: Looking, cells: CloudCells) -> dict[str, str]:
     config, grid, radiometry = look.config, seen.scene.grid, seen.radiometry
     facts = {
         "definition": definition(
-            config.threshold, config.min_object_m2, config.margin_m, cells.tells_thin
+            config.threshold if seen.mask is None else None,
+            config.min_object_m2,
+            config.margin_m,
+            cells.tells_thin,
         ),
         "polarity": POLARITY,
         "denominator": DENOMINATOR,

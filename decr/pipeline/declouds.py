@@ -203,15 +203,16 @@ def _rule(prepared: Prepared, survey: Survey) -> ChangeRule:
 
 
 def probed(prepared: Prepared, plan: Plan) -> Plan:
-    """The plan with a measured time per tile: one tile to warm up, one against the clock."""
+    """The plan with a measured time per tile: one batch to warm up, one against the clock."""
     if not plan.restore:
         return replace(plan, seconds_per_tile=0.0)
     model, side = prepared.restorer, prepared.config.tile_px
-    tile = np.zeros((1, len(model.bands), side, side), np.float32)
-    checked(model.name, model.restore(tile, [(0, 0)]), tile.shape)
+    count = min(model.side_by_side, plan.restore)
+    tiles, corners = np.zeros((count, len(model.bands), side, side), np.float32), [(0, 0)] * count
+    checked(model.name, model.restore(tiles, corners), tiles.shape)
     began = time.perf_counter()
-    model.restore(tile, [(0, 0)])
-    return replace(plan, seconds_per_tile=time.perf_counter() - began)
+    model.restore(tiles, corners)
+    return replace(plan, seconds_per_tile=(time.perf_counter() - began) / count)
 
 
 def plan_scene(
@@ -221,7 +222,7 @@ def plan_scene(
 ) -> Plan:
     """What `declouds` would do, with a time estimate; nothing is written.
 
-    Clouds are looked for in the whole scene, and the model restores two tiles.
+    Clouds are looked for in the whole scene, and the model restores two batches.
 
     Parameters
     ----------

@@ -17,7 +17,10 @@ from decr.pipeline.tiles import STRIP_ROWS
 
 
 def job_of(prepared: Prepared) -> dict[str, Any]:
-    """Everything that decides the output's bytes, or how work is kept; batch and device do not."""
+    """Everything that decides the output's bytes, or how work is kept.
+
+    The batch does not; the kind of device does, by the model's settings.
+    """
     scene, config = prepared.scene, prepared.config
     options = {k: str(v) for k, v in asdict(config).items() if k not in ("batch", "device")}
     read = [scene.path] if config.cloud_mask is None else [scene.path, str(config.cloud_mask)]

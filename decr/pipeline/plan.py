@@ -49,7 +49,8 @@ class Plan:
         What the output and all work on it would take at the most if nothing could be compressed,
         in 2^20 bytes.
     seconds_per_tile
-        From a timed probe; None if none was made.
+        From a timed probe: of tiles side by side, the time of all over their number; None if none
+        was made.
     """
 
     blocks: Blocks

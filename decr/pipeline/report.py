@@ -169,10 +169,12 @@ def _of_tags(tags: Mapping[str, str]) -> dict[str, str]:
 
 
 def _of_result(result: DecloudResult) -> dict[str, str]:
-    after = "the same detector, run on the output"
+    after, of_mask = "the same detector, run on the output", {}
     if result.ccp_after is None:
         after = "not measured: clouds came from a mask, which is of the input"
+        of_mask = {"CCP": f"{result.tags['CCP_DEFINITION']}; 1 = all cloud"}
     return {
+        **of_mask,
         "Tiles": f"{result.restored:,} restored, {result.copied:,} copied, "
         f"{result.skipped:,} without data",
         "Pixels changed": f"{result.changed_px:,}",

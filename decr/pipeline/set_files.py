@@ -74,11 +74,12 @@ def clouds_job(look: Looking) -> dict[str, Any]:
 def clouds_found_by(look: Looking) -> dict[str, str]:
     """The same for people."""
     config, detector = look.config, look.detector
-    name = "the user's masks"
+    name, threshold = "the user's masks", None
     if detector is not None:
+        threshold = config.threshold
         name = f"{detector.name} {'+'.join(part[:12] for part in detector.versions.split('+'))}"
     return {
-        "CCP": definition(config.threshold, config.min_object_m2, config.margin_m),
+        "CCP": definition(threshold, config.min_object_m2, config.margin_m),
         "Detector": name,
     }
 

@@ -15,7 +15,7 @@ DEFINITION = (
     "cloudy valid pixels / valid pixels; cloudy = probability at or above the threshold; "
     "1 = all cloud"
 )
-"""What CCP is, in every output."""
+"""What CCP is where a detector looked."""
 MADE_BY = '<meta name="generator" content="decr">'
 """Near the top of every page."""
 _MOST_OBLONG = 16

@@ -50,7 +50,7 @@ def index_page(entries: Sequence[Entry]) -> str:
     table = sortable(_HEADS, "".join(_row(entry) for entry in entries))
     body = section("Scenes", table, "Press a heading to sort.")
     meaning = {
-        "CCP": DEFINITION,
+        "CCP": f"{DEFINITION}; of a mask: cloudy = marked by it",
         "Seam score": "how far tile borders show; 1 or less: not at all",
         "Time": "from opening a scene to its finished file, wall-clock seconds",
     }

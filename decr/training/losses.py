@@ -26,7 +26,7 @@ PUBLISHED = TrainConfig()
 _EPS = 1e-3
 """Where L1 becomes smooth."""
 _REACH_PX = 8
-"""How far from clouds decr may change pixels, about."""
+"""About the width of a cloud's soft edge; decr may change pixels farther off, too."""
 
 
 def charbonnier(a: Tensor, b: Tensor) -> Tensor:
@@ -41,7 +41,7 @@ def edge_difference(a: Tensor, b: Tensor) -> Tensor:
 
 
 def near_clouds(mask: Tensor) -> Tensor:
-    """(N, H, W) bool, grown by 8 px: about what decr changes, more than the mask."""
+    """(N, H, W) bool, grown by 8 px."""
     grown = F.max_pool2d(mask.float()[:, None], 2 * _REACH_PX + 1, stride=1, padding=_REACH_PX)
     return grown[:, 0] > 0
 
@@ -57,8 +57,8 @@ def restore_loss(
     """Charbonnier plus edges plus ``squares`` times the mean squared error, on [0, 1] images.
 
     ``cloudy`` and ``clear`` are unit. Below a ``clear_weight`` of 1 every sample counts alike and
-    in it the pixels away from its clouds, (N, H, W) bool ``mask``, count that much less: decr
-    leaves those alone in any case.
+    in it the pixels more than 8 px from its clouds, (N, H, W) bool ``mask``, count that much
+    less.
     """
     y01, x01 = (cloudy + 1) / 2, (clear + 1) / 2
     # A clamp would kill the gradient where the estimate leaves [0, 1].

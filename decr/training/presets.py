@@ -43,7 +43,7 @@ _PAPER_COARSE = TrainConfig(
 )
 
 PRESETS: Mapping[str, Mapping[str, TrainConfig]] = {
-    # What the embedded models were trained with: small networks, minutes to hours on a CPU.
+    # Small networks, minutes to hours on a CPU; the recipes of the embedded models began with it.
     "fast": {
         "reference": TrainConfig(steps=1300, batch=8, lr=1e-3),
         "coarse": TrainConfig(steps=1000, batch=16, lr=1e-3, size_px=64, shrink=2),

@@ -12,6 +12,7 @@ from typing import Any
 from decr.dataset.clear import Folder
 from decr.dataset.pairs import PairFolder
 from decr.dataset.samples import PLAIN, Variety
+from decr.diffusion.schedule import NoiseSchedule
 from decr.errors import ConfigError
 from decr.models.registry import check_role
 from decr.training.checks import file_stem, number, texts, whole, wrong
@@ -35,7 +36,7 @@ DEFAULT_PARTS = {
     "wa": Part("wa", _compact([1, 1, 2])),
     "detector": Part("cloudnet", {"width": 3}),
 }
-"""The compact networks that decr ships."""
+"""The compact networks that are trained where a recipe has no ``[parts]``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +63,8 @@ class Recipe:
     parts
         Networks by name.
     start
-        A bundle to start from; may have more bands, or the same in another order.
+        A bundle to start from; what may differ is said in docs/recipes/README.md, as are the keys
+        that are not listed here.
     variety
         How far samples stray from the clear imagery.
     lpips_backbone
@@ -133,6 +135,10 @@ class Recipe:
             raise wrong("gsd_range_m", ends, "two sizes, the smaller one first")
         if whole("steps", self.steps, least=1) > _CHAIN:
             raise wrong("steps", self.steps, f"a whole number in 1..{_CHAIN}")
+        try:
+            NoiseSchedule.linear(_CHAIN).respaced(self.steps)
+        except ConfigError as error:
+            raise ConfigError(f"steps of the bundle: {error}") from error
         if number("prior_floor", self.prior_floor, least=0) > 1:
             raise wrong("prior_floor", self.prior_floor, "a number in 0..1")
         whole("level_px", self.level_px, least=0)

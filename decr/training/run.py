@@ -261,11 +261,18 @@ def _watch(job: _Job, stage: Stage, config: TrainConfig) -> Watch:
         draw(np.random.default_rng([config.seed, number_of(stage.name), n, 2**31]))
         for n in range(_WATCHED)
     ]
-    bands = job.recipe.bands
+    recipe, bands = job.recipe, job.recipe.bands
     red, green, blue = (
         bands.index(role) if role in bands else 0 for role in ("red", "green", "blue")
     )
-    return Watch(tuple(samples), (red, green, blue), held_out)
+    return Watch(
+        tuple(samples),
+        (red, green, blue),
+        held_out,
+        recipe.steps,
+        recipe.prior_floor,
+        recipe.level_px,
+    )
 
 
 def _card(job: _Job, results: Mapping[str, TrainResult], parts: Sequence[str]) -> Card:

@@ -68,8 +68,8 @@ class TrainConfig:
         Weight of a term in the stages with a weight allocator that is not published: LPIPS of the
         fused estimate.
     clear_weight
-        How much pixels away from clouds count in the loss of the compact reference, above 0 and up
-        to 1; below 1 samples with little cloud count as much as others, too.
+        How much pixels more than 8 px from clouds count in the loss of the compact reference, above
+        0 and up to 1; below 1 samples with little cloud count as much as others, too.
     squares
         Weight of the mean squared error beside the loss of the compact reference: above 0 a haze
         that cannot be told from dull ground is lifted halfway rather than not at all.

@@ -24,8 +24,6 @@ from decr.training.progress import Progress
 
 _SHOWN = 4
 """Samples in a picture."""
-_STEPS = 10
-"""DDIM steps of a picture: enough to see what is learnt, few enough to wait for."""
 _GAP = 2
 """Pixels between the images of a picture."""
 
@@ -42,11 +40,16 @@ class Watch:
         Which bands are shown as red, green and blue.
     held_out
         Whether the samples are of imagery that is not trained on: only then is their loss told.
+    steps, prior_floor, level_px
+        How pictures are sampled: as the bundle to be will.
     """
 
     samples: tuple[Sample, ...]
     rgb: tuple[int, int, int]
     held_out: bool
+    steps: int = 10
+    prior_floor: float = 0.3
+    level_px: int = 0
 
 
 def look(progress: Progress, watch: Watch) -> float | None:
@@ -75,7 +78,7 @@ def look(progress: Progress, watch: Watch) -> float | None:
                     progress.config,
                 )
             )
-        images = _columns(progress, batch, list(watch.rgb))
+        images = _columns(progress, batch, watch)
     name = f"{progress.stage.name}_{progress.step:05d}.png"
     write_png(progress.run_dir / "samples" / name, mosaic(images))
     return loss
@@ -89,8 +92,9 @@ def _batch(progress: Progress, samples: tuple[Sample, ...]) -> Batch:
     return Batch(cloudy, clear, mask, t.to(cloudy.device), noise.to(cloudy.device))
 
 
-def _columns(progress: Progress, batch: Batch, rgb: list[int]) -> list[NDArray[np.float32]]:
+def _columns(progress: Progress, batch: Batch, watch: Watch) -> list[NDArray[np.float32]]:
     """The three columns of a picture, each (N, 3, H, W) in [0, 1]."""
+    rgb = list(watch.rgb)
     cloudy, clear, noise = (tensor[:_SHOWN] for tensor in (batch.cloudy, batch.clear, batch.noise))
     shown = [(cloudy[:, rgb] + 1) / 2]
     if progress.stage.loss == "mask":
@@ -98,12 +102,12 @@ def _columns(progress: Progress, batch: Batch, rgb: list[int]) -> list[NDArray[n
         for mask in (probability, batch.mask[:_SHOWN].float()):
             shown.append(mask[:, None].expand(-1, 3, -1, -1))
     else:
-        restored = _restored(progress, cloudy, noise)
+        restored = _restored(progress, cloudy, noise, watch)
         shown += [(image[:, rgb] + 1) / 2 for image in (restored, clear)]
     return [image.clamp(0, 1).float().cpu().numpy() for image in shown]
 
 
-def _restored(progress: Progress, cloudy: Tensor, noise: Tensor) -> Tensor:
+def _restored(progress: Progress, cloudy: Tensor, noise: Tensor, watch: Watch) -> Tensor:
     """What the stage's networks make of cloudy images, (N, C, H, W) unit."""
     parts, schedule, wa, prior = progress.parts, progress.schedule, None, None
     if progress.stage.loss != "noise":
@@ -111,8 +115,9 @@ def _restored(progress: Progress, cloudy: Tensor, noise: Tensor) -> Tensor:
         if progress.stage.loss == "restore":
             return prior
         wa = parts["wa"]
-    denoise = FusedDenoiser(parts["cnp"], wa, schedule, cloudy, prior)
-    return ddim(denoise, noise, schedule.respaced(_STEPS))
+    floor, level_px = watch.prior_floor, watch.level_px
+    denoise = FusedDenoiser(parts["cnp"], wa, schedule, cloudy, prior, floor, level_px=level_px)
+    return ddim(denoise, noise, schedule.respaced(watch.steps))
 
 
 def mosaic(columns: list[NDArray[np.float32]]) -> NDArray[np.uint8]:

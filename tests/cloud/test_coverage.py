@@ -97,3 +97,6 @@ def test_the_definition_names_every_option_that_changes_it() -> None:
     text = definition(0.4, 100, 12, thin=True)
     for part in ("0.4", "100 m2", "12 m", "thin", "valid pixels", "1 = all cloud"):
         assert part in text
+    marked = definition(None, 100, 0)
+    assert "cloudy = marked by the mask; clouds smaller than 100 m2" in marked
+    assert "probability" not in marked

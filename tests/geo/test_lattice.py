@@ -165,7 +165,7 @@ def test_huge_lattice_is_quick() -> None:
     lattice = Lattice(200_000, 100_000)
     began = time.perf_counter()
     weights = lattice.weights(0)
-    blocks = Blocks(lattice).blocks()
+    blocks = Blocks(lattice, 8).blocks()
     assert len(weights) == len(lattice.starts(0))
     assert len(blocks) == 131 * 65
     assert time.perf_counter() - began < 5.0

@@ -218,6 +218,7 @@ def test_the_card_has_the_columns_of_the_paper(dates: TwoDates, out: Path, tmp_p
     card = (out / "README.md").read_text()
     heading = "| site | source | dates | time gap | pairs | size | resolution | bands | km2 |"
     assert heading in card
+    assert "cloudy = marked by the mask" in card
     count = sum(json.loads((out / "acquisitions.json").read_text())["rejected"].values())
     assert f"## Left out: {count} of 30 chips" in card
     row = card.splitlines()[card.splitlines().index(heading) + 2]

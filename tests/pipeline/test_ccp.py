@@ -217,6 +217,7 @@ def test_features_are_counted_by_pixel_centres(tmp_path: Path) -> None:
     aoi = tmp_path / "a.geojson"
     aoi.write_text(json.dumps({"type": "FeatureCollection", "crs": crs, "features": features}))
     got = found(scene, detector=f"file:{mask}", aoi=aoi)
+    assert "cloudy = marked by the mask" in got.facts["definition"]
     assert [name for name, _ in got.features] == ["0", "1", "2"]
     cloudy = (classes > 0) & valid
     for (a, b, c, d), (_, counts) in zip(boxes, got.features, strict=True):

@@ -32,6 +32,8 @@ from decr.pipeline.declouds import DecloudResult, declouds
 from decr.pipeline.error_map import error_map_path
 from decr.pipeline.survey import Survey
 from decr.predictor import Restorer
+from decr.report.document import DEFINITION
+from decr.report.restoration import restoration_page
 from decr.report.values import RestorationReport
 from tests.pipeline.scenes import GRID, RGBN, cloudy_pixels, read, write_scene
 from tests.tiny import tiny_bundle
@@ -170,6 +172,8 @@ def test_page_and_errors_have_what_changed(scene: Path, mask: Path, tmp_path: Pa
     config = DecloudConfig(**EXACT, cloud_mask=mask, error_map=True)
     declouds(scene, out, config, restorer=lower(), on_report=keep)
     np.testing.assert_array_equal(kept[0].weight, 255 * marked)
+    assert kept[0].facts["CCP"] == "valid pixels that the mask marks / valid pixels; 1 = all cloud"
+    assert DEFINITION not in restoration_page(kept[0])
     np.testing.assert_array_equal(np.nan_to_num(read(error_map_path(out))[0]) > 0, marked)
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +16,13 @@ from decr.config import DecloudConfig
 from decr.geo.lattice import Blocks, Lattice
 from decr.geo.output import write_memory_bytes
 from decr.geo.scene import open_scene
-from decr.pipeline.declouds import declouds
+from decr.pipeline.declouds import declouds, probed, survey_and_plan
+from decr.pipeline.engine import local_engine
 from decr.pipeline.plan import Plan, describe
+from decr.pipeline.prepare import prepare
 from decr.pipeline.room import lying_bytes, planned_memory_mb
-from tests.pipeline.scenes import darker, write_scene
+from decr.pipeline.tiles import Float32
+from tests.pipeline.scenes import darker, same, write_scene
 
 
 def memory_mb(side: int, write_bytes: int = 0, factor: int = 1) -> float:
@@ -71,6 +77,28 @@ def _size(path: Path) -> int:
         return path.stat().st_size
     except FileNotFoundError:
         return 0
+
+
+@pytest.mark.parametrize(("lanes", "seconds"), [(1, 2.0), (4, 0.5), (1000, 2.0)])
+def test_time_is_that_of_tiles_side_by_side(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lanes: int, seconds: float
+) -> None:
+    clock = [0.0]
+
+    def restore(tiles: Float32, corners: Sequence[tuple[int, int]]) -> Float32:
+        clock[0] += 2.0 * math.ceil(len(tiles) / lanes)
+        return tiles
+
+    model = replace(same(), restore=restore, side_by_side=lanes)
+    scene = write_scene(tmp_path / "s.tif", np.full((4, 400, 300), 1900, np.uint16))
+    config = DecloudConfig(detector="threshold", tile_px=64, overlap_px=16, full=True)
+    monkeypatch.setattr("decr.pipeline.declouds.time.perf_counter", lambda: clock[0])
+    with local_engine() as engine:
+        prepared = prepare(str(scene), config, model)
+        plan = probed(prepared, survey_and_plan(prepared, engine)[1])
+    assert 4 < plan.restore < 1000
+    whole = seconds if lanes > plan.restore else seconds * plan.restore
+    assert plan.seconds == pytest.approx(whole)
 
 
 @pytest.mark.parametrize(("tiled", "grows"), [(True, False), (False, True)])

@@ -132,6 +132,7 @@ def test_a_whole_recipe(tmp_path: Path) -> None:
         ("[0.4, 1.0]", "[1.0, 0.4]", "gsd_range_m has a wrong value"),
         ("steps = 20", "steps = 20.5", r"steps has a wrong value, 20\.5"),
         ("steps = 20", "steps = 1001", r"steps has a wrong value, 1001: .*1\.\.1000"),
+        ("steps = 20", "steps = 300", "steps of the bundle: no stride .* exactly 300; try 1, 2, 4"),
         ("steps = 20", "prior_floor = 1.5", r"prior_floor has a wrong value, 1\.5"),
         ("steps = 20", "level_px = -1", r"level_px has a wrong value, -1"),
         ('name = "mine"', 'name = "sub/mine"', "name has a wrong value, 'sub/mine': .*a file"),

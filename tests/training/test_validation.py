@@ -5,20 +5,26 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import rasterio
 import torch
 
+from decr.diffusion.fusion import prior_of
 from decr.diffusion.schedule import NoiseSchedule
 from decr.errors import OutputError
+from decr.training import validation
 from decr.training.loop import train_stage
+from decr.training.run import run_recipe
 from decr.training.settings import TrainConfig
 from decr.training.stages import STAGES
 from decr.training.validation import Watch, mosaic
+from decr.zoo.bundle import read_card
 from tests.tiny import DETECTOR, PARTS, tiny_networks
 from tests.training.test_progress import draw
+from tests.training.test_run import QUICK, recipe
 
 CONFIG = TrainConfig(steps=3, batch=2, lr=1e-3, warmup=1, validate_every=2)
 
@@ -81,3 +87,47 @@ def test_a_mosaic_has_a_row_per_sample() -> None:
     assert (picture[:, :4, :5] == 0).all()
     assert (picture[:, 6:, 7:] == 128).all()
     assert (picture[:, 4:6] == 255).all()
+
+
+def picture(folder: Path, seen: Watch) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """The first look at the stage `joint`."""
+    train("joint", folder, seen)
+    with rasterio.open(folder / "samples" / "joint_00002.png") as file:
+        return np.asarray(file.read())
+
+
+@pytest.mark.parametrize("other", [{"steps": 2}, {"prior_floor": 0.9}, {"level_px": 8}])
+def test_pictures_are_sampled_as_told(tmp_path: Path, other: dict[str, Any]) -> None:
+    usual = picture(tmp_path / "usual", watch(held_out=True))
+    told = picture(tmp_path / "told", replace(watch(held_out=True), **other))
+    differ = (usual != told).any(axis=(0, 1))
+    assert differ[34:66].any()
+    assert not differ[:34].any()
+    assert not differ[66:].any()
+
+
+def test_pictures_with_a_floor_of_1_show_the_reference(tmp_path: Path) -> None:
+    seen = replace(watch(held_out=True), prior_floor=1.0)
+    shown = picture(tmp_path, seen)[:, :32, 34:66]
+    cloudy = torch.from_numpy(seen.samples[0].cloudy)[None]
+    with torch.no_grad():
+        prior = prior_of(tiny_networks(PARTS | DETECTOR, 3)["reference"], cloudy)
+    expected = ((prior[0] + 1) / 2).clamp(0, 1).numpy() * 255
+    np.testing.assert_allclose(shown, expected, atol=0.51)
+
+
+def test_pictures_are_sampled_as_the_bundle_will_be(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Watch] = []
+    monkeypatch.setattr(validation, "mosaic", lambda images: np.zeros((3, 4, 4), np.uint8))
+    monkeypatch.setattr(
+        validation, "_columns", lambda progress, batch, watch: seen.append(watch) or []
+    )
+    stages = {"coarse": replace(QUICK, validate_every=100)}
+    asked = replace(recipe(folder, "coarse"), stages=stages, steps=4, prior_floor=0.7, level_px=32)
+    path = run_recipe(asked, tmp_path / "run")
+    assert path is not None
+    card = read_card(path)
+    assert [(w.steps, w.prior_floor, w.level_px) for w in seen] == [(4, 0.7, 32)]
+    assert (card.steps, card.prior_floor, card.level_px) == (4, 0.7, 32)
