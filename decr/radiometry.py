@@ -144,7 +144,7 @@ def for_detector(own: Radiometry, dtype: DTypeLike) -> Radiometry:
 
     How bright a pixel is tells clouds from ground, and a stretch to what the scene holds hides it:
     a scene that is all cloud, or all dark water, has its whole contrast in either. Floats whose
-    range fits reflectance are taken for it, and shown from 0 to 1. Of whole numbers their bits say
+    range fits reflectance are taken for it, and shown from 0 to 1. Of other numbers their bits say
     how bright white might be: they are shown halfway between the scene's own range and all that
     those bits hold, by half of the low end and the geometric mean of the high ends (ADR 20).
 
@@ -158,12 +158,13 @@ def for_detector(own: Radiometry, dtype: DTypeLike) -> Radiometry:
     if own.source != "estimated":
         return own
     low, high, count = min(own.low), max(own.high), len(own.low)
-    if np.dtype(dtype).kind == "f":
+    if np.dtype(dtype).kind == "f" and high <= 2.0:
         # Less than a tenth of white is no scene's brightest: those are counts divided by 65535.
-        if low < -0.2 or not 0.1 <= high <= 2.0:
+        if low < -0.2 or high < 0.1:
             return own
         return Radiometry((0.0,) * count, (1.0,) * count, "reflectance")
     if high <= 0:
         return own
-    white = math.sqrt(high * (2 ** int(high).bit_length() - 1))
+    bits = min(math.frexp(high)[1], 1023)
+    white = math.sqrt(high) * math.sqrt(2.0**bits - 1)
     return Radiometry((float(round(low / 2)),) * count, (float(round(white)),) * count, own.source)

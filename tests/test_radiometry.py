@@ -194,7 +194,6 @@ def test_floats_that_fit_reflectance_are_shown_whole_to_detectors(low: float, hi
         (80.0, 1300.0, "model", "uint16"),
         (0.0, 255.0, "dtype", "uint8"),
         (0.0, 0.06, "estimated", "float32"),  # 12 bits / 65535
-        (90.0, 1900.0, "estimated", "float64"),  # counts
         (-1.0, 1.0, "estimated", "float32"),  # of no sensor
         (-900.0, -20.0, "estimated", "int16"),
     ],
@@ -206,17 +205,25 @@ def test_whatever_else_keeps_its_own_range(
     assert for_detector(own, dtype) is own
 
 
-@given(st.integers(0, 65_000), st.integers(1, 535), st.sampled_from(["uint16", "int16"]))
-def test_whole_numbers_are_shown_halfway_to_their_bit_depth(
+@given(st.integers(0, 65_000), st.integers(1, 535), st.sampled_from(["uint16", "int16", "float64"]))
+def test_counts_are_shown_halfway_to_all_that_their_bits_hold(
     low: int, wide: int, dtype: str
 ) -> None:
-    low, high = (low, low + wide) if dtype == "uint16" else (low // 2, low // 2 + wide // 2 + 1)
+    if dtype == "int16":
+        low, wide = low // 2, wide // 2 + 1
+    high = low + wide + 2  # floats up to 2 are reflectance
     own = Radiometry((float(low),) * 4, (float(high),) * 4, "estimated")
     shown = for_detector(own, dtype)
     assert len(shown.low) == 4
     assert 0 <= shown.low[0] <= low
     # The scene's brightest are never less than 0.7 of white.
-    assert round(high) <= shown.high[0] <= min(high / 0.7 + 1, np.iinfo(dtype).max)
+    assert high <= shown.high[0] <= min(high / 0.7 + 1, 2**16 - 1)
+
+
+@pytest.mark.parametrize("high", [2.1, 1e30, 1.7e308])
+def test_absurd_floats_give_a_range(high: float) -> None:
+    shown = for_detector(Radiometry((0.0,), (high,), "estimated"), "float64")
+    assert 0.7 * high < shown.high[0] < 1.5 * high
 
 
 def test_a_scene_all_cloud_stays_bright_and_one_all_water_dark() -> None:
