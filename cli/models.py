@@ -169,8 +169,8 @@ def average(
 ) -> None:
     """Average the weights of two bundles that were trained from the same start.
 
-    All other parts are those of FIRST. Whether the mean is better than both must be
-    measured.
+    All other parts are those of FIRST; the card has the licences and attributions of both.
+    Whether the mean is better than both must be measured.
 
     \b
     Examples:

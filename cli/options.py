@@ -28,7 +28,7 @@ def together(*options: Decorator) -> Decorator:
     return add
 
 
-class _AboveZero(click.FloatRange):
+class _Finite(click.FloatRange):
     """Refuses what measures nothing; click's own range lets NaN and infinity through."""
 
     def convert(
@@ -36,11 +36,13 @@ class _AboveZero(click.FloatRange):
     ) -> float:
         number = float(super().convert(value, param, ctx))
         if not number < math.inf:
-            self.fail(f"{number:g} is not a number above 0", param, ctx)
+            word = "above" if self.min_open else "from"
+            self.fail(f"{number:g} is not a number {word} {self.min:g}", param, ctx)
         return number
 
 
-ABOVE_ZERO = _AboveZero(0, min_open=True)
+ABOVE_ZERO = _Finite(0, min_open=True)
+FROM_ZERO = _Finite(0)
 
 
 class Listed(click.ParamType):  # type: ignore[type-arg,unused-ignore]

@@ -108,7 +108,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--max-minutes",
-    type=click.FloatRange(min=0),
+    type=shared.FROM_ZERO,
     metavar="MINUTES",
     help="Stop, resumably, after this long; if that was not the end, the exit code is 130.",
 )
@@ -156,6 +156,7 @@ def command(
       decr train detector --clear photos --gsd 0.5 --max-minutes 60 -o runs/clouds
       decr train all --recipe docs/recipes/embedded_rgbn.toml --root imagery -o runs/rgbn --dry-run
     """
+    from decr.training.place import leads
     from decr.training.run import run_recipe
 
     _check(recipe, own)
@@ -177,12 +178,12 @@ def command(
             loaders=loaders,
         )
     if bundle is None:
-        if _leads():
+        if leads():
             said = f"decr: stopped before the end; run the same command to go on ({run_dir})"
             click.echo(said, err=True)
         # To torchrun any other code is a crash, with a traceback or a new start.
         sys.exit(0 if "TORCHELASTIC_RUN_ID" in os.environ else 130)
-    if _leads():
+    if leads():
         click.echo(bundle)
 
 
@@ -235,8 +236,3 @@ def _describe(plan: Any, chosen: str, run_dir: Path) -> None:
                 f"  {name}: {config.steps} steps of {config.batch}, {config.size_px} px, "
                 f"lr {config.lr:g}"
             )
-
-
-def _leads() -> bool:
-    """Whether this is the process that speaks, of those that torchrun started."""
-    return os.environ.get("RANK", "0") == "0"

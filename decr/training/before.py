@@ -15,6 +15,12 @@ from decr.dataset.splits import in_common
 from decr.errors import ConfigError
 from decr.training.imagery import Imagery, read_split
 from decr.training.recipe import Recipe
+from decr.training.stages import STAGES
+
+_LEAST_PX = {"spagan": 32, "amgan": 32}
+"""Side of a reference's samples, where norms of its discriminator need two pixels."""
+_MOST_PX = {"cvae": 256}
+"""Side of samples of a reference that takes no larger images."""
 
 
 def read_checked(recipe: Recipe) -> tuple[Imagery, Imagery]:
@@ -22,6 +28,8 @@ def read_checked(recipe: Recipe) -> tuple[Imagery, Imagery]:
 
     Raises
     ------
+    ConfigError
+        If a stage has samples of a size that its networks do not take.
     DatasetError
         If there is no imagery, or an image held out is also trained on, or nearly the same.
 
@@ -30,6 +38,7 @@ def read_checked(recipe: Recipe) -> tuple[Imagery, Imagery]:
     DecrWarning
         If pairs held out share ground with some that are trained on.
     """
+    _check_samples(recipe)
     imagery, unseen = read_split(recipe)
     refuse_leak(_clear_sides(imagery), _clear_sides(unseen))
     held = [(pair.name, pair.outline) for pair in unseen.pairs if pair.outline is not None]
@@ -66,6 +75,24 @@ def check_place(recipe: Recipe, run_dir: Path) -> Path:
             f"run (-o), or move that file"
         )
     return bundle
+
+
+def _check_samples(recipe: Recipe) -> None:
+    """Refuse samples of a side that the recipe's reference cannot be trained or used with."""
+    for name, config in recipe.stages.items():
+        stage = STAGES[name]
+        if "reference" not in (*stage.trains, *stage.frozen):
+            continue
+        architecture, side = recipe.parts["reference"].architecture, config.size_px
+        least = _LEAST_PX.get(architecture, 0) if "reference" in stage.trains else 0
+        most = _MOST_PX.get(architecture, side)
+        if side < least:
+            why = f"of which its discriminator leaves one pixel; give a size_px of at least {least}"
+        elif side > most:
+            why = f"but {architecture} takes at most {most}; give a size_px of {most} or less"
+        else:
+            continue
+        raise ConfigError(f"recipe {recipe.name!r}: stage {name} has samples of {side} px, {why}")
 
 
 def _clear_sides(imagery: Imagery) -> Iterator[tuple[str, NDArray[np.generic]]]:

@@ -9,6 +9,9 @@ from typing import Any
 
 from decr.errors import ConfigError
 
+_MOST_BYTES = 237
+"""Of a bundle's name: files' names have up to 255, and ".NAME.safetensors.part" is the longest."""
+
 
 def whole(key: str, value: Any, least: int | None = None) -> int:
     """A whole number.
@@ -66,10 +69,12 @@ def file_stem(key: str, value: str) -> str:
     Raises
     ------
     ConfigError
-        If it is empty, names a folder, too, or cannot be printed.
+        If it is empty, names a folder, too, cannot be printed, or is too long.
     """
     if not value or any(mark in value for mark in "/\\") or not value.isprintable():
         raise wrong(key, value, "the name of a file, without folders and suffix")
+    if len(value.encode()) > _MOST_BYTES:
+        raise wrong(key, value, f"of at most {_MOST_BYTES} bytes, as the name of a file")
     return value
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -122,8 +123,9 @@ def train_stage(
             for i in range(_NORM_BATCHES)
         )
         recalibrate(detector, ahead, lambda view: mask_logits(detector, view))
-    place.wait()
-    return result
+    # All of several processes get here, each with its own signals; a signal in the last step, too,
+    # ends the run.
+    return replace(result, interrupted=place.any(interrupted()))
 
 
 @contextmanager

@@ -86,6 +86,16 @@ class Place:
             dist.barrier()
 
 
+def _processes() -> int:
+    """How many processes torchrun started; 1 where it did not, whatever size others tell of."""
+    return int(os.environ.get("WORLD_SIZE", "1")) if "RANK" in os.environ else 1
+
+
+def leads() -> bool:
+    """Whether this is the process that speaks, of those that torchrun started."""
+    return _processes() == 1 or os.environ["RANK"] == "0"
+
+
 @contextmanager
 def placed(device: str, precision: str) -> Iterator[Place]:
     """The place of this process; joins the others when `torchrun` started several.
@@ -105,7 +115,7 @@ def placed(device: str, precision: str) -> Iterator[Place]:
     target = pick_device(device)
     if target.type == "cuda":
         settle_cuda()
-    size = int(os.environ.get("WORLD_SIZE", "1"))
+    size = _processes()
     if size == 1:
         yield Place(target, pick_precision(precision, target))
         return

@@ -37,12 +37,13 @@ Images = tuple[Tensor, Tensor, Tensor]
 
 @dataclass(frozen=True, slots=True)
 class TrainResult:
-    """How far a stage came."""
+    """How far a stage came; ``interrupted`` by ctrl-C or SIGTERM, be it in its last step."""
 
     step: int
     finished: bool
     loss: float
     seconds: float
+    interrupted: bool = False
 
 
 _KINDS: dict[str, type] = {

@@ -19,7 +19,7 @@ from decr.training.checks import file_stem, number, texts, whole, wrong
 from decr.training.presets import PRESETS, PUBLISHED_REFERENCE
 from decr.training.settings import TrainConfig
 from decr.training.stages import STAGES
-from decr.zoo.bundle import Part
+from decr.zoo.bundle import MOST_LEVEL_PX, Part
 from decr.zoo.embedded import EMBEDDED, embedded_path
 
 _CHAIN = 1000
@@ -141,7 +141,8 @@ class Recipe:
             raise ConfigError(f"steps of the bundle: {error}") from error
         if number("prior_floor", self.prior_floor, least=0) > 1:
             raise wrong("prior_floor", self.prior_floor, "a number in 0..1")
-        whole("level_px", self.level_px, least=0)
+        if whole("level_px", self.level_px, least=0) > MOST_LEVEL_PX:
+            raise wrong("level_px", self.level_px, f"a whole number in 0..{MOST_LEVEL_PX}")
 
 
 def read_recipe(path: Path, root: Path) -> Recipe:

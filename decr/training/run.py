@@ -19,7 +19,6 @@ from decr.device import device_name
 from decr.diffusion.schedule import NoiseSchedule
 from decr.errors import ConfigError
 from decr.files import sole_worker, writable_folder
-from decr.models.patchgan import PatchGAN
 from decr.models.registry import create
 from decr.training.before import check_place, read_checked
 from decr.training.colours import OfColours
@@ -35,7 +34,8 @@ from decr.training.settings import TrainConfig
 from decr.training.stages import STAGES, Stage
 from decr.training.start import adopt, adopt_later, start_from
 from decr.training.validation import Watch
-from decr.zoo.bundle import Card, read_card, save_bundle, sha256_of
+from decr.zoo.bundle import Bundle, Card, save_bundle
+from decr.zoo.credit import each_once
 
 _WATCHED = 8
 """Samples that validation looks at."""
@@ -102,8 +102,10 @@ def run_recipe(
     path = check_place(recipe, run_dir)
     imagery, unseen = read_checked(recipe)
     with placed(device, precision) as place, _held(run_dir, place):
+        parts, start = _networks(recipe, place)
         job = _Job(
             recipe,
+            start,
             imagery,
             unseen,
             images_digest(imagery, "detector" in recipe.stages),
@@ -115,12 +117,11 @@ def run_recipe(
             unlikeness,
             loaders,
         )
-        parts = _networks(recipe, place)
         results = _follow(job, parts, stage)
         if results is None:
             return None
         if place.leads:
-            ready = _ready(recipe, results)
+            ready = _ready(job, results)
             trained = {name: network for name, network in parts.items() if name in ready}
             save_bundle(path, _card(job, results, tuple(trained)), trained)
         place.wait()
@@ -132,6 +133,7 @@ class _Job:
     """All that stays the same from stage to stage."""
 
     recipe: Recipe
+    start: Bundle | None
     imagery: Imagery
     unseen: Imagery
     images: str
@@ -144,19 +146,24 @@ class _Job:
     loaders: int | None
 
 
-def _networks(recipe: Recipe, place: Place) -> dict[str, nn.Module]:
-    """The recipe's networks on the device, seeded or with the weights of its start."""
+def _networks(recipe: Recipe, place: Place) -> tuple[dict[str, nn.Module], Bundle | None]:
+    """The recipe's networks on the device, seeded or with the weights of its start; the start.
+
+    Its file is read this once: another may lie there when the bundle is written. Its own networks
+    are not kept.
+    """
     torch.manual_seed(0)
     parts = {
         name: create(part.architecture, len(recipe.bands), part.size)
         for name, part in recipe.parts.items()
     }
+    start = None
     if recipe.start is not None:
-        start_from(recipe.start, parts, recipe.bands)
+        start = replace(start_from(recipe.start, parts, recipe.bands), networks={})
     for network in parts.values():
         network.to(place.device)
         network.to(memory_format=place.layout)
-    return parts
+    return parts, start
 
 
 def _held(run_dir: Path, place: Place) -> AbstractContextManager[None]:
@@ -179,7 +186,7 @@ def _follow(
             if before is not None:
                 results[name] = before
             continue
-        lacking = set(stage.frozen) - _ready(job.recipe, results)
+        lacking = set(stage.frozen) - _ready(job, results)
         if lacking:
             raise ConfigError(
                 f"recipe {job.recipe.name!r}: stage {name} needs a trained "
@@ -187,15 +194,16 @@ def _follow(
                 f"or start from a bundle"
             )
         results[name] = _train(job, stage, parts)
-        if not results[name].finished:
+        more = chosen == "all" and name != [*job.recipe.stages][-1]
+        if not results[name].finished or (results[name].interrupted and more):
             return None
         take = adopt_later
     return results
 
 
-def _ready(recipe: Recipe, results: Mapping[str, TrainResult]) -> set[str]:
+def _ready(job: _Job, results: Mapping[str, TrainResult]) -> set[str]:
     """Parts whose weights say something: trained in this run, or of the bundle it began with."""
-    started = set() if recipe.start is None else {*read_card(recipe.start).parts}
+    started = set() if job.start is None else {*job.start.card.parts}
     return started.union(*(STAGES[name].trains for name in results))
 
 
@@ -226,12 +234,6 @@ def _train(job: _Job, stage: Stage, parts: Mapping[str, nn.Module]) -> TrainResu
         if published.make_discriminator is not None:
             torch.manual_seed(1)
             rival = published.make_discriminator(len(job.recipe.bands)).to(job.place.device)
-            if isinstance(rival, PatchGAN) and config.size_px < 32:  # its norms need two pixels
-                raise ConfigError(
-                    f"recipe {job.recipe.name!r}: stage {stage.name} has samples of "
-                    f"{config.size_px} px, of which its discriminator leaves one pixel; give a "
-                    f"size_px of at least 32"
-                )
             parts = {**parts, "discriminator": rival}
     return train_stage(
         stage,
@@ -277,7 +279,7 @@ def _watch(job: _Job, stage: Stage, config: TrainConfig) -> Watch:
 
 def _card(job: _Job, results: Mapping[str, TrainResult], parts: Sequence[str]) -> Card:
     recipe = job.recipe
-    start = read_card(recipe.start) if recipe.start is not None else None
+    start = None if job.start is None else job.start.card
     return Card(
         name=recipe.name,
         bands=recipe.bands,
@@ -313,8 +315,7 @@ def _ranges(start: Card | None, imagery: Imagery) -> dict[str, tuple[float, floa
 def _attribution(recipe: Recipe, start: Card | None) -> str:
     """Whom the weights are owed to: the recipe's names, then those of its start, each once."""
     earlier = "" if start is None else str(start.provenance.get("attribution", ""))
-    names = [name for said in (recipe.attribution, earlier) for name in said.split("; ") if name]
-    return "; ".join(dict.fromkeys(names))
+    return each_once(recipe.attribution, earlier)
 
 
 def _provenance(
@@ -346,6 +347,6 @@ def _provenance(
     }
     if imagery.pairs:
         said["pairs"] = len(imagery.pairs)
-    if recipe.start is not None:
-        said["started_from"] = f"{recipe.start.name}, sha256 {sha256_of(recipe.start)[:12]}"
+    if recipe.start is not None and job.start is not None:
+        said["started_from"] = f"{recipe.start.name}, sha256 {job.start.sha256[:12]}"
     return {key: value for key, value in said.items() if value != ""}

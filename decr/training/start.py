@@ -18,15 +18,20 @@ from decr.training.grow import grown, grows_into
 from decr.training.identity import NETWORKS, Identity, begun_with, differences, refuse_others
 from decr.training.progress import TrainResult, read_checkpoint
 from decr.training.stages import Stage
-from decr.zoo.bundle import Part, load_bundle
+from decr.zoo.bundle import Bundle, Part, load_bundle
 
 
-def start_from(path: Path, parts: Mapping[str, nn.Module], bands: tuple[str, ...]) -> None:
+def start_from(path: Path, parts: Mapping[str, nn.Module], bands: tuple[str, ...]) -> Bundle:
     """Copy a bundle's weights into new networks, which may take fewer bands in another order.
 
     Networks that the bundle does not hold are left as they are. A compact reference of the same
     bands that has more levels than the bundle's takes over those it shares. A Cloud-Net may see
     more bands, and the darkest of each cell: what it was not shown so far says nothing at first.
+
+    Returns
+    -------
+    Bundle
+        The one that was read.
 
     Raises
     ------
@@ -62,6 +67,7 @@ def start_from(path: Path, parts: Mapping[str, nn.Module], bands: tuple[str, ...
                 f"{path}: its {name!r} is another network or of another size than the recipe's; "
                 f"give [parts.{name}] of that bundle, as `decr models info` shows it"
             ) from error
+    return bundle
 
 
 def _size(network: nn.Module) -> UNetSize | None:
@@ -117,13 +123,15 @@ def adopt(
 
     Parameters
     ----------
+    parts
+        Networks as the stage began with them: of the run's start, or of the stages before it.
     images
         Those of this run: a bundle says of all its networks what they were trained on.
 
     Raises
     ------
     DatasetError
-        If it was not finished, or with other networks or images.
+        If it was not finished, or with other images, or began with other networks.
     """
     path = run_dir / f"{stage.name}.pt"
     if not path.exists():
@@ -135,7 +143,7 @@ def adopt(
             f"{path}: stage {stage.name} stopped at step {step} of {state['steps']}; finish it "
             f"first with `decr train {stage.name}` and this run's options"
         )
-    refuse_others(state, images, path)
+    refuse_others(state, _began(stage, parts, images), path)
     return _taken(state, path, stage, parts)
 
 
@@ -152,7 +160,7 @@ def adopt_later(
     state = read_checkpoint(path)
     if int(state["step"]) < int(state.get("steps", 0)):
         return None
-    if differences(state, {**images, NETWORKS: begun_with(stage, parts)}, path):
+    if differences(state, _began(stage, parts, images), path):
         warnings.warn(
             f"{path}: stage {stage.name} was trained upon other networks or images than those of "
             f"now, so the bundle is without its work; remove that file and train {stage.name} anew",
@@ -161,6 +169,11 @@ def adopt_later(
         )
         return None
     return _taken(state, path, stage, parts)
+
+
+def _began(stage: Stage, parts: Mapping[str, nn.Module], images: Identity) -> Identity:
+    """What a stage of this run begins with."""
+    return {**images, NETWORKS: begun_with(stage, parts)}
 
 
 def _taken(

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from decr.errors import BundleError, ConfigError
 from decr.zoo.bundle import Bundle, Card, check_output, load_bundle, save_bundle
+from decr.zoo.credit import each_once, joint_licence
 from decr.zoo.embedded import find_bundle
 
 
@@ -46,7 +47,7 @@ def average_bundles(
     Returns
     -------
     Card
-        As written: the first's, with the provenance of both.
+        As written: the first's, with licences, attributions and provenance of both.
 
     Raises
     ------
@@ -68,17 +69,26 @@ def average_bundles(
         networks[part].load_state_dict(
             _mean(networks[part].state_dict(), theirs.networks[part].state_dict(), share)
         )
+    owed = each_once(
+        *(str(card.provenance.get("attribution", "")) for card in (ours.card, theirs.card))
+    )
     earlier = ours.card.provenance.get("averaged")
     card = replace(
         ours.card,
         errors=None,  # of other weights
         name=name or out.stem,
+        licence=joint_licence(ours.card.licence, theirs.card.licence, theirs.card.name),
         provenance={
             **ours.card.provenance,
+            **({"attribution": owed} if owed else {}),
             "averaged": (f"{earlier}; then " if earlier else "")
             + f"{', '.join(shared)} with {theirs.card.name} ({theirs.sha256[:12]}), "
             f"whose share is {share:g}",
-            **{f"{theirs.card.name} {k}": v for k, v in theirs.card.provenance.items()},
+            **{
+                f"{theirs.card.name} {key}": value
+                for key, value in theirs.card.provenance.items()
+                if key != "attribution"
+            },
         },
     )
     save_bundle(out, card, networks, ours.dtype)

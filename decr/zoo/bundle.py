@@ -24,6 +24,7 @@ from decr.zoo.formats import no_bundle
 from decr.zoo.limits import check_file
 
 FORMAT = 1
+MOST_LEVEL_PX = 100_000
 _KEY = "decr"
 _OTHER_KINDS = (
     *(".pth", ".pt", ".ckpt", ".bin", ".pkl", ".h5", ".hdf5", ".keras", ".onnx", ".npz", ".zip"),
@@ -396,7 +397,7 @@ def _check_card(card: Card) -> None:
         (type(card.train_steps) is int and 1 < card.train_steps <= 100_000, "train_steps"),
         (type(card.steps) is int and 1 <= card.steps <= card.train_steps, "steps"),
         (0 <= card.prior_floor <= 1, "prior_floor"),
-        (type(card.level_px) is int and 0 <= card.level_px <= 100_000, "level_px"),
+        (type(card.level_px) is int and 0 <= card.level_px <= MOST_LEVEL_PX, "level_px"),
         (all(-math.inf < low < high < math.inf for low, high in card.ranges.values()), "ranges"),
         (all(isinstance(p.architecture, str) for p in card.parts.values()), "parts"),
         (all(isinstance(p.size, Mapping) for p in card.parts.values()), "parts"),

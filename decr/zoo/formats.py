@@ -47,6 +47,8 @@ _WRAPPERS = ("module.", "_orig_mod.", "model.", "net.")
 _DEPTH = 4
 _PICKLE_MAGIC = b"\x80"
 _ZIP_MAGIC = b"PK\x03\x04"
+_GZIP_MAGIC = b"\x1f\x8b"
+_ARCHIVE = "an archive, not weights; unpack it and give the weights file inside"
 _IMAGE_MAGIC = (b"II*\0", b"II+\0", b"MM\0*", b"MM\0+", b"\x89PNG")
 """Of the kinds that masks have: TIFF, BigTIFF and PNG."""
 _GLOBAL = re.compile(r"GLOBAL ([\w.]+)")
@@ -102,7 +104,8 @@ def no_bundle(path: Path) -> str:
     if head.startswith((HDF5_MAGIC, _ZIP_MAGIC, _PICKLE_MAGIC)):
         return (
             f"a file as torch or Keras writes, not a bundle of decr's; `decr models import {path} "
-            f"-o NAME.safetensors` makes one of published weights"
+            f"-o NAME.safetensors` makes one of published weights; of a training of decr's own "
+            f"take the bundle that lies beside its checkpoints"
         )
     if _is_safetensors(head):
         return "a damaged safetensors file; it may be truncated, download or train it again"
@@ -131,6 +134,8 @@ def _no_weights(head: bytes) -> str:
         return "a Git LFS pointer, not the weights themselves; fetch them with `git lfs pull`"
     if head.startswith(_IMAGE_MAGIC):
         return "an image, not weights; a mask of clouds is given as --detector file:MASK"
+    if head.startswith(_GZIP_MAGIC) or head[257:262] == b"ustar":
+        return _ARCHIVE
     if head.lstrip()[:1] == b"<":
         return "a web page, not weights: the download failed; download the file itself"
     if all(32 <= byte < 127 or byte in b"\t\r\n" for byte in head):
@@ -146,6 +151,8 @@ def _from_zip(path: Path) -> dict[str, Any]:
         if KERAS_MEMBER in archive.namelist():
             return dict(read_keras(path, archive))
         entries = archive.infolist()
+    if not any(entry.filename.endswith("/data.pkl") for entry in entries):
+        raise BundleError(f"{path}: {_ARCHIVE}")
     # Tensors can be mapped only where they lie in the file as they are.
     mmap = all(entry.compress_type == zipfile.ZIP_STORED for entry in entries)
     return _unwrapped(path, _load_torch(path, mmap=mmap))

@@ -91,6 +91,19 @@ def test_time_runs_out(pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert run("reference", *options).stdout.strip().endswith("run.safetensors")
 
 
+@pytest.mark.parametrize("alone", [("WORLD_SIZE", "2"), ("RANK", "3")])
+def test_half_of_what_torchrun_says_is_one_process(
+    pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, alone: tuple[str, str]
+) -> None:
+    for key in ("WORLD_SIZE", "RANK"):
+        monkeypatch.delenv(key, raising=False)
+    monkeypatch.setenv(*alone)
+    options = ("--pairs", pairs, "--from-bundle", tiny_bundle(tmp_path, 3), "--steps", 1, "-q")
+    result = run("reference", *options, "-o", tmp_path / "run")
+    assert result.exit_code == 0, result.output
+    assert result.stdout.strip().endswith("run.safetensors")
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
@@ -104,6 +117,8 @@ def test_time_runs_out(pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPa
         (("all", "--clear", "c", "--white", "nan", "-o", "run"), "Invalid value for '--white'"),
         (("all", "--clear", "c", "--steps", "0", "-o", "run"), "Invalid value for '--steps'"),
         (("all", "--clear", "c", "--max-minutes", "-1", "-o", "run"), "'--max-minutes'"),
+        (("all", "--clear", "c", "--max-minutes", "nan", "-o", "run"), "nan is not a number from"),
+        (("all", "--clear", "c", "--max-minutes", "inf", "-o", "run"), "inf is not a number from"),
     ],
 )
 def test_contradictions_are_usage_errors(arguments: tuple[str, ...], says: str) -> None:

@@ -14,6 +14,7 @@ from decr.dataset.pairs import PairFolder
 from decr.errors import ConfigError, DatasetError, DecrWarning
 from decr.training.before import read_checked
 from decr.training.run import run_recipe
+from decr.zoo.bundle import Part
 from tests.pipeline.scenes import GRID, write_scene
 from tests.tiny import BANDS, tiny_bundle
 from tests.training.test_run import recipe
@@ -53,6 +54,31 @@ def test_a_copy_of_a_held_out_image_is_not_trained_on(folder: Path, tmp_path: Pa
     with pytest.raises(DatasetError, match=r"s_3.*the same image as other"):
         run_recipe(recipe(folder, "reference"), tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("architecture", "stage", "size_px", "says"),
+    [
+        ("spagan", "reference", 16, "samples of 16 px, .* size_px of at least 32"),
+        ("cvae", "reference", 288, "samples of 288 px, but cvae takes at most 256; give a size_px"),
+        ("cvae", "weights", 272, "samples of 272 px, but cvae takes at most 256"),
+        ("spagan", "weights", 16, None),
+        ("cvae", "coarse", 288, None),
+    ],
+)
+def test_samples_that_the_reference_does_not_take_are_refused_before_images_are_read(
+    tmp_path: Path, architecture: str, stage: str, size_px: int, says: str | None
+) -> None:
+    asked = recipe(tmp_path / "absent", stage)
+    asked = replace(
+        asked,
+        parts={**asked.parts, "reference": Part(architecture)},
+        stages={stage: replace(asked.stages[stage], size_px=size_px)},
+    )
+    # Those that are taken get as far as to the images, which are not there.
+    error = DatasetError if says is None else ConfigError
+    with pytest.raises(error, match=says or "absent: no raster there"):
+        read_checked(asked)
 
 
 def test_ground_on_both_sides_is_told(tmp_path: Path) -> None:

@@ -17,9 +17,9 @@ from decr.training.imagery import read_split
 from decr.training.recipe import Recipe
 from decr.training.run import run_recipe
 from decr.training.settings import TrainConfig
-from decr.zoo.bundle import load_bundle
+from decr.zoo.bundle import load_bundle, save_bundle
 from tests.pipeline.scenes import write_scene
-from tests.tiny import BANDS, PARTS, tiny_bundle
+from tests.tiny import BANDS, PARTS, randomised, tiny_bundle, tiny_card, tiny_networks
 
 QUICK = TrainConfig(steps=2, batch=1, warmup=1, size_px=64, validate_every=0)
 STAGES = ("reference", "coarse", "weights", "joint")
@@ -121,6 +121,32 @@ def test_stages_upon_other_networks_are_left_out_and_told(recipe: Recipe, tmp_pa
         DatasetError, match=r"weights\.pt: .*: start \(the bundle it goes on from, or"
     ):
         run_recipe(anew, run)
+
+
+def test_a_stage_does_not_build_upon_those_of_another_start(recipe: Recipe, tmp_path: Path) -> None:
+    owned, free = (tmp_path / f"{name}.safetensors" for name in ("owned", "free"))
+    for path, seed in ((owned, 1), (free, 2)):
+        networks = {n: randomised(net, seed) for n, net in tiny_networks(PARTS, 4).items()}
+        save_bundle(path, tiny_card(PARTS, 4), networks)
+    run = tmp_path / "run"
+    assert run_recipe(replace(recipe, start=owned), run, stage="reference") is not None
+    before = (run / "test.safetensors").read_bytes()
+    for start in (free, None):
+        with pytest.raises(DatasetError, match=r"reference\.pt: was begun .*: start \(the bundle"):
+            run_recipe(replace(recipe, start=start), run, stage="coarse")
+    assert (run / "test.safetensors").read_bytes() == before
+    assert not (run / "coarse.pt").exists()
+
+
+@pytest.mark.parametrize("started", [False, True])
+def test_stages_one_by_one_are_those_of_one_run(
+    recipe: Recipe, tmp_path: Path, started: bool
+) -> None:
+    begun = replace(recipe, start=tiny_bundle(tmp_path, 4) if started else None)
+    whole, path = weights(run_recipe(begun, tmp_path / "whole")), None
+    for stage in STAGES:
+        path = run_recipe(begun, tmp_path / "run", stage=stage)
+    assert same(weights(path), whole)
 
 
 def test_two_runs_do_not_share_a_folder(recipe: Recipe, tmp_path: Path) -> None:

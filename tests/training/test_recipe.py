@@ -135,6 +135,8 @@ def test_a_whole_recipe(tmp_path: Path) -> None:
         ("steps = 20", "steps = 300", "steps of the bundle: no stride .* exactly 300; try 1, 2, 4"),
         ("steps = 20", "prior_floor = 1.5", r"prior_floor has a wrong value, 1\.5"),
         ("steps = 20", "level_px = -1", r"level_px has a wrong value, -1"),
+        ("steps = 20", "level_px = 200000", r"level_px has a wrong value, 200000: .*0\.\.100000"),
+        ('name = "mine"', f'name = "{"é" * 120}"', "name has a wrong value, .*at most 237 bytes"),
         ('name = "mine"', 'name = "sub/mine"', "name has a wrong value, 'sub/mine': .*a file"),
     ],
 )

@@ -22,6 +22,7 @@ from decr.training.run import run_recipe
 from decr.training.settings import TrainConfig
 from decr.training.stages import STAGES
 from decr.training.start import start_from
+from decr.zoo.average import average_bundles
 from decr.zoo.bundle import Part, load_bundle, read_card, save_with_card
 from tests.pipeline.scenes import write_scene
 from tests.tiny import BANDS, DETECTOR, PARTS, tiny_bundle
@@ -108,6 +109,23 @@ def test_a_start_is_given_credit(folder: Path, tmp_path: Path) -> None:
         assert (made.licence, made.provenance["attribution"]) == (licence, "C; A; B")
 
 
+def test_training_from_a_mean_gives_credit_to_both(folder: Path, tmp_path: Path) -> None:
+    first, paths = tiny_bundle(tmp_path, 4), []
+    for name, licence in (("a", "CC0"), ("b", "CC BY-NC 4.0")):
+        paths.append(tmp_path / f"{name}.safetensors")
+        said = {"attribution": f"Owner of {name}"}
+        card = replace(read_card(first), name=name, licence=licence, provenance=said)
+        save_with_card(first, paths[-1], card)
+    mean = tmp_path / "mean.safetensors"
+    average_bundles(*paths, mean)
+    asked = replace(recipe(folder, "coarse"), parts=PARTS, start=mean, licence="")
+    path = run_recipe(asked, tmp_path / "run")
+    assert path is not None
+    made = read_card(path)
+    assert made.licence == "CC0; and of b: CC BY-NC 4.0"
+    assert made.provenance["attribution"] == "Owner of a; Owner of b"
+
+
 def test_a_broken_off_recipe_goes_on_to_the_same_bundle(folder: Path, tmp_path: Path) -> None:
     stages = ("reference", "coarse")
     straight = run_recipe(recipe(folder, *stages), tmp_path / "straight")
@@ -124,6 +142,50 @@ def test_a_broken_off_recipe_goes_on_to_the_same_bundle(folder: Path, tmp_path: 
     for name, network in one.networks.items():
         for key, value in network.state_dict().items():
             assert torch.equal(value, two.networks[name].state_dict()[key])
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interruption_in_the_last_step_of_a_stage_ends_the_run(
+    folder: Path, tmp_path: Path, number: signal.Signals
+) -> None:
+    asked = recipe(folder, "reference", "coarse")
+
+    def interrupt(stage: str, step: int, steps: int, loss: float) -> None:
+        if step == steps:
+            signal.raise_signal(number)
+
+    assert run_recipe(asked, tmp_path, interrupt) is None
+    assert (tmp_path / "reference.pt").exists()
+    assert not (tmp_path / "coarse.pt").exists()
+    # Nothing is left after the last stage but to write the bundle.
+    assert run_recipe(asked, tmp_path, interrupt) == tmp_path / "test.safetensors"
+    alone = tmp_path / "alone"
+    assert run_recipe(asked, alone, interrupt, stage="reference") == alone / "test.safetensors"
+
+
+def test_a_start_that_is_replaced_while_it_is_trained_from_is_still_the_one_named(
+    folder: Path, tmp_path: Path
+) -> None:
+    start = tiny_bundle(tmp_path, 4)
+    card = replace(read_card(start), licence="CC-BY-4.0", provenance={"attribution": "A"})
+    save_with_card(start, start, card)
+    sha256 = load_bundle(start).sha256
+    stages = ("coarse", "weights")
+    asked = replace(recipe(folder, *stages), parts=PARTS, start=start, licence="")
+
+    def replaced(stage: str, step: int, steps: int, loss: float) -> None:
+        save_with_card(start, start, replace(card, licence="CC0", provenance={}))
+
+    def removed(stage: str, step: int, steps: int, loss: float) -> None:
+        start.unlink(missing_ok=True)
+
+    for change in (replaced, removed):
+        save_with_card(start, start, card)
+        path = run_recipe(asked, tmp_path / change.__name__, change)
+        assert path is not None
+        made = read_card(path)
+        assert (made.licence, made.provenance["attribution"]) == ("CC-BY-4.0", "A")
+        assert made.provenance["started_from"] == f"{start.name}, sha256 {sha256[:12]}"
 
 
 def test_a_detector_recipe_gives_a_detector(folder: Path, tmp_path: Path) -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import io
 import json
 import pickle
+import tarfile
 import zipfile
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import h5py
 import numpy as np
@@ -289,6 +290,22 @@ def _keras_damaged(path: Path) -> None:
     path.write_bytes(data)
 
 
+def _zip(name: str) -> Callable[[Path], None]:
+    def write(path: Path) -> None:
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr(name, b"weights")
+
+    return write
+
+
+def _tar(mode: Literal["w", "w:gz"]) -> Callable[[Path], None]:
+    def write(path: Path) -> None:
+        with tarfile.open(path, mode) as archive:
+            archive.add(__file__, "weights/in.pth")
+
+    return write
+
+
 HOSTILE: dict[str, tuple[Callable[[Path], None], str]] = {
     "pickle with code": (_bytes(pickle.dumps(Boom(), protocol=2)), "run code"),
     "torch zip with code": (_torch(lambda: {"state_dict": Boom()}), r"run code \(exec\)"),
@@ -308,6 +325,10 @@ HOSTILE: dict[str, tuple[Callable[[Path], None], str]] = {
     "h5 cut": (_cut(_h5(_nan_kernel), 0.5), "damaged HDF5"),
     "keras cut": (_cut(_keras, 0.7), "damaged zip"),
     "keras damaged inside": (_keras_damaged, r"damaged \.keras file"),
+    "weights in a zip": (_zip("weights/in.pth"), "an archive, not weights; unpack it"),
+    "numpy's archive": (_zip("arr_0.npy"), "an archive, not weights; unpack it"),
+    "weights in a tar": (_tar("w"), "an archive, not weights; unpack it"),
+    "weights in a tar.gz": (_tar("w:gz"), "an archive, not weights; unpack it"),
     "zip cut": (_cut(_torch(_weights), 0.6), "damaged zip.*truncated"),
     "legacy cut": (_cut(_torch(_weights, legacy=True), 0.6), "damaged torch file.*truncated"),
     "legacy cut early": (_cut(_torch(_weights, legacy=True), 0.01), "damaged|not one of tensors"),

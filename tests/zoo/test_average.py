@@ -51,6 +51,47 @@ def test_a_mean_of_means_tells_both(tmp_path: Path) -> None:
     assert told.index("0.25; then ") < told.index("0.5")
 
 
+def credited(path: Path, name: str, licence: str, owner: str) -> Path:
+    """A tiny bundle with a licence and, unless that is empty, an attribution."""
+    said = {"attribution": owner} if owner else {}
+    card = replace(tiny_card(REFERENCE, 3), name=name, licence=licence, provenance=said)
+    save_bundle(path, card, tiny_networks(REFERENCE, 3))
+    return path
+
+
+def test_a_mean_has_the_licences_and_the_attributions_of_both(tmp_path: Path) -> None:
+    a, b, c, d = (
+        credited(tmp_path / f"{name}.safetensors", name, licence, owner)
+        for name, licence, owner in (
+            ("a", "CC0", "A; All"),
+            ("b", "CC BY-NC 4.0", "All; B"),
+            ("c", "CC0", ""),
+            ("d", "", "D"),
+        )
+    )
+
+    def mean(first: Path, second: Path) -> tuple[Path, str, str | None]:
+        out = tmp_path / f"{first.stem}{second.stem}.safetensors"
+        card = average_bundles(first, second, out)
+        assert not any(key.endswith(" attribution") for key in card.provenance)
+        return out, card.licence, card.provenance.get("attribution")
+
+    ab, *said = mean(a, b)
+    assert said == ["CC0; and of b: CC BY-NC 4.0", "A; All; B"]
+    assert mean(b, a)[1:] == ("CC BY-NC 4.0; and of a: CC0", "All; B; A")
+    assert mean(a, c)[1:] == ("CC0", "A; All")
+    assert mean(c, c)[1:] == ("CC0", None)
+    assert mean(d, d)[1:] == ("", "D")
+    assert mean(d, a)[1:] == ("not stated; and of a: CC0", "D; A; All")
+    # Means of means say each once, too.
+    assert mean(ab, b)[1:] == ("CC0; and of b: CC BY-NC 4.0", "A; All; B")
+    assert mean(c, ab)[1:] == ("CC0; and of b: CC BY-NC 4.0", "A; All; B")
+    assert mean(d, ab)[1:] == (
+        "not stated; and of ab: CC0; and of b: CC BY-NC 4.0",
+        "D; A; All; B",
+    )
+
+
 def test_the_share_of_the_second_can_be_chosen(tmp_path: Path) -> None:
     first, second = tiny_bundle(tmp_path, 3), other(tmp_path / "b.safetensors")
     out = tmp_path / "mean.safetensors"

@@ -166,6 +166,7 @@ def missing(path: Path) -> None:
         (empty, "the file is empty"),
         (text, "a web page, not weights: the download failed"),
         (pickled, "torch or Keras writes, .* `decr models import .* makes one"),
+        (pickled, "of a training of decr's own take the bundle that lies beside its checkpoints"),
         (torch_pickled, "torch or Keras writes, .* `decr models import .* makes one"),
         (hdf5, "torch or Keras writes, .* `decr models import .* makes one"),
         (image, "an image, not weights; .* --detector file:MASK"),
