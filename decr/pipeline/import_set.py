@@ -37,6 +37,7 @@ from decr.dataset.set_folder import (
     noted,
     written,
 )
+from decr.dataset.set_tree import split_named
 from decr.errors import ConfigError, DatasetError, DecrWarning
 from decr.files import work_folder
 from decr.geo.encode import tiff_bytes
@@ -201,7 +202,8 @@ def _written(
 
 def _stem(pair: PairFile) -> str:
     """File name without suffix: the pair's name without its split, on one level."""
-    return pair.name.removeprefix(f"{pair.split}/").replace("/", "_")
+    first, _, rest = pair.name.partition("/")
+    return (rest if split_named(first) == pair.split else pair.name).replace("/", "_")
 
 
 def _check_names(run: _Run, pairs: Sequence[PairFile]) -> None:

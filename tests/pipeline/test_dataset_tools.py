@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -204,3 +205,15 @@ def test_a_folder_that_is_no_set_is_one_error(tmp_path: Path) -> None:
         done = CliRunner().invoke(main, ["dataset", verb, str(tmp_path)])
         assert done.exit_code == 1
         assert "no set of pairs" in done.output
+
+
+def test_a_name_that_is_not_utf8_is_one_line(tmp_path: Path) -> None:
+    root = tmp_path / "set"
+    for side in ("cloudy", "clear"):
+        (root / side).mkdir(parents=True)
+        made = write(root / side / "cafe.tif", picture(1))
+        made.rename(made.with_name(os.fsdecode(b"caf\xe9.tif")))
+    done = CliRunner().invoke(main, ["dataset", "verify", str(root)])
+    assert done.exit_code == 1
+    assert "has a name that is not UTF-8, which GDAL cannot open; rename it" in done.output
+    assert "Traceback" not in done.output
