@@ -207,9 +207,14 @@ def _stem(pair: PairFile) -> str:
 
 
 def _check_names(run: _Run, pairs: Sequence[PairFile]) -> None:
-    """Refuse pairs that would be stored under one name."""
+    """Refuse pairs that would be stored under one name, or under one of several lines."""
     known: dict[tuple[str, str], PairFile] = {}
     for pair in pairs:
+        if len(pair.name.splitlines()) > 1:
+            raise DatasetError(
+                f"{run.folder}: the name {pair.name!r} has several lines, which checksums cannot "
+                "list; rename both images"
+            )
         other = known.setdefault((pair.split, _stem(pair)), pair)
         if other is not pair:
             raise DatasetError(
