@@ -9,7 +9,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -178,9 +178,11 @@ def scratch_folder(work: Path, out: Path) -> Iterator[None]:
                 work.rmdir()
 
 
-def empty_work(work: Path) -> None:
-    """Delete all that is in a work folder but its lock."""
+def empty_work(work: Path, keep: Collection[str] = ()) -> None:
+    """Delete all that is in a work folder but its lock and what has one of some names."""
     for child in work.iterdir():
+        if child.name in keep:
+            continue
         if child.is_dir():
             shutil.rmtree(child)
         elif child.name != LOCK:

@@ -176,8 +176,10 @@ def _date(path: Path, said: str | None, option: str) -> Acquired:
         return given_date(said)
     found = acquired(str(path))
     if found is None:
+        column = option.removeprefix("--").replace("-", "_")
         raise DatasetError(
-            f"{path} does not say when it was taken, and no XML file beside it does; give {option}"
+            f"{path} does not say when it was taken, and no XML file beside it does; give {option} "
+            f"(with --pairs, a column {column})"
         )
     return found
 

@@ -20,7 +20,7 @@ from decr.dataset.duplicates import Fingerprint, find_copies
 from decr.dataset.manifest import TEST_SHARE
 from decr.dataset.measure import NO_DATA, Looked, PairFacts, full_scale
 from decr.dataset.set_folder import Record, written
-from decr.dataset.splits import block_split, random_split
+from decr.dataset.splits import block_split, check_distances, check_share, random_split
 from decr.errors import ConfigError, DatasetError, DecrWarning
 from decr.geo.align import corners_lonlat
 from decr.geo.encode import png_bytes, tiff_bytes
@@ -89,6 +89,8 @@ class BuildOptions:
             raise ConfigError(f"no export is called {unknown[0]!r}; use {', '.join(EXPORTS)}")
         if self.size_px < 32:
             raise ConfigError(f"chips must have at least 32 px, not {self.size_px}")
+        check_share(self.test_share)
+        check_distances(self.block_m, self.buffer_m)
         if any(v is not None and not 0 < v < math.inf for v in (self.white, self.opaque_dn)):
             raise ConfigError(
                 f"white {self.white} and opaque {self.opaque_dn} must be numbers above 0"

@@ -75,7 +75,9 @@ def split_of(name: str, share: float) -> str:
     """
     if not 0.0 <= share <= 1.0:
         raise ConfigError(f"the share of a split must lie in 0..1, not {share}")
-    number = int.from_bytes(hashlib.sha256(name.encode()).digest()[:6], "big")
+    number = int.from_bytes(
+        hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest()[:6], "big"
+    )
     return "test" if number < share * 2**48 else "train"
 
 

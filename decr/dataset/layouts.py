@@ -9,11 +9,11 @@ from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 
 from decr.dataset.duplicates import split_of
-from decr.dataset.manifest import MANIFEST, SPLITS, TEST_SHARE, PairFile, found_in, read_manifest
+from decr.dataset.manifest import MANIFEST, TEST_SHARE, PairFile, found_in, read_manifest
+from decr.dataset.set_tree import SUFFIXES, Sides, files_in, roots_of, split_on_way, tell_left_out
 from decr.errors import DatasetError, DecrWarning
 from decr.geo.delivery import passed_over, skipped
 
-_SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".jpeg")
 _PUBLISHED = ("cloud", "label")
 _TEST_LIST = "test_list.txt"
 BY_NAME = "a hash of names"
@@ -39,7 +39,7 @@ class Layout:
         not known.
     """
 
-    sides: tuple[tuple[str, str], ...]
+    sides: tuple[Sides, ...]
     wanted: str
     gsd_m: float | None = None
     nir: bool = False
@@ -99,9 +99,9 @@ def sniff_layout(path: Path) -> str:
     _check_folder(path)
     if (path / MANIFEST).is_file():
         return "manifest"
-    if any(_roots(path, LAYOUTS["folders"])):
+    if roots_of(path, LAYOUTS["folders"].sides):
         return "folders"
-    fitting = [name for name, layout in LAYOUTS.items() if any(_roots(path, layout))]
+    fitting = [name for name, layout in LAYOUTS.items() if roots_of(path, layout.sides)]
     if not fitting:
         looked = "; ".join(f"{name}: {layout.wanted}" for name, layout in LAYOUTS.items())
         raise DatasetError(f"{path}: no set of pairs: looked for {looked}; {found_in(path)}")
@@ -109,7 +109,9 @@ def sniff_layout(path: Path) -> str:
     named = [name for name in fitting if name in flat]
     if len(named) == 1:
         return named[0]
-    if "cuhk" in fitting and any(_nir_of(path, root) for root, *_ in _roots(path, LAYOUTS["cuhk"])):
+    if "cuhk" in fitting and any(
+        _nir_of(path, root) for root, *_ in roots_of(path, LAYOUTS["cuhk"].sides)
+    ):
         return "cuhk"
     if (path / "mask").is_dir():
         return "rice2"
@@ -144,8 +146,10 @@ def layout_of(path: Path, said: str | None) -> str:
 
 def split_from(path: Path, layout: str) -> str:
     """Where the splits of a set come from: "folders", the name of a list, or `BY_NAME`."""
-    if any(split for _, split, _ in _roots(path, LAYOUTS[layout])):
-        return "folders"
+    for root, split, sides in roots_of(path, LAYOUTS[layout].sides):
+        clear = root / sides[1]
+        if split or any(split_on_way(file.relative_to(clear)) for file in files_in(clear)):
+            return "folders"
     return _TEST_LIST if (path / _TEST_LIST).is_file() else BY_NAME
 
 
@@ -161,7 +165,7 @@ def cloudy_side(path: Path) -> tuple[list[PairFile], float | None] | None:
     """
     if (path / MANIFEST).is_file():
         return list_pairs(path, "manifest"), None
-    fitting = [name for name, layout in LAYOUTS.items() if any(_roots(path, layout))]
+    fitting = [name for name, layout in LAYOUTS.items() if roots_of(path, layout.sides)]
     if not fitting:
         return None
     try:
@@ -177,9 +181,10 @@ def list_pairs(
     """All pairs of a set, in order of their names; no image is opened.
 
     Files belong together if their names below the two folders are the same but for the suffix.
-    Folders train, val and test give the split. Where there are none, `split_of` gives it from the
-    name of the pair (of the clear file in a manifest), with a share of `TEST_SHARE` for testing; a
-    file ``test_list.txt`` with one name a line, as RICE1 has in one edition, comes before it. Names
+    Folders train, val and test around the two sides, or within each, give the split; see
+    `split_named` for other names of theirs. Where there are none, `split_of` gives it from the name
+    of the pair (of the clear file in a manifest), with a share of `TEST_SHARE` for testing; a file
+    ``test_list.txt`` with one name a line, as RICE1 has in one edition, comes before it. Names
     there may leave out folders and suffix.
 
     Parameters
@@ -198,6 +203,12 @@ def list_pairs(
     DatasetError
         If the layout is unknown or does not fit, if a file has no partner, or if the list of test
         images names one that is not there.
+
+    Warns
+    -----
+    DecrWarning
+        Of folders whose images look like pairs of the set and are left out, and of pairs that lie
+        in no folder of a split while others do.
     """
     if layout not in LAYOUTS:
         raise DatasetError(
@@ -208,16 +219,18 @@ def list_pairs(
         listed = read_manifest(path)
         return [p for p in listed if not (skipped(p.cloudy, skip) or skipped(p.clear, skip))]
     pairs = []
-    roots = list(_roots(path, LAYOUTS[layout]))
+    roots = roots_of(path, LAYOUTS[layout].sides)
     clear = [root / sides[1] for root, split, sides in roots if split is None]
-    tested = _tested(path / _TEST_LIST, {_key(f, c) for c in clear for f in _files(c)})
+    tested = _tested(path / _TEST_LIST, {_key(f, c) for c in clear for f in files_in(c)})
     for root, split, sides in roots:
         pairs += _matched(path, root, split, sides, layout, skip, tested, alone)
     if not pairs and not alone:
         raise DatasetError(
             f"{path}: does not have the layout {layout!r}: looked for {LAYOUTS[layout].wanted} "
-            f"({', '.join(_SUFFIXES)}); {found_in(path)}"
+            f"({', '.join(SUFFIXES)}); {found_in(path)}"
         )
+    tell_left_out(path, LAYOUTS[layout].sides, roots, skip)
+    _tell_mixed(path, pairs)
     return sorted(pairs, key=lambda pair: pair.name)
 
 
@@ -231,25 +244,10 @@ def flat_name(path: Path) -> str:
     return "".join(c for c in path.resolve().name.lower() if c.isalnum())
 
 
-def _roots(path: Path, layout: Layout) -> Iterator[tuple[Path, str | None, tuple[str, str]]]:
-    """Folders that hold both sides: those of splits, else the set's own; and what the sides are."""
-    inner = [(path / split, split) for split in SPLITS]
-    for group in (inner, [(path, None)]):
-        fitting = [
-            (root, split, (cloudy, clear))
-            for root, split in group
-            for cloudy, clear in layout.sides
-            if (root / cloudy).is_dir() and (root / clear).is_dir()
-        ]
-        yield from fitting
-        if fitting:
-            return
-
-
 def _images(folder: Path, skip: tuple[str, ...] = ()) -> dict[str, Path]:
     """Image files below a folder by their relative name without suffix."""
     images: dict[str, Path] = {}
-    for file in _files(folder):
+    for file in files_in(folder):
         if skipped(file, skip):
             continue
         key = _key(file, folder)
@@ -257,14 +255,6 @@ def _images(folder: Path, skip: tuple[str, ...] = ()) -> dict[str, Path]:
             raise DatasetError(f"{file}: {images[key].name} has the same name; keep one of the two")
         images[key] = file
     return images
-
-
-def _files(folder: Path) -> Iterator[Path]:
-    """Image files below a folder, sorted; what other programs hide there is none."""
-    for file in sorted(folder.rglob("*")):
-        hidden = passed_over(file.relative_to(folder))
-        if file.suffix.lower() in _SUFFIXES and not hidden and not file.is_dir():
-            yield file
 
 
 def _key(file: Path, folder: Path) -> str:
@@ -276,7 +266,7 @@ def _matched(
     path: Path,
     root: Path,
     split: str | None,
-    sides: tuple[str, str],
+    sides: Sides,
     layout: str,
     skip: tuple[str, ...],
     tested: frozenset[str] | None,
@@ -304,27 +294,36 @@ def _matched(
         alone += lonely
     pairs = []
     for key in sorted(whole):
-        if split is not None:
-            own = split
-        elif tested is not None:
-            own = "test" if key in tested else "train"
-        else:
-            own = split_of(key, TEST_SHARE)
+        said = split or split_on_way(clear[key].relative_to(root / sides[1]))
+        if said is None and tested is not None:
+            said = "test" if key in tested else "train"
         pairs.append(
             PairFile(
-                key if split is None else f"{split}/{key}",
+                key if split is None else f"{root.name}/{key}",
                 cloudy[key],
                 clear[key],
-                own,
+                said or split_of(key, TEST_SHARE),
                 cloudy_nir[key] if nir else None,
                 clear_nir[key] if nir else None,
-                by_hash=split is None and tested is None,
+                by_hash=said is None,
             )
         )
     return pairs
 
 
-def _tell_others(root: Path, sides: tuple[str, str]) -> None:
+def _tell_mixed(path: Path, pairs: Collection[PairFile]) -> None:
+    """Warn of a set that says the split of some pairs only."""
+    hashed = [pair.name for pair in pairs if pair.by_hash]
+    if 0 < len(hashed) < len(pairs):
+        warnings.warn(
+            f"{path}: {len(hashed)} of {len(pairs)} pairs, such as {hashed[0]}, lie in no folder "
+            f"train, val or test, and are split by {BY_NAME}; move them into one",
+            DecrWarning,
+            stacklevel=3,
+        )
+
+
+def _tell_others(root: Path, sides: Sides) -> None:
     """Warn of a folder that has files, but no image."""
     suffixes = {
         file.suffix.lower()
@@ -332,7 +331,7 @@ def _tell_others(root: Path, sides: tuple[str, str]) -> None:
         for file in (root / side).rglob("*")
         if file.is_file() and not passed_over(file.relative_to(root))
     }
-    if others := suffixes - {*_SUFFIXES, ""}:
+    if others := suffixes - {*SUFFIXES, ""}:
         warnings.warn(
             f"{root}: no image in {' and '.join(sides)}; {', '.join(sorted(others))} files are "
             f"passed over: convert images to .png or .tif",
@@ -342,7 +341,7 @@ def _tell_others(root: Path, sides: tuple[str, str]) -> None:
 
 
 def _alone(
-    root: Path, sides: tuple[str, str], one: Mapping[str, Path], two: Mapping[str, Path]
+    root: Path, sides: Sides, one: Mapping[str, Path], two: Mapping[str, Path]
 ) -> Iterator[str]:
     """A sentence on each file without a partner."""
     for key in sorted(one.keys() ^ two.keys()):
@@ -377,7 +376,7 @@ def _tested(file: Path, keys: Collection[str]) -> frozenset[str] | None:
     astray: list[str] = []
     for number, line in enumerate(lines, 1):
         said = PurePosixPath(line.strip().replace("\\", "/"))
-        plain = said.with_suffix("") if said.suffix.lower() in _SUFFIXES else said
+        plain = said.with_suffix("") if said.suffix.lower() in SUFFIXES else said
         # Folders may be those above the image, or only some of them.
         named = [
             key

@@ -192,6 +192,13 @@ def both(pair: Acquisitions, masks: Masks, shift: tuple[float, float]) -> Iterat
         yield Both(pair, cloudy, clear, cloudy_mask, clear_mask, area, smooth)
 
 
+def ruled_out(pair: Acquisitions) -> str | None:
+    """Why a pair is rejected as a whole before a pixel is read; None if it is not."""
+    if min(*pair.cloudy.grid.window.shape, *pair.clear.grid.window.shape) < LEAST_VIEW_PX:
+        return TOO_SMALL
+    return None if _spread(pair, (0.0, 0.0)) else LOW_OVERLAP
+
+
 def measure_pair(
     pair: Acquisitions, masks: Masks, limits: Limits, opaque_dn: float | None
 ) -> PairFacts:
@@ -203,11 +210,9 @@ def measure_pair(
         DN of opaque cloud; None takes the brightest cloudy pixels but one in a hundred, and at
         least 0.6 of the full scale of the bits in use, since all clouds may be thin.
     """
-    if min(*pair.cloudy.grid.window.shape, *pair.clear.grid.window.shape) < LEAST_VIEW_PX:
-        return PairFacts(None, None, 1.0, TOO_SMALL)
+    if (why := ruled_out(pair)) is not None:
+        return PairFacts(None, None, 1.0, why)
     windows = _spread(pair, (0.0, 0.0))
-    if not windows:
-        return PairFacts(None, None, 1.0, LOW_OVERLAP)
     with both(pair, masks, (0.0, 0.0)) as opened:
         clear = [float(opened.read(window).clear_in_both.mean()) for window in windows]
         ranked = sorted(range(len(windows)), key=lambda i: (-clear[i], i))[:_BEST_VIEWS]

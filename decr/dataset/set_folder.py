@@ -34,7 +34,13 @@ Made = tuple[Sequence[Record], Mapping[str, bytes]]
 """Chips of a set in the manifest's order, and what further files hold, by name."""
 
 
-def make_set(out: Path, job: str, job_file: str, make: Callable[[dict[str, Record]], Made]) -> None:
+def make_set(
+    out: Path,
+    job: str,
+    job_file: str,
+    make: Callable[[dict[str, Record]], Made],
+    keep: Sequence[str] = (),
+) -> None:
     """Let a set be made in ``OUT.decr-work``, which becomes OUT once it is whole.
 
     A set that the same job has made before is checked and left.
@@ -46,6 +52,8 @@ def make_set(out: Path, job: str, job_file: str, make: Callable[[dict[str, Recor
     make
         Given the chips that an earlier run has finished, makes and notes the others, and returns
         the records of all, in the order of the manifest.
+    keep
+        Names in the work folder that stay if another job has left them.
 
     Raises
     ------
@@ -61,7 +69,7 @@ def make_set(out: Path, job: str, job_file: str, make: Callable[[dict[str, Recor
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with sole_worker(work, out):
-            done = _begin(work, job, job_file)
+            done = _begin(work, job, job_file, keep)
             (work / SCRATCH).mkdir(exist_ok=True)
             records, more = make(done)
             shutil.rmtree(work / SCRATCH)
@@ -130,13 +138,13 @@ def entries(manifest: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in manifest.read_text().splitlines()]
 
 
-def _begin(work: Path, job: str, job_file: str) -> dict[str, Record]:
+def _begin(work: Path, job: str, job_file: str, keep: Sequence[str]) -> dict[str, Record]:
     """Begin in the work folder, or go on: the chips that are finished there."""
     if not (work / job_file).is_file() or (work / job_file).read_text() != job:
         # First those without which no run takes what a kill leaves for its own work.
         for name in (job_file, _JOURNAL):
             (work / name).unlink(missing_ok=True)
-        empty_work(work)
+        empty_work(work, keep)
         write_whole(work / job_file, job.encode())
     done: dict[str, Record] = {}
     for chip in noted(work / _JOURNAL):

@@ -81,8 +81,7 @@ def block_split(
         For a share out of 0..1 or distances that are not positive.
     """
     check_share(test_share)
-    if not (block_m > 0 and buffer_m >= 0):
-        raise ConfigError(f"a block of {block_m} m and a buffer of {buffer_m} m cannot be")
+    check_distances(block_m, buffer_m)
     names = sorted(outlines)
     outlines = {name: unwrapped(outlines[name]) for name in names}
     blocks = {name: block_of(outlines[name], block_m) for name in names}
@@ -249,6 +248,21 @@ def _distance_m(one: Float, other: Float) -> float:
 def by_hash(seed: int, name: str) -> bytes:
     """A key to sort by, at random: the SHA-256 of the seed and a name."""
     return hashlib.sha256(f"{seed}/{name}".encode()).digest()
+
+
+def check_distances(block_m: float, buffer_m: float) -> None:
+    """Refuse distances, in metres, that a split by blocks cannot have.
+
+    Raises
+    ------
+    ConfigError
+        If the block is not above 0 or the buffer below it, or one of them is no finite number.
+    """
+    if not (0 < block_m < math.inf and 0 <= buffer_m < math.inf):
+        raise ConfigError(
+            f"a block of {block_m} m and a buffer of {buffer_m} m cannot be: give a --block above "
+            "0 and a --buffer of 0 or more"
+        )
 
 
 def check_share(test_share: float) -> None:

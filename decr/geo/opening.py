@@ -167,6 +167,8 @@ def _why_not_open(path: str, error: Exception) -> str:
         return f"{path} is empty (0 bytes); copy it again from where it came"
     if not os.access(file, os.R_OK):
         return f"{path} may not be read by this user; change its permissions"
+    if isinstance(error, UnicodeEncodeError):
+        return f"{path} has a name that is not UTF-8, which GDAL cannot open; rename it"
     return f"{path} is not a raster that GDAL can read: {first_line(error)}; give a GeoTIFF"
 
 

@@ -2,11 +2,12 @@
 
 Everything happens in ``OUT.decr-work``, which becomes OUT by one rename. What was measured is kept
 there line by line, so that an interrupted run goes on, and the decisions are a pure function of it.
+Clouds and measures are kept under a digest of all that decides them: a run with another split, or
+of other chips, does not look for clouds anew.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -14,7 +15,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import decr
 from decr.config import CcpConfig
 from decr.dataset.acquisitions import Acquisitions, PairRow, open_pairs
 from decr.dataset.build_set import (
@@ -49,6 +49,7 @@ from decr.dataset.measure import (
     chip_windows,
     measure_chip,
     measure_pair,
+    ruled_out,
 )
 from decr.dataset.register import Shift
 from decr.dataset.set_folder import (
@@ -60,7 +61,6 @@ from decr.dataset.set_folder import (
     make_set,
     note,
     noted,
-    raster_mark,
 )
 from decr.errors import ConfigError, DatasetError
 from decr.files import work_folder
@@ -68,10 +68,11 @@ from decr.geo.align import KERNEL_PX
 from decr.geo.gdal import gdal_environment
 from decr.geo.grid import Window
 from decr.pipeline.build_files import BUILD_JOB, describing_files
+from decr.pipeline.build_job import digests, job_of
 from decr.pipeline.ccp import Looking, looking, scene_ccp
 from decr.pipeline.ccp_sources import Source
 from decr.pipeline.engine import local_engine
-from decr.pipeline.set_files import clouds_job, masks_folder, signed
+from decr.pipeline.set_files import masks_folder, signed
 from decr.progress import OnProgress, silent
 
 _LINES = "considered.jsonl"
@@ -98,13 +99,21 @@ class Built:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Run:
-    """One call: what it is given, and where it works."""
+    """One call: what it is given, and where it works.
+
+    Attributes
+    ----------
+    clouds, measures
+        See `digests`.
+    """
 
     pairs: Mapping[str, Acquisitions]
     options: BuildOptions
     look: Looking
     work: Path
     on_progress: OnProgress
+    clouds: Mapping[str, str]
+    measures: str
 
     @property
     def scratch(self) -> Path:
@@ -141,14 +150,18 @@ def build_set(
     with gdal_environment(), local_engine() as engine:
         pairs = open_pairs(rows, ccp.bands, options.resample)
         check_exports(pairs, options)
+        _check_size(pairs, options.size_px)
         if masks is not None:
             _check_masks(masks, pairs)
         look = looking(ccp, engine)
         tells = bool(ccp.thin) if look.detector is None else look.detector.tells_thin
-        job = _job_text(pairs, options, look)
+        job = job_of(pairs, options, look)
         by_name = {pair.name: pair for pair in pairs}
-        run = _Run(by_name, options, look, work_folder(out), on_progress or silent)
-        make_set(out, job, BUILD_JOB, lambda done: _made(run, tells, done))
+        run = _Run(
+            by_name, options, look, work_folder(out), on_progress or silent, *digests(pairs, job)
+        )
+        text = json.dumps(job, indent=1, sort_keys=True)
+        make_set(out, text, BUILD_JOB, lambda done: _made(run, tells, done), keep=(SCRATCH,))
     return _told(out)
 
 
@@ -160,6 +173,17 @@ def _made(run: _Run, tells: bool, done: dict[str, Record]) -> Made:
     return records, describing_files(
         run.work, run.pairs, facts, chips, decided, records, run.options, run.look
     )
+
+
+def _check_size(pairs: Sequence[Acquisitions], size_px: int) -> None:
+    """Refuse chips that fit into no cloudy image, before clouds are looked for."""
+    largest = max(pairs, key=lambda pair: min(pair.cloudy.grid.window.shape)).cloudy
+    height, width = largest.grid.window.shape
+    if size_px > min(height, width):
+        raise DatasetError(
+            f"no room for a chip of {size_px} px: {largest.path}, the largest of {len(pairs)} "
+            f"cloudy images, has {height} x {width} px; choose smaller chips with --size"
+        )
 
 
 def _check_masks(masks: str, pairs: Sequence[Acquisitions]) -> None:
@@ -186,6 +210,8 @@ def _measured(run: _Run, tells: bool) -> tuple[dict[str, PairFacts], list[Consid
     known: dict[str, Considered] = {}
     journal = run.scratch / _LINES
     for line in noted(journal):
+        if line.pop("of", None) != run.measures:
+            continue
         if "facts_of" in line:
             facts[line["facts_of"]] = _pair_facts(line)
         else:
@@ -194,7 +220,8 @@ def _measured(run: _Run, tells: bool) -> tuple[dict[str, PairFacts], list[Consid
     for pair in run.pairs.values():
         if pair.name not in facts:
             facts[pair.name] = _facts_of(run, pair, tells)
-            add_line(journal, {"facts_of": pair.name, **asdict(facts[pair.name])})
+            line = {"of": run.measures, "facts_of": pair.name, **asdict(facts[pair.name])}
+            add_line(journal, line)
         found = facts[pair.name]
         if found.reason is not None:
             continue
@@ -207,16 +234,17 @@ def _measured(run: _Run, tells: bool) -> tuple[dict[str, PairFacts], list[Consid
                     run.on_progress("chips", number, len(names))
                     if name not in known:
                         known[name] = _considered(run, opened, name, window, found)
-                        add_line(journal, asdict(known[name]))
+                        add_line(journal, {"of": run.measures, **asdict(known[name])})
         chips += [known[name] for name in names]
     return facts, chips
 
 
 def _facts_of(run: _Run, pair: Acquisitions, tells: bool) -> PairFacts:
-    """Measure a pair, unless its dates rule it out."""
+    """Measure a pair, unless its dates or places rule it out."""
     limits = run.options.limits
-    if pair.gap_days > limits.max_gap_days:
-        return PairFacts(None, None, 1.0, GAP)
+    why = GAP if pair.gap_days > limits.max_gap_days else ruled_out(pair)
+    if why is not None:
+        return PairFacts(None, None, 1.0, why)
     return measure_pair(pair, _masks(run, pair, tells), limits, run.options.opaque_dn)
 
 
@@ -259,7 +287,7 @@ def _masks(run: _Run, pair: Acquisitions, tells: bool) -> Masks:
 
 
 def _mask(run: _Run, path: str) -> Path:
-    folder = run.scratch / hashlib.sha256(path.encode()).hexdigest()[:16]
+    folder = run.scratch / run.clouds[path]
     name = Path(path).stem
     mask = folder / f"{name}_mask.tif"
     if not mask.is_file():
@@ -330,29 +358,6 @@ def _written(
                     done[chip.name] = record
                     note(run.work, chip.name, record)
     return [done[chip.name] for chip in accepted]
-
-
-def _job_text(pairs: Sequence[Acquisitions], options: BuildOptions, look: Looking) -> str:
-    """Everything that decides the bytes of the set, as JSON; no folders, so that it can move."""
-    job = {
-        "decr": decr.__version__,
-        "options": asdict(options),
-        **clouds_job(look),
-        "pairs": [
-            {
-                "name": pair.name,
-                "site": pair.site,
-                "source": pair.source,
-                "bands": pair.bands,
-                "cloudy": raster_mark(pair.cloudy.path),
-                "clear": raster_mark(pair.clear.path),
-                "cloudy_date": pair.cloudy_date.when.isoformat(),
-                "clear_date": pair.clear_date.when.isoformat(),
-            }
-            for pair in pairs
-        ],
-    }
-    return json.dumps(job, indent=1, sort_keys=True)
 
 
 def summary(built: Built) -> str:

@@ -16,10 +16,11 @@ from typing import Any
 import decr
 from decr.cloud.coverage import BINS, Coverage, Statistics, statistics
 from decr.errors import ConfigError, DecrWarning
-from decr.files import writable_folder, write_report_file
+from decr.files import check_replaced, folder_there, json_object, writable_folder, write_report_file
 from decr.geo.geoparquet import geoparquet, in_one_crs, require_pyarrow
 from decr.pipeline.ccp import SceneCcp
 from decr.pipeline.ccp_sources import PICTURE, REPORT
+from decr.pipeline.report_files import is_page
 from decr.pipeline.set_files import csv_text
 from decr.report.histogram import histogram_png, histogram_svg
 from decr.report.page import ccp_page
@@ -30,6 +31,31 @@ _LABELS = {"definition": "CCP", "decr": "decr"}
 """What facts are called on the page, those whose first letter is not just made a capital."""
 _COUNTS = ("ccp", "cloudy_px", "valid_px", "thin_px")
 _FEATURES = "features.csv"
+_FEATURE_HEAD = ("scene", "feature", "name", *_COUNTS)
+_PAGE = "report.html"
+
+
+def check_folder(folder: Path, features: bool) -> None:
+    """Refuse, before any work, a folder that cannot take a report; it is made if need be.
+
+    Parameters
+    ----------
+    features
+        Whether a table of features will be written.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be made or written to, or decr did not write a file there of a report's names.
+    """
+    values = writable_folder(folder) / REPORT
+    ours = {"definition", "groups"} <= json_object(values).keys()
+    for name in (REPORT, "ccp.csv", "tiles.parquet", "histogram.svg", PICTURE):
+        # A folder of that name is told when it comes to writing.
+        check_replaced(folder / name, ours or folder_there(folder / name))
+    check_replaced(folder / _PAGE, is_page(folder / _PAGE))
+    if features:
+        check_replaced(folder / _FEATURES, _is_table(folder / _FEATURES, _FEATURE_HEAD))
 
 
 def write_report(
@@ -42,7 +68,7 @@ def write_report(
     Parameters
     ----------
     folder
-        Made if it is not there; files of these names are replaced.
+        Made if it is not there; files of these names are replaced: see `check_folder`.
     failed
         Images that could not be measured, by name: what was wrong. JSON and page tell them.
 
@@ -65,12 +91,12 @@ def write_report(
         REPORT: json.dumps(as_json(scenes, failed), indent=1) + "\n",
         "ccp.csv": _csv(("scene", "group", *_COUNTS), _scene_rows(scenes), scenes[0].facts),
     }
-    head = ("scene", "feature", "name", *_COUNTS)
-    features = _csv(head, _feature_rows(scenes), scenes[0].facts)
     if any(scene.features for scene in scenes):
-        files[_FEATURES] = features
-    else:
-        _forget(folder / _FEATURES, features)
+        files[_FEATURES] = _csv(_FEATURE_HEAD, _feature_rows(scenes), scenes[0].facts)
+    elif _is_table(folder / _FEATURES, _FEATURE_HEAD):
+        # The table of an earlier report, which would be taken for this one's.
+        with suppress(OSError):
+            (folder / _FEATURES).unlink()
     title = scenes[0].name if len(scenes) == 1 else "Cloud coverage"
     files |= _pages(scenes, title, failed)
     written = []
@@ -86,14 +112,13 @@ def write_report(
     return [*written, folder / "tiles.parquet"]
 
 
-def _forget(file: Path, like: str) -> None:
-    """Delete the table of an earlier report, which would be taken for this one's; no other file."""
-    head = like.splitlines()[0].encode()
-    with suppress(OSError):
+def _is_table(file: Path, head: Sequence[str]) -> bool:
+    """Whether a file is a table that decr has written."""
+    try:
         with file.open("rb") as stream:
-            ours = stream.readline().rstrip() == head
-        if ours:
-            file.unlink()
+            return stream.readline().rstrip() == ",".join((*head, *_SHARED)).encode()
+    except OSError:
+        return False
 
 
 def by_group(scenes: Sequence[SceneCcp]) -> dict[str, Statistics]:
@@ -281,5 +306,5 @@ def _pages(
     return {
         "histogram.svg": histogram_svg(groups, title, unit),
         PICTURE: histogram_png(groups, title, unit),
-        "report.html": ccp_page(report_values(scenes, title, failed)),
+        _PAGE: ccp_page(report_values(scenes, title, failed)),
     }

@@ -9,17 +9,20 @@ from typing import Any
 
 from decr.config import CcpConfig
 from decr.errors import ConfigError, DecrError, one_line
-from decr.files import writable_folder
 from decr.geo.gdal import gdal_environment
 from decr.geo.quicklook import LONGEST_PX
 from decr.pipeline.ccp import MISSED, SceneCcp, looking, scene_ccp
-from decr.pipeline.ccp_files import as_json, write_report
+from decr.pipeline.ccp_files import as_json, check_folder, write_report
 from decr.pipeline.ccp_sources import Source, find_sources
 from decr.pipeline.ccp_text import described
 from decr.pipeline.engine import local_engine
 from decr.pipeline.words import warn
 from decr.progress import OnProgress
-from decr.report.page import MOST_PICTURES
+from decr.report.page import MOST_PICTURES, SHEET_PX
+
+MOST_SEEN = 480
+"""Scenes of one call that have a quicklook, from which the page takes its pictures: evenly spaced
+among all, so that those of many thousand chips do not fill the memory (0.3 MB each)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -57,7 +60,8 @@ def ccp_scenes(
     Raises
     ------
     DecrError
-        If nothing can be looked at at all: no image, no such detector, no such folder.
+        If nothing can be looked at at all: no image, no such detector, no such folder, or one whose
+        files a report would replace although decr did not write them.
 
     Warns
     -----
@@ -65,16 +69,19 @@ def ccp_scenes(
         At the end, if the features of ``config.aoi`` touch none of the images.
     """
     sources = find_sources(paths, folder)
-    quicklook_px = LONGEST_PX if folder is not None and len(sources) <= MOST_PICTURES else None
+    few = len(sources) <= MOST_PICTURES
+    step = -(-len(sources) // MOST_SEEN)
     with gdal_environment(), local_engine() as engine:
         look = looking(config, engine)
         if folder is not None:
-            writable_folder(folder)
+            check_folder(folder, features=config.aoi is not None)
         inner = on_progress if len(sources) == 1 else None
         missed = []
         for number, source in enumerate(sources):
             if on_progress is not None and len(sources) > 1:
                 on_progress("images", number, len(sources))
+            pictured = folder is not None and number % step == 0
+            quicklook_px = (LONGEST_PX if few else SHEET_PX) if pictured else None
             try:
                 result = scene_ccp(source, look, folder, quicklook_px, inner)
             except DecrError as error:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from decr.dataset.layouts import cloudy_side
-from decr.dataset.manifest import SPLITS
+from decr.dataset.set_tree import split_on_way
 from decr.errors import ConfigError, SceneError
 from decr.files import folder_there
 from decr.geo.delivery import is_zarr, passed_over, rasters_of
@@ -106,7 +106,10 @@ def _sources(path: str, report: Path | None) -> list[Source]:
     )
     if not files:
         raise SceneError(f"{path}: holds no image ({', '.join(_IMAGES)})")
-    return [Source(_relative(file, folder), str(file), _split(file, folder)) for file in files]
+    return [
+        Source(_relative(file, folder), str(file), split_on_way(file.relative_to(folder)))
+        for file in files
+    ]
 
 
 def _rasters_beside(report: Path) -> Iterator[Path]:
@@ -125,11 +128,6 @@ def _rasters_beside(report: Path) -> Iterator[Path]:
 
 def _relative(file: Path, folder: Path) -> str:
     return file.relative_to(folder).with_suffix("").as_posix()
-
-
-def _split(file: Path, folder: Path) -> str | None:
-    """The first folder on the way that is called like a split."""
-    return next((part for part in file.relative_to(folder).parts[:-1] if part in SPLITS), None)
 
 
 def mask_of(masks: str, source: Source) -> Path | str:

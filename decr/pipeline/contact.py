@@ -48,7 +48,7 @@ def sheet_of(
     shown = [pairs[round(i * step)] for i in range(min(len(pairs), MOST_PAIRS))]
     words = said or {}
     pictures = [_picture(pair, words.get(pair.name, pair.split)) for pair in shown]
-    return contact_sheet(title, pictures, groups, figures, facts)
+    return contact_sheet(title, pictures, len(pairs), groups, figures, facts)
 
 
 def _picture(pair: PairFile, said: str) -> PairPicture:

@@ -172,7 +172,11 @@ def copies_of(
     DatasetError, SceneError
         If the set cannot be read.
     """
-    pairs = trained_first(_pairs(folder, layout))
+    first: dict[tuple[str, Path], PairFile] = {}
+    for pair in trained_first(_pairs(folder, layout)):
+        # Several pairs may share an image; that is no copy within a split.
+        first.setdefault((pair.split, _file(pair, side)), pair)
+    pairs = [*first.values()]
     with gdal_environment():
         marks = [(name, fingerprint(image)) for name, image in _images(pairs, side)]
     return copies_among(pairs, marks, near_bits)
@@ -302,9 +306,13 @@ def _pairs(folder: Path, layout: str | None) -> list[PairFile]:
     return list_pairs(folder, layout_of(folder, layout))
 
 
+def _file(pair: PairFile, side: str) -> Path:
+    return pair.clear if side == "clear" else pair.cloudy
+
+
 def _images(pairs: Sequence[PairFile], side: str) -> Iterator[tuple[str, NDArray[np.generic]]]:
     for pair in pairs:
-        scene = open_scene(pair.clear if side == "clear" else pair.cloudy, pair.bands)
+        scene = open_scene(_file(pair, side), pair.bands)
         with reader(scene) as file:
             yield pair.name, file.read(scene.grid.window, scene.bands.data_indices)[0]
 

@@ -37,6 +37,7 @@ from decr.dataset.set_folder import (
     noted,
     written,
 )
+from decr.dataset.set_tree import split_named
 from decr.errors import ConfigError, DatasetError, DecrWarning
 from decr.files import work_folder
 from decr.geo.encode import tiff_bytes
@@ -201,13 +202,19 @@ def _written(
 
 def _stem(pair: PairFile) -> str:
     """File name without suffix: the pair's name without its split, on one level."""
-    return pair.name.removeprefix(f"{pair.split}/").replace("/", "_")
+    first, _, rest = pair.name.partition("/")
+    return (rest if split_named(first) == pair.split else pair.name).replace("/", "_")
 
 
 def _check_names(run: _Run, pairs: Sequence[PairFile]) -> None:
-    """Refuse pairs that would be stored under one name."""
+    """Refuse pairs that would be stored under one name, or under one of several lines."""
     known: dict[tuple[str, str], PairFile] = {}
     for pair in pairs:
+        if len(pair.name.splitlines()) > 1:
+            raise DatasetError(
+                f"{run.folder}: the name {pair.name!r} has several lines, which checksums cannot "
+                "list; rename both images"
+            )
         other = known.setdefault((pair.split, _stem(pair)), pair)
         if other is not pair:
             raise DatasetError(

@@ -38,13 +38,13 @@ def check_report(folder: Path, outs: Sequence[Path], index: bool) -> None:
     """
     pages = [folder / f"{out.stem}.html" for out in outs]
     for page in [*pages, _index(folder, outs)] if index else pages:
-        check_replaced(page, _is_page(page))
+        check_replaced(page, is_page(page))
     for out in outs:
         values = folder / f"{out.stem}.json"
         check_replaced(values, {"ccp_before", "stages_s"} <= json_object(values).keys())
 
 
-def _is_page(file: Path) -> bool:
+def is_page(file: Path) -> bool:
     """Whether a file is a page that decr has made."""
     try:
         with file.open("rb") as stream:

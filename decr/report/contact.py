@@ -55,6 +55,7 @@ class PairPicture:
 def contact_sheet(
     title: str,
     pictures: Sequence[PairPicture],
+    pairs: int,
     groups: Mapping[str, Sequence[float]],
     figures: Sequence[tuple[str, str, str]],
     known: Mapping[str, str],
@@ -65,8 +66,10 @@ def contact_sheet(
     ----------
     pictures
         At most `MOST_PAIRS`, in the order shown.
+    pairs
+        How many there are.
     groups
-        CCP of all pairs, by split.
+        CCP of those whose CCP is known, by split.
     figures
         Numbers at the top: label, value, definition.
     known
@@ -79,13 +82,13 @@ def contact_sheet(
         legend = f'<div class="legend" data-layer="mask">{key(CLOUD, "cloudy")}'
         legend += f"{key(NO_DATA, 'no data')}</div>"
         tools = f'<div class="tools">{choice("Show", "radio", options, "none")}{legend}</div>'
-    total = sum(len(values) for values in groups.values())
-    note = "" if total <= len(pictures) else f"{len(pictures):,} of {total:,} pairs, evenly spaced."
+    note = "" if pairs <= len(pictures) else f"{len(pictures):,} of {pairs:,} pairs, evenly spaced."
     sheet = "".join(_figure(picture) for picture in pictures)
     body = headline(figures)
     body += section("Pairs", f'{tools}<div class="sheet">{sheet}</div>', note)
     if any(groups.values()):
-        svg = histogram_svg(groups, f"CCP of {total:,} cloudy images", "pairs")
+        known_ccp = sum(len(values) for values in groups.values())
+        svg = histogram_svg(groups, f"CCP of {known_ccp:,} cloudy images", "pairs")
         body += section("Distribution", svg)
     body += section("How it was made", facts(known))
     lead = '<p class="lead">Each picture: the cloudy image on the left, the clear one right.</p>'

@@ -30,6 +30,8 @@ from decr.report.values import CcpReport, SceneReport
 
 MOST_PICTURES = 24
 """Scenes whose pictures are in a page: see `pictured`."""
+SHEET_PX = 256
+"""Longest side of a picture on a sheet of them."""
 MOST_ROWS = 5000
 """Rows of the table; of more scenes, the cloudiest are in it."""
 
@@ -148,7 +150,7 @@ def _pictures(scenes: Sequence[SceneReport]) -> str:
         )
     if not shown:
         return ""
-    side = 640 if len(shown) <= _FEW else 256
+    side = 640 if len(shown) <= _FEW else SHEET_PX
     note = f"{len(shown):,} of {len(scenes):,} scenes have a picture here, "
     note += "from the least to the most cloudy."
     sheet = "".join(_figure(scene, side, True) for scene in shown)

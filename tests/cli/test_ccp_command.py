@@ -14,6 +14,7 @@ import rasterio
 from click.testing import CliRunner, Result
 
 from cli.main import main
+from decr.pipeline import ccp_many
 from tests.pipeline.scenes import cloudy_pixels, read, write_scene
 
 DEFINITION = "CCP = cloudy valid pixels / valid pixels; cloudy = probability at or above 0.5"
@@ -222,6 +223,42 @@ def test_what_only_an_earlier_report_had_goes_and_files_of_others_stay(
     assert run(*plain).exit_code == 0
     assert (out / "features.csv").read_text() == "mine\n"
     assert read(out / "scene_weight.tif").shape == (4, 9, 9)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["ccp.json", "ccp.csv", "features.csv", "tiles.parquet", "histogram.svg", "histogram.png",
+     "report.html"],
+)  # fmt: skip
+def test_files_of_others_are_not_replaced(
+    scene: Path, aoi: Path, tmp_path: Path, name: str
+) -> None:
+    out = tmp_path / "report"
+    out.mkdir()
+    (out / name).write_text("{}")
+    plain = (scene, "-o", out, "--detector", "threshold", "--aoi", aoi)
+    refused = run(*plain)
+    assert refused.exit_code == 1
+    assert f"{name}: exists already and is no report of this decr" in refused.stderr
+    assert {file.name: file.read_text() for file in out.iterdir()} == {name: "{}"}
+    (out / name).unlink()
+    assert run(*plain).exit_code == run(*plain).exit_code == 0  # its own it replaces
+
+
+def test_of_many_scenes_the_page_shows_some(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = ("--detector", "threshold", "--range", "0,2047")
+    (tmp_path / "in").mkdir()
+    for number in range(26):
+        write_scene(tmp_path / "in" / f"{number:02}.tif", cloudy_pixels(300, 64))
+    assert run(tmp_path / "in", *plain, "-o", tmp_path / "all").exit_code == 0
+    page = (tmp_path / "all" / "report.html").read_text()
+    assert page.count("<figure") == 24
+    assert "24 of 26 scenes have a picture here" in page
+    monkeypatch.setattr(ccp_many, "MOST_SEEN", 10)
+    assert run(tmp_path / "in", *plain, "-o", tmp_path / "few").exit_code == 0
+    assert "9 of 26 scenes have a picture here" in (tmp_path / "few" / "report.html").read_text()
 
 
 def test_a_warning_of_many_images_is_told_once(tmp_path: Path) -> None:

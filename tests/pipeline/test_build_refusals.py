@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,6 +25,8 @@ from decr.errors import (
     GridMismatchError,
 )
 from decr.pipeline.build import build_set, summary
+from decr.pipeline.ccp import SceneCcp, scene_ccp
+from decr.pipeline.ccp_sources import Source
 from tests.dataset.two_dates import (
     BANDS,
     SHIFT,
@@ -33,7 +36,7 @@ from tests.dataset.two_dates import (
     two_dates,
     write,
 )
-from tests.pipeline.built import OPTIONS, QUICK, build, ccp, table
+from tests.pipeline.built import OPTIONS, QUICK, build, ccp, contents, table
 
 ROOT = Path(__file__).parents[2]
 
@@ -221,6 +224,68 @@ def test_a_place_of_one_block_is_for_training_with_a_warning(
     assert not (tmp_path / "b").exists()
 
 
+@pytest.fixture
+def looked_at(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names of the images whose clouds were looked for."""
+    names: list[str] = []
+
+    def noted(source: Source, *args: Any, **more: Any) -> SceneCcp:
+        names.append(source.name)
+        return scene_ccp(source, *args, **more)
+
+    monkeypatch.setattr("decr.pipeline.build.scene_ccp", noted)
+    return names
+
+
+def test_another_split_does_not_look_for_clouds_anew(
+    dates: TwoDates, looked_at: list[str], tmp_path: Path
+) -> None:
+    out = tmp_path / "set"
+    with pytest.raises(DatasetError, match="give a smaller --buffer"):
+        build(dates, out, replace(QUICK, buffer_m=1e4))
+    assert looked_at == ["cloudy", "clear"]
+    # Other chips, then another split: clouds of neither, and the bytes of a run of its own.
+    with pytest.raises(DatasetError, match="give a smaller --buffer"):
+        build(dates, out, replace(QUICK, size_px=SIZE // 2, buffer_m=1e4))
+    build(dates, out, replace(QUICK, seed=3))
+    assert looked_at == ["cloudy", "clear"]
+    assert not (tmp_path / "set.decr-work").exists()
+    build(dates, tmp_path / "alone", replace(QUICK, seed=3))
+    assert contents(out) == contents(tmp_path / "alone")
+
+
+def test_clouds_of_an_image_that_changed_are_looked_for_anew(
+    dates: TwoDates, looked_at: list[str], tmp_path: Path
+) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    clear = folder / "clear.tif"
+    clear.write_bytes(dates.clear.read_bytes())
+    far, own = replace(QUICK, buffer_m=1e4), replace(dates, clear=clear)
+    for _ in range(2):
+        with pytest.raises(DatasetError, match="give a smaller --buffer"):
+            build(own, tmp_path / "set", far)
+    assert looked_at == ["cloudy", "clear"]
+    with rasterio.open(clear, "r+") as file:
+        file.write(file.read(1) + 1, 1)
+    build(own, tmp_path / "set", QUICK)
+    assert looked_at == ["cloudy", "clear", "clear"]
+
+
+def test_what_cannot_be_is_told_before_clouds_are_looked_for(
+    dates: TwoDates, looked_at: list[str], tmp_path: Path
+) -> None:
+    with pytest.raises(DatasetError, match=r"no room for a chip of 100000 px: .* smaller chips"):
+        build(dates, tmp_path / "a", replace(QUICK, size_px=100_000))
+    far = tmp_path / "clear.tif"
+    far.write_bytes(dates.clear.read_bytes())
+    with rasterio.open(far, "r+") as file:
+        file.transform = Affine.translation(50_000, 0) @ file.transform
+    with pytest.raises(DatasetError, match="low overlap"):
+        build(replace(dates, clear=far), tmp_path / "b")
+    assert looked_at == []
+
+
 def test_one_mask_cannot_serve_two_images(dates: TwoDates, tmp_path: Path) -> None:
     config = CcpConfig(detector=f"file:{dates.masks / 'cloudy.tif'}")
     with pytest.raises(ConfigError, match="folder"):
@@ -250,7 +315,7 @@ def test_names_of_pairs_are_unique_and_keep_their_letters(dates: TwoDates, tmp_p
 def test_an_image_without_a_date_needs_one(dates: TwoDates, tmp_path: Path) -> None:
     with rasterio.open(dates.clear) as file:
         path = write(tmp_path / "clear.tif", file.read())
-    with pytest.raises(DatasetError, match="--clear-date"):
+    with pytest.raises(DatasetError, match=r"--clear-date \(with --pairs, a column clear_date\)"):
         build(replace(dates, clear=path), tmp_path / "set")
     built = build(replace(dates, clear=path), tmp_path / "set", QUICK, clear_date="2024-05-14")
     assert built.acquisitions[0]["dates_from"] == ["tag TIFFTAG_DATETIME", "given"]
@@ -266,6 +331,13 @@ def test_an_image_without_a_date_needs_one(dates: TwoDates, tmp_path: Path) -> N
         (["a.tif", "b.tif", "--size", "8"], "32"),
         (["a.tif", "b.tif", "--white", "inf"], "must be numbers above 0"),
         (["a.tif", "b.tif", "--white", "nan"], "must be numbers above 0"),
+        (
+            ["a.tif", "b.tif", "--block", "-1"],
+            "a block of -1.0 m and a buffer of 250.0 m cannot be",
+        ),
+        (["a.tif", "b.tif", "--block", "inf"], "cannot be: give a --block above 0"),
+        (["a.tif", "b.tif", "--buffer", "nan"], "a buffer of nan m cannot be"),
+        (["a.tif", "b.tif", "--test-share", "nan"], "nan"),
     ],
 )
 def test_impossible_calls_are_usage_errors(arguments: list[str], said: str, tmp_path: Path) -> None:

@@ -31,6 +31,8 @@ def test_a_file_is_itself() -> None:
 def test_a_folder_is_its_images_with_splits_on_the_way(tmp_path: Path) -> None:
     touch(tmp_path, "train/x/a.png", "test/a.tif", "b.JPG", "notes.txt", ".hidden/c.png")
     assert listed(tmp_path) == [("b", None), ("test/a", "test"), ("train/x/a", "train")]
+    touch(tmp_path / "other", "Validation/a.png")
+    assert listed(tmp_path / "other") == [("Validation/a", "val")]
 
 
 def test_reports_among_the_images_are_none(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from scipy import ndimage
 
 from cli.main import main
 from decr.dataset.duplicates import find_duplicates
-from decr.pipeline.dataset_tools import copies_of, stats_of, verify_set
+from decr.pipeline.dataset_tools import copies_of, stats_of, verify_set, write_sheet
 from tests.dataset.two_dates import BANDS, write
 
 
@@ -204,3 +205,38 @@ def test_a_folder_that_is_no_set_is_one_error(tmp_path: Path) -> None:
         done = CliRunner().invoke(main, ["dataset", verb, str(tmp_path)])
         assert done.exit_code == 1
         assert "no set of pairs" in done.output
+
+
+def test_a_name_that_is_not_utf8_is_one_line(tmp_path: Path) -> None:
+    root = tmp_path / "set"
+    for side in ("cloudy", "clear"):
+        (root / side).mkdir(parents=True)
+        made = write(root / side / "cafe.tif", picture(1))
+        made.rename(made.with_name(os.fsdecode(b"caf\xe9.tif")))
+    done = CliRunner().invoke(main, ["dataset", "verify", str(root)])
+    assert done.exit_code == 1
+    assert "has a name that is not UTF-8, which GDAL cannot open; rename it" in done.output
+    assert "Traceback" not in done.output
+
+
+def test_a_sheet_of_many_pairs_says_how_many_it_shows(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where no CCP is known."""
+    monkeypatch.setattr("decr.pipeline.contact.MOST_PAIRS", 4)
+    sheet = tmp_path / "sheet.html"
+    write_sheet(folder, sheet, None, overwrite=False)
+    assert "4 of 9 pairs, evenly spaced." in sheet.read_text()
+
+
+def test_an_image_that_several_pairs_share_is_no_copy_within_a_split(tmp_path: Path) -> None:
+    write(tmp_path / "clear.tif", picture(1))
+    lines = []
+    for number, split in enumerate(("train", "train", "test")):
+        write(tmp_path / f"{number}.tif", picture(number + 9))
+        lines.append({"cloudy": f"{number}.tif", "clear": "clear.tif", "split": split})
+    (tmp_path / "pairs.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    found = copies_of(tmp_path)
+    assert (found.images, found.held_out) == (2, 1)
+    assert [(c.first, c.second, c.where) for c in found.copies] == [("0", "2", "train/test")]
+    assert found.leaked.keys() == {"2"}

@@ -383,3 +383,14 @@ def test_a_published_split_that_parts_one_ground_is_told(tmp_path: Path) -> None
     said = "2 images held out of training share ground with training images"
     assert f"ground: {said}" in done.stdout
     assert f"By their places, {said}." in (tmp_path / "set" / "README.md").read_text()
+
+
+def test_the_name_of_a_split_as_published_is_no_part_of_our_files(tmp_path: Path) -> None:
+    root = tmp_path / "CUHK-CR1"
+    for split in ("train", "Validation"):
+        png(root / split / "label" / "a.png", ground(len(split))[:3])
+        png(root / split / "cloud" / "a.png", clouded(ground(len(split)), 9)[:3])
+    import_set(root, tmp_path / "set", "cuhk-cr", QUICK)
+    assert [entry["clear"] for entry in lines(tmp_path / "set")] == [
+        "train/clear/a.png", "val/clear/a.png",
+    ]  # fmt: skip

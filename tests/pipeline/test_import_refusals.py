@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from decr.errors import DatasetError
 from decr.pipeline.dataset_tools import verify_set
 from decr.pipeline.import_set import import_set
 from tests.pipeline.made_published import QUICK, SIDE, cuhk, ground, images, png, run
@@ -93,3 +94,10 @@ def test_names_that_would_meet_are_refused(tmp_path: Path) -> None:
     done = run(tmp_path / "WHU", "-o", tmp_path / "set", "--layout", "whu")
     assert done.exit_code == 1
     assert "would both be stored as train/clear/a_b; rename one of the two pairs" in done.stderr
+
+
+def test_a_name_of_two_lines_is_refused(tmp_path: Path) -> None:
+    root = cuhk(tmp_path / "CUHK-CR1", {"train/a\nb": ground(1)})
+    with pytest.raises(DatasetError, match=r"the name 'train/a\\nb' has several lines"):
+        import_set(root, tmp_path / "set", "cuhk-cr", QUICK)
+    assert not (tmp_path / "set").exists()
