@@ -72,7 +72,7 @@ class Scene:
         """Number of bands in the file."""
         return self.bands.count
 
-    def feed(self, model_bands: tuple[str, ...]) -> tuple[int, ...]:
+    def feed(self, model_bands: tuple[str, ...], what: str = "model") -> tuple[int, ...]:
         """As `Bands.model_map`; errors name the file, too.
 
         Raises
@@ -81,7 +81,7 @@ class Scene:
             If the scene lacks a band that the model needs.
         """
         try:
-            return self.bands.model_map(model_bands)
+            return self.bands.model_map(model_bands, what)
         except BandError as error:
             raise BandError(f"{self.path}: {error}") from error
 

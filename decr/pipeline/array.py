@@ -27,9 +27,8 @@ from decr.geo.opening import DTYPES, REFUSALS, first_line, opened
 from decr.pipeline.declouds import declouds
 from decr.pipeline.networks import DetectorChoice, detector_of
 from decr.pipeline.words import of_array
-from decr.plugins import model_plugin
 from decr.predictor import Restorer
-from decr.zoo.embedded import find_bundle
+from decr.zoo.embedded import find_bundle, others_model
 
 SCENE_FILE = "scene.tif"
 """What an array is called where the pipeline reads it."""
@@ -89,7 +88,7 @@ def declouds_array(
 def _check_choices(config: DecloudConfig, restorer: Restorer | None) -> None:
     """Refuse what cannot be found before the pixels of an array are computed."""
     check_there(config.aoi, config.cloud_mask)
-    if restorer is None and model_plugin(config.model) is None:
+    if restorer is None and others_model(config.model) is None:
         find_bundle(config.model, scene_has_nir=False)
     detector_of(DetectorChoice(config.detector, config.device))
 
