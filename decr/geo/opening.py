@@ -38,6 +38,23 @@ _PNG_TAIL = 1 << 16
 _opening = fork_lock()
 
 
+def name_of(path: str | os.PathLike[str]) -> str:
+    """The name of a raster: file name, /vsi path or URL.
+
+    Raises
+    ------
+    SceneError
+        If it is something else, such as an array.
+    """
+    try:
+        return os.fsdecode(path)
+    except TypeError:
+        raise SceneError(
+            f"a scene is named by its path or URL, not by a {type(path).__name__}; for arrays "
+            f"there are decr.declouds_array, decr.ccp and decr.cloud_mask"
+        ) from None
+
+
 @contextmanager
 def opened(path: str, overview: int | None = None) -> Iterator[Any]:
     """Open with rasterio; missing georeference is no surprise, failures are explained.

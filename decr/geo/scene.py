@@ -22,6 +22,7 @@ from decr.geo.opening import (
     check_states,
     checked_dtype,
     first_line,
+    name_of,
     opened,
 )
 from decr.geo.pieces import along_blocks, whole_blocks
@@ -103,7 +104,7 @@ def open_scene(path: str | os.PathLike[str], bands: str | None = None) -> Scene:
     BandError
         If its bands cannot be told apart, or do not fit `bands`.
     """
-    name = os.fspath(path)
+    name = name_of(path)
     with opened(name) as dataset:
         dtype = checked_dtype(dataset, name)
         colours = [colour.name for colour in dataset.colorinterp]
