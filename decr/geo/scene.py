@@ -24,6 +24,7 @@ from decr.geo.opening import (
     first_line,
     name_of,
     opened,
+    unlinked,
 )
 from decr.geo.pieces import along_blocks, whole_blocks
 
@@ -356,7 +357,7 @@ class SceneReader:
                 f"{self.scene.path} cannot be read at rows {window.row} to {window.row_stop - 1}, "
                 f"cols {window.col} to {window.col_stop - 1}: {first_line(error)}; "
                 "the file is damaged or incomplete, copy it again from where it came"
-            ) from error
+            ) from unlinked(error)
 
 
 def _grid_of(dataset: Any) -> PixelGrid:
