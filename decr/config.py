@@ -96,6 +96,11 @@ class DecloudConfig:
 
     def __post_init__(self) -> None:
         _check_kinds(self)
+        _settle_flags(self, "full", "ground", "error_map", "compile")
+        _check(
+            isinstance(self.model, str | os.PathLike),
+            f"model must be a name or the path of a bundle file, not {self.model!r}",
+        )
         mask = mask_named(self.detector)
         # One number has one name, in tags and in what decides whether work may go on.
         _settle(self, float, "threshold", "prior_floor", "margin_m", "feather_m")
@@ -195,6 +200,9 @@ class CcpConfig:
 
     def __post_init__(self) -> None:
         _check_kinds(self)
+        _settle_flags(self, "fast")
+        for name in ("cloudy", "thin"):
+            object.__setattr__(self, name, _whole_numbers(name, getattr(self, name)))
         mask = mask_named(self.detector)
         _settle(self, float, "threshold", "min_object_m2", "margin_m", "feather_m", "gsd_m")
         _settle(self, operator.index, "tile_px")
@@ -279,10 +287,15 @@ def _place(mask: Path | str) -> str:
 
 def _check_kinds(config: DecloudConfig | CcpConfig) -> None:
     """Check what both have and is no single number; DN are made floats."""
-    for name in ("detector", "bands"):
+    for name in ("detector", "bands", "device"):
         value = getattr(config, name)
         absent = value is None and name == "bands"
         _check(absent or isinstance(value, str), f"{name} must be text, not {value!r}")
+    _check(
+        config.aoi is None or isinstance(config.aoi, str | os.PathLike),
+        f"aoi must be the path of a vector file, not a {type(config.aoi).__name__}; write a "
+        f"shapely geometry to one first: Path('aoi.geojson').write_text(shapely.to_geojson(area))",
+    )
     if config.dn_range is not None:
         try:
             low, high = (float(dn) for dn in config.dn_range)
@@ -290,6 +303,26 @@ def _check_kinds(config: DecloudConfig | CcpConfig) -> None:
             told = f"dn_range must be two numbers (low, high), not {config.dn_range!r}"
             raise ConfigError(told) from None
         object.__setattr__(config, "dn_range", (low, high))
+
+
+def _settle_flags(config: Any, *names: str) -> None:
+    """Make True or False of numpy's; text is neither, whatever it says."""
+    for name in names:
+        value = getattr(config, name)
+        _check(
+            value in (True, False),
+            f"{name} must be True or False, not {value!r}",
+        )
+        object.__setattr__(config, name, bool(value))
+
+
+def _whole_numbers(name: str, value: Any) -> tuple[int, ...]:
+    try:
+        return tuple(operator.index(number) for number in value)
+    except TypeError:
+        raise ConfigError(
+            f"{name} must be a mask's whole numbers, such as (1, 3), not {value!r}"
+        ) from None
 
 
 def _settle(config: Any, kind: Callable[[Any], int | float], *names: str) -> None:

@@ -74,7 +74,7 @@ def guarded(point: EntryPoint, function: Callable[P, T]) -> Callable[P, T]:
             return function(*args, **kwargs)
         except DecrError:
             raise
-        except Exception as error:  # foreign code may raise anything
+        except (Exception, SystemExit) as error:  # foreign code may raise anything
             reason = " ".join(f"{type(error).__name__}: {error}".split())
             raise ConfigError(f"{_called(point)} failed: {reason}") from error
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import shapely
 
 from decr.config import CcpConfig, DecloudConfig
 from decr.errors import ConfigError, DecrError
@@ -104,6 +105,14 @@ def test_whole_numbers_may_be_those_of_numpy() -> None:
         ({"detector": Path("d")}, "detector must be text, not .*Path"),
         ({"dn_range": (0,)}, r"dn_range must be two numbers \(low, high\), not \(0,\)"),
         ({"gsd": "modle"}, "gsd must be one of native, model, not 'modle'"),
+        ({"full": "no"}, "full must be True or False, not 'no'"),
+        ({"ground": None}, "ground must be True or False, not None"),
+        ({"error_map": 2}, "error_map must be True or False, not 2"),
+        ({"compile": "yes"}, "compile must be True or False, not 'yes'"),
+        ({"device": 0}, "device must be text, not 0"),
+        ({"model": None}, "model must be a name or the path of a bundle file, not None"),
+        ({"aoi": shapely.box(0, 0, 1, 1)}, r"aoi must be .* not a Polygon; .*shapely\.to_geojson"),
+        ({"aoi": {"type": "Polygon"}}, "aoi must be the path of a vector file, not a dict"),
         ({"precision": "bf16"}, "precision must be one of auto, float32, bfloat16, not 'bf16'"),
     ],
 )
@@ -120,12 +129,27 @@ def test_values_of_another_kind_are_refused(options: dict[str, Any], says: str) 
         ({"detector": None}, "detector must be text, not None"),
         ({"gsd_m": "2 m"}, "gsd_m must be a number, not '2 m'"),
         ({"threshold": None}, "threshold must be a number, not None"),
+        ({"fast": "no"}, "fast must be True or False, not 'no'"),
+        ({"device": None}, "device must be text, not None"),
+        ({"aoi": shapely.box(0, 0, 1, 1)}, "aoi must be .* not a Polygon"),
+        ({"detector": "file:m", "cloudy": 5}, r"cloudy must be .* such as \(1, 3\), not 5"),
+        ({"detector": "file:m", "cloudy": "5"}, "cloudy must be a mask's whole numbers.* not '5'"),
+        ({"detector": "file:m", "thin": (0.5,)}, r"thin must be .* whole numbers.* not \(0\.5,\)"),
         ({"min_object_m2": [4]}, r"min_object_m2 must be a number, not \[4\]"),
     ],
 )
 def test_so_are_those_for_cloud_coverage(options: dict[str, Any], says: str) -> None:
     with pytest.raises(ConfigError, match=says):
         CcpConfig(**options)
+
+
+def test_other_kinds_that_say_the_same_are_taken() -> None:
+    numbers: Any = np.array([1, 3])
+    assert CcpConfig(detector="file:m", cloudy=numbers, thin=[2]).cloudy == (1, 3)  # type: ignore[arg-type]
+    full: Any = np.bool_(True)
+    assert str(DecloudConfig(full=full)) == str(DecloudConfig(full=True))
+    model: Any = Path("m.safetensors")
+    assert DecloudConfig(model=model, aoi="a.geojson").model == model  # type: ignore[arg-type]
 
 
 def test_one_mask_may_be_named_in_two_ways() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from importlib.metadata import EntryPoint, EntryPoints
@@ -19,6 +20,7 @@ from decr.errors import BundleError, ConfigError
 from decr.evaluation.subjects import Sampling, in_order, subjects_of
 from decr.offered import offered_restorer
 from decr.pipeline.declouds import declouds, plan_scene
+from decr.pipeline.prepare import prepare
 from decr.plugins import MODELS, model_plugin
 from decr.predictor import Restorer
 from decr.zoo.embedded import find_bundle
@@ -77,6 +79,17 @@ def learning(seed: int, device: str) -> Restorer:
     return answers("learning", lambda tiles: torch.from_numpy(tiles) * weight)
 
 
+def leaving(seed: int, device: str) -> Restorer:
+    def restore(tiles: np.ndarray) -> np.ndarray:
+        sys.exit(3)
+
+    return answers("leaving", restore)
+
+
+def gone_at_once(seed: int, device: str) -> Restorer:
+    sys.exit("no CUDA\nhere")
+
+
 def mute(seed: int, device: str) -> Restorer:
     return answers("mute", lambda tiles: None)
 
@@ -128,6 +141,8 @@ def evaluated(name: str) -> np.ndarray:
         ("loud", "the model loud answered numbers from 100 to 100"),
         ("clumsy", "model 'clumsy' of .*:clumsy failed: RuntimeError: no memory left"),
         ("learning", "model 'learning' of .*:learning failed: RuntimeError: .* requires grad"),
+        ("leaving", "model 'leaving' of .*:leaving failed: SystemExit: 3"),
+        ("gone_at_once", "model 'gone_at_once' of .* failed: SystemExit: no CUDA here"),
         ("mute", "model 'mute' of .*: TypeError: it answered object, wanted real numbers"),
         ("ragged", "model 'ragged' of .*:ragged failed: ValueError: "),
         ("unreal", "model 'unreal' of .*: TypeError: it answered complex64, wanted real numbers"),
@@ -212,6 +227,17 @@ def test_a_plugin_is_no_bundle(monkeypatch: pytest.MonkeyPatch) -> None:
     offer(monkeypatch, ("darker", "one:make"))
     with pytest.raises(BundleError, match=r"darker: a model of an installed package \(one:make\)"):
         find_bundle("darker", scene_has_nir=True)
+
+
+def test_names_of_our_models_stay_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ("embedded", "embedded-rgb")
+    offer(monkeypatch, *((name, f"{__name__}:no_model") for name in names))
+    scene = write_scene(tmp_path / "s.tif", cloudy_pixels(40, 50)[:3], names=("b", "g", "r"))
+    for name in names:
+        config = DecloudConfig(model=name, detector="threshold", steps=1)
+        prepared = prepare(str(scene), config)
+        assert prepared.restorer.name == "embedded-rgb"
+        assert subjects_of([name], False, Sampling())[0].name == "embedded-rgb"
 
 
 def test_two_owners_of_one_name(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from decr.errors import ConfigError
 from decr.geo.lattice import FEATHER_SUM, Lattice
 from decr.offered import offered_restorer
-from decr.plugins import checked, model_plugin
+from decr.plugins import checked
 from decr.predictor import Restorer, load_restorer
 from decr.zoo.bundle import read_card
-from decr.zoo.embedded import find_bundle
+from decr.zoo.embedded import find_bundle, others_model
 
 Float32 = NDArray[np.float32]
 
@@ -159,7 +159,7 @@ def _subject(model: str, nir: bool, sampling: Sampling) -> Subject:
     if model == NONE:
         return Subject("no change", "", (), {}, True, None)
     alone = False
-    plugin = model_plugin(model)
+    plugin = others_model(model)
     if plugin is None:
         path = find_bundle(model, nir)
         card = read_card(path)

@@ -20,7 +20,7 @@ from shapely.geometry import Polygon, mapping, shape
 
 from decr.errors import GridMismatchError, SceneError
 from decr.geo.grid import PixelGrid, Window
-from decr.geo.opening import REFUSALS, first_line, opened
+from decr.geo.opening import REFUSALS, first_line, opened, unlinked
 
 LEAST_SHIFT_PX = 0.1
 """Smaller shifts are left: resampling would cost more than it mends."""
@@ -53,7 +53,7 @@ class Aligned:
         except REFUSALS as error:
             raise SceneError(
                 f"{self.path} cannot be read: {first_line(error)}; copy it again from its source"
-            ) from error
+            ) from unlinked(error)
         return found
 
 
@@ -100,7 +100,7 @@ def aligned(
                 tolerance=1e-6,  # rasterio cannot do without one
             )
         except REFUSALS as error:
-            raise SceneError(f"{path} cannot be warped: {first_line(error)}") from error
+            raise SceneError(f"{path} cannot be warped: {first_line(error)}") from unlinked(error)
         with warped:
             yield Aligned(path, warped)
 

@@ -25,6 +25,7 @@ from shapely.geometry.base import BaseGeometry
 from decr.errors import ConfigError
 from decr.forks import fork_lock
 from decr.geo.grid import PixelGrid, Window
+from decr.geo.opening import unlinked
 
 _LEAF_PX = 32
 """Windows up to this side are tested pixel by pixel."""
@@ -248,7 +249,7 @@ def crs_of(document: dict[str, Any], name: str) -> CRS:
         raise ConfigError(
             f'{name} has a "crs" member that cannot be understood: {json.dumps(member)[:120]}; '
             "export the area in EPSG:4326"
-        ) from error
+        ) from unlinked(error)
 
 
 def projected(area: BaseGeometry, source: CRS, grid: PixelGrid, name: str) -> BaseGeometry:
@@ -276,7 +277,7 @@ def _warped(area: BaseGeometry, source: CRS, target: CRS, name: str) -> BaseGeom
         raise ConfigError(
             f"the area in {name} cannot be brought to the scene's coordinates: {error}; "
             "GeoJSON has longitude first, in degrees"
-        ) from error
+        ) from unlinked(error)
     if not np.isfinite(shapely.get_coordinates(moved)).all():
         raise ConfigError(
             f"the area in {name} lies outside what {target.to_string()[:60]} can show; area "

@@ -80,10 +80,10 @@ class Bands:
         """0-based alpha band, if there is one."""
         return self.roles.index("alpha") if "alpha" in self.roles else None
 
-    def model_map(self, model_bands: tuple[str, ...]) -> tuple[int, ...]:
+    def model_map(self, model_bands: tuple[str, ...], what: str = "model") -> tuple[int, ...]:
         """0-based file band that feeds each band of a model.
 
-        A panchromatic scene feeds all of them from its one band.
+        A panchromatic scene feeds all of them from its one band. Errors say what needs them.
 
         Raises
         ------
@@ -101,9 +101,9 @@ class Bands:
         if missing:
             have, need = self.data_roles, model_bands
             raise BandError(
-                f"scene has {_bands(len(have))} ({', '.join(have)}) but the model needs "
+                f"scene has {_bands(len(have))} ({', '.join(have)}) but the {what} needs "
                 f"{len(need)} ({', '.join(need)}): {', '.join(missing)} missing; pass --bands if "
-                "the bands are there under other names, or choose a model that needs fewer"
+                f"the bands are there under other names, or choose a {what} that needs fewer"
             )
         return tuple(self.roles.index(band) for band in model_bands)
 

@@ -29,6 +29,7 @@ from decr.geo.aoi import (
     valid_parts,
 )
 from decr.geo.grid import PixelGrid
+from decr.geo.opening import unlinked
 
 _JSON = (".geojson", ".json")
 _ANY = ("Unknown", "GeometryCollection")
@@ -153,7 +154,7 @@ def _of_layer(name: str) -> Iterator[_Row]:
         geometries = shapely.from_wkb(shapes) if shapes is not None else []
     except (RuntimeError, ValueError, OSError, RasterioError, ShapelyError) as error:
         # All errors of pyogrio are RuntimeErrors.
-        raise ConfigError(f"{name} cannot be read as a vector file: {error}") from error
+        raise ConfigError(f"{name} cannot be read as a vector file: {error}") from unlinked(error)
     if crs is None:
         raise ConfigError(f"{name} does not say its CRS; set one, or export as .geojson")
     fields = {str(key): column for key, column in zip(meta["fields"], columns, strict=True)}

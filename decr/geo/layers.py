@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -14,12 +13,11 @@ import numpy as np
 import rasterio
 from numpy.typing import NDArray
 from rasterio.control import GroundControlPoint
-from rasterio.errors import NotGeoreferencedWarning
 
 from decr.errors import OutputError, SceneError
 from decr.geo.grid import PixelGrid, Window
 from decr.geo.metadata import OUR_DOMAIN
-from decr.geo.opening import REFUSALS, first_line, opened
+from decr.geo.opening import REFUSALS, first_line, opened, quiet, unlinked
 from decr.geo.scene import Scene
 
 BLOCK_PX = 512
@@ -157,8 +155,7 @@ def _check_ours(out: Path) -> None:
 
 
 def _created(part: Path, profile: Mapping[str, Any]) -> Any:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+    with quiet():
         return rasterio.open(part, "w", **profile)
 
 
@@ -181,4 +178,4 @@ def _explained(out: Path) -> Iterator[None]:
         raise OutputError(
             f"{out}: cannot be written: {first_line(error)}; make sure that {out.parent} has free "
             f"space and may be written"
-        ) from error
+        ) from unlinked(error)

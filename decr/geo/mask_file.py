@@ -19,7 +19,7 @@ from rasterio.warp import transform_bounds
 from decr.errors import ConfigError, GridMismatchError, SceneError
 from decr.geo.grid import PixelGrid, Window
 from decr.geo.metadata import OUR_DOMAIN
-from decr.geo.opening import REFUSALS, first_line, opened
+from decr.geo.opening import REFUSALS, first_line, opened, unlinked
 
 _LOOK_PX = 2048
 _STRIP_PX = (256, 2048)
@@ -99,7 +99,7 @@ class MaskFile:
             raise SceneError(
                 f"{self.layers[0].name}: the cloud mask cannot be read: {first_line(error)}; it "
                 f"is damaged or incomplete, copy it again from where it came"
-            ) from error
+            ) from unlinked(error)
         return cloudy
 
 
@@ -157,7 +157,7 @@ def open_mask(
             raise GridMismatchError(
                 f"{path}: the mask cannot be laid over the scene: {first_line(error)}; bring it "
                 f"to the scene's CRS first"
-            ) from error
+            ) from unlinked(error)
         yield MaskFile(tuple(layers), grid, classes)
 
 

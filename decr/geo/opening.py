@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import parse_qs
 
 import rasterio
@@ -18,6 +18,8 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from decr.errors import SceneError
 from decr.files import file_there, folder_there, there
 from decr.forks import fork_lock
+
+E = TypeVar("E", bound=BaseException)
 
 DTYPES = ("uint8", "uint16", "int16", "float32", "float64")
 
@@ -38,6 +40,34 @@ _PNG_TAIL = 1 << 16
 _opening = fork_lock()
 
 
+def name_of(path: str | os.PathLike[str]) -> str:
+    """The name of a raster: file name, /vsi path or URL.
+
+    Raises
+    ------
+    SceneError
+        If it is something else, such as an array.
+    """
+    try:
+        return os.fsdecode(path)
+    except TypeError:
+        raise SceneError(
+            f"a scene is named by its path or URL, not by a {type(path).__name__}; for arrays "
+            f"there are decr.declouds_array, decr.ccp and decr.cloud_mask"
+        ) from None
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep rasterio from saying that a raster lies nowhere on the map.
+
+    For moments, in which no other thread may open rasters, nor this one by `opened`.
+    """
+    with _opening, warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        yield
+
+
 @contextmanager
 def opened(path: str, overview: int | None = None) -> Iterator[Any]:
     """Open with rasterio; missing georeference is no surprise, failures are explained.
@@ -53,12 +83,11 @@ def opened(path: str, overview: int | None = None) -> Iterator[Any]:
         If GDAL refuses.
     """
     try:
-        with _opening, warnings.catch_warnings():
-            warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        with quiet():
             level = {} if overview is None else {"overview_level": overview}
             dataset = rasterio.open(path, **level)
     except (*REFUSALS, UnicodeError) as error:
-        raise SceneError(_why_not_open(path, error)) from error
+        raise SceneError(_why_not_open(path, error)) from unlinked(error)
     with dataset:
         if dataset.driver == "PNG":
             _check_whole_png(path)
@@ -176,6 +205,15 @@ def first_line(error: BaseException) -> str:
     """GDAL's own words; rasterio often hides them in the cause."""
     text = str(error.__cause__ or error).strip() or type(error).__name__
     return text.splitlines()[0].rstrip(".;")
+
+
+def unlinked(error: E) -> E:
+    """An error of rasterio's without GDAL's own behind it, which no other process can unpickle.
+
+    Dask would make a bare Exception of all that is raised from it.
+    """
+    error.__cause__ = error.__context__ = None
+    return error
 
 
 def checked_dtype(dataset: Any, path: str) -> str:

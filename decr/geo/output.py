@@ -14,14 +14,13 @@ import numpy as np
 import rasterio
 import rasterio.shutil
 from rasterio.drivers import raster_driver_extensions
-from rasterio.errors import NotGeoreferencedWarning
 from rasterio.io import MemoryFile
 from rasterio.windows import Window as RasterioWindow
 
 from decr.errors import DecrError, DecrWarning, OutputError, OutputExistsError, SceneError
 from decr.forks import is_forked
 from decr.geo.metadata import OUR_DOMAIN, compare_metadata
-from decr.geo.opening import REFUSALS, first_line
+from decr.geo.opening import REFUSALS, first_line, quiet, unlinked
 from decr.geo.overlay import Overlay, Patch, overlay
 from decr.geo.scene import Scene
 from decr.geo.tiff_tags import fill_room
@@ -153,16 +152,12 @@ def _is_same_file(source: str, out: Path) -> bool:
 @contextmanager
 def _gdal(work_dir: Path) -> Iterator[None]:
     """Bound GDAL's memory and keep its temporary files in the work directory."""
-    with (
-        warnings.catch_warnings(),
-        rasterio.Env(
-            GDAL_CACHEMAX=_CACHE_BYTES,
-            GDAL_MAX_DATASET_POOL_SIZE=_OPEN_FILES,
-            CPL_TMPDIR=str(work_dir),
-            GDAL_TIFF_INTERNAL_MASK=True,
-        ),
+    with rasterio.Env(
+        GDAL_CACHEMAX=_CACHE_BYTES,
+        GDAL_MAX_DATASET_POOL_SIZE=_OPEN_FILES,
+        CPL_TMPDIR=str(work_dir),
+        GDAL_TIFF_INTERNAL_MASK=True,
     ):
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)
         yield
 
 
@@ -189,9 +184,11 @@ def write_memory_bytes(scene: Scene) -> int:
 def _opened(source: str) -> Iterator[Any]:
     """Open the scene; not being able to is no fault of the output."""
     try:
-        dataset = rasterio.open(source)
+        with quiet():
+            dataset = rasterio.open(source)
     except _REFUSALS as error:
-        raise SceneError(f"{source} can no longer be opened: {error}; run again") from error
+        told = f"{source} can no longer be opened: {error}; run again"
+        raise SceneError(told) from unlinked(error)
     with dataset:
         yield dataset
 
@@ -211,11 +208,11 @@ def _explained(source: str, out: Path, work_dir: Path) -> Iterator[None]:
             raise SceneError(
                 f"{source}: cannot be read to its end: {reason}; it is damaged or incomplete, copy "
                 f"it again from where it came"
-            ) from error
+            ) from unlinked(error)
         raise OutputError(
             f"{out}: cannot be written: {reason}; make sure that {out.parent} has free space and "
             f"may be written, and that {source} is whole, then run again: finished work is kept"
-        ) from error
+        ) from unlinked(error)
 
 
 def _clear(work_dir: Path) -> None:
@@ -229,7 +226,9 @@ def _finish(cog: Path, vrt: Path, content: Overlay) -> None:
     fill_room(cog, content.dataset_tags, content.band_tags, content.xmp)
     with cog.open("rb") as file:
         os.fsync(file.fileno())
-    with rasterio.open(vrt) as expected, rasterio.open(cog) as written:
+    with quiet():
+        expected, written = rasterio.open(vrt), rasterio.open(cog)
+    with expected, written:
         same = (expected.shape, expected.dtypes) == (written.shape, written.dtypes)
         last = _last_block(written)
         # The last block is the last that GDAL writes: it is missing if anything is.
@@ -239,7 +238,9 @@ def _finish(cog: Path, vrt: Path, content: Overlay) -> None:
             raise OutputError(f"{cog}: is not what was written; check the disk and run again")
         levels = len(written.overviews(1))
     for level in range(levels):
-        with rasterio.open(cog, overview_level=level) as overview:
+        with quiet():
+            overview = rasterio.open(cog, overview_level=level)
+        with overview:
             last = _last_block(overview)
             overview.read(window=last)
             overview.read_masks(1, window=last)
@@ -310,7 +311,7 @@ def _best_compression() -> str:
     """ZSTD unless GDAL was built without it."""
     profile = {"driver": "GTiff", "width": 1, "height": 1, "count": 1, "dtype": "uint8"}
     try:
-        with MemoryFile() as file, file.open(**profile, compress="ZSTD") as dataset:
+        with quiet(), MemoryFile() as file, file.open(**profile, compress="ZSTD") as dataset:
             dataset.write(np.zeros((1, 1, 1), dtype=np.uint8))
     except _REFUSALS:
         return "DEFLATE"

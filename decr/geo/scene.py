@@ -22,7 +22,9 @@ from decr.geo.opening import (
     check_states,
     checked_dtype,
     first_line,
+    name_of,
     opened,
+    unlinked,
 )
 from decr.geo.pieces import along_blocks, whole_blocks
 
@@ -72,7 +74,7 @@ class Scene:
         """Number of bands in the file."""
         return self.bands.count
 
-    def feed(self, model_bands: tuple[str, ...]) -> tuple[int, ...]:
+    def feed(self, model_bands: tuple[str, ...], what: str = "model") -> tuple[int, ...]:
         """As `Bands.model_map`; errors name the file, too.
 
         Raises
@@ -81,7 +83,7 @@ class Scene:
             If the scene lacks a band that the model needs.
         """
         try:
-            return self.bands.model_map(model_bands)
+            return self.bands.model_map(model_bands, what)
         except BandError as error:
             raise BandError(f"{self.path}: {error}") from error
 
@@ -103,7 +105,7 @@ def open_scene(path: str | os.PathLike[str], bands: str | None = None) -> Scene:
     BandError
         If its bands cannot be told apart, or do not fit `bands`.
     """
-    name = os.fspath(path)
+    name = name_of(path)
     with opened(name) as dataset:
         dtype = checked_dtype(dataset, name)
         colours = [colour.name for colour in dataset.colorinterp]
@@ -355,7 +357,7 @@ class SceneReader:
                 f"{self.scene.path} cannot be read at rows {window.row} to {window.row_stop - 1}, "
                 f"cols {window.col} to {window.col_stop - 1}: {first_line(error)}; "
                 "the file is damaged or incomplete, copy it again from where it came"
-            ) from error
+            ) from unlinked(error)
 
 
 def _grid_of(dataset: Any) -> PixelGrid:

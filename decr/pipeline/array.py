@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +14,6 @@ import rioxarray  # noqa: F401 (registers the .rio accessor)
 import xarray as xr
 from affine import Affine
 from numpy.typing import NDArray
-from rasterio.errors import NotGeoreferencedWarning
 from rioxarray.exceptions import MissingSpatialDimensionError
 
 from decr.config import DecloudConfig, options
@@ -23,24 +21,17 @@ from decr.errors import BandError, ConfigError, OutputError, SceneError
 from decr.files import there
 from decr.geo.bands import role_of
 from decr.geo.gdal import gdal_environment
-from decr.geo.opening import DTYPES, REFUSALS, first_line, opened
+from decr.geo.opening import DTYPES, REFUSALS, first_line, opened, quiet, unlinked
 from decr.pipeline.declouds import declouds
 from decr.pipeline.networks import DetectorChoice, detector_of
 from decr.pipeline.words import of_array
-from decr.plugins import model_plugin
 from decr.predictor import Restorer
-from decr.zoo.embedded import find_bundle
+from decr.zoo.embedded import find_bundle, others_model
 
 SCENE_FILE = "scene.tif"
 """What an array is called where the pipeline reads it."""
 _OFF_PX = 0.1
 """How far rows and columns may lie from where one transform puts them."""
-
-_LEFT_OUT = {
-    *("scales", "offsets", "units"),  # those of all bands, which rioxarray leaves beside some
-    *("_FillValue", "missing_value", "fill_value", "nodata", "nodatavals"),  # see `_nodata`
-}
-"""Attributes that are not written: no pixel depends on them."""
 
 
 def declouds_array(
@@ -89,7 +80,7 @@ def declouds_array(
 def _check_choices(config: DecloudConfig, restorer: Restorer | None) -> None:
     """Refuse what cannot be found before the pixels of an array are computed."""
     check_there(config.aoi, config.cloud_mask)
-    if restorer is None and model_plugin(config.model) is None:
+    if restorer is None and others_model(config.model) is None:
         find_bundle(config.model, scene_has_nir=False)
     detector_of(DetectorChoice(config.detector, config.device))
 
@@ -141,7 +132,8 @@ def stored(scene: xr.DataArray, folder: Path) -> Path:
     """
     if not isinstance(scene, xr.DataArray) or scene.ndim != 3:
         found = f"dimensions {scene.dims}" if isinstance(scene, xr.DataArray) else type(scene)
-        raise BandError(f"wanted a DataArray of three dimensions (band, y, x), not {found}")
+        hint = "; give dataset.to_array('band')" if hasattr(scene, "to_array") else ""
+        raise BandError(f"wanted a DataArray of three dimensions (band, y, x), not {found}{hint}")
     try:
         across = (scene.rio.y_dim, scene.rio.x_dim)
     except MissingSpatialDimensionError as error:
@@ -160,8 +152,8 @@ def stored(scene: xr.DataArray, folder: Path) -> Path:
         )
     path = folder / SCENE_FILE
     plain = scene.astype(scene.dtype.newbyteorder("="), copy=False).copy(deep=False)
-    plain.attrs = {key: v for key, v in scene.attrs.items() if key not in _LEFT_OUT}
-    plain.attrs |= _names(scene)
+    # Of its attributes the bands' names alone matter, and each may be of a kind that no file has.
+    plain.attrs, plain.name = _names(scene), None
     # Its encoding says how it was in a file: scaled to integers, and a number where it has NaN.
     plain.encoding = {k: v for k, v in scene.encoding.items() if k == "grid_mapping"}
     # What its accessor was told is not on a new array.
@@ -175,21 +167,23 @@ def stored(scene: xr.DataArray, folder: Path) -> Path:
         plain = plain.rio.write_transform(turned)
     try:
         plain = plain.rio.write_nodata(_nodata(scene))
-    except OverflowError as error:
+    except (OverflowError, TypeError, ValueError) as error:  # the last two of what is no number
         raise SceneError(
             f"the array says of pixels without data what {scene.dtype} cannot hold: {error} Take "
             f"it off: array.drop_encoding().rio.write_nodata(None)"
         ) from error
-    # Blocks of the file that an array was read from may not suit tiles.
-    with _on_disk(), warnings.catch_warnings():
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        plain.rio.to_raster(
-            path,
-            tiled=True,
-            blockxsize=256,
-            blockysize=256,
-            recalc_transform=turned is None,
-        )
+    with _on_disk():
+        plain.load()  # what computes it may want to open rasters
+        with quiet():
+            plain.rio.to_raster(
+                path,
+                # Blocks of the file that an array was read from may not suit tiles.
+                tiled=True,
+                blockxsize=256,
+                blockysize=256,
+                recalc_transform=turned is None,
+                photometric="MINISBLACK",  # or three bytes are red, green and blue, a fourth alpha
+            )
     return path
 
 
@@ -202,27 +196,31 @@ def _on_disk() -> Iterator[None]:
         raise OutputError(
             f"the array cannot be put into the folder for temporary files: {first_line(error)}; "
             f"name one with room for it and its result by the variable TMPDIR"
-        ) from error
+        ) from unlinked(error)
 
 
 def _nodata(scene: xr.DataArray) -> float | None:
-    """What pixels without data hold; OverflowError if they cannot."""
+    """What pixels without data hold; OverflowError if they cannot, others if it is no number."""
     try:
         number: float | None = scene.rio.nodata
     except ValueError:  # NaN, which no whole number is; but a file may have had a number for it
         number = scene.encoding.get("_FillValue")
         number = None if number is None or np.isnan(number) else number
-    return number
+    return None if number is None else float(number)
 
 
 def _names(scene: xr.DataArray) -> dict[str, Any]:
     """Names of its bands: rioxarray leaves those of all bands beside some, or others' order."""
-    names, bands = scene.attrs.get("long_name"), scene.coords.get(scene.dims[0])
+    names, bands = scene.attrs.get("long_name", scene.name), scene.coords.get(scene.dims[0])
+    if isinstance(names, str) and len(scene) == 1:  # of several bands it says what all are
+        names = [names]
+    if isinstance(names, tuple | list | np.ndarray):
+        names = [name if isinstance(name, str) else "" for name in names]
     texts = () if bands is None else tuple(bands.values)
     named = bool(texts) and all(isinstance(text, str) for text in texts)
     if named and all(role_of(text) for text in texts):
         return {"long_name": texts}
-    if not isinstance(names, tuple | list):
+    if not isinstance(names, list):
         return {"long_name": texts} if named else {}
     if bands is not None and bands.dtype.kind in "iuf":
         numbers = bands.values
@@ -256,9 +254,15 @@ def _turned_grid(scene: xr.DataArray) -> Affine | None:
 def _places(scene: xr.DataArray, turned: bool) -> Iterator[tuple[str, NDArray[np.float64], float]]:
     """(dimension, where its rows or columns lie, how far numbers may round them), all in steps.
 
-    Of dimensions with coordinates and more than two pixels: two lie evenly anyhow.
+    Of dimensions with coordinates and more than two pixels: two lie evenly anyhow. SceneError if
+    these are no numbers.
     """
     for axis, dim in enumerate(scene.dims[1:]):
+        if dim in scene.coords and scene.coords[dim].dtype.kind not in "iuf":
+            raise SceneError(
+                f"the array's coordinates along {dim} are {scene.coords[dim].dtype}, not numbers; "
+                f"take them off: array.drop_vars('{dim}')"
+            )
         if scene.sizes[dim] < 3:
             continue
         rounded = 0.0
@@ -266,7 +270,7 @@ def _places(scene: xr.DataArray, turned: bool) -> Iterator[tuple[str, NDArray[np
             edge = (slice(None), 0) if axis == 0 else (0, slice(None))
             at = ~scene.rio.transform() @ (scene.xc.values[edge], scene.yc.values[edge])
             along = np.asarray(at[1 - axis], np.float64)
-        elif dim in scene.coords and scene.coords[dim].dtype.kind in "iuf":
+        elif dim in scene.coords:
             found = scene.coords[dim].values
             along = found.astype(np.float64)
             if found.dtype.kind == "f":  # float32 tells degrees by whole pixels of a fine scene

@@ -285,7 +285,7 @@ def _seen(source: Source, look: Looking) -> _Seen:
         return _Seen(scene, read, file_px, pixel_m, nobody, mask, radiometry, 1)
     k = survey_factor(scene, detector, stated_gsd_m=gsd_m)
     detector = detector.for_scene(k, scene.bands.fed_roles)
-    scene.feed(detector.bands)  # before other words of it, and naming the file
+    scene.feed(detector.bands, "detector")  # before other words of it, and naming the file
     _check_gsd(scene, detector, gsd_m, k)
     radiometry = for_detector(radiometry_of(scene, config.dn_range, detector.ranges), scene.dtype)
     return _Seen(scene, read, file_px, pixel_m, detector, None, radiometry, k)

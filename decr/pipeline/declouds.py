@@ -16,6 +16,7 @@ from decr.cloud.change import ChangeRule, rule_in_cells
 from decr.config import DecloudConfig, options
 from decr.errors import DecrError, SceneError
 from decr.geo.gdal import gdal_environment
+from decr.geo.opening import name_of
 from decr.geo.output import write_cog, write_memory_bytes
 from decr.geo.overlay import Patch
 from decr.geo.quicklook import quicklook_px
@@ -246,7 +247,7 @@ def plan_scene(
     """
     config = options(DecloudConfig, config)
     with gdal_environment(), open_engine(device=config.device) as engine:
-        prepared = prepare(str(path), config)
+        prepared = prepare(name_of(path), config)
         _, plan = survey_and_plan(prepared, engine, on_progress=on_progress)
         return probed(prepared, plan)
 
@@ -301,12 +302,12 @@ def declouds(
         For anything the user can mend; nothing is left under the name ``out``.
     """
     config, target, clock = options(DecloudConfig, config), Path(out), _Clock()
-    outputs = outputs_of(target, config)
-    check_outputs(str(path), config, outputs, overwrite)
+    name, outputs = name_of(path), outputs_of(target, config)
+    check_outputs(name, config, outputs, overwrite)
     with ExitStack() as stack:
         stack.enter_context(gdal_environment())
         engine = engine or stack.enter_context(open_engine(device=config.device))
-        prepared = prepare(str(path), config, restorer, engine)
+        prepared = prepare(name, config, restorer, engine)
         work = stack.enter_context(work_dir(target, job_of(prepared)))
         if not overwrite and (taken := taken_of(outputs, work)) is not None:
             discard(work.path)

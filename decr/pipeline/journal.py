@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from decr.errors import OutputError
 from decr.files import empty_work, sole_worker, work_folder, write_whole
-from decr.geo.opening import REFUSALS
+from decr.geo.opening import REFUSALS, unlinked
 
 OUTPUT = "output"
 """What the journal calls the output, beside which other files may be made."""
@@ -37,7 +37,7 @@ def explained(path: Path) -> Iterator[None]:
         raise OutputError(
             f"{path}: cannot write finished work ({error}); free some space and run the "
             f"same command again: what is finished is kept"
-        ) from error
+        ) from unlinked(error)
 
 
 @contextmanager

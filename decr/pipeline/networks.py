@@ -19,9 +19,9 @@ from decr.forks import fork_lock
 from decr.geo.opening import absolute_name
 from decr.offered import offered_detector, offered_restorer
 from decr.pipeline.omnicloudmask import omnicloudmask_detector
-from decr.plugins import detector_plugin, model_plugin
+from decr.plugins import detector_plugin
 from decr.predictor import Restorer, load_detector, load_restorer
-from decr.zoo.embedded import EMBEDDED, embedded_path, find_bundle
+from decr.zoo.embedded import EMBEDDED, embedded_path, find_bundle, others_model
 
 DETECTORS = ("compact", "threshold", "cloudnet", "omnicloudmask", "file:MASK")
 """Names that `--detector` knows by itself."""
@@ -118,7 +118,7 @@ def restorer_of(choice: ModelChoice, lanes: int | None = None) -> Restorer:
     ConfigError, BundleError
         If there is no such model, or it cannot be loaded.
     """
-    plugin = model_plugin(choice.model)
+    plugin = others_model(choice.model)
     if plugin is not None:
         return offered_restorer(plugin, choice.seed, choice.device)
     return load_restorer(

@@ -85,6 +85,7 @@ def prepare(
     DecrError
         For anything the user can mend: see `decr.errors`.
     """
+    _check_given(restorer, engine)
     scene = open_scene(path, config.bands)
     for warning in scene.warnings:
         warn(warning, stacklevel=2)
@@ -126,6 +127,19 @@ def prepare(
         factor,
         aoi,
     )
+
+
+def _check_given(restorer: object, engine: object) -> None:
+    """Refuse what is no restorer or engine, such as a name or a network."""
+    for name, given, kind, home in (
+        ("restorer", restorer, Restorer, "decr.predictor.load_restorer(...) of a bundle file"),
+        ("engine", engine, Engine, "decr.pipeline.cluster.open_engine(...)"),
+    ):
+        if given is not None and not isinstance(given, kind):
+            raise ConfigError(
+                f"{name} must be a {kind.__module__}.{kind.__name__}, not a "
+                f"{type(given).__name__}; make one by {home}, or leave it out"
+            )
 
 
 def _slow_to_read(scene: Scene, tile_px: int) -> str | None:

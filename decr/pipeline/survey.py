@@ -248,7 +248,7 @@ def survey_scene(
     """
     height, width = -(-scene.grid.height // k), -(-scene.grid.width // k)
     blocks = Blocks(Lattice(height, width, DETECTION_TILE_PX, DETECTION_OVERLAP_PX), 4)
-    feed = scene.bands.data_indices[:1] if mask else scene.feed(detector.bands)
+    feed = scene.bands.data_indices[:1] if mask else scene.feed(detector.bands, "detector")
     encoding, networks = radiometry.pick(feed), networks or detector
     tells = bool(mask.classes.thin) if mask else detector.tells_thin
     names = ("", "_thick")[: 2 if tells else 1]

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from rasterio.errors import NotGeoreferencedWarning
 from torch import Tensor
 
 from decr.dataset.samples import Sample
@@ -18,6 +16,7 @@ from decr.diffusion.samplers import ddim
 from decr.errors import OutputError
 from decr.files import write_whole
 from decr.geo.encode import png_bytes
+from decr.geo.opening import quiet
 from decr.training.loading import stacked
 from decr.training.losses import Batch, draw_noise, mask_logits, stage_loss
 from decr.training.progress import Progress
@@ -151,8 +150,7 @@ def write_png(path: Path, picture: NDArray[np.uint8]) -> None:
     OutputError
         If it cannot be written.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+    with quiet():
         content = png_bytes(picture)
     try:
         write_whole(path, content)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from difflib import get_close_matches
 from importlib import resources
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
 from decr.errors import BundleError
@@ -22,6 +23,11 @@ EMBEDDED = {
 def embedded_path(name: str) -> Path:
     """Where an embedded bundle lies on disk."""
     return Path(str(resources.files("decr.weights"))) / EMBEDDED[name]
+
+
+def others_model(name: str) -> EntryPoint | None:
+    """As `model_plugin`, None also for the names of decr's own models: they come first."""
+    return None if name in ("embedded", *EMBEDDED) else model_plugin(name)
 
 
 def find_bundle(model: str, scene_has_nir: bool) -> Path:

@@ -188,6 +188,9 @@ def test_missing_band() -> None:
     text = r"scene has 3 bands \(red, green, blue\) but the model needs 4 \(blue, green, red, nir\)"
     with pytest.raises(BandError, match=text):
         Bands(("red", "green", "blue")).model_map(BGRN)
+    text = r"but the detector needs 1 \(pan\).* or choose a detector that needs fewer"
+    with pytest.raises(BandError, match=text):
+        Bands(("red", "green", "blue")).model_map(("pan",), "detector")
 
 
 def test_every_order_of_roles_maps_back() -> None:

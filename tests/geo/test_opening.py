@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
+from typing import Any
 from zipfile import ZipFile
 
 import numpy as np
 import pytest
 import rasterio
+import xarray as xr
+from affine import Affine
 from rasterio.io import MemoryFile
 from rasterio.shutil import copy as gdal_copy
 
 from decr.errors import SceneError
+from decr.geo import opening
 from decr.geo.delivery import rasters_of
+from decr.geo.grid import PixelGrid
+from decr.geo.layers import Layer, layer_writer
 from decr.geo.opening import absolute_name, local_files, stem_of
+from decr.geo.output import write_cog
+from decr.pipeline.array import stored
 from tests.geo.scene_files import coded, write
 
 
@@ -110,3 +119,29 @@ def test_names_of_files_here_become_absolute_and_no_others(
         assert absolute_name(absolute) == absolute
     for name in ("gone.tif", "https://host/s.tif", "/vsis3/b/s.tif", "vrt://s.tif?bands=1"):
         assert absolute_name(name) == name
+
+
+@pytest.mark.parametrize("what", ["array", "output", "layer"])
+def test_warnings_are_silenced_by_one_thread_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    scene = write(tmp_path / "s.tif", coded(4, 20, 30), transform=None, crs=None)
+    filters, opens = warnings.filters, rasterio.open
+    seen: list[bool] = []
+
+    def watched(*args: Any, **options: Any) -> Any:
+        if warnings.filters is not filters:
+            seen.append(opening._opening.locked())  # type: ignore[attr-defined]
+        return opens(*args, **options)
+
+    monkeypatch.setattr(rasterio, "open", watched)
+    if what == "array":
+        stored(xr.DataArray(coded(4, 20, 30), dims=("band", "y", "x")), tmp_path)
+    elif what == "output":
+        write_cog(str(scene), [], tmp_path / "o.tif", {}, tmp_path)
+    else:
+        grid = PixelGrid(20, 30, Affine.identity(), None)
+        with layer_writer(tmp_path / "l.tif", grid, Layer(["cloudy"], 1.0, {})):
+            pass
+    assert seen
+    assert all(seen)

@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,7 +23,7 @@ from rasterio.windows import Window
 
 import decr
 from decr.errors import DecrError, OutputError, SceneError
-from decr.geo.scene import open_scene
+from decr.geo.scene import open_scene, reader
 from decr.pipeline.array import stored
 from tests.pipeline.scenes import cloudy_pixels, darker, same, write_scene
 
@@ -197,6 +198,7 @@ def test_bands_called_by_text_are_no_numbers_of_names(tmp_path: Path) -> None:
         (lambda a: a[0], "three dimensions"),
         (lambda a: a.values, "DataArray"),
         (lambda a: a.to_dataset(name="a"), "DataArray"),
+        (lambda a: a.to_dataset("band"), r"give dataset\.to_array\('band'\)"),
     ],
 )
 def test_arrays_that_are_no_scene_are_refused(
@@ -327,3 +329,62 @@ def test_degrees_that_are_rounded_are_even(tmp_path: Path) -> None:
     assert np.unique(np.diff(rounded.x)).size > 1
     with rasterio.open(stored(rounded, tmp_path)) as written:
         assert written.res[0] == pytest.approx(0.001 / 199, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("names", "roles"),
+    [
+        (None, ("blue", "green", "red", "nir")),
+        (None, ("red", "green", "blue")),
+        (("red", "green", "blue", "alpha"), ("red", "green", "blue", "alpha")),
+        (("red", "green", "blue", "nir"), ("red", "green", "blue", "nir")),
+        (("blue", "green", "red"), ("blue", "green", "red")),
+        (("B08", "B04", "B03"), ("red", "green", "blue")),
+    ],
+)
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+def test_bands_without_names_are_guessed_aloud_in_bytes_as_in_other_numbers(
+    tmp_path: Path, names: tuple[str, ...] | None, roles: tuple[str, ...], dtype: str
+) -> None:
+    pixels = (cloudy_pixels(50, 60)[: len(roles)] // 8).astype(dtype)
+    pixels[-1, :20] = 0  # dark water in near infrared
+    array = xr.DataArray(pixels, dims=("band", "y", "x"))
+    if names is not None:
+        array.attrs["long_name"] = names
+    scene = open_scene(stored(array, tmp_path))
+    guessed = [said for said in scene.warnings if "assuming " + ", ".join(roles) in said]
+    assert scene.bands.roles == roles
+    assert len(guessed) == (names is None or "B04" in names)
+    assert (scene.mask_kind == "alpha") == ("alpha" in roles)
+    with reader(scene) as pixels_of:
+        valid = pixels_of.read(scene.grid.window)[1]
+    assert valid.all() != ("alpha" in roles)
+
+
+@pytest.mark.parametrize(
+    "attrs",
+    [
+        {5: "x", ("a", "b"): 1},
+        {"long_name": np.array(["blue", "green", "red", "nir"])},
+        {"scale_factor": "0.1"},
+        {"scale_factor": (1.0,) * 4, "add_offset": (0.0,) * 4},
+        {"bidx": "1", "band_tags": [{}] * 9, "ns": "RPC"},
+    ],
+)
+def test_attributes_that_only_describe_do_no_harm(tmp_path: Path, attrs: dict[Any, Any]) -> None:
+    array = rioxarray.open_rasterio(write_scene(tmp_path / "s.tif", cloudy_pixels(50, 60)))
+    assert isinstance(array, xr.DataArray)
+    other = array.rename(("a", "name")).assign_attrs(attrs)  # type: ignore[arg-type]
+    config = decr.DecloudConfig(detector="threshold", full=True)
+    out = decr.declouds_array(other, config, restorer=darker())
+    np.testing.assert_array_equal(out, decr.declouds_array(array, config, restorer=darker()))
+    assert out.name == ("a", "name")
+    assert out.attrs.keys() == other.attrs.keys()
+
+
+@pytest.mark.parametrize("where", ["name", "long_name"])
+def test_one_name_is_that_of_one_band_but_not_of_several(tmp_path: Path, where: str) -> None:
+    array = xr.DataArray(cloudy_pixels(50, 60), dims=("band", "y", "x"))
+    array = array.rename("nir") if where == "name" else array.assign_attrs(long_name="nir")
+    assert open_scene(stored(array[:1], tmp_path)).bands.roles == ("nir",)
+    assert open_scene(stored(array, tmp_path)).bands.roles == ("blue", "green", "red", "nir")

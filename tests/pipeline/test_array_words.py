@@ -8,11 +8,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import rasterio
 import rioxarray
 import xarray as xr
 
 import decr
 from decr.errors import ConfigError, DecrError, DecrWarning, SceneError
+from decr.geo import opening
+from decr.pipeline.array import stored
 from tests.pipeline.scenes import cloudy_pixels, same, write_scene
 
 
@@ -97,3 +100,63 @@ def test_a_mask_in_memory_is_written_first(tmp_path: Path) -> None:
     mask.astype("uint8").rio.to_raster(tmp_path / "m.tif")
     again = decr.CcpConfig(detector=f"file:{tmp_path / 'm.tif'}")
     np.testing.assert_array_equal(decr.cloud_mask(array, again), found)
+
+
+@pytest.mark.parametrize("call", [decr.plan_scene, decr.open_scene, decr.declouds])
+@pytest.mark.parametrize("scene", [np.zeros((4, 9, 9)), xr.DataArray(np.zeros((4, 9, 9))), None])
+def test_arrays_where_a_path_is_wanted_are_told_where_to_go(
+    tmp_path: Path, call: Any, scene: Any
+) -> None:
+    more = [tmp_path / "o.tif"] if call is decr.declouds else []
+    with pytest.raises(
+        SceneError, match=r"^a scene is named by .* not by a .*declouds_array"
+    ) as no:
+        call(scene, *more)
+    assert len(str(no.value)) < 200
+
+
+@pytest.mark.parametrize("name", ["restorer", "engine"])
+@pytest.mark.parametrize("given", ["darker", 2, same])
+def test_what_is_no_restorer_or_engine_is_refused(tmp_path: Path, name: str, given: Any) -> None:
+    path = write_scene(tmp_path / "s.tif", cloudy_pixels(50, 60))
+    kind = type(given).__name__
+    with pytest.raises(
+        ConfigError, match=rf"^{name} must be a decr\..*, not a {kind}; make one by"
+    ):
+        decr.declouds(path, tmp_path / "o.tif", **{name: given})
+
+
+def test_a_band_that_a_detector_needs_is_told_of_it(tmp_path: Path) -> None:
+    path = write_scene(tmp_path / "s.tif", cloudy_pixels(50, 60)[:3], names=("nir", "green", "pan"))
+    says = r"s\.tif: .* but the detector needs .*choose a detector"
+    with pytest.raises(DecrError, match=says):
+        decr.ccp(path)
+    bands = ("green", "nir")
+    with pytest.raises(DecrError, match=says):
+        decr.declouds(path, tmp_path / "o.tif", restorer=same(bands))
+
+
+def test_what_is_no_number_is_told(tmp_path: Path) -> None:
+    array = xr.DataArray(cloudy_pixels(50, 60), dims=("band", "y", "x"))
+    with pytest.raises(SceneError, match=r"what uint16 cannot hold.*write_nodata\(None\)"):
+        stored(array.assign_attrs(_FillValue=[0, 0, 0, 0]), tmp_path)
+    with pytest.raises(SceneError, match=r"along x are <U\d+, not numbers; .*drop_vars\('x'\)"):
+        stored(array.assign_coords(x=[f"c{col}" for col in range(60)]), tmp_path)
+
+
+def test_what_computes_an_array_may_open_rasters(tmp_path: Path) -> None:
+    import dask.array
+
+    pixels = cloudy_pixels(50, 60)
+
+    def computed(*_: object) -> np.ndarray:
+        assert not opening._opening.locked()  # type: ignore[attr-defined]
+        return pixels
+
+    lazy = dask.array.map_blocks(
+        computed, chunks=((4,), (50,), (60,)), dtype="uint16", meta=np.array(0)
+    )
+    array = xr.DataArray(lazy, dims=("band", "y", "x"))
+    with rasterio.open(stored(array, tmp_path)) as written:
+        np.testing.assert_array_equal(written.read(), pixels)
+    assert array.chunks is not None

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable
 from concurrent.futures import CancelledError
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import distributed
 import pytest
 
-from decr.errors import ClusterError, SchedulerError
+import decr
+from decr.config import CcpConfig
+from decr.errors import ClusterError, DecrError, SchedulerError
 from decr.pipeline import cluster
 from decr.pipeline.cluster import _Remote
+from tests.pipeline.scenes import cloudy_pixels, write_scene
 
 
 def test_a_task_that_kills_its_workers_is_told_from_workers_unlike_this_process() -> None:
@@ -21,6 +26,22 @@ def test_a_task_that_kills_its_workers_is_told_from_workers_unlike_this_process(
     says = r"two: .* memory runs out.*decr plan .* is kept$"
     with pytest.raises(ClusterError, match=says), cluster._explained("two", client):
         raise killed
+
+
+@pytest.mark.parametrize("kind", ["missing", "damaged", "mask", "area"])
+def test_errors_of_decr_stay_so_on_their_way_from_tasks_of_others(
+    tmp_path: Path, kind: str
+) -> None:
+    path = write_scene(tmp_path / "s.tif", cloudy_pixels(300, 300))
+    options = {"mask": {"detector": "file:/nope.tif"}, "area": {"aoi": tmp_path / "nope.json"}}
+    config = CcpConfig(**{"detector": "threshold", **options.get(kind, {})})  # type: ignore[arg-type]
+    if kind == "damaged":
+        path.write_bytes(path.read_bytes()[:300_000])
+    with pytest.raises(DecrError) as caught:
+        decr.ccp("/nope.tif" if kind == "missing" else path, config)
+    sent = distributed.core.error_message(caught.value)["exception"]
+    received = pickle.loads(sent.data)
+    assert (type(received), str(received)) == (caught.type, str(caught.value))
 
 
 def test_a_restarted_cluster_is_told_from_workers_unlike_this_process() -> None:
