@@ -28,6 +28,13 @@ FileState = tuple[str, int, int]
 """Absolute name, bytes, and second of the last change, finer than which not all systems tell."""
 _AROUND = re.compile(r"/vsi(?:(?:zip|tar|gzip|7z|rar)/|subfile/[^,]*,|cached\?)")
 """What GDAL puts before names of files, or of archives they are in, that may be of this machine."""
+_OPTIONS = re.compile(r"[^?]*/vsi\w+\?(.*)")
+"""A name of GDAL's that begins with options, one of which is the name of the file."""
+_ADDRESS = re.compile(
+    r"""(?:(?:\w[\w+.-]*://|/vsi\w+/)[^"?]*|/vsi\w+(?=\?))"""
+    r"""(?:\?[^\s"]*?(?=[:;,.)\]}>']*(?:["\s]|$)))?"""
+)
+"""An address or a path of GDAL's in a text, whose punctuation is no part of its query."""
 _PNG_END = b"IEND\xaeB`\x82"
 """Last chunk of a PNG with its checksum."""
 _PNG_TAIL = 1 << 16
@@ -137,12 +144,34 @@ def stem_of(path: str) -> str:
     ('a', 'b', 'scene')
     >>> stem_of('ZARR:"in/c.zarr"'), stem_of('NETCDF:"in/d.nc":red'), stem_of("in?/e?.tif")
     ('c', 'd', 'e?')
+    >>> stem_of("/vsicurl?max_retry=3&url=https%3A//host/f.tif%3Fkey=x")
+    'f'
     """
     quoted = re.match(r'\w+:"(.+)"', path)
     path = quoted[1] if quoted else path
     if "://" in path or path.startswith("/vsi"):
-        path = path.partition("?")[0]
+        path = _keyless(path)
     return PurePosixPath(path.replace("\\", "/")).stem or "scene"
+
+
+def without_keys(text: str) -> str:
+    """A text for files that are passed on: its addresses without query (``?...``) and user.
+
+    These hold what opens a signed address, for as long as it is valid.
+
+    Examples
+    --------
+    >>> without_keys("https://me:word@host/s.tif?sig=x: is empty"), without_keys("in?/e?.tif")
+    ('https://host/s.tif: is empty', 'in?/e?.tif')
+    """
+    return _ADDRESS.sub(lambda found: _keyless(found[0]), text)
+
+
+def _keyless(address: str) -> str:
+    while options := _OPTIONS.match(address):
+        given = parse_qs(options[1])
+        address = (given.get("url") or given.get("file") or [address.partition("?")[0]])[0]
+    return re.sub("(?<=://)[^/?]*@", "", address).partition("?")[0]
 
 
 def _check_whole_png(path: str) -> None:

@@ -13,7 +13,7 @@ from rasterio.shutil import copy as gdal_copy
 
 from decr.errors import SceneError
 from decr.geo.delivery import rasters_of
-from decr.geo.opening import absolute_name, local_files, stem_of
+from decr.geo.opening import absolute_name, local_files, stem_of, without_keys
 from tests.geo.scene_files import coded, write
 
 
@@ -110,3 +110,35 @@ def test_names_of_files_here_become_absolute_and_no_others(
         assert absolute_name(absolute) == absolute
     for name in ("gone.tif", "https://host/s.tif", "/vsis3/b/s.tif", "vrt://s.tif?bands=1"):
         assert absolute_name(name) == name
+
+
+KEY = "dl/x+Y=&t=1:00"
+
+
+@pytest.mark.parametrize(
+    ("told", "kept"),
+    [
+        (f"https://h/a s.tif?sig={KEY}", "https://h/a s.tif"),
+        (f"s3+https://me:{KEY[:2]}@h:80/s.tif", "s3+https://h:80/s.tif"),
+        (f"/vsizip//vsicurl/https://h/s.zip?{KEY}: HTTP 403; run again?",
+         "/vsizip//vsicurl/https://h/s.zip: HTTP 403; run again?"),
+        ("'/vsicurl?a=1&url=https%3A//h/s.tif%3Fk=x' is gone", "'https://h/s.tif' is gone"),
+        (f'NETCDF:"/vsicurl/https://h/s.nc?{KEY}":red', 'NETCDF:"/vsicurl/https://h/s.nc":red'),
+        (f"https://h/a?{KEY} and https://you@h/b?{KEY}, both", "https://h/a and https://h/b, both"),
+        ("in?/s?.tif: who@h?", "in?/s?.tif: who@h?"),
+    ],
+)  # fmt: skip
+def test_addresses_are_passed_on_without_their_keys(told: str, kept: str) -> None:
+    assert without_keys(told) == kept
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "/vsicurl?max_retry=3&url={}",
+        "/vsicached?chunk_size=65536&file=/vsicurl/{}%3Fkey=x",
+        "/vsizip//vsicurl?url={}&list_dir=no",
+    ],
+)
+def test_scenes_are_called_as_their_file_and_not_as_its_options(name: str) -> None:
+    assert stem_of(name.format("https://me:word@host/deep/z.tif")) == "z"
