@@ -248,3 +248,19 @@ def test_a_name_that_the_system_refuses_fails_alone(scenes: list[Path], tmp_path
     detector = run(scenes[0], "-o", out, "--detector", long)
     assert "x.tif: neither a detector's bundle file" in detector.stderr
     assert alone.exit_code == detector.exit_code == 1
+
+
+@pytest.mark.parametrize("size", [242, 247, 251])
+def test_a_name_with_no_room_for_others_beside_it_fails_alone(
+    scenes: list[Path], tmp_path: Path, size: int
+) -> None:
+    long = scenes[0].rename(scenes[0].with_name(f"{size * 'x'}.tif"))
+    result = run(long, scenes[2], "-o", tmp_path / "out", "-q", *FAST)
+    assert result.exit_code == 1
+    assert "x.tif: cannot be a file's name" in result.stderr
+    assert "shorter" in result.stderr
+    assert [file.name for file in (tmp_path / "out").iterdir()] == ["2.tif"]
+    for more in (), ("--dry-run",):
+        alone = run(scenes[2], "-o", tmp_path / long.name, "-q", *FAST, *more)
+        assert (alone.exit_code, alone.exception.__class__) == (1, SystemExit)
+        assert "x.tif: cannot be a file's name" in alone.stderr
