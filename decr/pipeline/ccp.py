@@ -43,7 +43,7 @@ from decr.geo.opening import local_files, without_keys
 from decr.geo.scene import Scene, open_scene, overview_factors, overview_of, reader
 from decr.pipeline.ccp_count import FULL_BYTE, Count, Tiles, check_tiles, quicklook
 from decr.pipeline.ccp_sources import LAYERS, Source, mask_of
-from decr.pipeline.cells import CloudCells, cloud_cells
+from decr.pipeline.cells import CloudCells, check_metres, cloud_cells
 from decr.pipeline.engine import Engine
 from decr.pipeline.networks import DetectorChoice, detector_of
 from decr.pipeline.range import ALL_NODATA, radiometry_of
@@ -174,6 +174,7 @@ def scene_ccp(
     with gdal_environment(), ExitStack() as stack:
         seen = _seen(source, look)
         check_tiles(source.path, seen.scene.grid, config.tile_px)
+        check_metres(source.path, config, seen.pixel_m)
         told = on_progress or silent
         features = [] if config.aoi is None else read_features(config.aoi, seen.scene.grid)
         if folder is None:

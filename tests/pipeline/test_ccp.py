@@ -330,7 +330,8 @@ def test_quicklook_and_overlay_show_the_same_ground(tmp_path: Path) -> None:
 @pytest.mark.parametrize("option", ["min_object_m2", "margin_m", "feather_m"])
 def test_metres_need_a_pixel_size(tmp_path: Path, option: str) -> None:
     scene = write_scene(tmp_path / "s.tif", cloudy_pixels(90, 90), transform=None, crs=None)
-    with pytest.warns(DecrWarning, match="--gsd"), pytest.raises(ConfigError, match="--gsd"):
+    named = pytest.raises(ConfigError, match=r"s\.tif: sizes .*--gsd")
+    with pytest.warns(DecrWarning, match="--gsd"), named:
         found(scene, detector="threshold", **{option: 5.0})
     assert found(scene, detector="threshold", gsd_m=0.5, **{option: 5.0}).ccp > 0
 
