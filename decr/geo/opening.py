@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import parse_qs
+from xml.etree import ElementTree as ET
 
 import rasterio
 from rasterio._err import CPLE_BaseError
@@ -119,6 +120,51 @@ def _file_of(name: str) -> Path | None:
         name = "".join(name.rsplit("}", 1))
     path = Path(name)
     return next((file for file in (path, *path.parents) if file_there(file)), None)
+
+
+def check_parts(path: str) -> None:
+    """Refuse a virtual raster that is made of a file of this machine which is not there.
+
+    Where it is read, GDAL does not always tell that: then numbers that lay in memory are pixels.
+
+    Raises
+    ------
+    SceneError
+        Naming the missing file. What is no virtual raster, or one that GDAL refuses, is let pass.
+    """
+    seen, todo = set(), [Path(path)]
+    while todo:
+        virtual = todo.pop()
+        if virtual in seen or virtual.suffix.lower() != ".vrt":
+            continue
+        seen.add(virtual)
+        parts = _parts_of(virtual)
+        for part in parts:
+            if not there(part):
+                raise SceneError(
+                    f"{path}: {part}, which it is made of, is not there; put it back, or make "
+                    f"{virtual.name} without it"
+                )
+        todo += parts
+
+
+def _parts_of(virtual: Path) -> list[Path]:
+    """Files of this machine that the pixels of a virtual raster come from, as it names them."""
+    try:
+        root = ET.fromstring(virtual.read_bytes())
+    except (OSError, ET.ParseError):
+        return []
+    for band in root.iter("VRTRasterBand"):
+        for overview in band.findall("Overview"):  # GDAL does without
+            band.remove(overview)
+    folder, parts = Path(os.path.realpath(virtual)).parent, {}
+    for element in root.iter():
+        name = (element.text or "").strip()
+        # Others are of archives, of other machines, or arrays in files.
+        if element.tag in ("SourceFilename", "SourceDataset") and re.match("(?!/vsi)[^:<]+$", name):
+            beside = "1" in (element.get("relativeToVRT"), element.get("relativetoVRT"))
+            parts[folder / name if beside else Path(name)] = None
+    return list(parts)
 
 
 def absolute_name(path: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from zipfile import ZipFile
 
@@ -13,7 +14,8 @@ from rasterio.shutil import copy as gdal_copy
 
 from decr.errors import SceneError
 from decr.geo.delivery import rasters_of
-from decr.geo.opening import absolute_name, local_files, stem_of, without_keys
+from decr.geo.opening import absolute_name, check_parts, local_files, stem_of, without_keys
+from decr.geo.scene import open_scene
 from tests.geo.scene_files import coded, write
 
 
@@ -142,3 +144,40 @@ def test_addresses_are_passed_on_without_their_keys(told: str, kept: str) -> Non
 )
 def test_scenes_are_called_as_their_file_and_not_as_its_options(name: str) -> None:
     assert stem_of(name.format("https://me:word@host/deep/z.tif")) == "z"
+
+
+@pytest.mark.parametrize("depth", [1, 2])
+@pytest.mark.parametrize("beside", ["0", "1"])
+def test_a_virtual_raster_without_one_of_its_parts_is_refused(
+    scene: Path, monkeypatch: pytest.MonkeyPatch, depth: int, beside: str
+) -> None:
+    monkeypatch.chdir(scene.parent)
+    names = ["s.tif", "a.vrt", "b.vrt"][: depth + 1]
+    for source, name in itertools.pairwise(names):
+        gdal_copy("s.tif", name, driver="VRT")
+        text = Path(name).read_text().replace("s.tif", source)
+        Path(name).write_text(text.replace('toVRT="1"', f'toVRT="{beside}"'))
+    linked = scene.parent / "elsewhere" / "link.vrt"
+    linked.parent.mkdir()
+    linked.symlink_to(scene.with_name(names[-1]))
+    assert open_scene(linked).count == 4
+    scene.rename("gone.tif")
+    for name in (names[-1], str(linked)):
+        with pytest.raises(SceneError, match=rf"{name}: .*s\.tif, which .* make \w+.vrt without"):
+            check_parts(name)
+    with pytest.raises(SceneError, match=r"s\.tif, which it is made of, is not there; put it back"):
+        open_scene(names[-1])
+
+
+def test_parts_elsewhere_and_overviews_of_virtual_rasters_are_not_looked_for(scene: Path) -> None:
+    virtual = scene.with_name("v.vrt")
+    gdal_copy(scene, virtual, driver="VRT")
+    coarse = "<Overview><SourceFilename>no.tif</SourceFilename></Overview></VRTRasterBand>"
+    text = virtual.read_text().replace("</VRTRasterBand>", coarse)
+    virtual.write_text(text)
+    check_parts(str(virtual))
+    for name in ("/vsizip/no.zip/s.tif", "https://host/s.tif", 'NETCDF:"no.nc":red', ""):
+        virtual.write_text(text.replace(">s.tif<", f">{name}<"))
+        check_parts(str(virtual))
+    virtual.write_text("<VRTDataset>")
+    check_parts(str(virtual))
