@@ -36,6 +36,7 @@ _ADDRESS = re.compile(
     r"""(?:\?[^\s"]*?(?=[:;,.)\]}>']*(?:["\s]|$)))?"""
 )
 """An address or a path of GDAL's in a text, whose punctuation is no part of its query."""
+_VECTORS = (".geojson", ".json", ".gpkg", ".shp", ".fgb", ".kml")
 _PNG_END = b"IEND\xaeB`\x82"
 """Last chunk of a PNG with its checksum."""
 _PNG_TAIL = 1 << 16
@@ -157,14 +158,14 @@ def _parts_of(virtual: Path) -> list[Path]:
     for band in root.iter("VRTRasterBand"):
         for overview in band.findall("Overview"):  # GDAL does without
             band.remove(overview)
-    folder, parts = Path(os.path.realpath(virtual)).parent, {}
+    folder, parts = Path(os.path.realpath(virtual)).parent, set()
     for element in root.iter():
         name = (element.text or "").strip()
         # Others are of archives, of other machines, or arrays in files.
         if element.tag in ("SourceFilename", "SourceDataset") and re.match("(?!/vsi)[^:<]+$", name):
             beside = "1" in (element.get("relativeToVRT"), element.get("relativetoVRT"))
-            parts[folder / name if beside else Path(name)] = None
-    return list(parts)
+            parts.add(folder / name if beside else Path(name))
+    return sorted(parts)
 
 
 def absolute_name(path: str) -> str:
@@ -237,12 +238,17 @@ def _why_not_open(path: str, error: Exception) -> str:
     if folder_there(file):
         return f"{path} is a folder; give the name of one raster file"
     if not there(file):
-        return f"{path} cannot be opened: {first_line(error)}; check the name"
+        reason = first_line(error)
+        whole = "Range downloading not supported" in reason
+        remedy = "it gives no parts of files, download it first" if whole else "check the name"
+        return f"{path} cannot be opened: {reason}; {remedy}"
     if file.stat().st_size == 0:
         return f"{path} is empty (0 bytes); copy it again from where it came"
     if not os.access(file, os.R_OK):
         return f"{path} may not be read by this user; change its permissions"
-    return f"{path} is not a raster that GDAL can read: {first_line(error)}; give a GeoTIFF"
+    polygons = file.suffix.lower() in _VECTORS
+    remedy = "make one of its polygons with gdal_rasterize" if polygons else "give a GeoTIFF"
+    return f"{path} is not a raster that GDAL can read: {first_line(error)}; {remedy}"
 
 
 def first_line(error: BaseException) -> str:

@@ -216,6 +216,9 @@ def test_nothing_that_is_read_is_overwritten(scene: Path, tmp_path: Path, kind: 
     [
         ("/vsis3/bucket/x.tif", "/vsis3/bucket/x.tif: outputs are written to files of this mach"),
         ("https://a.b/x.tif", "https:/a.b/x.tif: outputs are written to files of this machine"),
+        ("x.tif.gz", "x.tif.gz: GeoTIFFs are written, and .gz means another format"),
+        ("x.ZIP", "x.ZIP: GeoTIFFs are written, and .zip means another format"),
+        ("-", "-: outputs go to files; choose a name that ends in .tif"),
         ("x.png", "GeoTIFFs are written, and .png means another format; choose .* ends in .tif"),
     ],
 )

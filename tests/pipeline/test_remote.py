@@ -15,6 +15,8 @@ from click.testing import CliRunner, Result
 
 from cli.main import main
 from decr.config import DecloudConfig
+from decr.errors import SceneError
+from decr.geo.scene import open_scene
 from decr.pipeline.declouds import declouds
 from tests.pipeline.scenes import cloudy_pixels, darker, read, write_scene
 
@@ -59,6 +61,19 @@ def test_a_missing_scene_behind_http_is_one_line(address: str, tmp_path: Path) -
     assert run.exit_code == 1
     assert "gone.tif" in run.output
     assert "Traceback" not in run.output
+
+
+def test_a_server_that_gives_no_parts_of_files_is_told(scene: Path) -> None:
+    """Python's own, which answers any request with the whole."""
+    command = [sys.executable, "-u", "-m", "http.server", "0", "--bind", "127.0.0.1"]
+    with subprocess.Popen(
+        command, cwd=scene.parent, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as server:
+        assert server.stdout is not None
+        address = server.stdout.readline().split("(")[1].split(")")[0]
+        with pytest.raises(SceneError, match="no parts of files, download it first"):
+            open_scene(f"{address}scene.tif")
+        server.kill()
 
 
 def test_a_mosaic_of_parts(scene: Path, local: np.ndarray, tmp_path: Path) -> None:
