@@ -222,7 +222,10 @@ def test_nothing_that_is_read_is_overwritten(scene: Path, tmp_path: Path, kind: 
         ("x.png", "GeoTIFFs are written, and .png means another format; choose .* ends in .tif"),
     ],
 )
-def test_names_of_other_places_and_formats_are_refused(scene: Path, out: str, said: str) -> None:
+def test_names_of_other_places_and_formats_are_refused(
+    scene: Path, monkeypatch: pytest.MonkeyPatch, out: str, said: str
+) -> None:
+    monkeypatch.chdir(scene.parent)
     with pytest.raises(OutputError, match=said):
         declouds(scene, Path(out), DecloudConfig(**FAST), restorer=same())
 

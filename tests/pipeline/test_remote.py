@@ -71,9 +71,11 @@ def test_a_server_that_gives_no_parts_of_files_is_told(scene: Path) -> None:
     ) as server:
         assert server.stdout is not None
         address = server.stdout.readline().split("(")[1].split(")")[0]
-        with pytest.raises(SceneError, match="no parts of files, download it first"):
-            open_scene(f"{address}scene.tif")
-        server.kill()
+        try:
+            with pytest.raises(SceneError, match="no parts of files, download it first"):
+                open_scene(f"{address}scene.tif")
+        finally:
+            server.kill()
 
 
 def test_a_mosaic_of_parts(scene: Path, local: np.ndarray, tmp_path: Path) -> None:
