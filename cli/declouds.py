@@ -160,7 +160,7 @@ def _plans(
 ) -> None:
     """Tell what would be done with each scene; exit code 1 at the end if one failed."""
     from decr.errors import DecrError, one_line
-    from decr.files import there
+    from decr.files import check_writable, there
     from decr.pipeline.declouds import plan_scene
     from decr.pipeline.many import finished
     from decr.pipeline.outputs import check_outputs, outputs_of
@@ -168,6 +168,8 @@ def _plans(
 
     overwrite, progress = run["overwrite"], run["on_progress"]
     failed = 0
+    if folder is not None:
+        check_writable(folder)
     for scene, out in targets.items():
         if folder is not None and not overwrite and finished(scene, out):
             _left_alone(out)
@@ -175,6 +177,7 @@ def _plans(
         try:
             if folder is None or there(folder):  # else there is none to refuse
                 check_outputs(scene, config, outputs_of(out, config), overwrite)
+                check_writable(out.parent)
             plan = plan_scene(scene, config, on_progress=progress)
         except DecrError as error:
             if len(targets) == 1:

@@ -32,6 +32,12 @@ def folder_there(path: str | Path) -> bool:
     return os.path.isdir(path)  # noqa: PTH112
 
 
+def is_elsewhere(path: str | Path) -> bool:
+    """Whether this is an address, or a path of GDAL's that leads elsewhere; no folder here."""
+    found = _ELSEWHERE.match(f"{path}/")
+    return found is not None and not there(found[1])
+
+
 _ELSEWHERE = re.compile(r"(/vsi\w+|\w{2,}:)/")
 
 
@@ -43,8 +49,7 @@ def check_here(out: Path) -> None:
     OutputError
         Naming it.
     """
-    found = _ELSEWHERE.match(f"{out}/")
-    if found and not there(found[1]):
+    if is_elsewhere(out):
         raise OutputError(
             f"{out}: outputs are written to files of this machine; name one, and copy it there"
         )
@@ -61,13 +66,31 @@ def writable_folder(folder: Path) -> Path:
     check_here(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
+    except OSError as error:
+        raise _not_writable(folder, error) from error
+    check_writable(folder)
+    return folder
+
+
+def check_writable(folder: Path) -> None:
+    """Refuse a folder that could not be made or written to; nothing is left there.
+
+    Raises
+    ------
+    OutputError
+        Naming it.
+    """
+    check_here(folder)
+    place = next(place for place in (folder, *folder.parents) if there(place))
+    try:
+        with tempfile.TemporaryFile(dir=place):
             pass
     except OSError as error:
-        raise OutputError(
-            f"{folder}: cannot write there ({error.strerror}); name another folder"
-        ) from error
-    return folder
+        raise _not_writable(folder, error) from error
+
+
+def _not_writable(folder: Path, error: OSError) -> OutputError:
+    return OutputError(f"{folder}: cannot write there ({error.strerror}); name another folder")
 
 
 def write_whole(path: Path, content: str | bytes) -> None:

@@ -23,6 +23,7 @@ from shapely.geometry import shape
 from shapely.geometry.base import BaseGeometry
 
 from decr.errors import ConfigError
+from decr.files import is_elsewhere
 from decr.forks import fork_lock
 from decr.geo.grid import PixelGrid, Window
 from decr.geo.opening import unlinked
@@ -196,6 +197,8 @@ def _quarters(window: Window) -> Iterator[Window]:
 
 def loaded(name: str) -> dict[str, Any]:
     """Parse the file as one JSON object."""
+    if is_elsewhere(name):
+        raise ConfigError(f"{name}: areas are read from files of this machine; download it first")
     try:
         document = json.loads(Path(name).read_text(encoding="utf-8-sig"))
     except OSError as error:

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 from urllib.parse import parse_qs
+from xml.etree import ElementTree as ET
 
 import rasterio
 from rasterio._err import CPLE_BaseError
@@ -30,6 +31,14 @@ FileState = tuple[str, int, int]
 """Absolute name, bytes, and second of the last change, finer than which not all systems tell."""
 _AROUND = re.compile(r"/vsi(?:(?:zip|tar|gzip|7z|rar)/|subfile/[^,]*,|cached\?)")
 """What GDAL puts before names of files, or of archives they are in, that may be of this machine."""
+_OPTIONS = re.compile(r"[^?]*/vsi\w+\?(.*)")
+"""A name of GDAL's that begins with options, one of which is the name of the file."""
+_ADDRESS = re.compile(
+    r"""(?:(?:\w[\w+.-]*://|/vsi\w+/)[^"?]*|/vsi\w+(?=\?))"""
+    r"""(?:\?[^\s"]*?(?=[:;,.)\]}>']*(?:["\s]|$)))?"""
+)
+"""An address or a path of GDAL's in a text, whose punctuation is no part of its query."""
+_VECTORS = (".geojson", ".json", ".gpkg", ".shp", ".fgb", ".kml")
 _PNG_END = b"IEND\xaeB`\x82"
 """Last chunk of a PNG with its checksum."""
 _PNG_TAIL = 1 << 16
@@ -143,6 +152,51 @@ def _file_of(name: str) -> Path | None:
     return next((file for file in (path, *path.parents) if file_there(file)), None)
 
 
+def check_parts(path: str) -> None:
+    """Refuse a virtual raster that is made of a file of this machine which is not there.
+
+    Where it is read, GDAL does not always tell that: then numbers that lay in memory are pixels.
+
+    Raises
+    ------
+    SceneError
+        Naming the missing file. What is no virtual raster, or one that GDAL refuses, is let pass.
+    """
+    seen, todo = set(), [Path(path)]
+    while todo:
+        virtual = todo.pop()
+        if virtual in seen or virtual.suffix.lower() != ".vrt":
+            continue
+        seen.add(virtual)
+        parts = _parts_of(virtual)
+        for part in parts:
+            if not there(part):
+                raise SceneError(
+                    f"{path}: {part}, which it is made of, is not there; put it back, or make "
+                    f"{virtual.name} without it"
+                )
+        todo += parts
+
+
+def _parts_of(virtual: Path) -> list[Path]:
+    """Files of this machine that the pixels of a virtual raster come from, as it names them."""
+    try:
+        root = ET.fromstring(virtual.read_bytes())
+    except (OSError, ET.ParseError):
+        return []
+    for band in root.iter("VRTRasterBand"):
+        for overview in band.findall("Overview"):  # GDAL does without
+            band.remove(overview)
+    folder, parts = Path(os.path.realpath(virtual)).parent, set()
+    for element in root.iter():
+        name = (element.text or "").strip()
+        # Others are of archives, of other machines, or arrays in files.
+        if element.tag in ("SourceFilename", "SourceDataset") and re.match("(?!/vsi)[^:<]+$", name):
+            beside = "1" in (element.get("relativeToVRT"), element.get("relativetoVRT"))
+            parts.add(folder / name if beside else Path(name))
+    return sorted(parts)
+
+
 def absolute_name(path: str) -> str:
     """The name of a raster as it holds in every folder; of files elsewhere it stays as it is.
 
@@ -166,12 +220,34 @@ def stem_of(path: str) -> str:
     ('a', 'b', 'scene')
     >>> stem_of('ZARR:"in/c.zarr"'), stem_of('NETCDF:"in/d.nc":red'), stem_of("in?/e?.tif")
     ('c', 'd', 'e?')
+    >>> stem_of("/vsicurl?max_retry=3&url=https%3A//host/f.tif%3Fkey=x")
+    'f'
     """
     quoted = re.match(r'\w+:"(.+)"', path)
     path = quoted[1] if quoted else path
     if "://" in path or path.startswith("/vsi"):
-        path = path.partition("?")[0]
+        path = _keyless(path)
     return PurePosixPath(path.replace("\\", "/")).stem or "scene"
+
+
+def without_keys(text: str) -> str:
+    """A text for files that are passed on: its addresses without query (``?...``) and user.
+
+    These hold what opens a signed address, for as long as it is valid.
+
+    Examples
+    --------
+    >>> without_keys("https://me:word@host/s.tif?sig=x: is empty"), without_keys("in?/e?.tif")
+    ('https://host/s.tif: is empty', 'in?/e?.tif')
+    """
+    return _ADDRESS.sub(lambda found: _keyless(found[0]), text)
+
+
+def _keyless(address: str) -> str:
+    while options := _OPTIONS.match(address):
+        given = parse_qs(options[1])
+        address = (given.get("url") or given.get("file") or [address.partition("?")[0]])[0]
+    return re.sub("(?<=://)[^/?]*@", "", address).partition("?")[0]
 
 
 def _check_whole_png(path: str) -> None:
@@ -191,14 +267,19 @@ def _why_not_open(path: str, error: Exception) -> str:
     if folder_there(file):
         return f"{path} is a folder; give the name of one raster file"
     if not there(file):
-        return f"{path} cannot be opened: {first_line(error)}; check the name"
+        reason = first_line(error)
+        whole = "Range downloading not supported" in reason
+        remedy = "it gives no parts of files, download it first" if whole else "check the name"
+        return f"{path} cannot be opened: {reason}; {remedy}"
     if file.stat().st_size == 0:
         return f"{path} is empty (0 bytes); copy it again from where it came"
     if not os.access(file, os.R_OK):
         return f"{path} may not be read by this user; change its permissions"
     if isinstance(error, UnicodeEncodeError):
         return f"{path} has a name that is not UTF-8, which GDAL cannot open; rename it"
-    return f"{path} is not a raster that GDAL can read: {first_line(error)}; give a GeoTIFF"
+    polygons = file.suffix.lower() in _VECTORS
+    remedy = "make one of its polygons with gdal_rasterize" if polygons else "give a GeoTIFF"
+    return f"{path} is not a raster that GDAL can read: {first_line(error)}; {remedy}"
 
 
 def first_line(error: BaseException) -> str:

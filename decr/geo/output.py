@@ -44,6 +44,8 @@ _REFUSALS = (*REFUSALS, SystemError)
 # would be taken for the new one's.
 _SIDECARS = (".aux.xml", ".ovr", ".msk")
 
+_ARCHIVES = ("zip", "gz", "tgz", "tar", "7z", "rar")
+"""What names of archives end in, of which GDAL says nothing."""
 
 _BLOCK_PX = 512
 """Side of the output's storage blocks."""
@@ -263,7 +265,7 @@ def publish(finished: Path, out: Path) -> None:
 def check_sidecars(out: Path, read: Callable[[], Sequence[Path]], overwrite: bool = False) -> None:
     """Refuse an output for which `publish` would delete files of others, or that is such a file.
 
-    Also one whose name says that it is of another format than GeoTIFF.
+    Also one whose name says that it is of another format than GeoTIFF, or no file.
 
     Parameters
     ----------
@@ -283,7 +285,10 @@ def check_sidecars(out: Path, read: Callable[[], Sequence[Path]], overwrite: boo
             f"ends in .tif"
         )
     suffix = out.suffix.lower()
-    if raster_driver_extensions().get(suffix.removeprefix("."), "GTiff") != "GTiff":
+    if out.name == "-":
+        raise OutputError(f"{out}: outputs go to files; choose a name that ends in .tif")
+    format_of = {**raster_driver_extensions(), **dict.fromkeys(_ARCHIVES, "an archive")}
+    if format_of.get(suffix.removeprefix("."), "GTiff") != "GTiff":
         raise OutputError(
             f"{out}: GeoTIFFs are written, and {suffix} means another format; choose a name that "
             f"ends in .tif"

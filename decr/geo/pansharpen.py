@@ -18,7 +18,7 @@ from decr.geo.fused import Laid, described_xml, fused_xml, laid_over
 from decr.geo.gdal import gdal_environment
 from decr.geo.grid import PixelGrid, Window
 from decr.geo.layers import Layer, block_windows, layer_writer
-from decr.geo.opening import local_files, opened
+from decr.geo.opening import local_files, opened, without_keys
 from decr.geo.output import check_sidecars, write_cog
 from decr.geo.scene import Scene, SceneReader, open_scene, reader
 
@@ -112,7 +112,9 @@ def pansharpen(
             reach = 0 if _gdal_knows(one, many) else _REACH[options.resampling]
             mask = _written_mask(one, many, laid, reach, work / "mask.tif")
             source.write_bytes(described_xml(one, fused, laid, mask))
-            tags = {"PAN": Path(pan).name, "MS": Path(ms).name, "METHOD": "GDAL weighted Brovey"}
+            names = {"PAN": pan, "MS": ms}
+            tags = {tag: Path(without_keys(str(image))).name for tag, image in names.items()}
+            tags["METHOD"] = "GDAL weighted Brovey"
             tags["WEIGHTS"] = ",".join(f"{w:.6g}" for w in weights)
             tags["RESAMPLING"] = options.resampling
             write_cog(str(source), [], out, tags, work)

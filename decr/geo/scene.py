@@ -19,6 +19,7 @@ from decr.geo.grid import GroundPoint, PixelGrid, Window
 from decr.geo.opening import (
     REFUSALS,
     FileState,
+    check_parts,
     check_states,
     checked_dtype,
     first_line,
@@ -101,12 +102,14 @@ def open_scene(path: str | os.PathLike[str], bands: str | None = None) -> Scene:
     Raises
     ------
     SceneError
-        If the file is missing, not a raster, empty, or of a kind of number that is not supported.
+        If the file, or one that it is made of, is missing, or it is not a raster, empty, or of a
+        kind of number that is not supported.
     BandError
         If its bands cannot be told apart, or do not fit `bands`.
     """
     name = name_of(path)
     with opened(name) as dataset:
+        check_parts(name)
         dtype = checked_dtype(dataset, name)
         colours = [colour.name for colour in dataset.colorinterp]
         roles, guess = bands_of(dataset.descriptions, colours, dataset.count, bands, name)

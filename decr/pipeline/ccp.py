@@ -39,11 +39,11 @@ from decr.geo.layers import (
     rpcs_of,
 )
 from decr.geo.mask_file import MaskClasses
-from decr.geo.opening import local_files
+from decr.geo.opening import local_files, without_keys
 from decr.geo.scene import Scene, open_scene, overview_factors, overview_of, reader
 from decr.pipeline.ccp_count import FULL_BYTE, Count, Tiles, check_tiles, quicklook
 from decr.pipeline.ccp_sources import LAYERS, Source, mask_of
-from decr.pipeline.cells import CloudCells, cloud_cells
+from decr.pipeline.cells import CloudCells, check_metres, cloud_cells
 from decr.pipeline.engine import Engine
 from decr.pipeline.networks import DetectorChoice, detector_of
 from decr.pipeline.range import ALL_NODATA, radiometry_of
@@ -174,6 +174,7 @@ def scene_ccp(
     with gdal_environment(), ExitStack() as stack:
         seen = _seen(source, look)
         check_tiles(source.path, seen.scene.grid, config.tile_px)
+        check_metres(source.path, config, seen.pixel_m)
         told = on_progress or silent
         features = [] if config.aoi is None else read_features(config.aoi, seen.scene.grid)
         if folder is None:
@@ -200,7 +201,7 @@ def scene_ccp(
         facts = _facts(seen, look, cells)
         if config.aoi is not None:
             why = why_missed(config.aoi, features, seen.scene.grid)
-            short = PurePosixPath(config.aoi).name
+            short = _short(config.aoi)
             facts |= {} if why is None else {MISSED: why.replace(str(config.aoi), short)}
         layers = []
         if folder is not None:
@@ -280,7 +281,7 @@ def _seen(source: Source, look: Looking) -> _Seen:
         assert masks is not None
         mask = MaskSource(mask_of(masks, source), MaskClasses(config.cloudy, config.thin))
         # survey_scene wants a detector and a radiometry, and with a mask looks at neither.
-        nobody = Detector(f"file:{PurePosixPath(masks).name}", "", (), 0.0, _no_probability)
+        nobody = Detector(f"file:{_short(masks)}", "", (), 0.0, _no_probability)
         radiometry = of_bytes(scene.count)
         return _Seen(scene, read, file_px, pixel_m, nobody, mask, radiometry, 1)
     k = survey_factor(scene, detector, stated_gsd_m=gsd_m)
@@ -289,6 +290,11 @@ def _seen(source: Source, look: Looking) -> _Seen:
     _check_gsd(scene, detector, gsd_m, k)
     radiometry = for_detector(radiometry_of(scene, config.dn_range, detector.ranges), scene.dtype)
     return _Seen(scene, read, file_px, pixel_m, detector, None, radiometry, k)
+
+
+def _short(file: Path | str) -> str:
+    """The name of a file in facts, which are passed on."""
+    return PurePosixPath(without_keys(str(file))).name
 
 
 def _no_probability(views: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -362,7 +368,7 @@ def _facts(seen: _Seen, look: Looking, cells: CloudCells) -> dict[str, str]:
         "decr": decr.__version__,
     }
     if config.aoi is not None:
-        facts["features of"] = PurePosixPath(config.aoi).name
+        facts["features of"] = _short(config.aoi)
     if seen.mask is None:
         facts["DN range"] = f"{radiometry.low[0]:g} to {radiometry.high[0]:g} ({radiometry.source})"
     elif config.cloudy or config.thin:

@@ -18,6 +18,7 @@ from decr.cloud.coverage import BINS, Coverage, Statistics, statistics
 from decr.errors import ConfigError, DecrWarning
 from decr.files import check_replaced, folder_there, json_object, writable_folder, write_report_file
 from decr.geo.geoparquet import geoparquet, in_one_crs, require_pyarrow
+from decr.geo.opening import without_keys
 from decr.pipeline.ccp import SceneCcp
 from decr.pipeline.ccp_sources import PICTURE, REPORT
 from decr.pipeline.report_files import is_page
@@ -162,8 +163,12 @@ def as_json(scenes: Sequence[SceneCcp], failed: Mapping[str, str] | None = None)
         "groups_are_in": _units(scenes),
         "groups": groups,
         "scenes": [_scene_json(scene, shared) for scene in scenes],
-        **({"failed": dict(failed)} if failed else {}),
+        **({"failed": _failed(failed)} if failed else {}),
     }
+
+
+def _failed(failed: Mapping[str, str] | None) -> dict[str, str]:
+    return {name: without_keys(error) for name, error in (failed or {}).items()}
 
 
 def shared_facts(scenes: Sequence[SceneCcp]) -> dict[str, str]:
@@ -183,7 +188,7 @@ def _scene_json(scene: SceneCcp, shared: Mapping[str, str]) -> dict[str, Any]:
     tiles = statistics(counts for _, counts in scene.tiles.windows(scene.grid))
     return {
         "name": scene.name,
-        "path": scene.path,
+        "path": without_keys(scene.path),
         "group": scene.group,
         "height": scene.grid.height,
         "width": scene.grid.width,
@@ -253,7 +258,7 @@ def report_values(
     """The report as the page takes it: facts that all scenes share, then those of each."""
     shared = shared_facts(scenes)
     values = [_scene_values(scene, shared) for scene in scenes]
-    return CcpReport(title, values, _labelled(shared), failed or {})
+    return CcpReport(title, values, _labelled(shared), _failed(failed))
 
 
 def _labelled(facts: Mapping[str, str]) -> dict[str, str]:

@@ -77,6 +77,21 @@ class CloudCells:
         return self.rule.weights(near)[cells.slices(wide)] > 0
 
 
+def check_metres(path: str, config: CcpConfig, pixel_m: tuple[float, float] | None) -> None:
+    """Refuse options in metres for an image of which nobody says how large a pixel is.
+
+    Raises
+    ------
+    ConfigError
+        Naming it.
+    """
+    if pixel_m is None and (config.min_object_m2 or config.margin_m or config.feather_m):
+        raise ConfigError(
+            f"{path}: sizes of clouds in metres need the size of a pixel, which the image does not "
+            f"say; give it with --gsd, or leave out --min-object, --margin and --feather"
+        )
+
+
 def cloud_cells(
     survey: Survey,
     config: CcpConfig,
@@ -91,20 +106,10 @@ def cloud_cells(
     shape
         (height, width) of the scene.
     pixel_m
-        Metres along both sides of a pixel; None if nobody says.
+        Metres along both sides of a pixel; None if nobody says, see `check_metres`.
     store
         A folder for rasters of the survey's size.
-
-    Raises
-    ------
-    ConfigError
-        If an option is in metres, and nobody says how large a pixel is.
     """
-    if pixel_m is None and (config.min_object_m2 or config.margin_m or config.feather_m):
-        raise ConfigError(
-            "sizes of clouds in metres need the size of a pixel, which the image does not say; "
-            "give it with --gsd, or leave out --min-object, --margin and --feather"
-        )
     threshold = config.threshold
     kept, soft = survey.stored, None
     rule = ChangeRule(threshold, 0.0, 0.0)

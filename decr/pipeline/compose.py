@@ -112,9 +112,12 @@ def _stored(
         return result
     # A fraction, or a number of another type, is no number of these.
     if not whole or (limits.min <= nodata <= limits.max and float(nodata).is_integer()):
-        missing = dtype.type(nodata)
-        step = dtype.type(1) if whole else np.spacing(np.abs(missing))
-        result[result == missing] = missing - step if nodata >= limits.max else missing + step
+        missing, down = dtype.type(nodata), nodata >= limits.max
+        if whole:
+            beside = int(nodata) + (-1 if down else 1)
+        else:
+            beside = np.nextafter(missing, dtype.type(-np.inf if down else np.inf))
+        result[result == missing] = beside
     return result
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from decr.config import DecloudConfig
 from decr.errors import OutputError, OutputExistsError, SceneError
-from decr.files import check_here, there
+from decr.files import check_here, there, work_folder
 from decr.geo.opening import local_files
 from decr.geo.output import check_sidecars
 from decr.pipeline.error_map import KIND, error_map_path
@@ -39,9 +39,9 @@ def check_outputs(
     Raises
     ------
     OutputError
-        If a name is a folder, impossible, taken by another run's file without ``overwrite``, or
-        that of a file which this run reads. Files that GDAL would take for parts of the output are
-        deleted with an earlier one; they are looked at alike.
+        If a name is a folder or a device, impossible, taken by another run's file without
+        ``overwrite``, or that of a file which this run reads. Files that GDAL would take for parts
+        of the output are deleted with an earlier one; they are looked at alike.
     SceneError
         If a raster that is read cannot be opened.
     """
@@ -51,6 +51,8 @@ def check_outputs(
     for kind, file in outputs.items():
         if file.is_dir():
             raise OutputError(f"{file}: is a folder; move it, or give another name than {out}")
+        if file.exists() and not file.is_file():
+            raise OutputError(f"{file}: is no ordinary file; give another name for the output")
         if file.exists() and any(file.samefile(one) for one in read()):
             raise OutputError(
                 f"{file}: is the input itself, or a part of it; decr never overwrites its input"
@@ -66,9 +68,12 @@ def _check_names(path: str, outputs: Mapping[str, Path]) -> None:
     check_here(out)
     try:
         for file in outputs.values():
-            file.exists()
+            work_folder(file).exists()  # of all names that are made beside it the longest
     except OSError as error:
-        raise OutputError(f"{out}: cannot be a file's name ({error.strerror})") from error
+        raise OutputError(
+            f"{out}: cannot be a file's name, with others such as {work_folder(file).name} beside "
+            f"it ({error.strerror}); give another, such as a shorter one"
+        ) from error
     if out.is_dir():
         raise OutputError(
             f"{out}: is a folder; give a file name such as {out / 'clear.tif'}, "

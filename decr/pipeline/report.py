@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from decr.cloud.change import cloudy_cells
+from decr.geo.opening import without_keys
 from decr.geo.quicklook import quicklook, quicklook_px, shown_bands, stretched
 from decr.geo.scene import Scene, open_scene
 from decr.pipeline.allocation import gathered
@@ -154,7 +155,7 @@ def restoration_report(scene: Scene, looks: Looks, result: DecloudResult) -> Res
         seams={name: value for name, value in seams.items() if value is not None},
         stages_s=result.stages_s,
         facts={
-            "Scene": scene.path,
+            "Scene": without_keys(scene.path),
             "Output": result.out,
             **_of_scene(scene),
             **_of_result(result),

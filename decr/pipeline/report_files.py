@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from decr.files import check_replaced, json_object, write_report_file
+from decr.geo.opening import without_keys
 from decr.pipeline.declouds import DecloudResult
 from decr.pipeline.many import Outcome
 from decr.report.document import MADE_BY
@@ -89,7 +90,7 @@ def _entry(folder: Path, outcome: Outcome) -> Entry:
     """A row: of this call, or of an earlier one whose report is there."""
     name, stem = outcome.out.name, outcome.out.stem
     if outcome.error is not None:
-        return Entry(name, note=outcome.error)
+        return Entry(name, note=without_keys(outcome.error))
     values, note = {}, ""
     if outcome.result is not None:
         values = asdict(outcome.result)

@@ -19,6 +19,7 @@ from decr.geo.cells import cell_sums
 from decr.geo.gdal import COARSE_CACHE_BYTES, gdal_environment
 from decr.geo.lattice import Block, Blocks, Lattice
 from decr.geo.mask_file import MaskClasses, MaskFile, doubt_of, open_mask
+from decr.geo.opening import check_parts
 from decr.geo.scene import Scene, SceneReader, reader
 from decr.pipeline.engine import Engine, Tell, in_order
 from decr.pipeline.journal import WorkDir, explained, still_whole
@@ -239,13 +240,15 @@ def survey_scene(
     Raises
     ------
     SceneError, GridMismatchError
-        If the scene is damaged, or the mask does not lie over it.
+        If the scene is damaged, or the mask lacks a part or does not lie over it.
 
     Warns
     -----
     DecrWarning
         If a mask may mean something else: see `decr.geo.mask_file.doubt_of`.
     """
+    if mask is not None:
+        check_parts(str(mask.path))
     height, width = -(-scene.grid.height // k), -(-scene.grid.width // k)
     blocks = Blocks(Lattice(height, width, DETECTION_TILE_PX, DETECTION_OVERLAP_PX), 4)
     feed = scene.bands.data_indices[:1] if mask else scene.feed(detector.bands, "detector")

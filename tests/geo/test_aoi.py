@@ -219,6 +219,12 @@ def test_absent_file(tmp_path: Path) -> None:
         read_aoi(tmp_path / "none.json", GRID)
 
 
+@pytest.mark.parametrize("name", ["https://h/a.json", "http:/h/a.json", "/vsicurl/https://h/a"])
+def test_addresses(name: str) -> None:
+    with pytest.raises(ConfigError, match="areas are read from files of this machine; download"):
+        read_aoi(name, GRID)
+
+
 def test_unknown_crs_member(tmp_path: Path) -> None:
     path = save(tmp_path / "a.json", {**ground(BOX), "crs": {"type": "link"}})
     with pytest.raises(ConfigError, match='"crs" member'):

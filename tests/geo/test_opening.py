@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import warnings
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,9 @@ from decr.geo import opening
 from decr.geo.delivery import rasters_of
 from decr.geo.grid import PixelGrid
 from decr.geo.layers import Layer, layer_writer
-from decr.geo.opening import absolute_name, local_files, stem_of
+from decr.geo.opening import absolute_name, check_parts, local_files, stem_of, without_keys
 from decr.geo.output import write_cog
+from decr.geo.scene import open_scene
 from decr.pipeline.array import stored
 from tests.geo.scene_files import coded, write
 
@@ -145,3 +147,72 @@ def test_warnings_are_silenced_by_one_thread_at_a_time(
             pass
     assert seen
     assert all(seen)
+
+
+KEY = "dl/x+Y=&t=1:00"
+
+
+@pytest.mark.parametrize(
+    ("told", "kept"),
+    [
+        (f"https://h/a s.tif?sig={KEY}", "https://h/a s.tif"),
+        (f"s3+https://me:{KEY[:2]}@h:80/s.tif", "s3+https://h:80/s.tif"),
+        (f"/vsizip//vsicurl/https://h/s.zip?{KEY}: HTTP 403; run again?",
+         "/vsizip//vsicurl/https://h/s.zip: HTTP 403; run again?"),
+        ("'/vsicurl?a=1&url=https%3A//h/s.tif%3Fk=x' is gone", "'https://h/s.tif' is gone"),
+        (f'NETCDF:"/vsicurl/https://h/s.nc?{KEY}":red', 'NETCDF:"/vsicurl/https://h/s.nc":red'),
+        (f"https://h/a?{KEY} and https://you@h/b?{KEY}, both", "https://h/a and https://h/b, both"),
+        ("in?/s?.tif: who@h?", "in?/s?.tif: who@h?"),
+    ],
+)  # fmt: skip
+def test_addresses_are_passed_on_without_their_keys(told: str, kept: str) -> None:
+    assert without_keys(told) == kept
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "/vsicurl?max_retry=3&url={}",
+        "/vsicached?chunk_size=65536&file=/vsicurl/{}%3Fkey=x",
+        "/vsizip//vsicurl?url={}&list_dir=no",
+    ],
+)
+def test_scenes_are_called_as_their_file_and_not_as_its_options(name: str) -> None:
+    assert stem_of(name.format("https://me:word@host/deep/z.tif")) == "z"
+
+
+@pytest.mark.parametrize("depth", [1, 2])
+@pytest.mark.parametrize("beside", ["0", "1"])
+def test_a_virtual_raster_without_one_of_its_parts_is_refused(
+    scene: Path, monkeypatch: pytest.MonkeyPatch, depth: int, beside: str
+) -> None:
+    monkeypatch.chdir(scene.parent)
+    names = ["s.tif", "a.vrt", "b.vrt"][: depth + 1]
+    for source, name in itertools.pairwise(names):
+        gdal_copy("s.tif", name, driver="VRT")
+        text = Path(name).read_text().replace("s.tif", source)
+        Path(name).write_text(text.replace('toVRT="1"', f'toVRT="{beside}"'))
+    linked = scene.parent / "elsewhere" / "link.vrt"
+    linked.parent.mkdir()
+    linked.symlink_to(scene.with_name(names[-1]))
+    assert open_scene(linked).count == 4
+    scene.rename("gone.tif")
+    for name in (names[-1], str(linked)):
+        with pytest.raises(SceneError, match=rf"{name}: .*s\.tif, which .* make \w+.vrt without"):
+            check_parts(name)
+    with pytest.raises(SceneError, match=r"s\.tif, which it is made of, is not there; put it back"):
+        open_scene(names[-1])
+
+
+def test_parts_elsewhere_and_overviews_of_virtual_rasters_are_not_looked_for(scene: Path) -> None:
+    virtual = scene.with_name("v.vrt")
+    gdal_copy(scene, virtual, driver="VRT")
+    coarse = "<Overview><SourceFilename>no.tif</SourceFilename></Overview></VRTRasterBand>"
+    text = virtual.read_text().replace("</VRTRasterBand>", coarse)
+    virtual.write_text(text)
+    check_parts(str(virtual))
+    for name in ("/vsizip/no.zip/s.tif", "https://host/s.tif", 'NETCDF:"no.nc":red', ""):
+        virtual.write_text(text.replace(">s.tif<", f">{name}<"))
+        check_parts(str(virtual))
+    virtual.write_text("<VRTDataset>")
+    check_parts(str(virtual))

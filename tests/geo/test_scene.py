@@ -245,6 +245,13 @@ def test_mask_and_nodata_both_count(tmp_path: Path) -> None:
     assert {tuple(p) for p in np.argwhere(~valid).tolist()} == {(0, 0), (5, 5)}
 
 
+def test_polygons_are_told_from_other_files_that_are_no_rasters(tmp_path: Path) -> None:
+    for name, said in (("a.GeoJSON", "its polygons with gdal_rasterize"), ("a.txt", "a GeoTIFF")):
+        (tmp_path / name).write_text('{"type": "FeatureCollection", "features": []}')
+        with pytest.raises(SceneError, match=rf"{name} is not a raster that GDAL can .*{said}$"):
+            open_scene(tmp_path / name)
+
+
 def test_missing_file() -> None:
     with pytest.raises(SceneError, match=r"nowhere\.tif cannot be opened.*check the name"):
         open_scene("nowhere.tif")

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from rasterio.control import GroundControlPoint
 from rasterio.enums import Resampling
+from rasterio.shutil import copy as gdal_copy
 from scipy import ndimage
 
 import decr
@@ -330,7 +331,8 @@ def test_quicklook_and_overlay_show_the_same_ground(tmp_path: Path) -> None:
 @pytest.mark.parametrize("option", ["min_object_m2", "margin_m", "feather_m"])
 def test_metres_need_a_pixel_size(tmp_path: Path, option: str) -> None:
     scene = write_scene(tmp_path / "s.tif", cloudy_pixels(90, 90), transform=None, crs=None)
-    with pytest.warns(DecrWarning, match="--gsd"), pytest.raises(ConfigError, match="--gsd"):
+    named = pytest.raises(ConfigError, match=r"s\.tif: sizes .*--gsd")
+    with pytest.warns(DecrWarning, match="--gsd"), named:
         found(scene, detector="threshold", **{option: 5.0})
     assert found(scene, detector="threshold", gsd_m=0.5, **{option: 5.0}).ccp > 0
 
@@ -349,6 +351,14 @@ def test_nothing_valid_is_an_error_and_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(SceneError, match="nodata"):
         found(scene, tmp_path / "o", detector=f"file:{mask}")
     assert list((tmp_path / "o").iterdir()) == []
+
+
+def test_masks_without_one_of_their_parts_are_refused(tmp_path: Path) -> None:
+    scene, mask, *_ = masked_scene(tmp_path, 40, 40)
+    gdal_copy(mask, tmp_path / "m.vrt", driver="VRT")
+    mask.unlink()
+    with pytest.raises(SceneError, match=r"m\.vrt: .*m\.tif, which it is made of, is not there"):
+        found(scene, detector=f"file:{tmp_path / 'm.vrt'}")
 
 
 def test_arrays_keep_their_grid_and_coordinates(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from decr.errors import DecrError, DecrWarning, OutputError, OutputExistsError, 
 from decr.geo.aoi import read_aoi
 from decr.geo.scene import open_scene
 from decr.pipeline.declouds import declouds, plan_scene
+from decr.pipeline.outputs import check_outputs, outputs_of
 from decr.predictor import Restorer
 from tests.pipeline.scenes import GRID, cloudy_pixels, darker, read, same, write_scene
 
@@ -215,12 +216,28 @@ def test_nothing_that_is_read_is_overwritten(scene: Path, tmp_path: Path, kind: 
     [
         ("/vsis3/bucket/x.tif", "/vsis3/bucket/x.tif: outputs are written to files of this mach"),
         ("https://a.b/x.tif", "https:/a.b/x.tif: outputs are written to files of this machine"),
+        ("x.tif.gz", "x.tif.gz: GeoTIFFs are written, and .gz means another format"),
+        ("x.ZIP", "x.ZIP: GeoTIFFs are written, and .zip means another format"),
+        ("-", "-: outputs go to files; choose a name that ends in .tif"),
         ("x.png", "GeoTIFFs are written, and .png means another format; choose .* ends in .tif"),
     ],
 )
-def test_names_of_other_places_and_formats_are_refused(scene: Path, out: str, said: str) -> None:
+def test_names_of_other_places_and_formats_are_refused(
+    scene: Path, monkeypatch: pytest.MonkeyPatch, out: str, said: str
+) -> None:
+    monkeypatch.chdir(scene.parent)
     with pytest.raises(OutputError, match=said):
         declouds(scene, Path(out), DecloudConfig(**FAST), restorer=same())
+
+
+@pytest.mark.parametrize("name", ["o.tif", "o_error.tif"])
+def test_pipes_and_devices_are_not_replaced(scene: Path, tmp_path: Path, name: str) -> None:
+    pipe, config = tmp_path / name, DecloudConfig(error_map=True)
+    os.mkfifo(pipe)
+    for overwrite in (False, True):
+        with pytest.raises(OutputError, match=rf"{name}: is no ordinary file; give another name"):
+            check_outputs(str(scene), config, outputs_of(tmp_path / "o.tif", config), overwrite)
+    assert pipe.is_fifo()
 
 
 def test_what_gdal_would_take_for_a_part_of_the_output_is_not_lost(

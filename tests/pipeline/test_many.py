@@ -221,6 +221,30 @@ def test_a_dry_run_refuses_and_passes_over_what_the_run_does(
     assert "both an output and another's map" in maps.stderr
 
 
+def test_a_dry_run_refuses_folders_that_cannot_be_written(
+    scenes: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = scenes[0]
+    for out in (f"{one}/", f"{one}/sub/deep/", "s3://bucket/out/"):
+        result = run(one, "-o", out, "--dry-run", "-q", *FAST)
+        assert result.exit_code == 1, out
+        assert not result.stdout
+        assert "Not a directory" in result.stderr or "files of this machine" in result.stderr
+    sealed = tmp_path / "sealed"
+    sealed.mkdir()
+
+    def refused(dir: Path) -> None:
+        assert dir == sealed
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr("decr.files.tempfile.TemporaryFile", refused)
+    for out in (f"{sealed}/x.tif", f"{sealed}/", f"{sealed}/sub/"):
+        result = run(one, "-o", out, "--dry-run", "-q", *FAST)
+        assert result.exit_code == 1
+        assert f"{out.removesuffix('/x.tif').rstrip('/')}: cannot write there" in result.stderr
+    assert not [*sealed.iterdir()]
+
+
 def test_what_was_written_into_a_folder_of_scenes_is_no_scene(
     scenes: list[Path], tmp_path: Path
 ) -> None:
@@ -248,3 +272,19 @@ def test_a_name_that_the_system_refuses_fails_alone(scenes: list[Path], tmp_path
     detector = run(scenes[0], "-o", out, "--detector", long)
     assert "x.tif: neither a detector's bundle file" in detector.stderr
     assert alone.exit_code == detector.exit_code == 1
+
+
+@pytest.mark.parametrize("size", [242, 247, 251])
+def test_a_name_with_no_room_for_others_beside_it_fails_alone(
+    scenes: list[Path], tmp_path: Path, size: int
+) -> None:
+    long = scenes[0].rename(scenes[0].with_name(f"{size * 'x'}.tif"))
+    result = run(long, scenes[2], "-o", tmp_path / "out", "-q", *FAST)
+    assert result.exit_code == 1
+    assert "x.tif: cannot be a file's name" in result.stderr
+    assert "shorter" in result.stderr
+    assert [file.name for file in (tmp_path / "out").iterdir()] == ["2.tif"]
+    for more in (), ("--dry-run",):
+        alone = run(scenes[2], "-o", tmp_path / long.name, "-q", *FAST, *more)
+        assert (alone.exit_code, alone.exception.__class__) == (1, SystemExit)
+        assert "x.tif: cannot be a file's name" in alone.stderr

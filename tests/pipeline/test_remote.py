@@ -11,10 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 
 from cli.main import main
 from decr.config import DecloudConfig
+from decr.errors import SceneError
+from decr.geo.scene import open_scene
 from decr.pipeline.declouds import declouds
 from tests.pipeline.scenes import cloudy_pixels, darker, read, write_scene
 
@@ -59,6 +61,21 @@ def test_a_missing_scene_behind_http_is_one_line(address: str, tmp_path: Path) -
     assert run.exit_code == 1
     assert "gone.tif" in run.output
     assert "Traceback" not in run.output
+
+
+def test_a_server_that_gives_no_parts_of_files_is_told(scene: Path) -> None:
+    """Python's own, which answers any request with the whole."""
+    command = [sys.executable, "-u", "-m", "http.server", "0", "--bind", "127.0.0.1"]
+    with subprocess.Popen(
+        command, cwd=scene.parent, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as server:
+        assert server.stdout is not None
+        address = server.stdout.readline().split("(")[1].split(")")[0]
+        try:
+            with pytest.raises(SceneError, match="no parts of files, download it first"):
+                open_scene(f"{address}scene.tif")
+        finally:
+            server.kill()
 
 
 def test_a_mosaic_of_parts(scene: Path, local: np.ndarray, tmp_path: Path) -> None:
@@ -121,3 +138,28 @@ def _mosaic(like: Path, halves: list[Path], vrt: Path) -> None:
         f'<VRTDataset rasterXSize="{width}" rasterYSize="{height}"><SRS>{crs}</SRS>'
         f"<GeoTransform>{place}</GeoTransform>{''.join(bands)}</VRTDataset>"
     )
+
+
+def test_files_to_be_passed_on_hold_no_keys(address: str, scene: Path, tmp_path: Path) -> None:
+    served = address.replace("//", "//me:WORD@")
+    write_scene(tmp_path / "m.tif", (cloudy_pixels(300, 400) == 1900)[:1].astype("u1"), names=None)
+    signed = [f"{served}/{name}.tif?sig=dl/SECRET" for name in ("scene", "m", "gone")]
+    there, mask, gone = signed
+    out, pages = tmp_path / "out", tmp_path / "pages"
+    clear = ["--detector", "threshold", "--steps", 1, "--report", pages, "-q"]
+    run = _run("declouds", there, gone, "-o", f"{out}/", *clear)
+    assert (out / "scene.tif").exists(), run.output
+    covered = tmp_path / "covered"
+    run = _run("ccp", there, gone, "-o", covered, "--detector", f"file:{mask}", "-q")
+    assert f"{address}/scene.tif" in (covered / "ccp.json").read_text(), run.output
+    assert f"{address}/scene.tif" in (pages / "scene.html").read_text()
+    assert "file:m.tif" in (covered / "ccp.json").read_text()
+    written = [file for folder in (out, pages, covered) for file in folder.iterdir()]
+    assert len(written) >= 10
+    for file in written:
+        assert b"SECRET" not in file.read_bytes(), file
+        assert b"WORD" not in file.read_bytes(), file
+
+
+def _run(*arguments: object) -> Result:
+    return CliRunner().invoke(main, [str(a) for a in arguments])
