@@ -158,13 +158,16 @@ def for_detector(own: Radiometry, dtype: DTypeLike) -> Radiometry:
     if own.source != "estimated":
         return own
     low, high, count = min(own.low), max(own.high), len(own.low)
-    if np.dtype(dtype).kind == "f" and high <= 2.0:
+    whole = np.dtype(dtype).kind != "f"
+    if not whole and high <= 2.0:
         # Less than a tenth of white is no scene's brightest: those are counts divided by 65535.
         if low < -0.2 or high < 0.1:
             return own
         return Radiometry((0.0,) * count, (1.0,) * count, "reflectance")
     if high <= 0:
         return own
-    bits = min(math.frexp(high)[1], 1023)
-    white = math.sqrt(high) * math.sqrt(2.0**bits - 1)
-    return Radiometry((float(round(low / 2)),) * count, (float(round(white)),) * count, own.source)
+    holds = 2.0 ** min(math.frexp(high)[1], 1023)
+    black, white = low / 2, math.sqrt(high) * math.sqrt(holds - whole)
+    if whole:
+        black, white = float(round(black)), float(round(white))
+    return Radiometry((black,) * count, (white,) * count, own.source)

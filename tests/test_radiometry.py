@@ -226,6 +226,17 @@ def test_absurd_floats_give_a_range(high: float) -> None:
     assert 0.7 * high < shown.high[0] < 1.5 * high
 
 
+@given(st.floats(0, 50), st.floats(3, 5000), st.integers(0, 40))
+def test_floats_of_other_units_are_shown_alike(low: float, wide: float, octaves: int) -> None:
+    own, other = (
+        Radiometry((low * f,), ((low + wide) * f,), "estimated") for f in (1.0, 2.0**octaves)
+    )
+    first, second = for_detector(own, "float32"), for_detector(other, "float32")
+    assert first.high[0] >= own.high[0]
+    assert second.low[0] == pytest.approx(first.low[0] * 2.0**octaves)
+    assert second.high[0] == pytest.approx(first.high[0] * 2.0**octaves)
+
+
 def test_a_scene_all_cloud_stays_bright_and_one_all_water_dark() -> None:
     for dn, bright in ((np.arange(1500, 1900), True), (np.arange(40, 110), False)):
         samples = np.tile(dn, (4, 9)).astype(np.uint16)

@@ -146,11 +146,14 @@ def layout_of(path: Path, said: str | None) -> str:
 
 def split_from(path: Path, layout: str) -> str:
     """Where the splits of a set come from: "folders", the name of a list, or `BY_NAME`."""
-    for root, split, sides in roots_of(path, LAYOUTS[layout].sides):
-        clear = root / sides[1]
-        if split or any(split_on_way(file.relative_to(clear)) for file in files_in(clear)):
-            return "folders"
-    return _TEST_LIST if (path / _TEST_LIST).is_file() else BY_NAME
+    roots = roots_of(path, LAYOUTS[layout].sides)
+    if any(split for _, split, _ in roots):
+        return "folders"
+    if (path / _TEST_LIST).is_file():
+        return _TEST_LIST
+    clear = [root / sides[1] for root, _, sides in roots]
+    within = any(split_on_way(file.relative_to(c)) for c in clear for file in files_in(c))
+    return "folders" if within else BY_NAME
 
 
 def cloudy_side(path: Path) -> tuple[list[PairFile], float | None] | None:
@@ -181,11 +184,11 @@ def list_pairs(
     """All pairs of a set, in order of their names; no image is opened.
 
     Files belong together if their names below the two folders are the same but for the suffix.
-    Folders train, val and test around the two sides, or within each, give the split; see
-    `split_named` for other names of theirs. Where there are none, `split_of` gives it from the name
-    of the pair (of the clear file in a manifest), with a share of `TEST_SHARE` for testing; a file
-    ``test_list.txt`` with one name a line, as RICE1 has in one edition, comes before it. Names
-    there may leave out folders and suffix.
+    Folders train, val and test around the two sides give the split; else a file ``test_list.txt``
+    with one name a line, as RICE1 has in one edition, where names may leave out folders and suffix;
+    else such folders within each side; see `split_named` for other names of theirs. Where nothing
+    does, `split_of` gives it from the name of the pair (of the clear file in a manifest), with a
+    share of `TEST_SHARE` for testing.
 
     Parameters
     ----------
@@ -294,9 +297,11 @@ def _matched(
         alone += lonely
     pairs = []
     for key in sorted(whole):
-        said = split or split_on_way(clear[key].relative_to(root / sides[1]))
-        if said is None and tested is not None:
+        said = split
+        if split is None and tested is not None:
             said = "test" if key in tested else "train"
+        elif split is None:
+            said = split_on_way(clear[key].relative_to(root / sides[1]))
         pairs.append(
             PairFile(
                 key if split is None else f"{root.name}/{key}",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path, PurePath
@@ -57,9 +58,13 @@ def roots_of(path: Path, sides: Collection[Sides]) -> list[Root]:
 
     A split with one side only is among those of others: its files lack their partners.
     """
-    inner = [(folder, split) for folder in _folders(path) if (split := split_named(folder.name))]
-    inner.sort(key=lambda root: SPLITS.index(root[1]))
-    for group in (inner, [(path, None)]):
+    named = [(folder, split) for folder in _folders(path) if (split := split_named(folder.name))]
+    named.sort(key=lambda root: (SPLITS.index(root[1]), root[0].name != root[1]))
+    inner: dict[tuple[Path, str], tuple[Path, str]] = {}
+    for folder, split in named:
+        # Another name of a split may be a link to it: its own name came first.
+        inner.setdefault((folder.resolve(), split), (folder, split))
+    for group in (inner.values(), [(path, None)]):
         if any(_holds(root, both, all) for root, _ in group for both in sides):
             return [(root, split, both) for root, split in group for both in _there(root, sides)]
     return []
@@ -82,15 +87,17 @@ def tell_left_out(
         Of a folder with both sides that is called like no split, of one that is and holds neither,
         and of the set's own sides beside those of its splits.
     """
-    used = {root for root, *_ in roots}
+    used = {root.resolve() for root, *_ in roots}
     named = " and ".join(sorted(roots)[0][2]) if roots else ""
     for folder in _folders(path):
+        if not os.access(folder, os.R_OK | os.X_OK):  # such as lost+found
+            continue
         split, whole = split_named(folder.name), any(_holds(folder, both, all) for both in sides)
-        if folder in used or folder.name == "nir" or not (split or whole):
+        if folder.resolve() in used or folder.name == "nir" or not (split or whole):
             continue
         what = f"call its folders {named}" if split else "call it train, val or test"
         _tell(folder, [folder], what, skip)
-    if path not in used:
+    if path.resolve() not in used:
         own = [path / side for both in sides for side in both if (path / side).is_dir()]
         _tell(path, own, f"move its folders {named} into one called train, val or test", skip)
 

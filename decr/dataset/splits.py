@@ -260,8 +260,8 @@ def check_distances(block_m: float, buffer_m: float) -> None:
     """
     if not (0 < block_m < math.inf and 0 <= buffer_m < math.inf):
         raise ConfigError(
-            f"a block of {block_m} m and a buffer of {buffer_m} m cannot be: give a --block above "
-            "0 and a --buffer of 0 or more"
+            f"a block of {block_m} m and a buffer of {buffer_m} m cannot be: give finite ones, "
+            "a --block above 0 and a --buffer of 0 or more"
         )
 
 

@@ -54,7 +54,7 @@ def check_folder(folder: Path, features: bool) -> None:
     for name in (REPORT, "ccp.csv", "tiles.parquet", "histogram.svg", PICTURE):
         # A folder of that name is told when it comes to writing.
         check_replaced(folder / name, ours or folder_there(folder / name))
-    check_replaced(folder / _PAGE, is_page(folder / _PAGE))
+    check_replaced(folder / _PAGE, ours or is_page(folder / _PAGE))
     if features:
         check_replaced(folder / _FEATURES, _is_table(folder / _FEATURES, _FEATURE_HEAD))
 

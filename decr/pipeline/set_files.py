@@ -59,7 +59,10 @@ def clouds_job(look: Looking) -> dict[str, Any]:
     named, detector = mask_named(look.config.detector), look.detector
     masks = None if named is None else Path(named)
     return {
-        "detector": [detector.name, detector.versions] if detector is not None else "file",
+        # The last word is of what it is shown (ADR 20): others find other clouds.
+        "detector": "file"
+        if detector is None
+        else [detector.name, detector.versions, "as bright as it is"],
         "clouds": {key: getattr(look.config, key) for key in _DECIDING},
         "masks": {}
         if masks is None

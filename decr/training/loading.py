@@ -11,10 +11,12 @@ from contextlib import contextmanager
 from multiprocessing.connection import wait
 from pathlib import Path
 from threading import current_thread, main_thread
+from typing import Any
 
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
+from torch.utils.data._utils import signal_handling
 
 from decr.dataset.samples import Sample
 from decr.errors import DatasetError
@@ -138,8 +140,8 @@ def _drawn_elsewhere(steps: _Steps, loaders: int) -> Iterator[Images]:
         If one of them was killed. Torch has a RuntimeError for that, but it may also be whatever
         the connection that breaks raises.
     """
-    before = set(multiprocessing.active_children())
-    with _own_child_signal():
+    before, handler = set(multiprocessing.active_children()), signal.getsignal(signal.SIGCHLD)
+    try:
         batches = iter(
             DataLoader(
                 steps,
@@ -150,25 +152,26 @@ def _drawn_elsewhere(steps: _Steps, loaders: int) -> Iterator[Images]:
                 pin_memory=torch.cuda.is_available(),
             )
         )
-    ends = [one.sentinel for one in set(multiprocessing.active_children()) - before]
-    try:
-        yield from batches
-    except (RuntimeError, OSError, EOFError) as error:
-        # A connection breaks a moment before its process is known to be gone.
-        if wait(ends, timeout=1.0):
-            raise ChildProcessError("a loader was killed") from error
-        raise
-
-
-@contextmanager
-def _own_child_signal() -> Iterator[None]:
-    """Keep torch from handling SIGCHLD: it would raise wherever the main thread happens to be."""
-    handler = signal.getsignal(signal.SIGCHLD)
-    try:
-        yield
+        # Torch's handler, set by this loader or another of the process, raises wherever the main
+        # thread happens to be.
+        of_torch = getattr(handler, "__module__", None) == signal_handling.__name__
+        _handle_children(signal.SIG_DFL if of_torch else handler)
+        ends = [one.sentinel for one in set(multiprocessing.active_children()) - before]
+        try:
+            yield from batches
+        except (RuntimeError, OSError, EOFError) as error:
+            # A connection breaks a moment before its process is known to be gone.
+            if wait(ends, timeout=1.0):
+                raise ChildProcessError("a loader was killed") from error
+            raise
     finally:
-        if current_thread() is main_thread():
-            signal.signal(signal.SIGCHLD, handler)
+        _handle_children(handler)
+
+
+def _handle_children(handler: Any) -> None:
+    """Let a handler have SIGCHLD, where that can be said."""
+    if current_thread() is main_thread():
+        signal.signal(signal.SIGCHLD, handler)
 
 
 def _deaf(_: int) -> None:

@@ -152,7 +152,11 @@ def _from_zip(path: Path) -> dict[str, Any]:
             return dict(read_keras(path, archive))
         entries = archive.infolist()
     if not any(entry.filename.endswith("/data.pkl") for entry in entries):
-        raise BundleError(f"{path}: {_ARCHIVE}")
+        numpy_only = all(entry.filename.endswith(".npy") for entry in entries)
+        what = (
+            "arrays of NumPy; save them by torch.save as a state dict" if numpy_only else _ARCHIVE
+        )
+        raise BundleError(f"{path}: {what}")
     # Tensors can be mapped only where they lie in the file as they are.
     mmap = all(entry.compress_type == zipfile.ZIP_STORED for entry in entries)
     return _unwrapped(path, _load_torch(path, mmap=mmap))

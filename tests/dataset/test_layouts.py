@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import warnings
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -80,6 +82,38 @@ def test_folders_within_the_sides_split_a_set(tmp_path: Path) -> None:
     lay(tmp_path, ["cloudy/more/x.png", "clear/more/x.png"])
     with pytest.warns(DecrWarning, match="1 of 41 pairs, such as more/x, lie in no folder train"):
         assert sum(p.by_hash for p in list_pairs(tmp_path, "folders")) == 1
+
+
+def test_a_list_of_test_images_comes_before_folders_within_the_sides(tmp_path: Path) -> None:
+    lay(tmp_path, [f"{side}/{split}/{n}{split}.png" for side in ("cloud", "label")
+                   for split in ("train", "test") for n in range(2)])  # fmt: skip
+    (tmp_path / "test_list.txt").write_text("0train\n")
+    tested = [p.name for p in list_pairs(tmp_path, "rice1") if p.split == "test"]
+    assert tested == ["train/0train"]
+    assert split_from(tmp_path, "rice1") == "test_list.txt"
+
+
+def test_a_link_from_another_name_of_a_split_adds_nothing(tmp_path: Path) -> None:
+    lay(tmp_path, [f"{split}/{side}/1.png" for side in ("cloudy", "clear")
+                   for split in ("train", "val")])  # fmt: skip
+    (tmp_path / "Validation").symlink_to(tmp_path / "val")
+    (tmp_path / "TRAIN").symlink_to(tmp_path / "train")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert [p.name for p in list_pairs(tmp_path, "folders")] == ["train/1", "val/1"]
+
+
+def test_folders_that_may_not_be_entered_are_no_part_of_a_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lay(tmp_path, [f"{where}{side}/1.png" for side in ("cloudy", "clear")
+                   for where in ("", "lost+found/")])  # fmt: skip
+    with pytest.warns(DecrWarning, match=r"lost\+found: 2 images"):
+        list_pairs(tmp_path, "folders")
+    monkeypatch.setattr(os, "access", lambda path, mode: path.name != "lost+found")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert len(list_pairs(tmp_path, "folders")) == 1
 
 
 def test_a_split_without_its_clear_images_is_refused(tmp_path: Path) -> None:

@@ -335,7 +335,7 @@ def test_an_image_without_a_date_needs_one(dates: TwoDates, tmp_path: Path) -> N
             ["a.tif", "b.tif", "--block", "-1"],
             "a block of -1.0 m and a buffer of 250.0 m cannot be",
         ),
-        (["a.tif", "b.tif", "--block", "inf"], "cannot be: give a --block above 0"),
+        (["a.tif", "b.tif", "--block", "inf"], "cannot be: give finite ones, a --block above 0"),
         (["a.tif", "b.tif", "--buffer", "nan"], "a buffer of nan m cannot be"),
         (["a.tif", "b.tif", "--test-share", "nan"], "nan"),
     ],

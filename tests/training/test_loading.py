@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import multiprocessing
+import signal
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from torch.utils.data._utils import signal_handling
 
 from decr.dataset.samples import Sample
 from decr.diffusion.schedule import NoiseSchedule
@@ -90,3 +92,24 @@ def test_processes_that_are_killed_are_one_error_and_the_run_goes_on(tmp_path: P
     assert not multiprocessing.active_children()
     few = replace(long, until=30)
     assert train_stage(stage, parts, draw, tmp_path, few, schedule, loaders=0).finished
+
+
+@pytest.mark.parametrize("beside", [False, True])
+def test_torch_does_not_handle_the_end_of_processes_meanwhile(
+    monkeypatch: pytest.MonkeyPatch, beside: bool
+) -> None:
+    before = signal.getsignal(signal.SIGCHLD)
+    monkeypatch.setattr(signal_handling, "_SIGCHLD_handler_set", False)
+    own = lambda *_: None  # noqa: E731
+    try:
+        signal.signal(signal.SIGCHLD, own)
+        if beside:  # another loader of this process let torch do so
+            signal_handling._set_SIGCHLD_handler()
+        found = signal.getsignal(signal.SIGCHLD)
+        assert (found is not own) == beside
+        wanted = signal.SIG_DFL if beside else own
+        for _ in batches(draw, CONFIG, STAGES["reference"], 0, range(2), 1):
+            assert signal.getsignal(signal.SIGCHLD) == wanted
+        assert signal.getsignal(signal.SIGCHLD) == found
+    finally:
+        signal.signal(signal.SIGCHLD, before)

@@ -326,7 +326,7 @@ HOSTILE: dict[str, tuple[Callable[[Path], None], str]] = {
     "keras cut": (_cut(_keras, 0.7), "damaged zip"),
     "keras damaged inside": (_keras_damaged, r"damaged \.keras file"),
     "weights in a zip": (_zip("weights/in.pth"), "an archive, not weights; unpack it"),
-    "numpy's archive": (_zip("arr_0.npy"), "an archive, not weights; unpack it"),
+    "numpy's archive": (_zip("arr_0.npy"), "arrays of NumPy; save them by torch.save"),
     "weights in a tar": (_tar("w"), "an archive, not weights; unpack it"),
     "weights in a tar.gz": (_tar("w:gz"), "an archive, not weights; unpack it"),
     "zip cut": (_cut(_torch(_weights), 0.6), "damaged zip.*truncated"),
