@@ -20,6 +20,7 @@ from decr.errors import BundleError, ConfigError
 from decr.evaluation.subjects import Sampling, in_order, subjects_of
 from decr.offered import offered_restorer
 from decr.pipeline.declouds import declouds, plan_scene
+from decr.pipeline.networks import in_any_folder
 from decr.pipeline.prepare import prepare
 from decr.plugins import MODELS, model_plugin
 from decr.predictor import Restorer
@@ -238,6 +239,12 @@ def test_names_of_our_models_stay_ours(tmp_path: Path, monkeypatch: pytest.Monke
         prepared = prepare(str(scene), config)
         assert prepared.restorer.name == "embedded-rgb"
         assert subjects_of([name], False, Sampling())[0].name == "embedded-rgb"
+
+
+def test_names_of_ours_travel_whoever_else_has_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("embedded", "embedded-rgb", "threshold"):
+        offer(monkeypatch, (name, "one:make"), (name, "two:make"))
+        assert in_any_folder(name, model_plugin) == name
 
 
 def test_two_owners_of_one_name(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -275,8 +275,11 @@ def _warped(area: BaseGeometry, source: CRS, target: CRS, name: str) -> BaseGeom
     left, top, right, bottom = area.bounds
     dense = shapely.segmentize(area, max(right - left, bottom - top) / _PIECES)
     try:
-        moved = shape(transform_geom(source, target, shapely.geometry.mapping(dense)))
-    except (CPLE_BaseError, RasterioError, ShapelyError, SystemError, ValueError) as error:
+        try:
+            moved = shape(transform_geom(source, target, shapely.geometry.mapping(dense)))
+        except CPLE_BaseError as bare:  # which no other process can unpickle
+            raise RasterioError(str(bare)) from bare
+    except (RasterioError, ShapelyError, SystemError, ValueError) as error:
         raise ConfigError(
             f"the area in {name} cannot be brought to the scene's coordinates: {error}; "
             "GeoJSON has longitude first, in degrees"

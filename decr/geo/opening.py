@@ -38,6 +38,8 @@ _ADDRESS = re.compile(
     r"""(?:\?[^\s"]*?(?=[:;,.)\]}>']*(?:["\s]|$)))?"""
 )
 """An address or a path of GDAL's in a text, whose punctuation is no part of its query."""
+_OF_FILE = "vrt://"
+"""What GDAL puts before a file's name whose bands or area are chosen after a question mark."""
 _VECTORS = (".geojson", ".json", ".gpkg", ".shp", ".fgb", ".kml")
 _PNG_END = b"IEND\xaeB`\x82"
 """Last chunk of a PNG with its checksum."""
@@ -125,7 +127,7 @@ def local_files(path: str) -> list[Path]:
         file = _file_of(name)
         if file is not None:
             found.add(file)
-        if name == path or name.lower().endswith(".vrt") or name.startswith("vrt://"):
+        if name == path or name.lower().endswith(".vrt") or name.startswith(_OF_FILE):
             with opened(name) as dataset:
                 todo += dataset.files
                 if dataset.driver == "Zarr":  # GDAL names none of its chunks
@@ -227,6 +229,8 @@ def stem_of(path: str) -> str:
     path = quoted[1] if quoted else path
     if "://" in path or path.startswith("/vsi"):
         path = _keyless(path)
+    if path.startswith(_OF_FILE):
+        path = path.partition("?")[0]
     return PurePosixPath(path.replace("\\", "/")).stem or "scene"
 
 
@@ -244,6 +248,9 @@ def without_keys(text: str) -> str:
 
 
 def _keyless(address: str) -> str:
+    within = address.removeprefix(_OF_FILE)
+    if _file_of(address) or (within != address and not ("://" in within or "/vsi" in within)):
+        return address  # of this machine: a question mark is part of a name, or says which bands
     while options := _OPTIONS.match(address):
         given = parse_qs(options[1])
         address = (given.get("url") or given.get("file") or [address.partition("?")[0]])[0]

@@ -155,7 +155,7 @@ def stored(scene: xr.DataArray, folder: Path) -> Path:
     # Of its attributes the bands' names alone matter, and each may be of a kind that no file has.
     plain.attrs, plain.name = _names(scene), None
     # Its encoding says how it was in a file: scaled to integers, and a number where it has NaN.
-    plain.encoding = {k: v for k, v in scene.encoding.items() if k == "grid_mapping"}
+    plain.encoding = {"grid_mapping": scene.rio.grid_mapping}
     # What its accessor was told is not on a new array.
     plain = plain.rio.set_spatial_dims(x_dim=across[1], y_dim=across[0])
     if scene.rio.crs is not None and plain.rio.crs is None:  # or ground control points would go

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from functools import lru_cache
@@ -104,10 +104,16 @@ def named(
     return Named(choice, version, settings, lanes)
 
 
-def in_any_folder(name: str, plugin: EntryPoint | None) -> str:
-    """The name of a bundle file as it holds in every folder; those of decr and packages stay."""
+def in_any_folder(name: str, offered: Callable[[str], EntryPoint | None]) -> str:
+    """The name of a bundle file as it holds in every folder; those of decr and packages stay.
+
+    Parameters
+    ----------
+    offered
+        What a package offers by a name; not asked for decr's own, which come first.
+    """
     known = {*DETECTORS, "embedded", *EMBEDDED}
-    return name if name in known or plugin is not None else absolute_name(name)
+    return name if name in known or offered(name) is not None else absolute_name(name)
 
 
 def restorer_of(choice: ModelChoice, lanes: int | None = None) -> Restorer:

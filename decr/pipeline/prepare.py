@@ -188,8 +188,8 @@ def _networks(
     # Workers may have other hardware than this process: theirs decides what "auto" means.
     device, precision = engine.ask(resolved, config.device, config.precision)
     choice = replace(model_choice(config, nir), device=device, precision=precision)
-    choice = replace(choice, model=in_any_folder(choice.model, model_plugin(choice.model)))
-    detector_name = in_any_folder(config.detector, detector_plugin(config.detector))
+    choice = replace(choice, model=in_any_folder(choice.model, model_plugin))
+    detector_name = in_any_folder(config.detector, detector_plugin)
     watched = DetectorChoice(detector_name, device)
     restorer = restorer_of(replace(choice, device="cpu", compile_px=None))
     detector = detector_of(replace(watched, device="cpu"))

@@ -13,6 +13,7 @@ import shapely
 from affine import Affine
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rasterio._err import CPLE_BaseError
 from rasterio.crs import CRS
 from rasterio.features import geometry_mask
 from rasterio.warp import transform, transform_geom
@@ -232,6 +233,19 @@ def test_unknown_crs_member(tmp_path: Path) -> None:
     path = save(tmp_path / "a.json", {**ground(BOX), "crs": {"properties": {"name": "Moon-7"}}})
     with pytest.raises(ConfigError, match="export the area in EPSG:4326"):
         read_aoi(path, GRID)
+
+
+def test_an_area_that_cannot_be_brought_to_the_scene_is_told_to_other_processes(
+    tmp_path: Path,
+) -> None:
+    path = save(tmp_path / "a.json", mapping(shapely.box(117, 39, 118, 40)))
+    site = CRS.from_wkt('LOCAL_CS["site",UNIT["metre",1]]')
+    with pytest.raises(ConfigError, match="cannot be brought to the scene's") as caught:
+        read_aoi(path, PixelGrid(200, 300, NORTH_UP, site))
+    error: BaseException | None = caught.value
+    while error is not None:  # GDAL's own cannot be unpickled
+        assert not isinstance(error, CPLE_BaseError)
+        error = error.__cause__ or error.__context__
 
 
 @pytest.mark.parametrize(

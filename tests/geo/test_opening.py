@@ -163,10 +163,22 @@ KEY = "dl/x+Y=&t=1:00"
         (f'NETCDF:"/vsicurl/https://h/s.nc?{KEY}":red', 'NETCDF:"/vsicurl/https://h/s.nc":red'),
         (f"https://h/a?{KEY} and https://you@h/b?{KEY}, both", "https://h/a and https://h/b, both"),
         ("in?/s?.tif: who@h?", "in?/s?.tif: who@h?"),
+        ("vrt:///in/v.tif?bands=3,2,1", "vrt:///in/v.tif?bands=3,2,1"),
+        (f"vrt:///vsicurl/https://h/v.tif?sig={KEY}", "vrt:///vsicurl/https://h/v.tif"),
     ],
 )  # fmt: skip
 def test_addresses_are_passed_on_without_their_keys(told: str, kept: str) -> None:
     assert without_keys(told) == kept
+
+
+def test_question_marks_in_names_of_this_machine_are_kept(tmp_path: Path) -> None:
+    (tmp_path / "in?").mkdir()
+    archive = tmp_path / "in?" / "a.zip"
+    with ZipFile(archive, "w") as file:
+        file.writestr("b.tif", b"")
+    assert without_keys(f"/vsizip/{archive}/b.tif") == f"/vsizip/{archive}/b.tif"
+    assert stem_of(f"/vsizip/{archive}/b.tif") == "b"
+    assert stem_of("vrt:///in/v.tif?bands=3,2,1&scale=1.5") == "v"
 
 
 @pytest.mark.parametrize(

@@ -169,6 +169,15 @@ def test_what_an_accessor_was_told_is_not_lost(tmp_path: Path) -> None:
         np.testing.assert_array_equal(written.read(), pixels)
 
 
+def test_a_grid_that_attributes_point_to_is_kept(tmp_path: Path) -> None:
+    scene = rioxarray.open_rasterio(write_scene(tmp_path / "s.tif", cloudy_pixels(30, 40)))
+    assert isinstance(scene, xr.DataArray)
+    array = scene.rename({"spatial_ref": "crs"}).drop_vars(["x", "y"])
+    array.encoding = {}
+    array.attrs["grid_mapping"] = "crs"
+    assert open_scene(stored(array, tmp_path)).grid.transform == scene.rio.transform()
+
+
 def test_ground_control_points_stay(tmp_path: Path) -> None:
     corners = [(0, 0), (0, 300), (200, 0), (200, 300)]
     points = [GroundControlPoint(r, c, 5e5 + 2 * c, 4e6 - 2 * r) for r, c in corners]
