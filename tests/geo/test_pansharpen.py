@@ -73,14 +73,6 @@ def test_pixels_are_those_of_gdal(tmp_path: Path, weights: tuple[float, ...] | N
         assert np.abs(mean - file.read(1)).max() <= 1
 
 
-def test_tags_name_images_without_what_follows_their_address(tmp_path: Path) -> None:
-    pan, ms = images(tmp_path, 80, 80)
-    pansharpen(f"vrt://{pan}?bands=1", f"vrt://{ms}?bands=3,2,1", tmp_path / "out.tif")
-    with rasterio.open(tmp_path / "out.tif") as file:
-        tags = file.tags(ns="DECR")
-    assert (tags["PAN"], tags["MS"]) == ("pan.tif", "ms.tif")
-
-
 def test_rpcs_beside_the_image_and_its_date_are_kept(tmp_path: Path) -> None:
     """A delivery as it comes: no map coordinates, .rpb and .xml files."""
     pan, ms = images(tmp_path, crs=None, transform=Affine.identity())

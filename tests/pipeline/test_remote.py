@@ -16,6 +16,7 @@ from click.testing import CliRunner, Result
 from cli.main import main
 from decr.config import DecloudConfig
 from decr.errors import SceneError
+from decr.geo.pansharpen import pansharpen
 from decr.geo.scene import open_scene
 from decr.pipeline.declouds import declouds
 from tests.pipeline.scenes import cloudy_pixels, darker, read, write_scene
@@ -52,6 +53,17 @@ def test_a_scene_behind_http(address: str, form: str, local: np.ndarray, tmp_pat
     result = declouds(form.format(address), out, FAST, restorer=darker())
     assert result.changed_px > 0
     np.testing.assert_array_equal(read(out), local)
+
+
+def test_tags_of_pansharpened_images_name_them_without_the_keys_of_their_address(
+    address: str, scene: Path, tmp_path: Path
+) -> None:
+    write_scene(tmp_path / "pan.tif", cloudy_pixels(300, 400)[:1], names=("pan",))
+    signed = f"{address}/{{}}?sig=dl/x%2BY"
+    pansharpen(signed.format("pan.tif"), signed.format("scene.tif"), tmp_path / "out.tif")
+    with rasterio.open(tmp_path / "out.tif") as file:
+        tags = file.tags(ns="DECR")
+    assert (tags["PAN"], tags["MS"]) == ("pan.tif", "scene.tif")
 
 
 def test_a_missing_scene_behind_http_is_one_line(address: str, tmp_path: Path) -> None:
