@@ -148,6 +148,18 @@ def for_detector(own: Radiometry, dtype: DTypeLike) -> Radiometry:
     how bright white might be: they are shown halfway between the scene's own range and all that
     those bits hold, by half of the low end and the geometric mean of the high ends (ADR 20).
 
+    Parameters
+    ----------
+    own
+        The scene's, in DN.
+    dtype
+        Type of the scene.
+
+    Returns
+    -------
+    Radiometry
+        One range for all bands, in DN; ``own`` itself if it was not estimated, or nothing is known.
+
     Examples
     --------
     >>> for_detector(Radiometry((0.02,), (0.4,), "estimated"), "float32")

@@ -25,6 +25,7 @@ from decr.zoo.limits import check_file
 
 FORMAT = 1
 MOST_LEVEL_PX = 100_000
+"""Of a card: squares of any scene's side."""
 _KEY = "decr"
 _OTHER_KINDS = (
     *(".pth", ".pt", ".ckpt", ".bin", ".pkl", ".h5", ".hdf5", ".keras", ".onnx", ".npz", ".zip"),
