@@ -17,9 +17,12 @@ from docs.make_ccp_tables import (
     THIN,
     THREE,
     Labelled,
+    Sky,
     alone,
+    by_thickness,
     errors_of,
     labelled_rows,
+    moved,
     skies,
     sky_rows,
     unseen,
@@ -61,6 +64,27 @@ def test_skies_are_seeded_and_counted() -> None:
     assert errors_of(one, FOUR).tolist() != errors_of(one, THREE).tolist()
 
 
+def test_skies_are_told_apart_by_thickness() -> None:
+    found = [Sky(depth, 0.5, 0.25 + depth / 4, {}) for depth in (0.0, 0.1, 0.2, 0.5, 3.0)]
+    assert {name: len(chosen) for name, chosen in by_thickness(found).items()} == {
+        "faint: optical thickness below 0.2": 1,
+        "thin: below 0.5": 1,
+        "others": 2,
+        "all but faint": 3,
+        "all": 4,
+        "none": 1,
+    }
+    assert by_thickness(found[:1]) == {"none": found[:1]}
+    assert moved(found[1:3]) == pytest.approx(100 * (0.225 + 0.2) / 2)
+
+
+def test_the_truth_moves_with_the_edge_of_the_mask() -> None:
+    image = ClearImage("a", np.full((4, 160, 160), 60, np.uint8), BANDS, 0.6, 255.0)
+    found = skies([image], 6, 256)
+    assert all(sky.narrow <= sky.true for sky in found)
+    assert any(sky.narrow < sky.true for sky in found)
+
+
 def test_what_is_found_in_clear_images_is_an_error() -> None:
     def image(level: int) -> ClearImage:
         dn = np.full((4, 160, 160), level, np.uint8)
@@ -68,7 +92,7 @@ def test_what_is_found_in_clear_images_is_an_error() -> None:
 
     # The threshold takes white for cloud and black for ground: one image wholly wrong, one right.
     rows = sky_rows("one", alone([image(250), image(5)], clouded=False))
-    assert rows[2] == "| one | none | 2 | 0.0 | threshold | +50.0 | 50.0 | 50.0 | 50 % |"
+    assert rows[2] == "| one | none | 2 | 0.0 | 0.0 | threshold | +50.0 | 50.0 | 50.0 | 50 % |"
     assert [sky.found["threshold"] for sky in skies([image(250)], 2, 256, clouded=False)] == [1, 1]
     clouded = alone([image(5)], clouded=True)
     assert clouded[0].thickness > 0

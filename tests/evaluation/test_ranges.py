@@ -27,4 +27,4 @@ def test_scenes_are_seeded_and_looked_at_in_three_ranges() -> None:
     assert len(np.unique(found[0])) > 1  # what it is shown decides what it finds
     clear = scenes(images, 1, 256, clouded=False)
     rows = rows_of([*one, *clear])
-    assert rows[-1].startswith(f"| none | 1 | {FOUR} | {SHOWN[-1]} | ")
+    assert rows[-1].startswith(f"| none | 1 | 0.0 | {FOUR} | {SHOWN[-1]} | ")
