@@ -322,7 +322,7 @@ class Progress:
 
     def __call__(self, stage: str, done: int, total: int, loss: float | None = None) -> None:
         """Show that ``done`` of ``total`` are done, and the loss of a training."""
-        if self.quiet:
+        if self.quiet or sys.stderr is None:  # None: closed before the start
             return
         from tqdm import tqdm
 
