@@ -313,6 +313,7 @@ def test_tiles_are_blended_and_odd_sizes_come_back() -> None:
         np.testing.assert_allclose(restored(restorer, image, 64, 16), image / 2, atol=1e-6)
     with pytest.raises(ConfigError, match="multiple of 16"):
         Sampling(tile_px=100)
+    assert [Sampling(tile_px=side).overlap_px for side in (16, 256, 512)] == [4, 64, 128]
 
 
 def test_the_command_prints_and_writes(data: Path, tmp_path: Path) -> None:
