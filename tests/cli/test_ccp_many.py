@@ -29,7 +29,7 @@ def chips(folder: Path) -> Path:
     return folder
 
 
-def test_a_folder_of_chips_with_splits(tmp_path: Path) -> None:
+def test_a_folder_of_chips_is_pooled_by_its_splits(tmp_path: Path) -> None:
     folder = chips(tmp_path / "set")
     result = run(folder, "-o", tmp_path / "r", "--detector", "threshold", "--gsd", "4")
     assert result.exit_code == 0, result.output
@@ -161,7 +161,7 @@ def test_one_bad_image_does_not_stop_the_rest(tmp_path: Path) -> None:
     assert "Traceback" not in result.output
 
 
-def test_values_for_the_page(tmp_path: Path) -> None:
+def test_values_of_the_page_are_those_that_were_counted(tmp_path: Path) -> None:
     from decr.config import CcpConfig
     from decr.pipeline.ccp_files import histogram_groups, report_values
     from decr.pipeline.ccp_many import ccp_scenes

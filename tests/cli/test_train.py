@@ -87,7 +87,9 @@ def test_a_dry_run_refuses_what_a_training_would(pairs: Path, tmp_path: Path) ->
     assert "p_00, for validation, is the same image as p_01, which is trained on" in result.stderr
 
 
-def test_time_runs_out(pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_training_out_of_time_says_so_and_goes_on_later(
+    pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     start = tiny_bundle(tmp_path, 3)
     options = ("--pairs", pairs, "--from-bundle", start, "--steps", 2, "-o", tmp_path / "run", "-q")
     result = run("reference", *options, "--max-minutes", 0)

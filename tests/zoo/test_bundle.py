@@ -122,7 +122,7 @@ def test_the_embedded_model_fits_the_scenes_bands() -> None:
 
 
 @pytest.mark.parametrize("name", EMBEDDED)
-def test_embedded_bundles_load(name: str) -> None:
+def test_embedded_bundles_load_with_the_parts_and_bands_of_their_names(name: str) -> None:
     card = load_bundle(embedded_path(name)).card
     parts = {"detector"} if name.startswith("embedded-detector") else {"reference", "cnp", "wa"}
     assert set(card.parts) == parts

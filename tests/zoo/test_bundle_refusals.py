@@ -96,7 +96,9 @@ def missing(path: Path) -> None:
         (missing, "cannot read the weights"),
     ],
 )
-def test_files_that_are_no_bundles(bundle: Path, damage: Callable[[Path], None], says: str) -> None:
+def test_files_that_are_no_bundles_are_refused_and_named(
+    bundle: Path, damage: Callable[[Path], None], says: str
+) -> None:
     damage(bundle)
     with pytest.raises(BundleError, match=says) as caught:
         load_bundle(bundle)
@@ -168,7 +170,7 @@ def extra_part(tensors: dict[str, Tensor]) -> None:
         (extra_part, "'stranger/weight' belongs to no part"),
     ],
 )
-def test_tensors_that_do_not_fit(
+def test_tensors_that_do_not_fit_are_named(
     bundle: Path, damage: Callable[[dict[str, Tensor]], None], says: str
 ) -> None:
     header, tensors = contents(bundle)
@@ -228,7 +230,9 @@ HUGE = {"architecture": "msda", "size": {"width": 10**5}}
         ({"parts": {"reference": HUGE}}, "lacks tensor"),
     ],
 )
-def test_cards_that_make_no_sense(bundle: Path, changes: dict[str, Any], says: str) -> None:
+def test_cards_that_make_no_sense_are_refused_in_one_line(
+    bundle: Path, changes: dict[str, Any], says: str
+) -> None:
     header, tensors = contents(bundle)
     with pytest.raises(BundleError, match=says) as caught:
         load_bundle(rewritten(bundle, header | changes, tensors))
@@ -247,7 +251,7 @@ def test_a_card_that_could_not_be_read_again_is_not_written(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     "card", ["{not json", "[]", "17", "null", "{}", '"card"', "[" * 100_000, '{"format": 1}']
 )
-def test_cards_that_are_no_card(bundle: Path, card: str) -> None:
+def test_cards_that_are_no_card_are_refused(bundle: Path, card: str) -> None:
     _, tensors = contents(bundle)
     save_file(tensors, str(bundle), metadata={"decr": card})
     with pytest.raises(BundleError, match="card inside is damaged"):
