@@ -97,18 +97,18 @@ def simulate(
       decr dataset simulate photo.png -o pairs --bands r,g,b --gsd 0.5 --truth --dry-run
     """
     from decr.dataset.sky import preset
-    from decr.dataset.write_pairs import PairOptions, plan_pairs, simulate_pairs, summary
+    from decr.dataset.write_pairs import (
+        PairOptions,
+        plan_pairs,
+        planned,
+        simulate_pairs,
+        summary,
+    )
 
     with shared.usage():
         wanted = PairOptions(skies=preset(skies), **options)
     if dry_run:
-        chips = plan_pairs(clear, wanted)
-        images = len({chip.source.key for chip in chips})
-        test = sum(chip.split(wanted.test_share) == "test" for chip in chips)
-        click.echo(
-            f"would write {len(chips)} pairs ({len(chips) - test} train, {test} test) of "
-            f"{wanted.size_px} px from {images} images to {out}"
-        )
+        click.echo(f"would write {planned(plan_pairs(clear, wanted), wanted)} to {out}")
         return
     with closing(shared.Progress(quiet)) as progress:
         entries = simulate_pairs(clear, out, wanted, partial(progress, "simulate"))

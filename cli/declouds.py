@@ -16,9 +16,10 @@ import click
 from . import options as shared
 
 if TYPE_CHECKING:
-    from decr.config import DecloudConfig
-    from decr.pipeline.declouds import DecloudResult
+    from decr.pipeline.declouds import DecloudResult, OnReport
     from decr.pipeline.many import Outcome
+    from decr.pipeline.plan import Plan
+    from decr.report.values import RestorationReport
 
 
 @click.command()
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
 )
 @click.option("--overwrite", is_flag=True, help="Replace an existing output.")
 @click.option("--dry-run", is_flag=True, help="Print the plan and stop.")
-@click.option("--json", "as_json", is_flag=True, help="Print the result or plan as JSON.")
+@shared.json_option("the result or plan")
 @click.option(
     "--report",
     type=click.Path(file_okay=False, path_type=Path),
@@ -91,7 +92,7 @@ def command(
     from decr.files import writable_folder
     from decr.pipeline.cluster import open_engine
     from decr.pipeline.declouds import declouds
-    from decr.pipeline.many import declouds_many, targets
+    from decr.pipeline.many import declouds_many, plan_checked, plans_many, targets
     from decr.pipeline.plan import describe
     from decr.pipeline.report_files import check_report, write_report
 
@@ -99,29 +100,46 @@ def command(
     scenes = _expanded(scenes, Path(out))
     progress = shared.Progress(quiet)
     folder = Path(out) if len(scenes) > 1 or out.endswith(("/", "\\")) else None
-    run: dict[str, Any] = {
-        "overwrite": overwrite,
-        "on_progress": progress,
-        "on_plan": (lambda p: click.echo(describe(p), err=True)) if verbose else None,
-    }
     if scheduler is not None and workers > 1:
         raise click.UsageError("the scheduler's workers are used: drop --workers")
     outs = [Path(out)] if folder is None else targets(scenes, folder, config.error_map)
+    on_plan = (lambda plan: click.echo(describe(plan), err=True)) if verbose else None
+    on_report: OnReport | None = None
     if report is not None and not dry_run:
         writable_folder(report)
         check_report(report, outs, index=folder is not None)
-        run["on_report"] = lambda result, shown: write_report(report, result, shown)
+
+        def on_report(result: DecloudResult, shown: RestorationReport) -> None:
+            write_report(report, result, shown)
+
     with ExitStack() as stack:
         stack.callback(progress.close)
         if dry_run:
-            _plans(dict(zip(scenes, outs, strict=True)), folder, config, run, as_json)
+            if folder is None:
+                plan = plan_checked(
+                    scenes[0], outs[0], config, overwrite=overwrite, on_progress=progress
+                )
+                progress.close()
+                _tell_plan(plan, scenes[0], as_json, head=False)
+                return
+            plans = plans_many(scenes, folder, config, overwrite=overwrite, on_progress=progress)
+            _all(plans, as_json, None, progress, heads=len(scenes) > 1)
             return
         engine = stack.enter_context(open_engine(workers, scheduler, config.device))
         if engine.travels and not quiet:
             dashboard = f"; dashboard {engine.dashboard}" if engine.dashboard else ""
             click.echo(f"decr: restoring on {engine.name}{dashboard}", err=True)
         if folder is None:
-            result = declouds(scenes[0], out, config, engine=engine, **run)
+            result = declouds(
+                scenes[0],
+                out,
+                config,
+                engine=engine,
+                overwrite=overwrite,
+                on_progress=progress,
+                on_plan=on_plan,
+                on_report=on_report,
+            )
             progress.close()
             _tell(result, as_json, report)
             return
@@ -131,7 +149,17 @@ def command(
             if not quiet:
                 click.echo(f"[{next(started)}/{len(scenes)}] {scene}", err=True)
 
-        outcomes = declouds_many(scenes, folder, config, engine=engine, on_start=announce, **run)
+        outcomes = declouds_many(
+            scenes,
+            folder,
+            config,
+            engine=engine,
+            overwrite=overwrite,
+            on_start=announce,
+            on_progress=progress,
+            on_plan=on_plan,
+            on_report=on_report,
+        )
         _all(outcomes, as_json, report, progress)
 
 
@@ -151,47 +179,13 @@ def _expanded(scenes: tuple[str, ...], out: Path) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _plans(
-    targets: dict[str, Path],
-    folder: Path | None,
-    config: DecloudConfig,
-    run: dict[str, Any],
-    as_json: bool,
-) -> None:
-    """Tell what would be done with each scene; exit code 1 at the end if one failed."""
-    from decr.errors import DecrError, one_line
-    from decr.files import check_writable, there
-    from decr.pipeline.declouds import plan_scene
-    from decr.pipeline.many import finished
-    from decr.pipeline.outputs import check_outputs, outputs_of
+def _tell_plan(plan: Plan, scene: str, as_json: bool, head: bool) -> None:
     from decr.pipeline.plan import describe
 
-    overwrite, progress = run["overwrite"], run["on_progress"]
-    failed = 0
-    if folder is not None:
-        check_writable(folder)
-    for scene, out in targets.items():
-        if folder is not None and not overwrite and finished(scene, out):
-            _left_alone(out)
-            continue
-        try:
-            if folder is None or there(folder):  # else there is none to refuse
-                check_outputs(scene, config, outputs_of(out, config), overwrite)
-                check_writable(out.parent)
-            plan = plan_scene(scene, config, on_progress=progress)
-        except DecrError as error:
-            if len(targets) == 1:
-                raise
-            progress.close()
-            failed += 1
-            click.echo(f"decr: {one_line(error)}", err=True)
-            continue
-        progress.close()
-        if as_json:
-            click.echo(json.dumps({"scene": scene, **plan.facts()}))
-        else:
-            click.echo(f"{scene}\n{describe(plan)}" if len(targets) > 1 else describe(plan))
-    _end(failed, len(targets))
+    if as_json:
+        click.echo(json.dumps({"scene": scene, **plan.facts()}))
+    else:
+        click.echo(f"{scene}\n{describe(plan)}" if head else describe(plan))
 
 
 def _left_alone(out: Path) -> None:
@@ -209,9 +203,13 @@ def _end(failed: int, count: int) -> None:
 
 
 def _all(
-    outcomes: Iterator[Outcome], as_json: bool, report: Path | None, progress: shared.Progress
+    outcomes: Iterator[Outcome],
+    as_json: bool,
+    report: Path | None,
+    progress: shared.Progress,
+    heads: bool = False,
 ) -> None:
-    """Tell what becomes of each scene; exit code 1 at the end if one failed."""
+    """Tell what becomes of each scene, or would; exit code 1 at the end if one failed."""
     from decr.pipeline.report_files import write_index
 
     count = failed = 0
@@ -222,6 +220,8 @@ def _all(
         if outcome.error is not None:
             failed += 1
             click.echo(f"decr: {outcome.error}", err=True)
+        elif outcome.plan is not None:
+            _tell_plan(outcome.plan, outcome.scene, as_json, heads)
         elif outcome.result is None:
             _left_alone(outcome.out)
         else:

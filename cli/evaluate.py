@@ -83,9 +83,7 @@ def command(
     from decr.evaluation.summary import described
 
     with shared.usage():
-        sampling = Sampling(
-            steps, prior_floor, seed, device, tile_px=tile_px, overlap_px=tile_px // 4
-        )
+        sampling = Sampling(steps, prior_floor, seed, device, tile_px)
         source = shared.source_from(options)
         config = EvaluationConfig(source, models, sampling=sampling, seed=seed, **options)
     if out is not None:

@@ -7,12 +7,15 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, ClassVar, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, get_args
 
 import click
 from click.core import ParameterSource
 
-from decr.config import Precision, WorkGsd
+from decr.config import DecloudConfig, Precision, WorkGsd
+
+if TYPE_CHECKING:
+    from decr.evaluation.tiles import PairSource
 
 Decorator = Callable[[Any], Any]
 
@@ -257,8 +260,8 @@ pairs_options = together(
 """The options that `source_from` takes."""
 
 
-def source_from(options: dict[str, Any]) -> Any:
-    """A `decr.evaluation.tiles.PairSource` from parsed options, which are taken out of them."""
+def source_from(options: dict[str, Any]) -> PairSource:
+    """Where pairs come from, by parsed options, which are taken out of them."""
     from decr.evaluation.tiles import PairSource
 
     fields = ("data", "layout", "split", "bands", "gsd_m", "white")
@@ -276,10 +279,8 @@ def usage() -> Iterator[None]:
         raise click.UsageError(str(error)) from error
 
 
-def config_from(options: dict[str, Any]) -> Any:
+def config_from(options: dict[str, Any]) -> DecloudConfig:
     """A `DecloudConfig` from parsed options; a bad value is a usage error."""
-    from decr.config import DecloudConfig
-
     mask, detector = options.get("cloud_mask"), options["detector"]
     context = click.get_current_context(silent=True)
     chosen = context is not None and (

@@ -156,13 +156,14 @@ def command(
       decr train detector --clear photos --gsd 0.5 --max-minutes 60 -o runs/clouds
       decr train all --recipe docs/recipes/embedded_rgbn.toml --root imagery -o runs/rgbn --dry-run
     """
+    from decr.training.before import planned
     from decr.training.place import leads
     from decr.training.run import run_recipe
 
     _check(recipe, own)
     plan = _plan(stage, recipe, root, run_dir, own)
     if dry_run:
-        _describe(plan, stage, run_dir)
+        click.echo(planned(plan, run_dir, stage))
         return
     with closing(shared.Progress(quiet)) as progress:
         bundle = run_recipe(
@@ -207,7 +208,9 @@ def _check(recipe: Path | None, own: dict[str, Any]) -> None:
             raise click.UsageError(f"{parameter.opts[0]} and --recipe: say it in the recipe")
 
 
-def _plan(stage: str, recipe: Path | None, root: Path, run_dir: Path, own: dict[str, Any]) -> Any:
+def _plan(
+    stage: str, recipe: Path | None, root: Path, run_dir: Path, own: dict[str, Any]
+) -> Recipe:
     """The recipe to follow, from its file or from the options."""
     from decr.training.folders import recipe_from_folders
     from decr.training.recipe import read_recipe
@@ -216,23 +219,3 @@ def _plan(stage: str, recipe: Path | None, root: Path, run_dir: Path, own: dict[
         return read_recipe(recipe, root)
     own["name"] = own["name"] or run_dir.resolve().name
     return recipe_from_folders(stage, **own)
-
-
-def _describe(plan: Any, chosen: str, run_dir: Path) -> None:
-    """Print the images and the stages, once all was checked as for a training."""
-    from decr.training.before import check_place, read_checked
-
-    check_place(plan, run_dir)
-    imagery, _ = read_checked(plan)
-    pixels = sum(i.dn.shape[1] * i.dn.shape[2] for i in imagery.clear)
-    click.echo(
-        f"{plan.name}: {len(imagery.clear)} clear images, {pixels / 1e6:.1f} Mpx, "
-        f"{len(imagery.labelled)} labelled, {len(imagery.pairs)} pairs; bands "
-        f"{', '.join(plan.bands)}"
-    )
-    for name, config in plan.stages.items():
-        if chosen in ("all", name):
-            click.echo(
-                f"  {name}: {config.steps} steps of {config.batch}, {config.size_px} px, "
-                f"lr {config.lr:g}"
-            )

@@ -42,7 +42,9 @@ def test_brighter_is_never_expected_to_be_better(values: list[float]) -> None:
         ((0.0, 1.0), (0.1, float("inf"))),
     ],
 )
-def test_what_is_no_table(brightness: tuple[float, ...], error: tuple[float, ...]) -> None:
+def test_what_is_no_table_of_errors_is_refused(
+    brightness: tuple[float, ...], error: tuple[float, ...]
+) -> None:
     with pytest.raises(ValueError, match="no table of expected errors"):
         ErrorTable(brightness, error, {}, "")
 

@@ -184,7 +184,7 @@ def test_a_restorer_is_no_detector(path: Path) -> None:
         load_detector(path)
 
 
-def test_devices_and_precisions() -> None:
+def test_devices_and_precisions_are_picked_by_name_and_others_are_refused() -> None:
     cpu = torch.device("cpu")
     assert pick_device("cpu") == cpu
     assert pick_device("auto").type in ("cpu", "cuda")

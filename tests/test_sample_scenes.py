@@ -42,7 +42,7 @@ def harbour_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_meadowbrook_metadata() -> None:
+def test_meadowbrook_has_the_metadata_of_a_delivery() -> None:
     with rasterio.open(SCENES / "meadowbrook_cloudy.tif") as source:
         assert (source.count, source.shape, source.dtypes[0]) == (4, (2048, 2048), "uint16")
         assert source.descriptions == ("blue", "green", "red", "nir")
@@ -65,7 +65,7 @@ def test_committed_scenes_are_small() -> None:
     assert sum(path.stat().st_size for path in committed) < 15_000_000
 
 
-def test_coverage_and_range() -> None:
+def test_meadowbrook_is_part_cloudy_and_within_11_bits() -> None:
     mask, cloudy = (read(SCENES / f"meadowbrook_{n}.tif") for n in ("cloud_mask", "cloudy"))
     assert set(np.unique(mask)) == {0, 1}
     assert 0.35 <= mask.mean() <= 0.45
@@ -94,7 +94,7 @@ def test_cloudy_differs_from_clear_on_the_mask_only(meadowbrook: make_scenes.Mad
     assert (under[3][meadowbrook.mask] < -20).mean() > 0.1, "hardly any shadows"
 
 
-def test_truth_is_assembled(
+def test_the_truth_is_the_scene_where_it_is_clear_and_the_made_ground_elsewhere(
     meadowbrook: make_scenes.Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("cloudy", "cloud_mask"):
@@ -187,7 +187,7 @@ def test_shadows_fall_away_from_the_sun(azimuth: float, rows: int, cols: int) ->
     assert shaded < 0.4 * sunny
 
 
-def test_pixels_beside_a_straight_path() -> None:
+def test_pixels_beside_a_straight_path_know_how_far_along_and_across_they_lie() -> None:
     canvas = Canvas((64, 64), np.random.default_rng(0))
     beside = pixels_beside(canvas, smooth_path([(-20.0, 10.25), (10.0, 10.25), (60.0, 10.25)]), 3.0)
     expected = (beside.rows + 0.5) * canvas.gsd_m - 10.25
@@ -207,7 +207,9 @@ def pictures() -> ModuleType:
     return module
 
 
-def test_picture_panel(pictures: ModuleType, tmp_path: Path) -> None:
+def test_a_panel_of_three_pictures_has_its_size_in_px_and_is_small(
+    pictures: ModuleType, tmp_path: Path
+) -> None:
     cloudy, clear = (SCENES / f"harbour_rotated_{n}.tif" for n in ("cloudy", "clear"))
     out = tmp_path / "new" / "panel.png"
     pictures.make_panel((cloudy, clear, clear), out, panel_px=200)

@@ -186,6 +186,16 @@ def simulate_pairs(
     return entries(out / MANIFEST)
 
 
+def planned(chips: Sequence[Chip], options: PairOptions) -> str:
+    """What `simulate_pairs` would write of these chips: pairs per split, their side, images."""
+    test = sum(chip.split(options.test_share) == "test" for chip in chips)
+    images = len({chip.source.key for chip in chips})
+    return (
+        f"{len(chips)} pairs ({len(chips) - test} train, {test} test) of {options.size_px} px "
+        f"from {images} images"
+    )
+
+
 def summary(pairs: Sequence[Mapping[str, Any]]) -> str:
     """One line on a set: pairs per split, mean CCP, and its histogram in bins of 0.1."""
     ccp = [pair["ccp"] for pair in pairs]

@@ -61,16 +61,19 @@ class Sampling:
     seed: int = 0
     device: str = "auto"
     tile_px: int = 256
-    overlap_px: int = 64
 
     def __post_init__(self) -> None:
         if self.tile_px < _MULTIPLE or self.tile_px % _MULTIPLE:
             raise ConfigError(
                 f"tiles of {self.tile_px} px: give a multiple of {_MULTIPLE}, 256 as a rule"
             )
-        Lattice(1, 1, self.tile_px, self.overlap_px)
         check_floor(self.prior_floor)
         check_numbers(self.steps, self.seed)
+
+    @property
+    def overlap_px(self) -> int:
+        """Pixels that neighbouring tiles share: a quarter of their side."""
+        return self.tile_px // 4
 
 
 def check_numbers(steps: int | None, seed: int) -> None:

@@ -15,34 +15,38 @@ from decr.errors import (
     SchedulerError,
     one_line,
 )
-from decr.files import check_here, there
+from decr.files import check_here, check_writable, there
 from decr.geo.opening import stem_of
-from decr.pipeline.declouds import DecloudResult, OnReport, declouds
+from decr.pipeline.declouds import DecloudResult, OnReport, declouds, plan_scene
 from decr.pipeline.engine import Engine
 from decr.pipeline.error_map import error_map_path
 from decr.pipeline.journal import may_have_made
+from decr.pipeline.outputs import check_outputs, outputs_of
 from decr.pipeline.plan import Plan
 from decr.progress import OnProgress
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one scene.
+    """What became of one scene, or would.
 
     Attributes
     ----------
     scene, out
         As given, and the file it belongs to.
     result
-        None if the scene failed, or was finished by an earlier call.
+        None if the scene failed, was finished by an earlier call, or is only planned.
     error
         What is wrong with it, in one line; None if nothing is.
+    plan
+        What would be done, where that is all that was asked.
     """
 
     scene: str
     out: Path
     result: DecloudResult | None = None
     error: str | None = None
+    plan: Plan | None = None
 
 
 def targets(scenes: Sequence[str], folder: Path, error_map: bool = False) -> list[Path]:
@@ -163,6 +167,68 @@ def declouds_many(
             yield Outcome(scene, out, error=one_line(error))
         else:
             yield Outcome(scene, out, result)
+
+
+def plan_checked(
+    scene: str,
+    out: Path,
+    config: DecloudConfig,
+    *,
+    overwrite: bool = False,
+    on_progress: OnProgress | None = None,
+) -> Plan:
+    """What `declouds` would do, refused where it would be; nothing is written.
+
+    Raises
+    ------
+    DecrError
+        As `declouds` does, before its first tile.
+    """
+    check_outputs(scene, config, outputs_of(out, config), overwrite)
+    check_writable(out.parent)
+    return plan_scene(scene, config, on_progress)
+
+
+def plans_many(
+    scenes: Sequence[str],
+    folder: Path,
+    config: DecloudConfig,
+    *,
+    overwrite: bool = False,
+    on_progress: OnProgress | None = None,
+) -> Iterator[Outcome]:
+    """What `declouds_many` would do; nothing is written.
+
+    Yields
+    ------
+    Outcome
+        One per scene, as soon as it is known.
+
+    Raises
+    ------
+    DecrError
+        If two outputs would be written to one file, the folder could not be made or written to, or
+        the only scene fails.
+    """
+    outputs = targets(scenes, folder, config.error_map)
+    check_writable(folder)
+    for scene, out in zip(scenes, outputs, strict=True):
+        if not overwrite and finished(scene, out):
+            yield Outcome(scene, out)
+            continue
+        try:
+            if there(folder):
+                plan = plan_checked(
+                    scene, out, config, overwrite=overwrite, on_progress=on_progress
+                )
+            else:  # nothing is in it to refuse
+                plan = plan_scene(scene, config, on_progress)
+        except DecrError as error:
+            if len(scenes) == 1:
+                raise
+            yield Outcome(scene, out, error=one_line(error))
+        else:
+            yield Outcome(scene, out, plan=plan)
 
 
 def _same(scene: str, out: Path) -> bool:

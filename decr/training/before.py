@@ -77,6 +77,35 @@ def check_place(recipe: Recipe, run_dir: Path) -> Path:
     return bundle
 
 
+def planned(recipe: Recipe, run_dir: Path, stage: str = "all") -> str:
+    """The images and the stages of a run, in lines, once all is checked as for it.
+
+    Parameters
+    ----------
+    stage
+        "all", or the one of the recipe's that is told.
+
+    Raises
+    ------
+    ConfigError, DatasetError
+        See `check_place` and `read_checked`.
+    """
+    check_place(recipe, run_dir)
+    imagery, _ = read_checked(recipe)
+    pixels = sum(image.dn.shape[1] * image.dn.shape[2] for image in imagery.clear)
+    lines = [
+        f"{recipe.name}: {len(imagery.clear)} clear images, {pixels / 1e6:.1f} Mpx, "
+        f"{len(imagery.labelled)} labelled, {len(imagery.pairs)} pairs; bands "
+        f"{', '.join(recipe.bands)}"
+    ]
+    lines += [
+        f"  {name}: {config.steps} steps of {config.batch}, {config.size_px} px, lr {config.lr:g}"
+        for name, config in recipe.stages.items()
+        if stage in ("all", name)
+    ]
+    return "\n".join(lines)
+
+
 def _check_samples(recipe: Recipe) -> None:
     """Refuse samples of a side that the recipe's reference cannot be trained or used with."""
     for name, config in recipe.stages.items():

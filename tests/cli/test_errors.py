@@ -54,53 +54,59 @@ def out(tmp_path: Path) -> Iterator[Path]:
     assert list(path.parent.iterdir()) == []
 
 
-def test_missing_file(tmp_path: Path, out: Path) -> None:
+def test_a_scene_that_is_not_there_is_one_line(tmp_path: Path, out: Path) -> None:
     check_one_line(run("declouds", tmp_path / "no.tif", "-o", out), "no.tif")
 
 
-def test_text_named_tif(tmp_path: Path, out: Path) -> None:
+def test_text_named_tif_is_one_line(tmp_path: Path, out: Path) -> None:
     (tmp_path / "text.tif").write_text("hello\n" * 100)
     check_one_line(run("declouds", tmp_path / "text.tif", "-o", out), "text.tif")
 
 
 @pytest.mark.parametrize("share", [0.02, 0.5, 0.95])
-def test_truncated_tiff(scene: Path, out: Path, share: float) -> None:
+def test_a_truncated_tiff_is_one_line(scene: Path, out: Path, share: float) -> None:
     data = scene.read_bytes()
     scene.write_bytes(data[: int(len(data) * share)])
     check_one_line(run("declouds", scene, "-o", out), "scene.tif")
 
 
-def test_a_band_that_the_model_needs(tmp_path: Path, out: Path) -> None:
+def test_bands_without_names_that_lack_one_the_model_needs_are_one_line(
+    tmp_path: Path, out: Path
+) -> None:
     path = write_scene(tmp_path / "rgb.tif", cloudy_pixels(90, 90)[:3], names=None)
     said = ("rgb.tif: scene has 3 bands", "nir missing; pass --bands")
     check_one_line(run("declouds", path, "-o", out, "--model", "embedded-rgbn", "-q"), *said)
     check_one_line(run("ccp", path, "--detector", "embedded-detector-fine-nir", "-q"), *said)
 
 
-def test_two_bands(tmp_path: Path, out: Path) -> None:
+def test_two_bands_that_nobody_names_are_one_line(tmp_path: Path, out: Path) -> None:
     path = write_scene(tmp_path / "two.tif", cloudy_pixels(90, 90)[:2], names=None)
     check_one_line(run("declouds", path, "-o", out), "two.tif", "--bands")
 
 
-def test_all_nodata(tmp_path: Path, out: Path) -> None:
+def test_a_scene_that_is_all_nodata_is_one_line(tmp_path: Path, out: Path) -> None:
     path = write_scene(tmp_path / "empty.tif", np.zeros((4, 300, 300), "uint16"), nodata=0)
     check_one_line(run("declouds", path, "-o", out), "empty.tif", "nodata")
 
 
 @pytest.mark.parametrize("where", ["missing folder", "a file as folder"])
-def test_unwritable_output(scene: Path, tmp_path: Path, where: str) -> None:
+def test_an_output_without_a_folder_is_one_line(scene: Path, tmp_path: Path, where: str) -> None:
     folder = tmp_path / "absent" if where == "missing folder" else scene
     check_one_line(run("declouds", scene, "-o", folder / "out.tif"), "out.tif")
 
 
-def test_wrong_band_model(tmp_path: Path, out: Path) -> None:
+def test_a_model_that_needs_near_infrared_is_one_line_for_a_scene_of_colours(
+    tmp_path: Path, out: Path
+) -> None:
     names = ["red", "green", "blue"]
     path = write_scene(tmp_path / "rgb.tif", cloudy_pixels(90, 90)[:3], names=names)
     check_one_line(run("declouds", path, "-o", out, "--model", "embedded-rgbn"), "nir")
 
 
 @pytest.mark.parametrize("damage", ["truncated", "noise", "empty", "detector"])
-def test_corrupt_weights(scene: Path, tmp_path: Path, out: Path, damage: str) -> None:
+def test_weights_that_are_damaged_or_a_detectors_are_one_line(
+    scene: Path, tmp_path: Path, out: Path, damage: str
+) -> None:
     good = embedded_path("embedded-rgbn").read_bytes()
     bad = {
         "truncated": good[: len(good) // 2],
@@ -113,7 +119,7 @@ def test_corrupt_weights(scene: Path, tmp_path: Path, out: Path, damage: str) ->
     check_one_line(run("declouds", scene, "-o", out, "--model", model), "bad.safetensors")
 
 
-def test_a_full_disk(scene: Path, tmp_path: Path) -> None:
+def test_a_full_disk_is_one_line_and_work_is_kept(scene: Path, tmp_path: Path) -> None:
     """A tiny file system of its own, as root can mount; finished work stays for another try."""
     disk = tmp_path / "disk"
     disk.mkdir()
@@ -128,6 +134,7 @@ def test_a_full_disk(scene: Path, tmp_path: Path) -> None:
         result = run("declouds", scene, "-o", disk / "out.tif", "--steps", "1", "--full")
         check_one_line(result, "out.tif", "space")
         assert not (disk / "out.tif").exists()
+        assert (disk / "out.tif.decr-work" / "journal.jsonl").stat().st_size > 0
     finally:
         subprocess.run(["umount", "-l", str(disk)], check=True)
 

@@ -10,6 +10,8 @@ from click.testing import CliRunner, Result
 
 from cli.main import main
 from decr.predictor import load_restorer
+from decr.training.before import planned
+from decr.training.folders import recipe_from_folders
 from decr.zoo.bundle import read_card
 from tests.pipeline.scenes import write_scene
 from tests.tiny import tiny_bundle
@@ -66,6 +68,13 @@ def test_dry_run_says_what_would_be_trained(pairs: Path, tmp_path: Path) -> None
     assert first.startswith("run: 0 clear images, 0.0 Mpx, 0 labelled, ")
     assert first.endswith("pairs; bands red, green, blue")
     assert second == "  coarse: 1000 steps of 16, 64 px, lr 0.001"
+    asked = recipe_from_folders("all", pairs=(pairs,), gsd_m=0.5, name="mine")
+    told = planned(asked, tmp_path / "run").splitlines()
+    assert [line.split(":")[0] for line in told] == [
+        "mine",
+        *(f"  {name}" for name in asked.stages),
+    ]
+    assert planned(asked, tmp_path / "run", "coarse").splitlines() == [told[0], second]
     assert not (tmp_path / "run").exists()
 
 
@@ -78,7 +87,9 @@ def test_a_dry_run_refuses_what_a_training_would(pairs: Path, tmp_path: Path) ->
     assert "p_00, for validation, is the same image as p_01, which is trained on" in result.stderr
 
 
-def test_time_runs_out(pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_training_out_of_time_says_so_and_goes_on_later(
+    pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     start = tiny_bundle(tmp_path, 3)
     options = ("--pairs", pairs, "--from-bundle", start, "--steps", 2, "-o", tmp_path / "run", "-q")
     result = run("reference", *options, "--max-minutes", 0)

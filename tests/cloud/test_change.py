@@ -54,7 +54,7 @@ def test_gaps_are_never_cloudy_and_the_threshold_counts() -> None:
     assert cloudy_cells(raster, 1.0).tolist() == [[False, False, False, False, True, False]]
 
 
-def test_weights_by_hand() -> None:
+def test_weights_are_1_up_to_the_margin_and_fade_over_the_feather() -> None:
     raster = np.zeros((1, 12), np.uint8)
     raster[0, 0] = 250
     rule = ChangeRule(threshold=0.5, margin_px=2, feather_px=4)
@@ -124,7 +124,7 @@ def test_upsampling_does_not_depend_on_the_window(
     assert whole.max() <= coarse.max() + 1e-6
 
 
-def test_depths_by_hand() -> None:
+def test_depths_grow_from_a_clouds_edge_and_not_from_the_end_of_data() -> None:
     rule = ChangeRule(0.5, 0.0, 2.0)
     row = np.array([[0, 250, 250, 250, INVALID, INVALID]], np.uint8)
     # Data end on the right: that is no edge of the cloud.
@@ -148,7 +148,7 @@ def test_depths_do_not_depend_on_the_window(
     assert part[top - rows.start, left - cols.start] == whole[top, left]
 
 
-def test_upsampling_by_hand() -> None:
+def test_upsampling_is_linear_between_the_centres_of_cells() -> None:
     coarse = np.array([[0.0, 1.0]], np.float32)
     out = upsampled(coarse, 0, 0, 4, 0, 0, 1, 8)
     np.testing.assert_allclose(out[0], [0, 0, 0.125, 0.375, 0.625, 0.875, 1, 1])
@@ -161,7 +161,7 @@ def test_cell_centres_keep_their_values(k: int) -> None:
     np.testing.assert_array_equal(out[:, k // 2 :: k, k // 2 :: k], coarse)
 
 
-def test_without_a_factor_it_only_cuts() -> None:
+def test_upsampling_by_1_only_cuts() -> None:
     coarse = np.arange(20, dtype=np.float32).reshape(4, 5)
     np.testing.assert_array_equal(upsampled(coarse, 0, 0, 1, 1, 2, 2, 3), coarse[1:3, 2:5])
     np.testing.assert_array_equal(upsampled(coarse, 10, 20, 1, 11, 22, 2, 3), coarse[1:3, 2:5])

@@ -33,7 +33,7 @@ def test_dark_or_coloured_is_not(colour: tuple[float, ...]) -> None:
     assert probability(*colour) < 0.3
 
 
-def test_brighter_is_cloudier() -> None:
+def test_a_brighter_pixel_has_a_higher_probability() -> None:
     grey = np.linspace(0, 1, 101, dtype=np.float32)
     view = np.broadcast_to(grey, (1, 3, 1, 101)).copy()
     out = threshold_detector().probability(view)[0, 0]
@@ -52,7 +52,7 @@ def test_shape_type_range_and_independence_of_the_batch() -> None:
         np.testing.assert_array_equal(one, detector.probability(alone[None])[0])
 
 
-def test_it_says_what_it_is() -> None:
+def test_the_threshold_detector_says_its_name_bands_and_gsd() -> None:
     detector = threshold_detector()
     assert (detector.name, detector.bands) == ("threshold", ("red", "green", "blue"))
     assert detector.gsd_m > 0

@@ -56,9 +56,9 @@ def test_a_cloud_like_a_u_is_one(rows: list[int]) -> None:
     assert not got[0, 4]
 
 
-def test_corners_join() -> None:
+def test_pixels_that_touch_at_corners_are_one_object() -> None:
     assert in_strips(np.eye(5, dtype=bool), 5, [2]).sum() == 5
 
 
-def test_nothing_stays_nothing() -> None:
+def test_without_cloud_no_object_is_found() -> None:
     assert not in_strips(np.zeros((4, 4), bool), 1, [2]).any()

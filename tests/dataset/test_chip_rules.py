@@ -52,7 +52,7 @@ def test_optical_thickness_is_that_of_the_simulation() -> None:
     assert np.isfinite(optical_thickness(clear, np.full_like(clear, 1800), 1800)).all()
 
 
-def test_thin_and_thick() -> None:
+def test_chips_are_thin_or_thick_by_depth_unless_the_detector_tells() -> None:
     limits = Limits(thin_tau=1.0)
     assert subset(0.0, None, None, limits) == "cloudless"
     assert subset(0.5, 0.9, None, limits) == "thin"

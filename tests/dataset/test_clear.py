@@ -89,7 +89,7 @@ def test_a_strip_as_narrow_as_allowed_is_found_in_a_large_image() -> None:
     assert valid_inside(valid, 256) == (slice(1, 257), slice(0, 2050))
 
 
-def test_held_out_by_pattern() -> None:
+def test_images_whose_names_match_a_pattern_are_held_out() -> None:
     assert held_out("town_07.tif", ["*_07.*"])
     assert not held_out("town_08.tif", ["*_07.*", "lake*"])
     assert not held_out("town_07.tif", [])

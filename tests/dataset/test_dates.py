@@ -193,7 +193,7 @@ def test_streams_of_ordinary_samples_are_as_they_were() -> None:
     np.testing.assert_allclose(means, recorded, atol=2e-5)
 
 
-def test_real_places_on_three_dates(shared: Path) -> None:
+def test_real_places_on_three_dates_are_found_and_alike(shared: Path) -> None:
     folder = Folder(
         shared / "data/clear_highres_nir/naip_0p6m_california_cities",
         bands="r,g,b,n",

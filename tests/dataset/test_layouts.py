@@ -83,7 +83,7 @@ def test_a_missing_near_infrared_file_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("layout", ["rice1", "rice2", "tcloud", "whu"])
-def test_sets_with_cloud_and_label(tmp_path: Path, layout: str) -> None:
+def test_sets_with_cloud_and_label_are_read_with_both_splits(tmp_path: Path, layout: str) -> None:
     lay(tmp_path, [f"{s}/{d}/7.png" for s in ("train", "test") for d in ("cloud", "label")])
     assert [p.split for p in list_pairs(tmp_path, layout)] == ["test", "train"]
 
@@ -306,7 +306,7 @@ def test_sets_go_by_their_own_names_too(tmp_path: Path) -> None:
     assert layout_of(tmp_path, None) == "folders"
 
 
-def test_where_a_split_comes_from(tmp_path: Path) -> None:
+def test_a_split_says_where_it_comes_from(tmp_path: Path) -> None:
     assert split_from(cuhk(tmp_path / "CUHK-CR1", "none"), "cuhk") == "folders"
     flat = lay(tmp_path / "RICE1", ["cloud/1.png", "label/1.png"])
     assert split_from(flat, "rice1") == "a hash of names"

@@ -269,7 +269,7 @@ def test_the_mask_is_of_clouds_and_shadows_not_of_noise_or_season() -> None:
     assert not mask[:, 25:35].any()
 
 
-def test_real_pairs_of_rice2(shared: Path) -> None:
+def test_samples_of_real_pairs_hold_some_cloud_that_is_bright(shared: Path) -> None:
     folder = PairFolder(shared / "data/pairs_rice2_512", gsd_m=30.0, split=None)
     found = read_pairs(folder, RGB)
     assert [p.name for p in found] == ["163", "164", "165"]

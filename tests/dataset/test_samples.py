@@ -285,7 +285,7 @@ def test_heavy_images_are_drawn_more_often() -> None:
     assert np.mean(np.array(spread).max(axis=1) > 1e-6) > 0.85
 
 
-def test_a_share_is_a_share() -> None:
+def test_a_share_above_1_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"far_share must lie in 0\.\.1, not 2"):
         Variety(far_share=2)
 

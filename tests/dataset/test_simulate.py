@@ -43,7 +43,7 @@ def test_the_same_seed_gives_the_same_sky_and_another_seed_another() -> None:
     assert not np.array_equal(one.cloudy, other.cloudy)
 
 
-def test_shapes_and_types() -> None:
+def test_a_simulation_has_the_shapes_and_types_that_it_promises() -> None:
     out = sky()
     assert out.cloudy.shape == (4, 64, 80)
     assert out.cloud_mask.shape == out.thickness.shape == out.shadow.shape == (64, 80)

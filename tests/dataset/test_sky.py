@@ -187,7 +187,7 @@ def test_colour_brightens_the_bands_it_names() -> None:
     assert mean == pytest.approx((0.8, 0.8, 0.8, 0.96), abs=0.005)
 
 
-def test_a_mix_of_ones_own() -> None:
+def test_a_mix_of_ones_own_gives_skies_of_its_only_kind() -> None:
     only = SkyKind("cirrus", 1.0, Spread(0.3, 0.3), Spread(1.0, 1.0), Spread(0.0, 0.0))
     mix = SkyMix((only,), Spread(0.5, 0.5), Spread(3.0, 3.0), Spread(100.0, 100.0))
     sky = draw_params(np.random.default_rng(0), BGRN, mix)

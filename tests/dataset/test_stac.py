@@ -60,7 +60,7 @@ def test_a_pair_across_the_date_line_is_cut_there_and_its_box_goes_around_it() -
     assert near["extent"]["spatial"]["bbox"] == [[-20.0, 0.0, 11.0, 1.0]]
 
 
-def test_such_items_are_valid(tmp_path: Path) -> None:
+def test_items_across_the_date_line_are_valid(tmp_path: Path) -> None:
     pystac = pytest.importorskip("pystac")
     pytest.importorskip("jsonschema")
     for name, data in stac_files([entry("a", 179.5, -179.0), entry("b", 178.0, 179.0)]).items():

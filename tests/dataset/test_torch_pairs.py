@@ -78,7 +78,7 @@ def test_transforms_take_and_give_a_sample(root: Path) -> None:
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_torch_makes_batches(root: Path, workers: int) -> None:
+def test_a_loader_of_torch_makes_batches_in_order(root: Path, workers: int) -> None:
     loader = DataLoader(PairDataset(root), batch_size=2, num_workers=workers)
     batches = list(loader)
     assert [len(batch["image"]) for batch in batches] == [2, 2, 1]

@@ -158,7 +158,7 @@ def test_x0_inverts_the_diffusion_and_is_clipped() -> None:
     torch.testing.assert_close(per_sample, x0, rtol=0, atol=2e-6)
 
 
-def test_alpha_bar_of_each_sample() -> None:
+def test_each_sample_gets_the_alpha_bar_of_its_own_step() -> None:
     out = alpha_bar_at(SCHEDULE, torch.tensor([0, 999, 20]))
     assert out.shape == (3, 1, 1, 1)
     assert out.dtype == torch.float32

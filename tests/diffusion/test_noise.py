@@ -36,7 +36,7 @@ def test_fewer_bands_are_the_first_bands() -> None:
     )
 
 
-def test_it_is_standard_normal() -> None:
+def test_noise_is_standard_normal() -> None:
     field = noise_window(3, 0, 0, 2, 500, 500)
     assert field.dtype == np.float32
     assert field.shape == (2, 500, 500)
@@ -84,7 +84,7 @@ def test_seeds_count_modulo_64_bits() -> None:
 KNOWN = [-0.842981, 0.566921, -0.227522, 2.459625, -0.867365, -0.925127, 1.26502, 0.104099]
 
 
-def test_known_numbers() -> None:
+def test_the_noise_of_a_seed_and_place_never_changes() -> None:
     # Computed once; a change here changes every restored pixel of every user.
     field = noise_window(7, 1000, 2000, 2, 2, 2)
     np.testing.assert_allclose(field.ravel(), KNOWN, atol=1e-6)

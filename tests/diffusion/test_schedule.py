@@ -13,7 +13,7 @@ from decr.diffusion.schedule import NoiseSchedule
 from decr.errors import ConfigError
 
 
-def test_the_published_chain() -> None:
+def test_the_linear_chain_is_the_published_one() -> None:
     schedule = NoiseSchedule.linear()
     assert schedule.betas.dtype == np.float64
     assert len(schedule.betas) == 1000
@@ -27,7 +27,7 @@ def test_the_published_chain() -> None:
     assert schedule.timesteps.tolist() == list(range(1000))
 
 
-def test_three_steps_by_hand() -> None:
+def test_a_chain_of_three_steps_has_the_coefficients_worked_out_by_hand() -> None:
     schedule = NoiseSchedule(np.array([0.1, 0.2, 0.5]), np.arange(3))
     np.testing.assert_allclose(schedule.alpha_bar, [0.9, 0.72, 0.36], rtol=1e-14)
     np.testing.assert_allclose(schedule.alpha_bar_previous, [1.0, 0.9, 0.72], rtol=1e-14)
@@ -59,7 +59,7 @@ def test_posterior_is_exact_gaussian_conditioning(betas: list[float]) -> None:
 
 
 @given(steps=st.integers(1, 1000), first=st.floats(1e-5, 1e-2), ratio=st.floats(1.0, 50.0))
-def test_signal_only_falls(steps: int, first: float, ratio: float) -> None:
+def test_from_step_to_step_less_signal_is_left(steps: int, first: float, ratio: float) -> None:
     alpha_bar = NoiseSchedule.linear(steps, first, first * ratio).alpha_bar
     assert 0 < alpha_bar[-1] <= alpha_bar[0] < 1
     assert (np.diff(alpha_bar) < 0).all()
@@ -68,7 +68,7 @@ def test_signal_only_falls(steps: int, first: float, ratio: float) -> None:
 @pytest.mark.parametrize(
     ("steps", "stride"), [(50, 20), (30, 34), (10, 100), (25, 40), (100, 10), (1, 1000), (1000, 1)]
 )
-def test_published_respacing(steps: int, stride: int) -> None:
+def test_respaced_chains_keep_every_strideth_step(steps: int, stride: int) -> None:
     full = NoiseSchedule.linear()
     short = full.respaced(steps)
     kept = list(range(0, 1000, stride))
@@ -104,7 +104,9 @@ def test_all_suggested_step_counts_work() -> None:
         (4, [0, 333, 666, 999]),
     ],
 )
-def test_even_spacing(steps: int, kept: list[int]) -> None:
+def test_evenly_spaced_chains_keep_steps_as_far_apart_as_can_be(
+    steps: int, kept: list[int]
+) -> None:
     full = NoiseSchedule.linear()
     short = full.spaced_evenly(steps)
     assert short.timesteps.tolist() == kept

@@ -97,7 +97,7 @@ def test_sampling_is_the_predictors(setting: Setting) -> None:
     np.testing.assert_allclose(found, wanted, atol=1e-5)
 
 
-def test_fusions_are_what_they_say(setting: Setting) -> None:
+def test_fusions_by_name_are_those_by_weight(setting: Setting) -> None:
     bench = bench_of(setting)
     cloudy = bench.tiles[0].cloudy
 

@@ -75,7 +75,7 @@ def test_isotonic_keeps_means_that_rise_and_pools_those_that_fall() -> None:
     assert (np.diff(at) > 0).all()
 
 
-def test_perfect_and_worthless_expectations() -> None:
+def test_expectations_are_scored_from_perfect_to_worthless() -> None:
     rng = np.random.default_rng(0)
     errors = [rng.exponential(1.0, 5000) for _ in range(4)]
     perfect = held(errors, errors)

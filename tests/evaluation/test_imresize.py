@@ -44,7 +44,9 @@ def line(old: NDArray[np.float64], scale: float) -> NDArray[np.float64]:
     shape=st.tuples(st.integers(1, 4), st.integers(1, 24), st.integers(1, 24)),
     scale=st.sampled_from([0.125, 0.25, 1 / 3, 0.375, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0]),
 )
-def test_it_is_the_formula(seed: int, shape: tuple[int, int, int], scale: float) -> None:
+def test_resized_images_are_those_of_the_formula(
+    seed: int, shape: tuple[int, int, int], scale: float
+) -> None:
     image = np.random.default_rng(seed).uniform(0, 255, shape)
     wanted = np.apply_along_axis(line, 1, image, scale)
     wanted = np.apply_along_axis(line, 2, wanted, scale)
@@ -67,7 +69,7 @@ def test_scale_one_changes_nothing_and_bands_do_not_mix() -> None:
     assert not imresize(image, 0.5)[1].any()
 
 
-def test_overshoot_is_kept() -> None:
+def test_resizing_keeps_what_overshoots_a_step() -> None:
     step = np.zeros((1, 16, 16), np.uint8)
     step[:, :, 8:] = 255
     got = imresize(step, 0.5)

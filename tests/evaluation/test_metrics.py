@@ -122,7 +122,7 @@ def test_nan_outside_the_mask_does_not_matter() -> None:
     assert (psnr(a, b, 2.0, mask), mae(a, b, mask)) == wanted
 
 
-def test_equal_images() -> None:
+def test_equal_images_have_the_best_scores() -> None:
     a, _ = pair(8, "uint8", (4, 9, 9))
     assert psnr(a, a, 255.0) == math.inf
     assert ssim(a, a, 255.0) == pytest.approx(1.0)
@@ -173,7 +173,7 @@ def test_published_conversion_to_bytes_cuts_off() -> None:
     assert np.array_equal(truncated_share(grey / np.float32(255)), grey)
 
 
-def test_published_scores() -> None:
+def test_the_papers_ssim_is_scikit_images_of_luma() -> None:
     oracle = pytest.importorskip("skimage.metrics", reason="scikit-image is not installed")
     a, b = pair(9, "uint8", (4, 30, 31))
     shares = np.array([0.298912, 0.586611, 0.114478])[:, None, None]

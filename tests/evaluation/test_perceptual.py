@@ -149,7 +149,7 @@ def test_other_shapes_are_noticed(weights: Path, tmp_path: Path) -> None:
         load_lpips(path)
 
 
-def test_images_that_cannot_be_compared(network: Lpips) -> None:
+def test_images_that_cannot_be_compared_are_refused(network: Lpips) -> None:
     a, _ = images(1)
     for x, y in ((a, a[:, :2]), (a[:, :2], a[:, :2]), (a[0], a[0]), (a[..., :30], a[..., :30])):
         with pytest.raises(DatasetError, match="cannot be compared"):

@@ -131,7 +131,7 @@ def test_equal_images_are_perfect_whatever_the_protocol() -> None:
         assert found["lpips"] == found["mae"] == found["sam"] == 0.0
 
 
-def test_names_and_directions() -> None:
+def test_protocols_are_found_by_name_and_scores_know_their_direction() -> None:
     assert protocol_named("de-paper") is PAPER
     with pytest.raises(ConfigError, match="geocr-98"):
         protocol_named("best")

@@ -71,7 +71,7 @@ def flat(value: float, bands: int = 3) -> Array:
 
 
 @pytest.mark.parametrize("bands", [3, 4])
-def test_constant_and_identical_images(bands: int) -> None:
+def test_scores_of_constant_and_identical_images_equal_torchmetrics(bands: int) -> None:
     noisy, _ = pair(1, "float64", (bands, 12, 15))
     for a, b in (
         (noisy, noisy),

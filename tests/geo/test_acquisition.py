@@ -29,7 +29,7 @@ def scene(folder: Path, **tags: str) -> Path:
         ('"2024-05-03 10:20:30";', "2024-05-03T10:20:30+00:00"),
     ],
 )
-def test_dates_are_read(text: str, iso: str) -> None:
+def test_dates_of_many_forms_are_read_as_utc(text: str, iso: str) -> None:
     found = parsed_date(text)
     assert found is not None
     assert found.isoformat() == iso
@@ -53,7 +53,7 @@ def test_tags_of_acquisition_come_before_xml_and_that_before_the_file_s_own(tmp_
     assert acquired(str(path)).when.day == 3
 
 
-def test_nobody_says(tmp_path: Path) -> None:
+def test_a_scene_that_says_no_date_has_none(tmp_path: Path) -> None:
     assert acquired(str(scene(tmp_path))) is None
 
 

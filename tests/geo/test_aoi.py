@@ -56,7 +56,7 @@ BOX = shapely.box(20, 30, 120, 80)  # cols 20-119, rows 30-79
 
 
 @pytest.mark.parametrize("wrap", ["geometry", "feature", "collection", "geometries", "old"])
-def test_kinds_of_geojson(tmp_path: Path, wrap: str) -> None:
+def test_every_kind_of_geojson_gives_the_same_area(tmp_path: Path, wrap: str) -> None:
     # Half a pixel of slack: reprojection there and back must not decide.
     geometry = lonlat(ground(shapely.box(19.7, 29.7, 120.3, 80.3)))
     feature = {"type": "Feature", "properties": None, "geometry": geometry}
@@ -116,7 +116,7 @@ def test_mask_agrees_with_gdal(seed: int) -> None:
     assert (ours != theirs).sum() <= 1
 
 
-def test_holes_and_parts() -> None:
+def test_holes_are_left_out_and_parts_within_them_are_in() -> None:
     ring = shapely.box(10, 10, 90, 90) - shapely.box(40, 40, 60, 60)
     mask = Aoi(MultiPolygon([ring, shapely.box(50, 50, 52, 52)]), 100, 100).mask(
         Window(0, 0, 100, 100)
@@ -126,7 +126,7 @@ def test_holes_and_parts() -> None:
     assert mask[51, 51]
 
 
-def test_rotated_scene(tmp_path: Path) -> None:
+def test_an_area_of_a_rotated_scene_covers_its_pixels(tmp_path: Path) -> None:
     grid = PixelGrid(200, 300, ROTATED, UTM)
     path = save(tmp_path / "a.json", {**ground(BOX, grid), "crs": OLD_UTM})
     # Floating point may move edges by a hair, not across the centres half a pixel away.
@@ -153,7 +153,7 @@ def test_long_edges_follow_the_parallel(tmp_path: Path) -> None:
     assert abs(chord - row) > 20
 
 
-def test_self_crossing_and_height(tmp_path: Path) -> None:
+def test_a_ring_that_crosses_itself_and_has_heights_covers_both_its_halves(tmp_path: Path) -> None:
     bow_tie = {
         "type": "Polygon",
         "coordinates": [[[500010, 4399990, 5], [500060, 4399940, 5], [500060, 4399990, 5],
@@ -206,7 +206,9 @@ def test_large_area_is_quick() -> None:
         ('{"type": "Polygon", "coordinates": [], "crs": {"type": "link"}}', "holds no polygon"),
     ],
 )
-def test_broken_files(tmp_path: Path, text: str, message: str) -> None:
+def test_files_that_are_no_areas_are_refused_and_named(
+    tmp_path: Path, text: str, message: str
+) -> None:
     path = tmp_path / "a.json"
     path.write_text(text)
     with pytest.raises(ConfigError, match=message) as caught:
@@ -215,18 +217,18 @@ def test_broken_files(tmp_path: Path, text: str, message: str) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_absent_file(tmp_path: Path) -> None:
+def test_an_area_that_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot be read: No such file"):
         read_aoi(tmp_path / "none.json", GRID)
 
 
 @pytest.mark.parametrize("name", ["https://h/a.json", "http:/h/a.json", "/vsicurl/https://h/a"])
-def test_addresses(name: str) -> None:
+def test_an_area_at_an_address_is_to_be_downloaded(name: str) -> None:
     with pytest.raises(ConfigError, match="areas are read from files of this machine; download"):
         read_aoi(name, GRID)
 
 
-def test_unknown_crs_member(tmp_path: Path) -> None:
+def test_a_crs_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
     path = save(tmp_path / "a.json", {**ground(BOX), "crs": {"type": "link"}})
     with pytest.raises(ConfigError, match='"crs" member'):
         read_aoi(path, GRID)
@@ -253,7 +255,9 @@ def test_an_area_that_cannot_be_brought_to_the_scene_is_told_to_other_processes(
     [(100, 39, 101, 40), (39, 117, 40, 118), (500000, 4399950, 500050, 4400000)],
     ids=["elsewhere", "latitude first", "metres"],
 )
-def test_area_elsewhere(tmp_path: Path, box: tuple[float, ...]) -> None:
+def test_an_area_that_does_not_touch_the_scene_is_refused(
+    tmp_path: Path, box: tuple[float, ...]
+) -> None:
     path = save(tmp_path / "a.json", mapping(shapely.box(*box)))
     with pytest.raises(ConfigError, match="longitude first"):
         read_aoi(path, GRID)
@@ -273,7 +277,9 @@ def test_area_that_touches_no_pixel_centre(tmp_path: Path) -> None:
         PixelGrid(9, 9, Affine.identity(), None, (GroundPoint(0, 0, 1, 1),), UTM),
     ],
 )
-def test_scene_without_a_map(tmp_path: Path, grid: PixelGrid) -> None:
+def test_an_area_of_a_scene_without_map_coordinates_is_refused(
+    tmp_path: Path, grid: PixelGrid
+) -> None:
     path = save(tmp_path / "a.json", ground(BOX))
     with pytest.raises(ConfigError, match="scene has no map coordinates"):
         read_aoi(path, grid)

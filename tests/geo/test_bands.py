@@ -35,7 +35,9 @@ def warning(descriptions: tuple[str | None, ...], colours: tuple[str, ...]) -> s
         ("-,p,-,-", ("-", "pan", "-", "-")),
     ],
 )
-def test_option_wins(option: str, expected: tuple[str, ...]) -> None:
+def test_the_option_goes_before_descriptions_and_colours(
+    option: str, expected: tuple[str, ...]
+) -> None:
     descriptions = ("nir", "red", "green", "blue")
     assert roles(descriptions, ("red", "green", "blue", "alpha"), option) == expected
     assert bands_of(descriptions, BGRN, 4, option, "scene.tif")[1] is None
@@ -52,7 +54,7 @@ def test_option_wins(option: str, expected: tuple[str, ...]) -> None:
         ("", "unknown band ''"),
     ],
 )
-def test_bad_options(option: str, text: str) -> None:
+def test_options_that_name_no_bands_of_the_scene_are_refused(option: str, text: str) -> None:
     with pytest.raises(BandError, match=text):
         roles(NONE4, ("gray",) * 4, option)
 
@@ -69,14 +71,14 @@ def test_bad_options(option: str, text: str) -> None:
         ("1: blue", "2: green", "3: red", "4: nir1"),
     ],
 )
-def test_descriptions(descriptions: tuple[str, ...]) -> None:
+def test_roles_are_read_from_descriptions_of_many_forms(descriptions: tuple[str, ...]) -> None:
     # The colours lie, as they do in files written by software that defaults to RGB and alpha.
     assert roles(descriptions, ("red", "green", "blue", "alpha")) == BGRN
     assert warning(descriptions, ("red", "green", "blue", "alpha")) is None
 
 
 @given(st.permutations(BGRN))
-def test_any_described_order(order: list[str]) -> None:
+def test_described_bands_may_lie_in_any_order(order: list[str]) -> None:
     assert roles(tuple(order), ("gray", "undefined", "undefined", "undefined")) == tuple(order)
 
 
@@ -116,7 +118,9 @@ def test_partial_descriptions_are_filled_from_colours() -> None:
         (("gray", "alpha"), ("pan", "alpha")),
     ],
 )
-def test_colours(colours: tuple[str, ...], expected: tuple[str, ...]) -> None:
+def test_without_descriptions_colours_give_the_roles(
+    colours: tuple[str, ...], expected: tuple[str, ...]
+) -> None:
     nothing = (None,) * len(colours)
     assert roles(nothing, colours) == expected
     assert warning(nothing, colours) is None
@@ -126,7 +130,9 @@ def test_colours(colours: tuple[str, ...], expected: tuple[str, ...]) -> None:
     ("count", "expected", "option"),
     [(3, ("red", "green", "blue"), "--bands r,g,b"), (4, BGRN, "--bands b,g,r,n")],
 )
-def test_guesses_warn(count: int, expected: tuple[str, ...], option: str) -> None:
+def test_roles_that_are_guessed_are_told_with_the_option_that_says_them(
+    count: int, expected: tuple[str, ...], option: str
+) -> None:
     colours = ("gray", *("undefined",) * (count - 1))
     meaningless = tuple(f"Band {i}" for i in range(1, count + 1))
     for descriptions in ((None,) * count, meaningless):
@@ -148,7 +154,9 @@ def test_guesses_warn(count: int, expected: tuple[str, ...], option: str) -> Non
         ("hue", "saturation", "lightness"),
     ],
 )
-def test_unclear_bands(colours: tuple[str, ...]) -> None:
+def test_bands_that_cannot_be_told_are_refused_with_an_example_that_works(
+    colours: tuple[str, ...],
+) -> None:
     with pytest.raises(BandError, match=r"scene\.tif: cannot tell.*--bands") as caught:
         roles((None,) * len(colours), colours)
     assert ", ".join(colours) in str(caught.value)
@@ -157,7 +165,7 @@ def test_unclear_bands(colours: tuple[str, ...]) -> None:
     assert len(roles((None,) * len(colours), colours, example)) == len(colours)
 
 
-def test_doubled_roles() -> None:
+def test_roles_that_appear_twice_or_are_unknown_are_refused() -> None:
     with pytest.raises(BandError, match="'nir' appears twice"):
         roles(("nir", "NIR1", "red"), ("gray", "undefined", "undefined"))
     with pytest.raises(BandError, match="'red' appears twice"):
@@ -166,7 +174,7 @@ def test_doubled_roles() -> None:
         Bands(("teal",))
 
 
-def test_model_map() -> None:
+def test_bands_are_found_in_the_order_that_a_model_wants() -> None:
     scene = Bands(("-", "red", "green", "blue", "nir", "alpha"))
     assert scene.model_map(BGRN) == (3, 2, 1, 4)
     assert scene.model_map(("red", "green", "blue")) == (1, 2, 3)
@@ -184,7 +192,7 @@ def test_pan_feeds_every_band() -> None:
         Bands(("pan", "red", "green")).model_map(("red", "green", "blue"))
 
 
-def test_missing_band() -> None:
+def test_a_band_that_a_model_or_detector_needs_is_named() -> None:
     text = r"scene has 3 bands \(red, green, blue\) but the model needs 4 \(blue, green, red, nir\)"
     with pytest.raises(BandError, match=text):
         Bands(("red", "green", "blue")).model_map(BGRN)

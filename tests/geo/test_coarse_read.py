@@ -49,7 +49,7 @@ def holed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(data=st.data(), k=st.integers(1, 20), strip=st.sampled_from([1, 3000, 40_000, 2**26]))
-def test_coarse_means(
+def test_coarse_pixels_are_means_counts_and_darkest_of_the_valid_ones(
     holed: Path, monkeypatch: pytest.MonkeyPatch, data: st.DataObject, k: int, strip: int
 ) -> None:
     monkeypatch.setattr(pieces, "_BYTES", strip)
@@ -89,7 +89,7 @@ def test_coarse_floats_ignore_missing(tmp_path: Path) -> None:
     assert (mean[4:] <= mean[:4]).all()
 
 
-def test_coarse_ignores_overviews(tmp_path: Path) -> None:
+def test_coarse_means_are_of_full_resolution_whatever_overviews_hold(tmp_path: Path) -> None:
     array = coded(4, 64, 64)
     path = write(tmp_path / "a.tif", array)
     with rasterio.open(path, "r+") as dataset:

@@ -90,7 +90,9 @@ def test_features_all_over_the_world_miss_the_scene(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("name", "driver"), [("a.gpkg", "GPKG"), ("a.shp", "ESRI Shapefile")])
 @pytest.mark.parametrize("crs", ["EPSG:32650", "EPSG:4326"])
-def test_other_formats(tmp_path: Path, name: str, driver: str, crs: str) -> None:
+def test_features_in_other_formats_and_systems_cover_the_same_pixels(
+    tmp_path: Path, name: str, driver: str, crs: str
+) -> None:
     raw = pytest.importorskip("pyogrio", reason="pyogrio is not installed").raw
     from rasterio.warp import transform_geom
 
@@ -142,29 +144,30 @@ def test_a_scene_without_coordinates_takes_none(tmp_path: Path) -> None:
         read_features(path, PixelGrid(10, 10, Affine.identity()))
 
 
-@pytest.mark.parametrize(
-    ("coordinates", "says"),
-    [
-        ("", r"a\.geojson does not touch the scene; area x 500000 .* in EPSG:4326, scene x 500000"),
-        ("EPSG:32650", r"a\.geojson holds no polygon, so none"),
-    ],
-)
-def test_a_file_of_which_nothing_lies_on_the_scene_is_told(
-    tmp_path: Path, coordinates: str, says: str
-) -> None:
-    features = [feature(BOXES[0]), feature(BOXES[1])]
-    if coordinates:
-        features = [{"type": "Feature", "geometry": None, "properties": None}]
-    path = geojson(tmp_path / "a.geojson", features)
-    if not coordinates:
-        document = json.loads(path.read_text())
-        del document["crs"]
-        path.write_text(json.dumps(document))
+def test_a_file_in_coordinates_far_from_the_scene_is_told_with_both(tmp_path: Path) -> None:
+    path = geojson(tmp_path / "a.geojson", [feature(BOXES[0]), feature(BOXES[1])])
+    document = json.loads(path.read_text())
+    del document["crs"]
+    path.write_text(json.dumps(document))
     found = read_features(path, GRID)
-    assert len(found) == len(features)
+    assert len(found) == 2
     told = why_missed(path, found, GRID)
     assert told is not None
+    says = r"a\.geojson does not touch the scene; area x 500000 .* in EPSG:4326, scene x 500000"
     assert re.search(says, told)
+
+
+def test_a_file_whose_features_have_no_polygon_is_told(tmp_path: Path) -> None:
+    features = [{"type": "Feature", "geometry": None, "properties": None}]
+    path = geojson(tmp_path / "a.geojson", features)
+    found = read_features(path, GRID)
+    assert len(found) == 1
+    told = why_missed(path, found, GRID)
+    assert told is not None
+    assert "a.geojson holds no polygon, so none" in told
+
+
+def test_a_file_of_which_one_feature_lies_on_the_scene_misses_nothing(tmp_path: Path) -> None:
     near = geojson(tmp_path / "near.geojson", [feature((900, 0, 901, 1)), feature(BOXES[0])])
     assert why_missed(near, read_features(near, GRID), GRID) is None
 

@@ -51,7 +51,7 @@ def test_intersection_is_the_common_pixels(a: Window, b: Window) -> None:
 
 
 @given(windows, windows)
-def test_contains_and_union(a: Window, b: Window) -> None:
+def test_a_window_contains_what_lies_in_it_and_a_union_both(a: Window, b: Window) -> None:
     assert a.contains(b) == (not (paint(b) & ~paint(a)).any())
     union = a.union(b)
     assert union.contains(a)
@@ -61,7 +61,9 @@ def test_contains_and_union(a: Window, b: Window) -> None:
 
 
 @given(windows, st.integers(0, 9), st.integers(0, 9))
-def test_slices_into_a_larger_array(outer: Window, drow: int, dcol: int) -> None:
+def test_slices_within_a_window_find_the_same_pixels_and_others_are_refused(
+    outer: Window, drow: int, dcol: int
+) -> None:
     inner = Window(outer.row + drow, outer.col + dcol, 3, 2)
     if not outer.contains(inner):
         with pytest.raises(GridMismatchError, match="not inside"):
@@ -92,7 +94,7 @@ def test_clipped_is_the_part_inside(w: Window, within: Window) -> None:
 
 
 @given(windows, st.integers(0, 20))
-def test_expand_stays_within(w: Window, px: int) -> None:
+def test_an_expanded_window_stays_within_its_limit(w: Window, px: int) -> None:
     limit = Window(0, 0, 100, 100)
     grown = w.expand(px, limit)
     assert limit.contains(grown)
@@ -101,7 +103,7 @@ def test_expand_stays_within(w: Window, px: int) -> None:
     assert grown.col_stop == min(100, w.col_stop + px)
 
 
-def test_window_values() -> None:
+def test_a_window_knows_its_ends_moves_and_is_not_expanded_elsewhere() -> None:
     w = Window(2, 3, 4, 5)
     assert (w.row_stop, w.col_stop, w.shape, w.area) == (6, 8, (4, 5), 20)
     assert w.shift(-2, 1) == Window(0, 4, 4, 5)
@@ -112,7 +114,9 @@ def test_window_values() -> None:
 
 
 @pytest.mark.parametrize("numbers", [(-1, 0, 1, 1), (0, -1, 1, 1), (0, 0, 0, 1), (0, 0, 1, -2)])
-def test_impossible_windows(numbers: tuple[int, int, int, int]) -> None:
+def test_windows_with_negative_starts_or_no_pixels_are_refused(
+    numbers: tuple[int, int, int, int],
+) -> None:
     with pytest.raises(ConfigError, match="no such window"):
         Window(*numbers)
 
@@ -136,7 +140,7 @@ def test_window_transform_agrees_with_rasterio(w: Window, angle: float, pixel: f
     assert grid.gsd_m == pytest.approx(pixel)
 
 
-def test_footprint_north_up() -> None:
+def test_the_footprint_of_a_north_up_grid_or_window_is_its_box() -> None:
     grid = PixelGrid(100, 200, NORTH_UP, UTM)
     expected = Polygon.from_bounds(500000, 4399950, 500100, 4400000)
     assert grid.footprint().equals(expected)
@@ -162,14 +166,14 @@ def test_picked_pixels_are_those_of_gdal(length: int, side: int) -> None:
 
 
 @given(st.integers(1, 50), st.integers(1, 50), st.integers(1, 9))
-def test_coarsened_grid(height: int, width: int, k: int) -> None:
+def test_a_coarsened_grid_covers_all_pixels_by_larger_ones(height: int, width: int, k: int) -> None:
     grid = PixelGrid(height, width, NORTH_UP, UTM).coarsened(k)
     assert (grid.height, grid.width) == (-(-height // k), -(-width // k))
     assert grid.transform == Affine(0.5 * k, 0, 500000, 0, -0.5 * k, 4400000)
     assert grid.gsd_m == 0.5 * k
 
 
-def test_gsd_of_units() -> None:
+def test_pixel_sizes_are_metres_whatever_the_unit_and_the_gsd_is_their_mean() -> None:
     feet = CRS.from_epsg(2263)
     assert PixelGrid(9, 9, NORTH_UP, feet).gsd_m == pytest.approx(0.5 * 1200 / 3937)
     oblong = Affine(1, 0, 0, 0, -3, 0)
@@ -183,7 +187,9 @@ def test_gsd_of_units() -> None:
     # Length of a degree of longitude and latitude on WGS 84, from published tables.
     [(0, 111319.49, 110574.28), (45, 78846.81, 111131.75), (60, 55800.0, 111412.24)],
 )
-def test_gsd_of_geographic_scenes(latitude: float, east: float, north: float) -> None:
+def test_the_gsd_of_a_geographic_grid_is_that_of_its_latitude(
+    latitude: float, east: float, north: float
+) -> None:
     degree = 1e-5
     grid = PixelGrid(10, 10, Affine(degree, 0, 10, 0, -degree, latitude), CRS.from_epsg(4326))
     assert grid.gsd_m == pytest.approx((east + north) / 2 * degree, rel=2e-5)
@@ -238,7 +244,7 @@ def test_unplaced_grids_know_nothing() -> None:
     assert PixelGrid(10, 10, NORTH_UP, None).gsd_m is None
 
 
-def test_gsd_from_control_points() -> None:
+def test_control_points_that_span_an_area_give_a_gsd() -> None:
     points = tuple(
         GroundPoint(r, c, 500000 + 0.7 * c, 4400000 - 0.7 * r)
         for r, c in [(0, 0), (0, 99), (99, 0), (99, 99)]
@@ -253,6 +259,6 @@ def test_gsd_from_control_points() -> None:
     assert on_a_line.gsd_m is None
 
 
-def test_grid_pickles() -> None:
+def test_a_grid_comes_back_from_a_pickle() -> None:
     grid = PixelGrid(10, 20, NORTH_UP, UTM, (GroundPoint(0, 0, 1, 2),), UTM)
     assert pickle.loads(pickle.dumps(grid)) == grid

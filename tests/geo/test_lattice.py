@@ -22,7 +22,7 @@ def lattices(draw: st.DrawFn, longest: int = 120) -> Lattice:
 
 
 @given(lattices())
-def test_starts(lattice: Lattice) -> None:
+def test_tiles_start_every_stride_and_the_last_ends_at_the_edge(lattice: Lattice) -> None:
     for axis, size in ((0, lattice.height), (1, lattice.width)):
         starts = lattice.starts(axis)
         assert starts[0] == 0
@@ -59,7 +59,7 @@ def test_weights_sum_exactly_and_are_positive(lattice: Lattice) -> None:
 
 @settings(max_examples=20, deadline=None)
 @given(st.integers(257, 1400), st.integers(0, 128))
-def test_weights_at_working_sizes(size: int, overlap: int) -> None:
+def test_weights_along_an_axis_are_above_0_and_sum_to_the_same(size: int, overlap: int) -> None:
     lattice = Lattice(size, 10, 256, overlap)
     total = np.zeros(size, dtype=np.int64)
     for start, weight in zip(lattice.starts(0), lattice.weights(0), strict=True):
@@ -69,7 +69,7 @@ def test_weights_at_working_sizes(size: int, overlap: int) -> None:
 
 
 @given(lattices(60))
-def test_plane_weights(lattice: Lattice) -> None:
+def test_weights_of_tiles_sum_to_the_same_at_every_pixel(lattice: Lattice) -> None:
     total = np.zeros((lattice.height, lattice.width), dtype=np.int64)
     for i, j in lattice:
         total[lattice.tile(i, j).slices()] += lattice.tile_weights(i, j)
@@ -108,12 +108,12 @@ def test_flush_tile_is_never_doubled() -> None:
 
 
 @pytest.mark.parametrize(("tile", "overlap"), [(0, 0), (-4, 0), (256, -1), (256, 129), (7, 4)])
-def test_bad_sizes(tile: int, overlap: int) -> None:
+def test_tiles_of_impossible_sizes_and_overlaps_are_refused(tile: int, overlap: int) -> None:
     with pytest.raises(ConfigError):
         Lattice(100, 100, tile, overlap)
 
 
-def test_bad_scene_or_block() -> None:
+def test_scenes_without_rows_and_blocks_without_tiles_are_refused() -> None:
     with pytest.raises(ConfigError):
         Lattice(0, 100)
     with pytest.raises(ConfigError, match="at least 1"):

@@ -51,7 +51,7 @@ def test_sources_of_virtual_rasters_in_virtual_rasters(scene: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["/vsizip/{}/s.tif", "/vsizip/{{{}}}/s.tif", "zip://{}!s.tif"])
-def test_the_archive_around_a_raster(scene: Path, name: str) -> None:
+def test_the_file_of_a_raster_in_an_archive_is_the_archive(scene: Path, name: str) -> None:
     archive = scene.with_name("a.zip")
     with ZipFile(archive, "w") as packed:
         packed.write(scene, "s.tif")
@@ -61,7 +61,7 @@ def test_the_archive_around_a_raster(scene: Path, name: str) -> None:
 @pytest.mark.parametrize(
     "name", ["/vsisubfile/0,{}", "/vsicached?chunk_size=65536&file={}", "vrt://{}?bands=1"]
 )
-def test_files_that_gdal_names_indirectly(scene: Path, name: str) -> None:
+def test_a_file_that_gdal_names_indirectly_is_found(scene: Path, name: str) -> None:
     assert local_files(name.format(scene)) == [scene]
     virtual = scene.with_name("v.vrt")
     gdal_copy(scene, virtual, driver="VRT")

@@ -33,7 +33,9 @@ def work(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("patches", [0, 1])
-def test_pixels_and_metadata(tmp_path: Path, work: Path, kind: str, patches: int) -> None:
+def test_a_copy_has_all_pixels_masks_and_metadata_and_its_patches(
+    tmp_path: Path, work: Path, kind: str, patches: int
+) -> None:
     source, out = make(tmp_path / "a & ü.tif", kind), tmp_path / "out & é.tif"
     before = {path: path.read_bytes() for path in tmp_path.glob("a*")}
     with rasterio.open(source) as file:

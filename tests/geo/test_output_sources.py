@@ -51,7 +51,7 @@ def test_packed_bits_come_out_as_numbers(tmp_path: Path) -> None:
     carried(str(tmp_path / "s.tif"), tmp_path / "o.tif")
 
 
-def test_lossy_ycbcr(tmp_path: Path) -> None:
+def test_a_source_in_lossy_ycbcr_becomes_lossless(tmp_path: Path) -> None:
     profile = {"driver": "GTiff", "height": 300, "width": 300, "dtype": "uint8"}
     profile |= {"compress": "JPEG", "photometric": "YCBCR", "tiled": True, "crs": "EPSG:32650"}
     with rasterio.open(tmp_path / "s.tif", "w", count=3, **profile) as file:
@@ -142,7 +142,7 @@ def one_band_vrt(colour: str) -> str:
       </VRTRasterBand></VRTDataset>"""
 
 
-def test_in_an_archive(tmp_path: Path) -> None:
+def test_a_source_in_an_archive_is_carried_over(tmp_path: Path) -> None:
     make(tmp_path / "s & ü.tif", "mask")
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
         archive.write(tmp_path / "s & ü.tif", "in/s & ü.tif")
@@ -158,7 +158,9 @@ def server(tmp_path: Path) -> Iterator[str]:
         process.kill()
 
 
-def test_at_an_address(tmp_path: Path, server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_source_at_an_address_is_carried_over(
+    tmp_path: Path, server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
     make(tmp_path / "s.tif", "tags")
@@ -219,7 +221,7 @@ def test_a_full_disk_is_explained_and_leaves_no_output(tmp_path: Path, share: fl
 
 
 @pytest.mark.parametrize("how", ["srcwin=50,60,100,120", "bands=3,2,1", "unscale=true&ot=Float32"])
-def test_virtual_rasters_without_a_file(
+def test_a_virtual_raster_that_is_no_file_is_carried_over(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
     monkeypatch.chdir(tmp_path)

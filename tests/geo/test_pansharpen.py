@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -166,55 +168,74 @@ def missing(pan: Path, ms: Path, how: str) -> np.ndarray:
     return left
 
 
-@pytest.mark.parametrize(
-    "how", ["both nodata", "pan nodata", "pan mask", "pan alpha", "ms alpha", "pan nan"]
-)
+def fused_with_gaps(
+    folder: Path, how: str, placed: bool
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Pixels made of images with gaps, which are valid, those of whole images, and what is left."""
+    nowhere = {} if placed else {"crs": None, "transform": Affine.identity()}
+    pan, ms = images(folder, 600, 240, **nowhere)
+    pansharpen(pan, ms, folder / "whole.tif")
+    left = missing(pan, ms, how)
+    pansharpen(pan, ms, folder / "out.tif")
+    found = open_scene(folder / "out.tif")
+    with reader(found) as out, rasterio.open(folder / "whole.tif") as file:
+        dn, valid = out.read(found.grid.window)
+        assert [flag.name for flag in file.mask_flag_enums[0]] == ["all_valid"]
+        return dn.astype(float), valid, file.read(), left
+
+
+@pytest.mark.parametrize("how", ["both nodata", "pan nodata", "pan mask", "pan alpha", "pan nan"])
 @pytest.mark.parametrize("placed", [True, False])
 def test_what_is_missing_in_either_image_is_missing(tmp_path: Path, how: str, placed: bool) -> None:
-    nowhere = {} if placed else {"crs": None, "transform": Affine.identity()}
-    pan, ms = images(tmp_path, 600, 240, **nowhere)
-    pansharpen(pan, ms, tmp_path / "whole.tif")
-    left = missing(pan, ms, how)
-    pansharpen(pan, ms, tmp_path / "out.tif")
-    found = open_scene(tmp_path / "out.tif")
-    with reader(found) as out, rasterio.open(tmp_path / "whole.tif") as file:
-        dn, valid = out.read(found.grid.window)
-        whole, unmasked = file.read(), file.mask_flag_enums[0]
-    if how == "ms alpha":  # cubic means reach two of its pixels, of 4 x 4 each
-        left = ndimage.binary_erosion(left, np.ones((17, 17)), border_value=1)
-        assert np.abs(dn[:, left].astype(float) - whole[:, left]).max() == 0
+    dn, valid, whole, left = fused_with_gaps(tmp_path, how, placed)
     np.testing.assert_array_equal(valid, left)
     # Away from the hole, where interpolation does not reach it, pixels are those of whole images.
     sure = ndimage.binary_erosion(left, np.ones((25, 25)), border_value=1)
     assert sure.any()
-    assert np.abs(dn[:, sure].astype(float) - whole[:, sure]).max() < 2
-    assert [flag.name for flag in unmasked] == ["all_valid"]
+    assert np.abs(dn[:, sure] - whole[:, sure]).max() < 2
 
 
-@pytest.mark.parametrize("how", ["nodata", "mask", "nan", "both nan"])
+@pytest.mark.parametrize("placed", [True, False])
+def test_what_alpha_hides_in_the_colours_is_missing_as_far_as_cubic_means_reach(
+    tmp_path: Path, placed: bool
+) -> None:
+    dn, valid, whole, left = fused_with_gaps(tmp_path, "ms alpha", placed)
+    # They reach two of its pixels, of 4 x 4 each.
+    left = ndimage.binary_erosion(left, np.ones((17, 17)), border_value=1)
+    assert left.any()
+    np.testing.assert_array_equal(valid, left)
+    np.testing.assert_array_equal(dn[:, left], whole[:, left])
+
+
+Keywords = dict[str, Any]
+GAPS: dict[str, tuple[Any, float, Keywords, Callable[[np.ndarray], Keywords]]] = {
+    "nodata": (np.uint16, 65535, {}, lambda hole: {"nodata": 65535}),
+    "mask": (np.uint16, 65535, {}, lambda hole: {"mask": (~hole * 255).astype(np.uint8)}),
+    "nan": (np.float32, np.nan, {}, lambda hole: {}),
+    "both nan": (np.float32, np.nan, {"nodata": np.nan}, lambda hole: {}),
+}
+"""Type and DN of a gap in the colours, what both images say, and what the colours say of it."""
+
+
+@pytest.mark.parametrize("how", GAPS)
 @pytest.mark.parametrize("resampling", RESAMPLING)
 def test_what_is_missing_in_the_colours_does_not_spoil_valid_pixels(
     tmp_path: Path, how: str, resampling: str
 ) -> None:
+    dtype, gone, always, said = GAPS[how]
     pan, ms = images(tmp_path, 200, 240)
-    dtype = np.float32 if "nan" in how else np.uint16
     with rasterio.open(pan) as one, rasterio.open(ms) as many:
         fine, coarse = one.read().astype(dtype), many.read().astype(dtype)
-    nan = {"nodata": np.nan} if how == "both nan" else {}
-    placed: dict[str, object] = {"transform": MS_GRID, "descriptions": BGRN, **nan}
-    write(pan, fine, descriptions=None, **nan)
+    placed: Keywords = {"transform": MS_GRID, "descriptions": BGRN, **always}
+    write(pan, fine, descriptions=None, **always)
     write(ms, coarse, **placed)
     options = PansharpenOptions(resampling=resampling)
     whole, out = tmp_path / "whole.tif", tmp_path / "out.tif"
     pansharpen(pan, ms, whole, options)
     hole = np.zeros(coarse.shape[1:], np.bool_)
     hole[20:25, 30:33] = True
-    coarse[:, hole] = np.nan if "nan" in how else 65535
-    if how == "nodata":
-        placed["nodata"] = 65535
-    elif how == "mask":
-        placed["mask"] = (~hole * 255).astype(np.uint8)
-    write(ms, coarse, **placed)
+    coarse[:, hole] = gone
+    write(ms, coarse, **placed, **said(hole))
     pansharpen(pan, ms, out, options)
     found = open_scene(out)
     with reader(found) as fused, rasterio.open(whole) as file:

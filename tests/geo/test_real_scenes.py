@@ -35,7 +35,9 @@ REAL = {
 
 
 @pytest.mark.parametrize("name", REAL)
-def test_real_scene(shared: Path, name: str) -> None:
+def test_a_real_scene_has_the_roles_pixels_and_means_that_are_known_of_it(
+    shared: Path, name: str
+) -> None:
     path = shared / "data" / "scenes_geotiff" / name
     if not path.exists():
         pytest.skip(f"real data absent: {path}")

@@ -87,7 +87,7 @@ def test_read_windows_and_bands(tmp_path: Path) -> None:
             source.read(window, (4,))
 
 
-def test_rotated(tmp_path: Path) -> None:
+def test_a_rotated_scene_has_the_gsd_and_the_ground_of_its_pixels(tmp_path: Path) -> None:
     scene = open_scene(write(tmp_path / "a.tif", coded(4, 10, 20), transform=ROTATED))
     assert scene.grid.gsd_m == pytest.approx(0.5)
     footprint = scene.grid.footprint()
@@ -96,7 +96,7 @@ def test_rotated(tmp_path: Path) -> None:
     assert footprint.area < footprint.envelope.area
 
 
-def test_control_points_only(tmp_path: Path) -> None:
+def test_a_scene_placed_by_control_points_alone_has_a_gsd_and_no_footprint(tmp_path: Path) -> None:
     points = [
         GroundControlPoint(r, c, 500000 + 0.5 * c, 4400000 - 0.5 * r)
         for r, c in [(0, 0), (0, 30), (30, 0), (30, 30)]
@@ -112,7 +112,9 @@ def test_control_points_only(tmp_path: Path) -> None:
     assert pickle.loads(pickle.dumps(scene)) == scene
 
 
-def test_rpc_only(tmp_path: Path) -> None:
+def test_a_scene_placed_by_rpcs_alone_can_be_read_and_says_that_its_gsd_is_unknown(
+    tmp_path: Path,
+) -> None:
     line = [0.0, 0.0, 1.0, *[0.0] * 17]
     sample = [0.0, 1.0, *[0.0] * 18]
     one = [1.0, *[0.0] * 19]
@@ -130,7 +132,9 @@ def test_rpc_only(tmp_path: Path) -> None:
         assert source.read(scene.grid.window)[1].all()
 
 
-def test_no_georeference_is_quiet(tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:
+def test_a_scene_without_georeference_warns_of_nothing(
+    tmp_path: Path, recwarn: pytest.WarningsRecorder
+) -> None:
     path = tmp_path / "a.tif"
     write(path, coded(3, 9, 9, "uint8"), transform=None, crs=None)
     recwarn.clear()
@@ -186,7 +190,9 @@ def test_nodata_that_no_number_can_hold(tmp_path: Path, nodata: float) -> None:
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("nodata", [None, np.nan, -9999.0, -3.4028234663852886e38, 0.1])
-def test_floats(tmp_path: Path, dtype: str, nodata: float | None) -> None:
+def test_floats_that_are_nodata_nan_or_infinite_are_not_valid(
+    tmp_path: Path, dtype: str, nodata: float | None
+) -> None:
     array = coded(4, 6, 6, dtype)
     array[1, 2, 3] = np.nan
     array[2, 4, 4] = np.inf
@@ -199,7 +205,9 @@ def test_floats(tmp_path: Path, dtype: str, nodata: float | None) -> None:
     assert {(int(r), int(c)) for r, c in np.argwhere(~valid)} == missing
 
 
-def test_alpha(tmp_path: Path) -> None:
+def test_pixels_that_alpha_makes_transparent_are_not_valid_and_alpha_is_no_data(
+    tmp_path: Path,
+) -> None:
     array = coded(4, 6, 6, "uint8")
     array[3] = 255
     array[3, 2, 2] = 0
@@ -252,12 +260,12 @@ def test_polygons_are_told_from_other_files_that_are_no_rasters(tmp_path: Path) 
             open_scene(tmp_path / name)
 
 
-def test_missing_file() -> None:
+def test_a_scene_that_is_not_there_is_refused_and_named() -> None:
     with pytest.raises(SceneError, match=r"nowhere\.tif cannot be opened.*check the name"):
         open_scene("nowhere.tif")
 
 
-def test_not_a_raster(tmp_path: Path) -> None:
+def test_text_empty_files_and_folders_are_told_to_be_no_raster(tmp_path: Path) -> None:
     text = tmp_path / "notes.tif"
     text.write_text("no pixels here")
     with pytest.raises(SceneError, match="not a raster that GDAL can read") as caught:
@@ -275,13 +283,15 @@ def test_not_a_raster(tmp_path: Path) -> None:
     ("dtype", "text"),
     [("complex64", "complex numbers"), ("uint32", "uint32 numbers"), ("int8", "int8 numbers")],
 )
-def test_unsupported_numbers(tmp_path: Path, dtype: str, text: str) -> None:
+def test_types_of_numbers_that_no_scene_may_have_are_named(
+    tmp_path: Path, dtype: str, text: str
+) -> None:
     path = write(tmp_path / "a.tif", np.ones((1, 4, 4), dtype=dtype))
     with pytest.raises(SceneError, match=text):
         open_scene(path)
 
 
-def test_mixed_and_absent_bands(tmp_path: Path) -> None:
+def test_bands_of_two_types_are_refused(tmp_path: Path) -> None:
     mixed = tmp_path / "a.vrt"
     mixed.write_text(
         '<VRTDataset rasterXSize="6" rasterYSize="6"><VRTRasterBand dataType="UInt16" band="1"/>'
@@ -301,7 +311,9 @@ def test_container_points_to_what_it_contains(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("compress", [None, "deflate"])
-def test_truncated(tmp_path: Path, compress: str | None) -> None:
+def test_a_truncated_scene_is_refused_where_pixels_are_missing_and_named(
+    tmp_path: Path, compress: str | None
+) -> None:
     noise = np.random.default_rng(0).integers(0, 2000, (4, 512, 512)).astype(np.uint16)
     path = write(tmp_path / "a.tif", noise, tiled=True, blockxsize=64, blockysize=64,
                  interleave="pixel", compress=compress)  # fmt: skip
@@ -322,7 +334,7 @@ def test_truncated(tmp_path: Path, compress: str | None) -> None:
             source.read_coarse(Window(0, 0, 8, 8), 64)
 
 
-def test_changed_file(tmp_path: Path) -> None:
+def test_a_scene_that_changed_or_went_since_it_was_opened_is_refused(tmp_path: Path) -> None:
     path = write(tmp_path / "a.tif", coded(4, 8, 8))
     scene = open_scene(path)
     write(path, coded(4, 8, 9))

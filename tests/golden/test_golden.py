@@ -48,7 +48,7 @@ FILES = (
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_vectors(shared: Path, name: str) -> None:
+def test_all_vectors_of_a_file_are_reproduced(shared: Path, name: str) -> None:
     path = shared / "reference" / "golden" / f"{name}.npz"
     if not path.is_file():
         pytest.skip(f"real data absent: no file {path}")

@@ -37,7 +37,7 @@ def test_last_block_has_no_effect() -> None:
     assert torch.equal(before[1], after[1])
 
 
-def test_mask_is_not_squashed() -> None:
+def test_the_mask_may_be_any_number() -> None:
     net = small()
     with torch.no_grad():
         net.get_parameter("det_conv_mask.0.bias").fill_(-3.0)
@@ -47,7 +47,7 @@ def test_mask_is_not_squashed() -> None:
 
 @settings(max_examples=12, deadline=None)
 @given(rows=st.integers(1, 41), cols=st.integers(1, 41))
-def test_any_size(rows: int, cols: int) -> None:
+def test_images_of_any_size_get_an_image_and_a_mask_of_that_size(rows: int, cols: int) -> None:
     net = small()
     y = torch.rand(1, 4, rows, cols)
     with torch.no_grad():

@@ -27,7 +27,9 @@ def drawn(n: int, heads: int, tokens: int, d: int) -> tuple[Tensor, Tensor, Tens
     tokens=st.integers(1024, 1500),
     d=st.sampled_from([32, 48]),
 )
-def test_pieces_are_attention(n: int, heads: int, tokens: int, d: int) -> None:
+def test_attention_in_pieces_is_attention_within_bfloat16(
+    n: int, heads: int, tokens: int, d: int
+) -> None:
     parts = [part.bfloat16() for part in drawn(n, heads, tokens, d)]
     with torch.inference_mode():
         got = attend(*parts)

@@ -52,7 +52,7 @@ def test_keras_names_cover_the_state_dict() -> None:
     assert set(names) == small().state_dict().keys() - counters
 
 
-def test_keras_round_trip() -> None:
+def test_weights_survive_the_way_to_keras_and_back() -> None:
     net = small()
     with torch.no_grad():
         for value in net.state_dict().values():
@@ -64,7 +64,7 @@ def test_keras_round_trip() -> None:
     assert all(torch.equal(net.state_dict()[key], value) for key, value in state.items())
 
 
-def test_keras_arrays_missing_or_unknown() -> None:
+def test_keras_arrays_that_are_missing_or_unknown_are_named() -> None:
     arrays = keras_arrays(small())
     removed = arrays.pop("conv2d_7/bias")
     with pytest.raises(BundleError, match="conv2d_7/bias"):
@@ -84,7 +84,7 @@ def test_skip_features_are_pooled_and_repeated_as_tiles() -> None:
 
 @settings(max_examples=10, deadline=None)
 @given(rows=st.integers(1, 70), cols=st.integers(1, 70))
-def test_any_size(rows: int, cols: int) -> None:
+def test_images_of_any_size_get_a_probability_per_pixel(rows: int, cols: int) -> None:
     x = torch.rand(1, 4, rows, cols)
     with torch.no_grad():
         prob = small()(x)

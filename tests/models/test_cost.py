@@ -35,7 +35,9 @@ def counted() -> dict[tuple[str, int], Cost]:
 
 
 @pytest.mark.parametrize("name", MEASURED)
-def test_parameters_and_true_operations(counted: dict[tuple[str, int], Cost], name: str) -> None:
+def test_parameters_and_operations_are_those_that_were_measured(
+    counted: dict[tuple[str, int], Cost], name: str
+) -> None:
     for bands, place in ((3, 0), (4, 1)):
         one = counted[name, bands]
         assert one.parameters == MEASURED[name][place]
@@ -44,7 +46,9 @@ def test_parameters_and_true_operations(counted: dict[tuple[str, int], Cost], na
 
 
 @pytest.mark.parametrize("name", TABLE_X)
-def test_table_x(counted: dict[tuple[str, int], Cost], name: str) -> None:
+def test_costs_on_the_papers_images_are_those_of_its_table_x(
+    counted: dict[tuple[str, int], Cost], name: str
+) -> None:
     complexity, params = TABLE_X[name]
     one = counted[name, 3]
     assert PAPER_IMAGES * one.paper_gmac == pytest.approx(complexity, abs=0.011)
@@ -74,7 +78,9 @@ def test_rules_on_modules_small_enough_to_count_by_hand() -> None:
     assert paper_macs(twice, (x,)) == 2 * 2 * (2 * 32)
 
 
-def test_description_names_all(counted: dict[tuple[str, int], Cost]) -> None:
+def test_the_description_has_networks_costs_and_dead_tensors(
+    counted: dict[tuple[str, int], Cost],
+) -> None:
     text = describe(list(counted.values()))
     for words in ("memorynet", "1097.30", "dead tensors", "36,800,326"):
         assert words in text

@@ -25,7 +25,7 @@ def image(n: int = 1, rows: int = 64, cols: int = 80) -> Tensor:
 @pytest.mark.parametrize(
     ("rows", "cols"), [(1, 1), (45, 200), (129, 129), (255, 256), (256, 64), (256, 256)]
 )
-def test_any_size_up_to_256(rows: int, cols: int) -> None:
+def test_images_of_any_size_up_to_256_come_back_in_it(rows: int, cols: int) -> None:
     net, y = small(), image(1, rows, cols)
     with torch.no_grad():
         out, whole = net(y), net(pad_to_multiple(y, 256))
@@ -54,7 +54,7 @@ def test_takes_the_mean_unless_told_otherwise() -> None:
     assert float((mean - y).abs().max()) < 1.0
 
 
-def test_samples_from_a_seed() -> None:
+def test_a_seed_decides_the_sample_whatever_the_batch() -> None:
     y = image(2)
     noise = torch.randn(1, 50, generator=torch.Generator().manual_seed(7))
     net = small(sample_seed=7)

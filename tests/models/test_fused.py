@@ -38,7 +38,7 @@ def norm_of(groups: int, channels: int) -> nn.GroupNorm:
     packed=st.booleans(),
     graded=st.booleans(),
 )
-def test_it_is_norm_modulation_and_silu(
+def test_the_fused_form_is_norm_modulation_and_silu(
     n: int,
     per_group: int,
     groups: int,

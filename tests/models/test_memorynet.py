@@ -25,7 +25,7 @@ def test_one_prelu_has_55_names() -> None:
 
 @settings(max_examples=12, deadline=None)
 @given(rows=st.integers(1, 41), cols=st.integers(1, 41))
-def test_any_size(rows: int, cols: int) -> None:
+def test_images_of_any_size_come_back_in_it_from_all_stages(rows: int, cols: int) -> None:
     net = small()
     y = torch.rand(1, 4, rows, cols)
     with torch.no_grad():

@@ -25,7 +25,7 @@ def small(bands: int = 4) -> MSDA:
 
 @settings(max_examples=10, deadline=None)
 @given(rows=st.integers(5, 51), cols=st.integers(5, 51))
-def test_any_size(rows: int, cols: int) -> None:
+def test_images_of_any_size_from_5_px_come_back_in_it(rows: int, cols: int) -> None:
     y = torch.rand(1, 4, rows, cols)
     with torch.no_grad():
         out = small()(y)
@@ -52,7 +52,9 @@ def test_gradients_of_a_live_parameter_are_not_all_zero() -> None:
 
 
 @pytest.mark.parametrize(("rows", "cols"), [(64, 64), (65, 128)])
-def test_discriminator_scores(rows: int, cols: int) -> None:
+def test_the_discriminator_has_32_scores_per_square_of_64_px_and_learns(
+    rows: int, cols: int
+) -> None:
     torch.manual_seed(0)
     net = MSDADiscriminator(4, width=8)
     score = net(torch.rand(2, 4, rows, cols))

@@ -17,19 +17,19 @@ def small(bands: int = 4) -> PatchGAN:
 
 
 @pytest.mark.parametrize(("bands", "count"), [(3, 2_762_945), (4, 2_763_969)])
-def test_published_size(bands: int, count: int) -> None:
+def test_it_has_the_published_number_of_parameters(bands: int, count: int) -> None:
     assert size(PatchGAN(bands)) == count
 
 
 @pytest.mark.parametrize("bands", [3, 4])
 @pytest.mark.parametrize("model", ["spagan", "amgan"])
-def test_published_names(shared: Path, model: str, bands: int) -> None:
+def test_names_and_shapes_are_the_published_ones(shared: Path, model: str, bands: int) -> None:
     ours = {f"dis.dis.{key}": shape for key, shape in shapes(PatchGAN(bands)).items()}
     assert ours == published_shapes(shared, f"{model}_dis_{bands}band")
 
 
 @pytest.mark.parametrize(("rows", "cols"), [(16, 16), (32, 64), (47, 51)])
-def test_one_logit_per_patch(rows: int, cols: int) -> None:
+def test_every_whole_16_px_patch_gets_one_logit(rows: int, cols: int) -> None:
     net = small().eval()
     with torch.no_grad():
         logits = net(torch.rand(2, 4, rows, cols), torch.rand(2, 4, rows, cols))
@@ -61,7 +61,7 @@ def test_stands_still_in_eval_mode() -> None:
     assert all(torch.equal(before[key], value) for key, value in net.state_dict().items())
 
 
-def test_starts_as_published() -> None:
+def test_initial_weights_have_the_published_spread() -> None:
     torch.manual_seed(0)
     params = PatchGAN(3).state_dict()
     weight, scale = params["c3.c.weight"], params["c3.batchnorm.weight"]

@@ -44,14 +44,14 @@ SMALL: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("bands", [3, 4])
 @pytest.mark.parametrize("name", COUNTS)
-def test_published_size(name: str, bands: int) -> None:
+def test_networks_have_the_published_numbers_of_parameters(name: str, bands: int) -> None:
     with torch.device("meta"):
         assert size(create(name, bands)) == COUNTS[name][bands - 3]
 
 
 @pytest.mark.parametrize("bands", [3, 4])
 @pytest.mark.parametrize("name", NAMES)
-def test_published_names(shared: Path, name: str, bands: int) -> None:
+def test_names_and_shapes_are_the_published_ones(shared: Path, name: str, bands: int) -> None:
     file, prefix = NAMES[name]
     with torch.device("meta"):
         ours = {prefix + key: shape for key, shape in shapes(create(name, bands)).items()}

@@ -20,7 +20,7 @@ def small(bands: int = 4) -> SpAGAN:
     return SpAGAN(bands, width=8).eval()
 
 
-def test_four_directions_by_hand() -> None:
+def test_the_four_directions_are_those_worked_out_by_hand() -> None:
     """Each border that has no neighbour is the input as it is, negative numbers included."""
     net = _FourDirections(1)
     scales = {"up": (1.0, 0.0), "right": (2.0, 1.0), "down": (-1.0, 0.0), "left": (0.5, -1.0)}
@@ -74,7 +74,7 @@ def test_direction_attention_has_no_effect() -> None:
 
 @settings(max_examples=12, deadline=None)
 @given(rows=st.integers(1, 41), cols=st.integers(1, 41))
-def test_any_size(rows: int, cols: int) -> None:
+def test_images_of_any_size_get_an_image_and_attention_of_that_size(rows: int, cols: int) -> None:
     net = small()
     y = torch.rand(1, 4, rows, cols)
     with torch.no_grad():

@@ -48,7 +48,9 @@ def call(name: str, network: nn.Module, bands: int = 4, n: int = 2) -> Tensor:
         ("wa", 4, 4_660_484),
     ],
 )
-def test_published_parameter_counts(name: str, bands: int, count: int) -> None:
+def test_networks_have_the_published_numbers_of_parameters(
+    name: str, bands: int, count: int
+) -> None:
     with torch.device("meta"):
         assert size(create(name, bands)) == count
 
@@ -110,7 +112,7 @@ def test_gradients_reach_every_parameter(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["cnp", "wa"])
-def test_every_input_matters(name: str) -> None:
+def test_every_input_and_the_time_change_the_output(name: str) -> None:
     network = randomised(tiny(name), scale=0.3).eval()
     inputs = [normal(1, 4, 16, 16, seed=s) for s in range(2 if name == "cnp" else 3)]
     t = torch.tensor([100])
@@ -163,7 +165,7 @@ def test_the_reference_is_clamped_but_training_is_not() -> None:
         assert torch.equal(network(cloudy), free.clamp(0, 1))
 
 
-def test_time_embedding_by_hand() -> None:
+def test_the_time_embedding_is_that_worked_out_by_hand() -> None:
     out = time_embedding(torch.tensor([0, 7]), 4)
     assert out.dtype == torch.float32
     second = 10_000.0**-0.5

@@ -22,7 +22,7 @@ def listed(*paths: Path) -> list[tuple[str, str | None]]:
     return [(s.name, s.group) for s in find_sources([str(path) for path in paths])]
 
 
-def test_a_file_is_itself() -> None:
+def test_a_file_behind_an_address_is_one_source_of_its_name() -> None:
     assert find_sources(["/vsicurl/https://host/a.b.tif?x=1"]) == [
         Source("a.b", "/vsicurl/https://host/a.b.tif?x=1")
     ]

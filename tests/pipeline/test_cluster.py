@@ -8,22 +8,16 @@ import logging
 import operator
 import os
 import resource
-import select
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import dask
 import distributed
 import numpy as np
 import pytest
-from distributed import LocalCluster
 
 from decr.calibration import ErrorTable
 from decr.config import DecloudConfig
@@ -38,7 +32,6 @@ from decr.zoo.bundle import read_card, save_with_card
 from tests.pipeline.scenes import cloudy_pixels, darker, write_scene
 from tests.tiny import tiny_bundle
 
-ROOT = Path(__file__).resolve().parents[2]
 CONFIG = DecloudConfig(detector="compact", tile_px=64, overlap_px=16, steps=1, device="cpu")
 
 
@@ -104,36 +97,6 @@ def soon(holds: Callable[[], bool]) -> None:
     while not holds():
         assert time.monotonic() < until, "not in 120 s"
         time.sleep(0.05)
-
-
-_SCHEDULER = """
-from distributed import LocalCluster
-with LocalCluster(
-    n_workers=1, threads_per_worker=2, processes=False, protocol="tcp", dashboard_address=":0"
-) as cluster:
-    print(cluster.scheduler_address, flush=True)
-    input()
-"""
-
-
-def stop(process: subprocess.Popen[str]) -> None:
-    process.send_signal(signal.SIGSTOP)
-    os.waitpid(process.pid, os.WUNTRACED)  # it may go on for a while where cores are busy
-
-
-@contextmanager
-def elsewhere() -> Iterator[tuple[str, subprocess.Popen[str]]]:
-    """Address and process of a scheduler with a worker, which leaves nobody when it is killed."""
-    command = [sys.executable, "-c", _SCHEDULER]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    with subprocess.Popen(command, **pipes, cwd=ROOT, text=True) as theirs:
-        try:
-            assert theirs.stdout is not None
-            ready, _, _ = select.select([theirs.stdout], [], [], 120)
-            assert ready, "the scheduler did not start in 120 s"
-            yield theirs.stdout.readline().strip(), theirs
-        finally:
-            theirs.kill()
 
 
 def test_two_workers_give_the_bytes_of_one(
@@ -312,80 +275,6 @@ def test_workers_that_all_stay_paused_are_told_and_one_that_goes_on_takes_all(
         client.run(go_on)
 
 
-@pytest.mark.parametrize("began", [True, False], ids=["in the run", "before it"])
-def test_a_scheduler_that_does_not_answer_is_told(
-    scene: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, began: bool
-) -> None:
-    frozen = []
-    with elsewhere() as (address, theirs):
-
-        def freeze() -> None:
-            monkeypatch.setattr(cluster, "_PATIENCE_S", 3)
-            stop(theirs)
-            frozen.append(began)
-
-        if not began:
-            freeze()
-        says = "has not answered for 3 s.*is kept$" if began else "no Dask scheduler answers there"
-        with (
-            pytest.raises(ClusterError, match=says),
-            open_engine(scheduler=address) as engine,
-        ):
-            declouds(scene, tmp_path / "o", CONFIG, engine=engine, on_progress=at_tile(20, freeze))
-        assert frozen == [began]
-
-
-def test_a_scheduler_that_stops_before_what_is_done_is_fetched_is_told(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    with elsewhere() as (address, theirs), open_engine(scheduler=address) as engine:
-        task: Any = engine.submit(operator.is_, CONFIG, lambda _: None)
-        soon(lambda: task._future.done())
-        monkeypatch.setattr(cluster, "_PATIENCE_S", 3)
-        stop(theirs)
-        with pytest.raises(ClusterError, match=r"has not answered for 3 s"):
-            task.result()
-
-
-def test_a_lost_scheduler_is_one_error_and_another_engine_goes_on(
-    scene: Path, whole: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    out = tmp_path / "out.tif"
-    with elsewhere() as (address, theirs):
-
-        def lose() -> None:
-            assert engine.elsewhere
-            monkeypatch.setattr(cluster, "_PATIENCE_S", 5)
-            dask.config.set({"distributed.comm.timeouts.connect": "2s"})  # until the block ends
-            theirs.kill()
-
-        with (
-            dask.config.set({"distributed.comm.timeouts.connect": "30s"}),
-            pytest.raises(ClusterError, match=r"connection.*is lost.*what is finished is kept"),
-            open_engine(scheduler=address) as engine,
-        ):
-            declouds(scene, out, CONFIG, engine=engine, on_progress=at_tile(20, lose))
-    assert not out.exists()
-    result = declouds(scene, out, CONFIG)
-    assert result.resumed
-    assert out.read_bytes() == whole
-
-
-def test_no_scheduler_and_no_workers_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cluster, "_PATIENCE_S", 1)
-    with (
-        pytest.raises(ClusterError, match="no Dask scheduler answers"),
-        open_engine(scheduler="tcp://127.0.0.1:9"),
-    ):
-        pass
-    with (
-        LocalCluster(n_workers=0, dashboard_address=":0") as empty,
-        pytest.raises(ClusterError, match="no workers"),
-        open_engine(scheduler=empty.scheduler_address),
-    ):
-        pass
-
-
 def test_dask_prints_nothing_beside_what_is_raised() -> None:
     handler = logging.StreamHandler(io.StringIO())
     logger = logging.getLogger("distributed")
@@ -402,11 +291,6 @@ def test_dask_prints_nothing_beside_what_is_raised() -> None:
     finally:
         logger.removeHandler(handler)
     assert handler.stream.getvalue() == "Of the user's own\n"
-
-
-def test_a_scheduler_brings_its_own_workers() -> None:
-    with pytest.raises(ConfigError, match="drop the number"), open_engine(2, "tcp://127.0.0.1:9"):
-        pass
 
 
 def test_a_restorer_in_memory_does_not_travel(

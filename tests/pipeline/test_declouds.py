@@ -6,6 +6,7 @@ import itertools
 import json
 import os
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from zipfile import ZipFile
@@ -163,7 +164,9 @@ def test_plan_counts_every_tile_and_writes_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("case", ["exists", "folder", "no folder", "input"])
-def test_targets_that_cannot_be(scene: Path, tmp_path: Path, case: str) -> None:
+def test_targets_that_cannot_be_are_refused_and_nothing_is_replaced(
+    scene: Path, tmp_path: Path, case: str
+) -> None:
     out = {
         "exists": tmp_path / "old.tif",
         "folder": tmp_path,
@@ -186,28 +189,41 @@ def test_the_largest_possible_change_does_not_wrap(tmp_path: Path, source: int) 
     assert (read(tmp_path / "o.tif") == 2047 - source).all()
 
 
-@pytest.mark.parametrize("kind", ["vrt", "zip", "mask", "aoi"])
-def test_nothing_that_is_read_is_overwritten(scene: Path, tmp_path: Path, kind: str) -> None:
-    read_from, config = tmp_path / f"in.{kind}", DecloudConfig(**FAST)
-    path, victim = str(scene), scene
-    if kind == "vrt":
-        gdal_copy(scene, read_from, driver="VRT")
-        path = str(read_from)
-    elif kind == "zip":
-        victim = read_from
-        with ZipFile(victim, "w") as packed:
-            packed.write(scene, "s.tif")
-        path = f"/vsizip/{victim}/s.tif"
-    elif kind == "mask":
-        victim = write_scene(read_from, read(scene)[:1], names=None)
-        config = DecloudConfig(**FAST, cloud_mask=victim)
-    else:
-        victim = read_from
-        victim.write_text("{}")
-        config = DecloudConfig(**FAST, aoi=victim)
+def behind_a_vrt(scene: Path, folder: Path) -> tuple[str, Path, dict[str, Path]]:
+    made = folder / "in.vrt"
+    gdal_copy(scene, made, driver="VRT")
+    return str(made), scene, {}
+
+
+def in_an_archive(scene: Path, folder: Path) -> tuple[str, Path, dict[str, Path]]:
+    made = folder / "in.zip"
+    with ZipFile(made, "w") as packed:
+        packed.write(scene, "s.tif")
+    return f"/vsizip/{made}/s.tif", made, {}
+
+
+def with_a_mask(scene: Path, folder: Path) -> tuple[str, Path, dict[str, Path]]:
+    made = folder / "in.tif"
+    write_scene(made, read(scene)[:1], names=None)
+    return str(scene), made, {"cloud_mask": made}
+
+
+def with_an_area(scene: Path, folder: Path) -> tuple[str, Path, dict[str, Path]]:
+    made = folder / "in.json"
+    made.write_text("{}")
+    return str(scene), made, {"aoi": made}
+
+
+@pytest.mark.parametrize("arranged", [behind_a_vrt, in_an_archive, with_a_mask, with_an_area])
+def test_nothing_that_is_read_is_overwritten(
+    scene: Path,
+    tmp_path: Path,
+    arranged: Callable[[Path, Path], tuple[str, Path, dict[str, Path]]],
+) -> None:
+    path, victim, options = arranged(scene, tmp_path)
     before = victim.read_bytes()
     with pytest.raises(OutputError, match="never overwrites its input"):
-        declouds(path, victim, config, restorer=same(), overwrite=True)
+        declouds(path, victim, DecloudConfig(**FAST, **options), restorer=same(), overwrite=True)
     assert victim.read_bytes() == before
 
 

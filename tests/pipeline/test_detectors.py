@@ -282,7 +282,7 @@ def test_what_a_plugin_makes_is_checked_before_any_work(
         detector_of(DetectorChoice("shady", "cpu"))
 
 
-def test_two_owners_of_one_name(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_detector_that_two_packages_offer_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     offer(monkeypatch, ("haze", "one:make"), ("haze", "two:make"))
     with pytest.raises(ConfigError, match="two packages offer a detector 'haze': one:make and two"):
         detector_plugin("haze")
@@ -308,7 +308,9 @@ def fake(monkeypatch: pytest.MonkeyPatch, classes: int = 4) -> list[dict[str, An
     return calls
 
 
-def test_omnicloudmask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_omnicloudmask_is_given_three_bands_and_its_thin_cloud_is_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     calls = fake(monkeypatch)
     pixels = np.full((4, 256, 256), 20, "uint8")
     pixels[2, :64] = 120  # red: thin
@@ -376,7 +378,7 @@ def test_two_masks_are_one_too_many() -> None:
         ({"gsd_m": 0.0}, "GSD"),
     ],
 )
-def test_options_that_cannot_be(options: dict[str, Any], message: str) -> None:
+def test_options_that_cannot_be_are_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         CcpConfig(**options)
 

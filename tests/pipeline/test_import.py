@@ -211,7 +211,9 @@ def test_a_flat_set_is_split_by_its_list_or_by_decr(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("layout", "name"), [("t-cloud", "T-Cloud"), ("whu", "WHU")])
-def test_the_other_layouts(tmp_path: Path, layout: str, name: str) -> None:
+def test_sets_of_other_layouts_are_imported_with_their_published_split(
+    tmp_path: Path, layout: str, name: str
+) -> None:
     root = tmp_path / name
     for split, numbers in (("train", range(3)), ("test", range(7, 9))):
         for number in numbers:

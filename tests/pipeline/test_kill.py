@@ -66,7 +66,9 @@ POINTS: dict[str, Callable[[Path], bool]] = {
 
 
 @pytest.mark.parametrize("point", POINTS)
-def test_killed_and_run_again(scene: Path, whole: bytes, tmp_path: Path, point: str) -> None:
+def test_a_run_killed_anywhere_gives_the_same_bytes_when_run_again(
+    scene: Path, whole: bytes, tmp_path: Path, point: str
+) -> None:
     out = tmp_path / "out.tif"
     work = Path(f"{out}.decr-work")
     process = start(scene, out)

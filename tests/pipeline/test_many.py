@@ -9,9 +9,10 @@ import pytest
 from click.testing import CliRunner, Result
 
 from cli.main import main
-from decr.errors import ClusterError, ConfigError, SchedulerError
+from decr.config import DecloudConfig
+from decr.errors import ClusterError, ConfigError, SceneError, SchedulerError
 from decr.pipeline import many
-from decr.pipeline.many import declouds_many, targets
+from decr.pipeline.many import Outcome, declouds_many, plans_many, targets
 from tests.pipeline.scenes import cloudy_pixels, write_scene
 
 FAST = ("--detector", "threshold", "--tile", 64, "--overlap", 16, "--steps", 1)
@@ -219,6 +220,25 @@ def test_a_dry_run_refuses_and_passes_over_what_the_run_does(
     assert again.stdout.count("1.tif") == again.stdout.count("2.tif") == 1
     maps = run("1.tif", "1_error.tif", "-o", out, "--dry-run", "-q", "--error-map")
     assert "both an output and another's map" in maps.stderr
+
+
+def test_plans_of_scenes_are_outcomes_of_which_nothing_is_written(
+    scenes: list[Path], tmp_path: Path
+) -> None:
+    out, config = tmp_path / "out", DecloudConfig(detector="threshold", tile_px=64, overlap_px=16)
+    out.mkdir()
+    (out / "1.tif").write_text("finished")
+    done, bad, planned = plans_many([str(path) for path in scenes], out, config)
+    assert done == Outcome(str(scenes[0]), out / "1.tif")
+    assert (bad.plan, bad.out) == (None, out / "bad.tif")
+    assert bad.error is not None
+    assert "bad.tif" in bad.error
+    assert (planned.result, planned.error) == (None, None)
+    assert planned.plan is not None
+    assert planned.plan.restore > 0
+    assert [path.name for path in out.iterdir()] == ["1.tif"]
+    with pytest.raises(SceneError, match=r"bad\.tif"):
+        list(plans_many([str(scenes[1])], out, config))
 
 
 def test_a_dry_run_refuses_folders_that_cannot_be_written(

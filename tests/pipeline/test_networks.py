@@ -43,7 +43,7 @@ def test_a_name_travels_and_loads_the_networks_once(name: Named) -> None:
     assert len(pickle.dumps(name)) < 2000
 
 
-def test_what_is_in_this_process_is_itself() -> None:
+def test_a_restorer_of_this_process_is_itself() -> None:
     here = darker()
     assert the_restorer(here) is here
 
@@ -61,7 +61,7 @@ def test_other_networks_are_refused(name: Named, change: dict[str, object], said
         the_restorer(replace(name, **change))  # type: ignore[arg-type]
 
 
-def test_detectors_likewise() -> None:
+def test_a_detectors_name_loads_it_and_another_version_is_refused() -> None:
     choice = DetectorChoice("compact", "cpu")
     name = named(choice, detector_of(choice, 1), 1)
     assert the_detector(name).versions == name.version

@@ -81,7 +81,7 @@ def test_the_detectors_range_decides_what_it_finds(scene: Path, tmp_path: Path) 
     assert shown[1].mean() < -0.9
 
 
-def test_a_detector_that_is_none(scene: Path, tmp_path: Path) -> None:
+def test_what_is_no_detector_is_refused(scene: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"nowhere.*neither.*bundle file"):
         prepare(str(scene), DecloudConfig(detector="nowhere"), same())
     with pytest.raises(BundleError):

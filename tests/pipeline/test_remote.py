@@ -48,7 +48,9 @@ def address(tmp_path: Path) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("form", ["{}/scene.tif", "/vsicurl/{}/scene.tif"])
-def test_a_scene_behind_http(address: str, form: str, local: np.ndarray, tmp_path: Path) -> None:
+def test_a_scene_behind_http_is_restored_as_a_file_is(
+    address: str, form: str, local: np.ndarray, tmp_path: Path
+) -> None:
     out = tmp_path / "out.tif"
     result = declouds(form.format(address), out, FAST, restorer=darker())
     assert result.changed_px > 0
@@ -90,7 +92,9 @@ def test_a_server_that_gives_no_parts_of_files_is_told(scene: Path) -> None:
             server.kill()
 
 
-def test_a_mosaic_of_parts(scene: Path, local: np.ndarray, tmp_path: Path) -> None:
+def test_a_mosaic_of_parts_is_restored_as_the_whole_is(
+    scene: Path, local: np.ndarray, tmp_path: Path
+) -> None:
     vrt = tmp_path / "mosaic.vrt"
     halves = []
     with rasterio.open(scene) as source:

@@ -200,7 +200,7 @@ def test_facts_say_what_was_done_with_what(scene: Path, tmp_path: Path) -> None:
     assert not [key for key in facts if re.fullmatch(r"[A-Z_]{4,}", key)], "tags without words"
 
 
-def test_progress_is_told(scene: Path, tmp_path: Path) -> None:
+def test_the_report_is_the_last_stage_whose_progress_is_told(scene: Path, tmp_path: Path) -> None:
     told: list[tuple[str, int, int]] = []
     declouds(
         scene, tmp_path / "o.tif", DecloudConfig(**FAST), restorer=dark(),

@@ -268,23 +268,38 @@ def test_a_patch_torn_by_a_kill_is_written_anew(
     assert out.read_bytes() == whole.read_bytes()
 
 
-@pytest.mark.parametrize("damage", ["gone", "empty", "noise"])
-@pytest.mark.parametrize("name", ["clouds.npy", "job.json"])
-def test_damaged_work_is_told_or_made_anew(
-    scene: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, damage: str
+DAMAGED = {
+    "gone": Path.unlink,
+    "empty": lambda path: path.write_bytes(b""),
+    "noise": lambda path: path.write_bytes(b"\xff\xfe" * 40),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGED)
+def test_damaged_clouds_of_an_interrupted_run_are_told_with_the_folder_to_delete(
+    scene: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: str
 ) -> None:
     out, whole = tmp_path / "o.tif", tmp_path / "whole.tif"
     declouds(scene, whole, DecloudConfig(**FAST), restorer=darker())
     work = _interrupted(scene, out, monkeypatch)
-    if damage == "gone":
-        (work / name).unlink()
-    else:
-        (work / name).write_bytes(b"\xff\xfe" * 40 if damage == "noise" else b"")
-    if name == "clouds.npy":
-        with pytest.raises(OutputError, match=r"finished work cannot be read .* delete the folder"):
-            declouds(scene, out, DecloudConfig(**FAST), restorer=darker())
-        shutil.rmtree(work)
+    DAMAGED[damage](work / "clouds.npy")
+    with pytest.raises(OutputError, match=r"finished work cannot be read .* delete the folder"):
+        declouds(scene, out, DecloudConfig(**FAST), restorer=darker())
+    shutil.rmtree(work)
     declouds(scene, out, DecloudConfig(**FAST), restorer=darker())
+    assert out.read_bytes() == whole.read_bytes()
+
+
+@pytest.mark.parametrize("damage", DAMAGED)
+def test_work_whose_job_is_damaged_is_made_anew(
+    scene: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: str
+) -> None:
+    out, whole = tmp_path / "o.tif", tmp_path / "whole.tif"
+    declouds(scene, whole, DecloudConfig(**FAST), restorer=darker())
+    work = _interrupted(scene, out, monkeypatch)
+    DAMAGED[damage](work / "job.json")
+    result = declouds(scene, out, DecloudConfig(**FAST), restorer=darker())
+    assert not result.resumed
     assert out.read_bytes() == whole.read_bytes()
 
 

@@ -138,6 +138,6 @@ def test_nothing_restored_has_no_seams() -> None:
     assert (seams.overlap_rms, seams.tone_rms) == (None, None)
 
 
-def test_squares() -> None:
+def test_squares_count_and_sum_and_their_mean_of_none_is_0() -> None:
     assert squares(np.array([[1, 2], [3, 4]], np.uint8)) == Squares(4, 30.0)
     assert Squares().mean == 0

@@ -22,7 +22,7 @@ def test_it_starts_as_a_copy() -> None:
     assert ema.average["weight"].item() == 3.0
 
 
-def test_decay_warms_up() -> None:
+def test_the_decay_of_an_average_begins_low() -> None:
     ema = Ema(module(0.0), 0.9)
     ema.update(module(1.0), 1)  # decay 2 / 11
     assert ema.average["weight"].item() == pytest.approx(9 / 11)
@@ -45,7 +45,7 @@ def test_later_the_decay_is_the_one_asked_for() -> None:
     assert ema.average["weight"].item() == pytest.approx(0.9)
 
 
-def test_counters_are_copied() -> None:
+def test_counters_are_copied_and_not_averaged() -> None:
     net = module(1.0)
     ema = Ema(net, 0.5)
     net.num_batches_tracked.fill_(7)

@@ -179,7 +179,7 @@ def test_networks_end_as_their_averages(tmp_path: Path) -> None:
     assert not all(torch.equal(state["ema"][k], v) for k, v in state["model"].items())
 
 
-def test_training_learns(tmp_path: Path) -> None:
+def test_a_short_training_lowers_the_loss(tmp_path: Path) -> None:
     losses: list[float] = []
     config = TrainConfig(steps=40, batch=2, lr=5e-3, warmup=5, save_every=1000)
     train("reference", tmp_path, config, on_step=lambda step, loss: losses.append(loss))

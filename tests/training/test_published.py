@@ -220,7 +220,9 @@ class Attentive(nn.Module):
 @pytest.mark.parametrize(
     ("name", "weights"), [("spagan", (1.0, 100.0, 1.0)), ("amgan", (0.1, 10.0, 10.0))]
 )
-def test_losses_of_the_attentive_networks(name: str, weights: tuple[float, float, float]) -> None:
+def test_losses_of_the_attentive_networks_are_weighted_sums_of_their_terms(
+    name: str, weights: tuple[float, float, float]
+) -> None:
     clear = 0.5 * torch.rand(2, 4, 32, 32)
     cloudy = clear.clone()
     cloudy[..., :8] += 0.25  # a quarter of the target is 1

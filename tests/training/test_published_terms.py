@@ -61,7 +61,7 @@ def test_pyramid_edge_loss_sees_a_change_in_the_last_band() -> None:
 
 
 @pytest.mark.parametrize("band", [0, 1, 2, 3])
-def test_laplacian_of_a_point(band: int) -> None:
+def test_the_laplacian_of_a_point_is_that_worked_out_by_hand(band: int) -> None:
     a = torch.zeros(1, 4, 5, 5)
     b = a.clone()
     b[0, band, 2, 2] = 1.0

@@ -59,7 +59,7 @@ def read(tmp_path: Path, text: str) -> Recipe:
     return read_recipe(path, tmp_path / "root")
 
 
-def test_a_whole_recipe(tmp_path: Path) -> None:
+def test_a_whole_recipe_is_read_as_it_says(tmp_path: Path) -> None:
     recipe = read(tmp_path, WHOLE)
     assert (recipe.name, recipe.bands) == ("mine", ("red", "green", "blue"))
     assert (recipe.gsd_m, recipe.gsd_range_m, recipe.steps) == (0.5, (0.4, 1.0), 20)

@@ -140,7 +140,7 @@ def test_only_the_parts_named_are_averaged(tmp_path: Path) -> None:
         average_bundles(first, second, tmp_path / "x.safetensors", ("detector",))
 
 
-def test_what_cannot_be_averaged(tmp_path: Path) -> None:
+def test_what_cannot_be_averaged_is_refused(tmp_path: Path) -> None:
     first, out = tiny_bundle(tmp_path, 3), tmp_path / "mean.safetensors"
     with pytest.raises(BundleError, match="bands"):
         average_bundles(first, other(tmp_path / "four.safetensors", 4), out)

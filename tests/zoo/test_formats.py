@@ -41,7 +41,7 @@ def same(got: dict[str, Tensor], wanted: dict[str, Tensor]) -> bool:
 @pytest.mark.parametrize("prefix", ["", "module.", "_orig_mod.module.", "model."])
 @pytest.mark.parametrize("container", [None, "state_dict", "model"])
 @pytest.mark.parametrize("write", [checkpoints.torch_zip, checkpoints.torch_legacy])
-def test_torch_files(
+def test_torch_files_are_read_whatever_wraps_their_names(
     tmp_path: Path, write: Callable[[Path, Any], None], container: str | None, prefix: str
 ) -> None:
     path = tmp_path / "w.pth"
@@ -62,13 +62,13 @@ def test_the_generator_of_a_pair_is_taken(
     assert same(read_weights(path), STATE)
 
 
-def test_safetensors(tmp_path: Path) -> None:
+def test_safetensors_are_read_whatever_the_file_is_called(tmp_path: Path) -> None:
     path = tmp_path / "any_name"
     checkpoints.safetensors(path, {f"module.{key}": value for key, value in STATE.items()})
     assert same(read_weights(path), STATE)
 
 
-def test_zip_archives_packed_anew(tmp_path: Path) -> None:
+def test_zip_archives_packed_anew_are_read(tmp_path: Path) -> None:
     one, two = tmp_path / "one.pth", tmp_path / "two.pth"
     torch.save({"w": torch.arange(100.0)}, one)
     with (
@@ -112,7 +112,7 @@ def test_keras_layouts_give_the_same_cloud_net(tmp_path: Path, layout: str, firs
         assert torch.equal(ours(image), net(image))
 
 
-def test_big_endian_arrays(tmp_path: Path) -> None:
+def test_big_endian_arrays_are_read_as_their_numbers(tmp_path: Path) -> None:
     checkpoints.h5_weights(tmp_path / "b.h5", {"conv2d_1/bias": np.array([1.5, -2.0], ">f4")})
     got = read_weights(tmp_path / "b.h5")
     assert same(got, {"conv2d_1/bias": torch.tensor([1.5, -2.0])})
@@ -125,7 +125,7 @@ def test_without_h5py_the_way_out_is_said(tmp_path: Path, monkeypatch: pytest.Mo
         read_weights(tmp_path / "b.h5")
 
 
-def test_two_arrays_of_one_name(tmp_path: Path) -> None:
+def test_two_arrays_of_one_name_are_refused(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "b.h5", "w") as file:
         for group in ("conv2d", "conv2d_1"):
             file[f"layers/{group}/vars/0"] = np.ones(2, "float32")
@@ -153,7 +153,7 @@ def test_hostile_files_are_refused_in_one_line(tmp_path: Path, kind: str) -> Non
 
 
 @pytest.mark.parametrize("kind", ["missing", "folder", "pipe", "device", "sparse"])
-def test_files_that_cannot_be_read(tmp_path: Path, kind: str) -> None:
+def test_files_that_cannot_be_read_are_refused(tmp_path: Path, kind: str) -> None:
     path = {"folder": tmp_path, "device": Path("/dev/zero")}.get(kind, tmp_path / "no.pth")
     if kind == "pipe":
         os.mkfifo(path)

@@ -59,7 +59,9 @@ def imported(path: Path, out: Path, **card: Any) -> Bundle:
     ("name", "bands"),
     [(name, bands) for name in REFERENCES for bands in (3, 4) if name != "msda"],
 )
-def test_a_reference_alone(tmp_path: Path, name: str, bands: int) -> None:
+def test_a_reference_alone_becomes_a_bundle_that_restores_as_it_did(
+    tmp_path: Path, name: str, bands: int
+) -> None:
     net = network(name, bands, SMALL[name])
     path = saved(tmp_path / "weights.pth", published(name, net))
     bundle = imported(path, tmp_path / "b.safetensors")
@@ -99,7 +101,7 @@ def test_a_published_de_checkpoint_is_recognised(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("small_sizes")
-def test_the_first_stage_alone(tmp_path: Path) -> None:
+def test_the_first_stage_alone_becomes_a_bundle_without_a_prior_floor(tmp_path: Path) -> None:
     path = saved(tmp_path / "model.pt", small_state("cnp", 3))
     bundle = imported(path, tmp_path / "b.safetensors", as_name="cnp")
     assert set(bundle.card.parts) == {"cnp"}
@@ -110,7 +112,7 @@ def test_the_first_stage_alone(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("small_sizes")
 @pytest.mark.parametrize("bands", [3, 4])
-def test_a_cloud_net(tmp_path: Path, bands: int) -> None:
+def test_a_cloud_net_becomes_a_detector_that_finds_as_it_did(tmp_path: Path, bands: int) -> None:
     net = network("cloudnet", bands, SMALL["cloudnet"])
     checkpoints.keras_archive(tmp_path / "c.keras", keras_arrays(net), first=0)
     bundle = imported(tmp_path / "c.keras", tmp_path / "b.safetensors")
@@ -137,7 +139,7 @@ def test_a_cloud_net(tmp_path: Path, bands: int) -> None:
         (("de", 3), ("amgan", 4), "takes 4 bands, .* 3"),
     ],
 )
-def test_files_that_make_no_model(
+def test_files_that_make_no_model_are_refused_and_nothing_is_written(
     tmp_path: Path, main: tuple[str, int], reference: tuple[str, int] | None, says: str
 ) -> None:
     path, other, out = tmp_path / "main.pt", None, tmp_path / "b.safetensors"
@@ -221,7 +223,7 @@ def test_the_same_files_give_the_same_bytes(tmp_path: Path, spagan: Path) -> Non
         ({"as_name": "msda"}, BundleError, "lacks tensor"),
     ],
 )
-def test_cards_that_cannot_be(
+def test_cards_that_cannot_be_are_refused_and_nothing_is_written(
     tmp_path: Path, spagan: Path, card: dict[str, Any], error: type[DecrError], says: str
 ) -> None:
     out = tmp_path / "b.safetensors"
@@ -245,7 +247,9 @@ def test_outputs_are_not_replaced_unasked(tmp_path: Path, spagan: Path) -> None:
 
 
 @pytest.mark.parametrize("where", ["folder", "absent", "itself", "under a file"])
-def test_outputs_that_cannot_be(tmp_path: Path, spagan: Path, where: str) -> None:
+def test_outputs_that_cannot_be_are_refused_and_nothing_is_replaced(
+    tmp_path: Path, spagan: Path, where: str
+) -> None:
     out = {
         "folder": tmp_path,
         "absent": tmp_path / "no" / "b",
@@ -280,7 +284,9 @@ def weights_file(shared: Path, name: str) -> Path:
 
 
 @pytest.mark.parametrize("name", ["spagan_rice1.pth", "spagan_rice2.pth"])
-def test_the_real_spagan_weights(shared: Path, tmp_path: Path, name: str) -> None:
+def test_the_real_spagan_weights_are_known_by_origin_and_licence(
+    shared: Path, tmp_path: Path, name: str
+) -> None:
     bundle = imported(weights_file(shared, name), tmp_path / "b.safetensors")
     assert bundle.card.bands == ("blue", "green", "red")
     assert (bundle.card.licence, bundle.card.gsd_m) == ("MIT", 30.0)

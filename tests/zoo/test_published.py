@@ -99,7 +99,7 @@ def test_a_cloud_net_of_published_size(tmp_path: Path) -> None:
         assert torch.equal(got.parts["detector"](image), net(image))
 
 
-def test_cvae_of_published_size(tmp_path: Path) -> None:
+def test_a_cvae_of_published_size_is_read_whole(tmp_path: Path) -> None:
     net = network("cvae", 4)
     got = read_published(saved(tmp_path, published("cvae", net)))
     assert (list(got.networks), got.bands) == (["cvae"], 4)
@@ -109,7 +109,7 @@ def test_cvae_of_published_size(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("small_sizes")
 @pytest.mark.parametrize("name", ["cnp", "wa"])
-def test_halves_of_de_alone(tmp_path: Path, name: str) -> None:
+def test_a_half_of_de_alone_is_read_by_its_name(tmp_path: Path, name: str) -> None:
     net = small_network(name, 4)
     path = saved(tmp_path, published(name, net))
     assert list(read_published(path, name).networks) == [name]
@@ -278,7 +278,7 @@ def test_strangers_are_told_what_there_is(tmp_path: Path) -> None:
         read_published(path, "gpt")
 
 
-def test_a_detector_of_another_kind(shared: Path) -> None:
+def test_a_detector_of_another_kind_is_refused(shared: Path) -> None:
     path = shared / "data" / "weights" / "landsatbiomeRGBI6.hdf5"
     if not path.is_file():
         pytest.skip(f"real data absent: no file {path}")
