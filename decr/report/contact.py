@@ -85,7 +85,7 @@ def contact_sheet(
     note = "" if pairs <= len(pictures) else f"{len(pictures):,} of {pairs:,} pairs, evenly spaced."
     sheet = "".join(_figure(picture) for picture in pictures)
     body = headline(figures)
-    body += section("Pairs", f'{tools}<div class="sheet">{sheet}</div>', note)
+    body += section("Pairs", f'{tools}<div class="sheet">{sheet}</div>', note, long=True)
     if any(groups.values()):
         known_ccp = sum(len(values) for values in groups.values())
         svg = histogram_svg(groups, f"CCP of {known_ccp:,} cloudy images", "pairs")
