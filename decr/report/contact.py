@@ -79,7 +79,7 @@ def contact_sheet(
     tools = ""
     if masked:
         options = [("none", "Pictures only"), ("mask", "Cloud mask")]
-        legend = f'<div class="legend" data-layer="mask">{key(CLOUD, "cloudy")}'
+        legend = f'<div class="legend" data-layer="mask" hidden>{key(CLOUD, "cloudy")}'
         legend += f"{key(NO_DATA, 'no data')}</div>"
         tools = f'<div class="tools">{choice("Show", "radio", options, "none")}{legend}</div>'
     note = "" if pairs <= len(pictures) else f"{len(pictures):,} of {pairs:,} pairs, evenly spaced."
