@@ -28,10 +28,11 @@ def list_models() -> None:
     from decr.zoo.bundle import read_card
     from decr.zoo.embedded import EMBEDDED, embedded_path
 
+    wide = max(map(len, EMBEDDED))
     for name in EMBEDDED:
         card = read_card(embedded_path(name))
         parts = " + ".join(card.parts)
-        click.echo(f"{name:23} {','.join(card.bands):20} {card.gsd_m:g} m  {parts}")
+        click.echo(f"{name:{wide}} {','.join(card.bands):20} {card.gsd_m:g} m  {parts}")
 
 
 @command.command("info")

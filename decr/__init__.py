@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import signal
+import threading
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -47,9 +49,25 @@ if not TYPE_CHECKING:  # for type checkers, any name would be there
         """Import a public name from where it lives and keep it."""
         if name not in _HOMES:
             raise AttributeError(f"module 'decr' has no attribute {name!r}")
-        value = getattr(importlib.import_module(_HOMES[name]), name)
+        value = getattr(_imported(_HOMES[name]), name)
         globals()[name] = value
         return value
+
+
+def _imported(home: str) -> Any:
+    """A module; ctrl-C waits for it, since libraries that were half loaded would stay broken."""
+    main = threading.current_thread() is threading.main_thread()
+    before = signal.getsignal(signal.SIGINT)
+    if not main or not callable(before):  # no signal of Python's comes here
+        return importlib.import_module(home)
+    pressed: list[int] = []
+    signal.signal(signal.SIGINT, lambda number, _: pressed.append(number))
+    try:
+        return importlib.import_module(home)
+    finally:
+        signal.signal(signal.SIGINT, before)
+        if pressed:
+            signal.raise_signal(signal.SIGINT)
 
 
 def __dir__() -> list[str]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -59,6 +61,24 @@ def test_public_names_resolve_and_are_kept() -> None:
 def test_every_public_name_exists_and_has_a_docstring(name: str) -> None:
     assert name in dir(decr)
     assert getattr(decr, name).__doc__
+
+
+def test_ctrl_c_waits_until_a_first_import_is_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = ["import signal", "signal.raise_signal(signal.SIGINT)", "slow = 'whole'"]
+    (tmp_path / "decr_slow.py").write_text("\n".join(lines))
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setitem(decr._HOMES, "slow", "decr_slow")
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        decr.__getattr__("slow")
+    assert sys.modules["decr_slow"].slow == "whole"
+    assert signal.getsignal(signal.SIGINT) is before
+    with ThreadPoolExecutor(1) as pool:  # where Python delivers no signals
+        assert pool.submit(decr.__getattr__, "slow").result() == "whole"
+    monkeypatch.delitem(vars(decr), "slow")
+    monkeypatch.delitem(sys.modules, "decr_slow")
 
 
 def test_unknown_names_are_errors() -> None:

@@ -134,7 +134,7 @@ def read_pairs(folder: PairFolder, bands: tuple[str, ...]) -> list[PairImage]:
         have = ", ".join(sorted({f.split for f in listed})) or "none at all"
         raise DatasetError(
             f"{folder.path}: none of its {len(listed)} pairs has split {folder.split!r} "
-            f"(splits there: {have}); choose one of them"
+            f"(splits there: {have}); choose one of them or all (--split)"
         )
     opened: list[tuple[PairFile, Side, Side]] = []
     total = 0

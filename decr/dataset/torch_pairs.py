@@ -80,7 +80,7 @@ class PairDataset(Dataset[Sample]):
             have = ", ".join(sorted({pair.split for pair in listed}))
             raise DatasetError(
                 f"{folder}: none of its {len(listed)} pairs has split {split!r} (splits there: "
-                f"{have}); choose one of them"
+                f"{have}); choose one of them or all"
             )
         self.masks = _masks(folder, self.pairs)
         with gdal_environment():

@@ -275,7 +275,7 @@ def _seen(source: Source, look: Looking) -> _Seen:
     pixel_m = scene.grid.pixel_m or (None if stated is None else (stated, stated))
     known_note = 1 if scene.grid.gsd_m is None else 0  # what it says of its GSD comes last
     for warning in scene.warnings[: len(scene.warnings) - known_note]:
-        warn(warning, stacklevel=3)
+        warn(warning)
     if detector is None:
         masks = mask_named(config.detector)
         assert masks is not None
@@ -316,7 +316,6 @@ def _opened(source: Source, look: Looking) -> tuple[Scene, str, float]:
         warn(
             f"{source.path}: has no overview that is fine enough; every pixel is read "
             f"(gdaladdo makes overviews)",
-            stacklevel=4,
         )
         return scene, "every pixel, for want of overviews", 1.0
     words = f"overview 1:{factors[fit[-1]]} of the file; pixels are its pixels"
@@ -330,7 +329,6 @@ def _check_gsd(scene: Scene, detector: Detector, gsd_m: float | None, k: int) ->
         warn(
             "images that do not say how large their pixels are are looked at nearly pixel by "
             "pixel; say it with --gsd if you know it",
-            stacklevel=4,
         )
         return
     low, high = detector.gsd_range_m
@@ -338,7 +336,6 @@ def _check_gsd(scene: Scene, detector: Detector, gsd_m: float | None, k: int) ->
         warn(
             f"{scene.path}: detector {detector.name} sees pixels of {gsd_m * k:.3g} m, but was "
             f"made for {low:g} to {high:g} m; trust its clouds less",
-            stacklevel=4,
         )
 
 

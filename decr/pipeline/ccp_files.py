@@ -34,6 +34,7 @@ _COUNTS = ("ccp", "cloudy_px", "valid_px", "thin_px")
 _FEATURES = "features.csv"
 _FEATURE_HEAD = ("scene", "feature", "name", *_COUNTS)
 _PAGE = "report.html"
+_MOST_TOLD = 4
 
 
 def check_folder(folder: Path, features: bool) -> None:
@@ -180,6 +181,16 @@ def shared_facts(scenes: Sequence[SceneCcp]) -> dict[str, str]:
     }
 
 
+def told_facts(scenes: Sequence[SceneCcp]) -> dict[str, str]:
+    """Facts that every scene has: distinct values, or "several" if more than `_MOST_TOLD`."""
+    told = {}
+    for key in scenes[0].facts:
+        found = list(dict.fromkeys(scene.facts.get(key, "") for scene in scenes))
+        if all(found):
+            told[key] = "; ".join(found) if len(found) <= _MOST_TOLD else "several"
+    return told
+
+
 def _own_facts(scene: SceneCcp, shared: Mapping[str, str]) -> dict[str, str]:
     return {key: value for key, value in scene.facts.items() if key not in shared}
 
@@ -249,16 +260,16 @@ def tiles_parquet(scenes: Sequence[SceneCcp]) -> bytes:
             outlines.append(scene.grid.footprint(window))
             crs.append(scene.grid.crs)
     placed, common = in_one_crs(outlines, crs)
-    return geoparquet(columns, placed, common, shared_facts(scenes))
+    return geoparquet(columns, placed, common, told_facts(scenes))
 
 
 def report_values(
     scenes: Sequence[SceneCcp], title: str, failed: Mapping[str, str] | None = None
 ) -> CcpReport:
-    """The report as the page takes it: facts that all scenes share, then those of each."""
+    """The report as the page takes it: facts of all scenes, then those of each alone."""
     shared = shared_facts(scenes)
     values = [_scene_values(scene, shared) for scene in scenes]
-    return CcpReport(title, values, _labelled(shared), _failed(failed))
+    return CcpReport(title, values, _labelled(told_facts(scenes)), _failed(failed))
 
 
 def _labelled(facts: Mapping[str, str]) -> dict[str, str]:

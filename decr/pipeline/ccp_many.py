@@ -108,7 +108,7 @@ def tell_missed(scenes: Sequence[tuple[str, str | None]]) -> None:
     if scenes and all(why is not None for _, why in scenes):
         name, why = scenes[0]
         others = f" (and {len(scenes) - 1} more)" if len(scenes) > 1 else ""
-        warn(f"{name}{others}: {why}", stacklevel=3)
+        warn(f"{name}{others}: {why}")
 
 
 @dataclass(frozen=True, slots=True, eq=False)

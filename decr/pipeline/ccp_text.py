@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from decr.cloud.coverage import BINS, Coverage, statistics
+from decr.errors import one_line
 from decr.pipeline.ccp import SceneCcp
 from decr.pipeline.ccp_files import by_group, shared_facts
 
@@ -39,7 +40,8 @@ def described(scenes: Sequence[SceneCcp]) -> str:
 
 
 def _table(rows: Sequence[tuple[str, str, Coverage]]) -> list[str]:
-    """Name, split, CCP and counts; thin cloud where somebody can tell."""
+    """Name, split, CCP and counts, a line each; thin cloud where somebody can tell."""
+    rows = [(one_line(name), group, counts) for name, group, counts in rows]
     thin = any(counts.thin_px is not None for _, _, counts in rows)
     wide = max(5, *(len(name) for name, _, _ in rows))
     lines = [f"{'scene':{wide}}  {'CCP':>8}  {'cloudy px':>14}  {'valid px':>14}"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor
@@ -16,11 +15,12 @@ from importlib.util import find_spec
 from typing import Any
 
 from decr.device import default_blocks, device_count, pick_device
-from decr.errors import ClusterError, ConfigError, DecrError, DecrWarning, SchedulerError
+from decr.errors import ClusterError, ConfigError, DecrError, SchedulerError
 from decr.geo.opening import absolute_name
 from decr.lanes import available_lanes
 from decr.pipeline.engine import Engine, Tell, local_engine
 from decr.pipeline.memory import share_heap
+from decr.pipeline.words import warn
 
 _PATIENCE_S = 20
 _LOOKS = 3
@@ -65,8 +65,7 @@ def open_engine(
                 yield engine
             except KeyboardInterrupt:
                 # Before the engine is left, which may take a while.
-                told = "interrupted: stops after the tiles at hand"
-                warnings.warn(told, DecrWarning, stacklevel=2)
+                warn("interrupted: stops after the tiles at hand")
                 raise
     else:
         with _local_cluster(workers, device) as engine:

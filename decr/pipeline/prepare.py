@@ -88,13 +88,12 @@ def prepare(
     _check_given(restorer, engine)
     scene = open_scene(path, config.bands)
     for warning in scene.warnings:
-        warn(warning, stacklevel=2)
+        warn(warning)
     slow = _slow_to_read(scene, config.tile_px)
     if slow is not None:
         warn(
             f"{scene.path}: {slow}; gdal_translate -co TILED=YES -co BIGTIFF=YES makes one that "
             "takes less time",
-            stacklevel=2,
         )
     if engine is not None:
         scene = replace(scene, files=_states(scene.path, config, engine.elsewhere))
@@ -251,6 +250,5 @@ def _work_factor(scene: Scene, config: DecloudConfig, restorer: Restorer) -> int
         warn(
             f"{scene.path}: pixels of {gsd_m:.2g} m, but the model was trained at {wanted:.2g} m; "
             f"expect a worse result{hint}",
-            stacklevel=3,
         )
     return factor

@@ -69,7 +69,6 @@ def _warn_of_misfit(scene: Scene, given: tuple[float, float]) -> None:
             f"{scene.path}: {outside:.0%} of its digital numbers lie outside the range "
             f"{given[0]:g},{given[1]:g} and count as one of its ends; most are from {low:g} to "
             f"{high:g}: mend --range, or leave it out",
-            stacklevel=4,
         )
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
+from traceback import walk_stack
 
 from decr.errors import DecrError, DecrWarning
 
@@ -26,9 +28,11 @@ def of_array(file: Path) -> Iterator[None]:
         _file.reset(token)
 
 
-def warn(said: str, stacklevel: int) -> None:
-    """As `warnings.warn` of a DecrWarning, of an array if it is one."""
-    warnings.warn(_worded(said), DecrWarning, stacklevel=stacklevel + 1)
+def warn(said: str) -> None:
+    """Warn, of an array if it is one, at the line that called decr."""
+    names = [frame.f_globals.get("__name__", "") for frame, _ in walk_stack(sys._getframe())]
+    first = max(n for n, name in enumerate(names) if name.startswith("decr."))
+    warnings.warn(_worded(said), DecrWarning, stacklevel=first + 2)
 
 
 def _worded(said: str) -> str:

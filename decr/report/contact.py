@@ -79,13 +79,13 @@ def contact_sheet(
     tools = ""
     if masked:
         options = [("none", "Pictures only"), ("mask", "Cloud mask")]
-        legend = f'<div class="legend" data-layer="mask">{key(CLOUD, "cloudy")}'
+        legend = f'<div class="legend" data-layer="mask" hidden>{key(CLOUD, "cloudy")}'
         legend += f"{key(NO_DATA, 'no data')}</div>"
         tools = f'<div class="tools">{choice("Show", "radio", options, "none")}{legend}</div>'
     note = "" if pairs <= len(pictures) else f"{len(pictures):,} of {pairs:,} pairs, evenly spaced."
     sheet = "".join(_figure(picture) for picture in pictures)
     body = headline(figures)
-    body += section("Pairs", f'{tools}<div class="sheet">{sheet}</div>', note)
+    body += section("Pairs", f'{tools}<div class="sheet">{sheet}</div>', note, long=True)
     if any(groups.values()):
         known_ccp = sum(len(values) for values in groups.values())
         svg = histogram_svg(groups, f"CCP of {known_ccp:,} cloudy images", "pairs")

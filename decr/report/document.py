@@ -18,6 +18,8 @@ DEFINITION = (
 """What CCP is where a detector looked."""
 MADE_BY = '<meta name="generator" content="decr">'
 """Near the top of every page."""
+SORT = '<span class="screen">Press a heading to sort.</span>'
+"""A note above a table of `sortable`."""
 _MOST_OBLONG = 16
 """Length over breadth of a picture; of a longer one hardly a line would be seen."""
 
@@ -124,6 +126,8 @@ def document(title: str, kicker: str, lead: str, body: str, scripts: Sequence[st
 <title>{text(title)} – {text(kicker)}</title>
 <style>
 {_asset("page.css")}</style>
+<style media="print">{_asset("still.css")}</style>
+<noscript><style>{_asset("still.css")}</style></noscript>
 </head>
 <body>
 <header>
@@ -152,10 +156,11 @@ def drawn_out(height: int, width: int) -> str:
     return f" The scene is longer than {_MOST_OBLONG} : 1 and drawn less oblong than it is."
 
 
-def section(heading: str, content: str, note: str = "") -> str:
-    """A part of a page; heading is plain text, the rest HTML."""
+def section(heading: str, content: str, note: str = "", *, long: bool = False) -> str:
+    """A part of a page; heading is plain text, the rest HTML; a long one may go over two sheets."""
     said = f'<p class="note">{note}</p>' if note else ""
-    return f"<section>\n<h2>{text(heading)}</h2>\n{said}{content}\n</section>\n"
+    kind = ' class="long"' if long else ""
+    return f"<section{kind}>\n<h2>{text(heading)}</h2>\n{said}{content}\n</section>\n"
 
 
 def headline(figures: Sequence[tuple[str, str, str]]) -> str:
@@ -168,7 +173,7 @@ def headline(figures: Sequence[tuple[str, str, str]]) -> str:
 
 
 def sortable(heads: Sequence[tuple[str, bool]], rows: str) -> str:
-    """A table to sort and to filter by name; see ``assets/table.js``.
+    """A table to sort and to filter by name; see ``assets/table.js`` and `SORT`.
 
     Parameters
     ----------
@@ -183,7 +188,7 @@ def sortable(heads: Sequence[tuple[str, bool]], rows: str) -> str:
         for words, numeric in heads
     )
     return (
-        '<div class="tools"><label for="filter">Name contains</label>'
+        '<div class="tools screen"><label for="filter">Name contains</label>'
         '<input type="search" id="filter" autocomplete="off" spellcheck="false">'
         '<span class="note" id="shown" role="status" style="margin:0"></span></div>'
         '<div class="scroll" tabindex="0" role="region" aria-label="Table of scenes">'

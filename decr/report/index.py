@@ -7,7 +7,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import quote
 
-from decr.report.document import DEFINITION, document, facts, name, number, section, sortable, text
+from decr.report.document import (
+    DEFINITION,
+    SORT,
+    document,
+    facts,
+    name,
+    number,
+    section,
+    sortable,
+    text,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +58,7 @@ _HEADS = (
 def index_page(entries: Sequence[Entry]) -> str:
     """A self-contained HTML page with one row a scene, in the order given."""
     table = sortable(_HEADS, "".join(_row(entry) for entry in entries))
-    body = section("Scenes", table, "Press a heading to sort.")
+    body = section("Scenes", table, SORT, long=True)
     meaning = {
         "CCP": f"{DEFINITION}; of a mask: cloudy = marked by it",
         "Seam score": "how far tile borders show; 1 or less: not at all",
@@ -77,4 +87,4 @@ def _row(entry: Entry) -> str:
         known = value is not None and math.isfinite(value)
         order = f"{value:.6f}" if known else "NaN"
         cells += f'<td class="n" data-v="{order}">{number(value, digits)}</td>'
-    return f"<tr>{cells}<td>{text(entry.note)}</td></tr>\n"
+    return f'<tr>{cells}<td class="wrap">{text(entry.note)}</td></tr>\n'

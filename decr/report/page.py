@@ -9,6 +9,7 @@ import numpy as np
 
 from decr.report.document import (
     DEFINITION,
+    SORT,
     ccp_of,
     choice,
     document,
@@ -86,7 +87,7 @@ def _failures(failed: Mapping[str, str]) -> str:
     note = f"{len(failed):,} could not be measured and count nowhere on this page."
     if len(listed) < len(failed):
         note += f" The first {len(listed):,} are listed."
-    return section("Failed", facts(listed), note)
+    return section("Failed", facts(listed), note, long=True)
 
 
 def _check(scene: SceneReport) -> None:
@@ -159,6 +160,7 @@ def _pictures(scenes: Sequence[SceneReport]) -> str:
         "Where the clouds are",
         _tools(shown, any(s.tiles for s in shown)) + f'<div class="sheet{few}">{sheet}</div>',
         note if len(shown) < len(scenes) else "",
+        long=True,
     )
 
 
@@ -280,13 +282,12 @@ def _table(scenes: Sequence[SceneReport]) -> str:
     heads += [("Thin share", True)] if with_thin else []
     heads += [("Cloudy px", True), ("Valid px", True), ("Width px", True), ("Height px", True)]
     body = "".join(_row(scene, with_group, with_thin) for scene in rows)
-    note = "Press a heading to sort."
+    note = SORT
     if len(rows) < len(scenes):
         note += f" Of {len(scenes):,} scenes, the {len(rows):,} cloudiest are listed."
     if with_thin:
         note += " Thin share: thin cloud / valid pixels."
-    table = section("Scenes", sortable(heads, body), note)
-    return table.replace("<section", '<section class="long"', 1)
+    return section("Scenes", sortable(heads, body), note, long=True)
 
 
 def _features(scenes: Sequence[SceneReport]) -> str:
@@ -323,6 +324,7 @@ def _features(scenes: Sequence[SceneReport]) -> str:
         '<div class="scroll" tabindex="0" role="region" aria-label="Table of features">'
         f'<table class="list"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>',
         note,
+        long=True,
     )
 
 

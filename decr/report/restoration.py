@@ -166,7 +166,7 @@ def _view(report: RestorationReport) -> str:
     )
     return section(
         "Before and after",
-        f'<div class="tools">{tools}</div>'
+        f'<div class="tools screen">{tools}</div>'
         f'<figure class="view" {shape(height, width)}>{view}</figure>',
         note,
     )

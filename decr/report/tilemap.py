@@ -69,13 +69,14 @@ def figure(tiles: Sequence[TileCcp], height: int, width: int) -> str:
         f'<rect visibility="hidden"/></svg>'
     )
     attributes = ' tabindex="0" role="group" aria-describedby="tile"' if readable else ""
+    moving = ' class="screen"' if readable else ""
     return (
         f'<figure class="view" {style(height, width)}><div class="pile tilemap"{attributes} '
         f'aria-label="Map of tile CCP">'
         f'<img class="crisp" src="{layer(tiles, height, width)}" alt="Map of tile CCP. {summary}">'
         f"{rect}</div>"
         f'<figcaption><div class="legend">{scale("CCP", "0", "1")}{_nothing(tiles)}</div>'
-        f'{summary} <span id="tile" aria-live="polite">{hint}</span></figcaption></figure>'
+        f'{summary} <span id="tile"{moving} aria-live="polite">{hint}</span></figcaption></figure>'
         f"{data_block('tiles', packed) if readable else ''}"
     )
 

@@ -121,8 +121,11 @@ def test_a_manifest_states_it_per_pair(tmp_path: Path) -> None:
     [found] = read_pairs(PairFolder(tmp_path, "manifest", split="test"), BGRN)
     np.testing.assert_array_equal(found.cloudy, pixels(0, dtype="uint16")[[2, 1, 0, 3]])
     assert (found.gsd_m, found.white) == (0.75, 1500.0)
-    with pytest.raises(DatasetError, match=r"has split 'train' \(splits there: test\); choose"):
+    with pytest.raises(
+        DatasetError, match=r"has split 'train' \(splits there: test\); choose"
+    ) as told:
         read_pairs(PairFolder(tmp_path, "manifest"), BGRN)
+    assert str(told.value).endswith("choose one of them or all (--split)")
 
 
 def test_only_the_pixels_valid_on_both_sides_are_kept(tmp_path: Path) -> None:

@@ -69,6 +69,25 @@ def test_words_of_arrays_name_no_file() -> None:
         decr.declouds_array(array, decr.DecloudConfig(bands="r,g"), restorer=same())
 
 
+def test_warnings_point_at_the_line_that_called_decr(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    array = xr.DataArray(cloudy_pixels(50, 60), dims=("band", "y", "x"))
+    with pytest.warns(DecrWarning, match="does not say which band is which") as told:
+        decr.ccp(array, decr.CcpConfig(detector="threshold"))
+    assert {w.filename for w in told if w.category is DecrWarning} == {__file__}
+
+    def stopped(*arguments: object, **more: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("decr.pipeline.declouds.write_cog", stopped)
+    scene = write_scene(tmp_path / "s.tif", cloudy_pixels(50, 60))
+    config = decr.DecloudConfig(detector="threshold", bands="b,g,r,n")
+    with pytest.warns(DecrWarning, match="interrupted") as told, pytest.raises(KeyboardInterrupt):
+        decr.declouds(scene, tmp_path / "o.tif", config, restorer=same())
+    assert {w.filename for w in told if "interrupted" in str(w.message)} == {__file__}
+
+
 def test_a_config_of_another_kind_is_refused(tmp_path: Path) -> None:
     array = xr.DataArray(cloudy_pixels(50, 60), dims=("band", "y", "x"))
     path = write_scene(tmp_path / "s.tif", cloudy_pixels(50, 60))

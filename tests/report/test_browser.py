@@ -7,14 +7,16 @@ from pathlib import Path
 
 import pytest
 
+from decr.report.contact import PairPicture, contact_sheet
 from decr.report.index import Entry, index_page
 from decr.report.page import ccp_page
 from decr.report.restoration import restoration_page
 from decr.report.values import CcpReport, SceneReport
 from tests.report.browser import WANTED, Tab, chromium, find_chromium
-from tests.report.made import HOSTILE, restoration, scene
+from tests.report.made import HOSTILE, clouds, picture, restoration, scene
 
 AT = "Number(document.querySelector('#position').value)"
+SAID = "document.querySelector('#tile').textContent"
 LINE = "parseFloat(getComputedStyle(document.querySelector('.compare')).getPropertyValue('--at'))"
 
 
@@ -34,6 +36,8 @@ def tab(browser: Tab) -> Iterator[Tab]:
     browser.look(1200, 900)
     yield browser
     browser.evaluate("1")  # what is still on its way arrives before this answer
+    browser.send("Emulation.setTouchEmulationEnabled", enabled=False)
+    browser.send("Emulation.setEmulatedMedia", media="")
     assert browser.named("Runtime.exceptionThrown") == []
     assert browser.named("Runtime.consoleAPICalled") == []
     assert browser.named("Log.entryAdded") == []
@@ -43,10 +47,13 @@ def tab(browser: Tab) -> Iterator[Tab]:
     assert sum(url.startswith("file:") for url in asked) == 1
 
 
-def opened(tab: Tab, folder: Path, page: str) -> None:
+def opened(tab: Tab, folder: Path, page: str, *, scripts: bool = True) -> None:
+    """Open a page, which may run scripts or not; those of the tests always run."""
     path = folder / "page.html"
     path.write_text(page, encoding="utf-8")
+    tab.send("Emulation.setScriptExecutionDisabled", value=not scripts)
     tab.open(path)
+    tab.send("Emulation.setScriptExecutionDisabled", value=False)
 
 
 def test_the_slider_moves_by_mouse(tab: Tab, tmp_path: Path) -> None:
@@ -160,21 +167,106 @@ def test_the_filter_leaves_what_contains_the_text(tab: Tab, tmp_path: Path) -> N
 def test_tiles_tell_their_numbers(tab: Tab, tmp_path: Path) -> None:
     shown = scene("one.tif")
     opened(tab, tmp_path, ccp_page(CcpReport("one.tif", [shown])))
-    said = "document.querySelector('#tile').textContent"
-    hint = tab.evaluate(said)
+    hint = tab.evaluate(SAID)
     tab.mouse("mouseMoved", *tab.place(".tilemap", 0.3, 0.4))  # row 38, column 38 of 96 x 128
     tile = next(t for t in shown.tiles if (t.row, t.col) == (32, 32))
     ccp = f"CCP {tile.cloudy_px / tile.valid_px:.3f} ({tile.cloudy_px:,} of {tile.valid_px:,} px)"
-    assert tab.evaluate(said) == f"Row 32, column 32, 32 × 32 px: {ccp}"
+    assert tab.evaluate(SAID) == f"Row 32, column 32, 32 × 32 px: {ccp}"
     tab.evaluate("document.querySelector('.tilemap').focus()")
     tab.key("ArrowRight")
-    assert tab.evaluate(said).startswith("Row 32, column 64,")
+    assert tab.evaluate(SAID).startswith("Row 32, column 64,")
     tab.key("ArrowDown")
-    assert tab.evaluate(said).startswith("Row 64, column 64,")
+    assert tab.evaluate(SAID).startswith("Row 64, column 64,")
     tab.key("ArrowDown")  # stays at the border
-    assert tab.evaluate(said).startswith("Row 64, column 64,")
+    assert tab.evaluate(SAID).startswith("Row 64, column 64,")
     tab.mouse("mouseMoved", *tab.place("h1"))
-    assert tab.evaluate(said) == hint
+    assert tab.evaluate(SAID) == hint
+
+
+def test_a_tap_tells_the_tile_under_the_finger(tab: Tab, tmp_path: Path) -> None:
+    opened(tab, tmp_path, ccp_page(CcpReport("one.tif", [scene("one.tif")])))
+    tab.send("Emulation.setTouchEmulationEnabled", enabled=True, maxTouchPoints=1)
+    # The click that follows a tap, with the focus that it gives, comes in its own time.
+    tab.evaluate("window.clicks = 0; addEventListener('click', () => window.clicks++)")
+    for count, (across, down, start) in enumerate(
+        [(0.9, 0.9, "Row 64, column 96,"), (0.4, 0.5, "Row 32, column 32,")], 1
+    ):
+        tab.touch("touchStart", tab.place(".tilemap", across, down))
+        tab.touch("touchEnd")
+        wait = f"(done) => setInterval(() => window.clicks === {count} && done(1), 5)"
+        tab.evaluate(f"new Promise({wait})")
+        assert tab.evaluate(SAID).startswith(start)
+
+
+SEEN = "[...document.querySelectorAll({})].filter((e) => e.checkVisibility()).length"
+
+
+def test_without_scripts_a_restoration_shows_both_pictures(tab: Tab, tmp_path: Path) -> None:
+    opened(tab, tmp_path, restoration_page(restoration()), scripts=False)
+    box = "document.querySelector('.compare .{}').getBoundingClientRect().{}"
+    edges = [(name, side) for name in ("before", "after") for side in ("left", "right")]
+    places = [tab.evaluate(box.format(*edge)) for edge in edges]
+    assert places == sorted(set(places))
+    assert tab.evaluate("getComputedStyle(document.querySelector('.after')).clipPath") == "none"
+    assert tab.evaluate(SEEN.format("'input, button, .rule, .screen'")) == 0
+
+
+@pytest.mark.parametrize("kind", ["one", "many", "index", "sheet"])
+def test_without_scripts_nothing_is_offered_that_needs_them(
+    tab: Tab, tmp_path: Path, kind: str
+) -> None:
+    codes = clouds(32, 32)
+    pair = PairPicture("a", picture(codes), picture(0 * codes), codes, 0.5, "train")
+    pages = {
+        "one": lambda: ccp_page(CcpReport("one.tif", [scene("one.tif")])),
+        "many": lambda: ccp_page(CcpReport("chips", [scene("a.tif"), scene("b.tif")])),
+        "index": lambda: index_page([Entry("a.tif", "a.html", 0.2, 0.1, 1.0, 3.0)] * 2),
+        "sheet": lambda: contact_sheet("set", [pair], 1, {}, [], {}),
+    }
+    opened(tab, tmp_path, pages[kind](), scripts=False)
+    assert tab.evaluate(SEEN.format("'input, .choice span, .screen'")) == 0
+    masks = {"one": 1, "many": 2}.get(kind, 0)  # each picture's, and what their colours mean
+    assert tab.evaluate(SEEN.format("'[data-layer=mask]'")) == masks + (masks > 0)
+    assert "Press a heading" not in tab.evaluate("document.body.innerText")
+    assert "Point at a tile" not in tab.evaluate("document.body.innerText")
+
+
+def test_on_paper_headings_of_the_index_stay_whole(tab: Tab, tmp_path: Path) -> None:
+    entries = [Entry(f"a_rather_long_name_{n}.tif", "a.html", 0.2, 0.1, 1.0, 3.0) for n in range(9)]
+    entries.append(Entry("b.tif", note="hostile/a_rather_long_name_of_a_file.tif is no raster"))
+    tab.look(700, 1000)
+    opened(tab, tmp_path, index_page(entries))
+    tab.send("Emulation.setEmulatedMedia", media="print")
+    words = "[...document.querySelectorAll('thead button')].map((b) => b.innerText)"
+    # A word that is broken has several boxes.
+    boxes = (
+        "[...document.querySelectorAll('thead button')].map((b) => {"
+        "const [text, range] = [b.firstChild, document.createRange()];"
+        "return [...text.data.matchAll(/\\S+/g)].map((found) => {"
+        "range.setStart(text, found.index); range.setEnd(text, found.index + found[0].length);"
+        "return range.getClientRects().length; }); }).flat()"
+    )
+    assert tab.evaluate(words)[1] == "CCP before"
+    assert set(tab.evaluate(boxes)) == {1}
+    assert tab.evaluate("document.documentElement.scrollWidth") <= 700
+    # Headings that stick are empty on the sheets that follow.
+    position = "getComputedStyle(document.querySelector('thead th')).position"
+    assert tab.evaluate(position) == "static"
+    inside = "getComputedStyle(document.querySelector('table').closest('section')).breakInside"
+    assert tab.evaluate(inside) == "auto"
+
+
+@pytest.mark.parametrize("width", [400, 1200])
+def test_the_index_shows_all_of_what_went_wrong(tab: Tab, tmp_path: Path, width: int) -> None:
+    note = "hostile/a_rather_long_name_of_a_file_0123456789.tif is no raster that GDAL knows " * 2
+    tab.look(width, 900)
+    opened(tab, tmp_path, index_page([Entry("a.tif", "a.html", 0.2, 0.1, 1.0, 3.0, note)] * 3))
+    room = "(([s, c]) => [s.clientWidth, s.scrollWidth, c.clientWidth, c.scrollWidth])"
+    of = "[document.querySelector('.scroll'), document.querySelector('td.wrap')]"
+    shown, whole, cell, content = tab.evaluate(f"{room}({of})")
+    assert cell >= 16 * 16
+    assert content <= cell
+    assert width == 400 or whole == shown
 
 
 def test_the_index_leads_to_pages(tab: Tab, tmp_path: Path) -> None:

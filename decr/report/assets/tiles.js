@@ -1,4 +1,4 @@
-// Says the CCP of the tile under the pointer, or of the one that arrow keys chose.
+// Says the CCP of the tile under the pointer or a finger, or of the one that arrow keys chose.
 const map = document.querySelector(".tilemap");
 const said = document.querySelector("#tile");
 const packed = document.querySelector("#tiles");
@@ -25,11 +25,14 @@ if (map && packed) {
     for (const [name, value] of [["x", c], ["y", r], ["width", w], ["height", h]]) rect.setAttribute(name, value);
     rect.removeAttribute("visibility");
   };
-  map.addEventListener("pointermove", (event) => {
+  const follow = (event) => {
     const box = map.getBoundingClientRect();
     tell(at(((event.clientY - box.top) / box.height) * height, ((event.clientX - box.left) / box.width) * width));
-  });
-  map.addEventListener("pointerleave", () => {
+  };
+  map.addEventListener("pointerdown", follow);
+  map.addEventListener("pointermove", follow);
+  map.addEventListener("pointerleave", (event) => {
+    if (event.pointerType === "touch") return; // a finger leaves as soon as it is lifted
     said.textContent = first;
     rect.setAttribute("visibility", "hidden");
   });
@@ -41,5 +44,7 @@ if (map && packed) {
     const [row, col] = [r + h / 2 + step[0] * h, c + w / 2 + step[1] * w];
     tell(at(Math.min(height - 1, Math.max(0, row)), Math.min(width - 1, Math.max(0, col))));
   });
-  map.addEventListener("focus", () => tell(chosen));
+  map.addEventListener("focus", () => {
+    if (map.matches(":focus-visible")) tell(chosen); // by keys: a press has told its own tile
+  });
 }
