@@ -25,7 +25,7 @@ Axis = Literal[0, 1]
 class Lattice:
     """Overlapping tiles anchored at pixel (0, 0); the last of each axis is flush with the edge.
 
-    Parameters
+    Attributes
     ----------
     height, width
         Scene size in pixels.
@@ -191,7 +191,7 @@ class Block:
 class Blocks:
     """A partition of the scene into cores of whole strides, and of the tiles among them.
 
-    Parameters
+    Attributes
     ----------
     lattice
         The tiles.

@@ -1,4 +1,4 @@
-"""What will be done: which tiles to restore, copy or skip, in how much memory, disk and time."""
+"""What will be done: which tiles to restore, copy or skip, and what that takes (see room.py)."""
 
 from __future__ import annotations
 
