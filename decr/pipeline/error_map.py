@@ -80,7 +80,7 @@ def write_error_map(prepared: Prepared, change: ChangeMap, work: WorkDir, out: P
     """
     table, scene = table_of(prepared.restorer), prepared.scene
     bands = prepared.composer.targets
-    radiometry = prepared.radiometry.pick(bands)
+    radiometry = prepared.composer.radiometry.pick(bands)
     layer = Layer(
         ("expected absolute error, DN",),
         1.0,
