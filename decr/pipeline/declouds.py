@@ -35,6 +35,7 @@ from decr.pipeline.prepare import Prepared, prepare
 from decr.pipeline.range import ALL_NODATA
 from decr.pipeline.report import looked_at, restoration_report
 from decr.pipeline.restore import restore_blocks
+from decr.pipeline.room import Load
 from decr.pipeline.seams import Seams, seams_of
 from decr.pipeline.survey import MaskSource, Survey, flushed, survey_scene
 from decr.plugins import checked
@@ -119,21 +120,17 @@ def survey_and_plan(
         prepared.aoi,
         exact_mask(config, scene.grid),
     )
-    bytes_per_pixel = np.dtype(scene.dtype).itemsize * scene.count
-    plan = make_plan(
-        prepared.blocks,
-        prepared.factor,
-        change,
-        scene.grid.window,
-        bytes_per_pixel,
-        len(prepared.composer.feed),
-        write_memory_bytes(scene),
-        prepared.restorer.side_by_side,
-        config.batch,
-        engine.at_once,
-        4 * config.error_map,
-        partial(on_progress or silent, "plan"),
+    load = Load(
+        bytes_per_pixel=np.dtype(scene.dtype).itemsize * scene.count,
+        beside=4 * config.error_map,
+        channels=len(prepared.composer.feed),
+        write_bytes=write_memory_bytes(scene),
+        side_by_side=prepared.restorer.side_by_side,
+        batch=config.batch,
+        at_once=engine.at_once,
     )
+    told = partial(on_progress or silent, "plan")
+    plan = make_plan(prepared.blocks, prepared.factor, change, scene.grid.window, load, told)
     return change, plan
 
 

@@ -20,14 +20,18 @@ from decr.pipeline.declouds import declouds, probed, survey_and_plan
 from decr.pipeline.engine import local_engine
 from decr.pipeline.plan import Plan, describe
 from decr.pipeline.prepare import prepare
-from decr.pipeline.room import lying_bytes, planned_memory_mb
+from decr.pipeline.room import Load, lying_bytes, planned_memory_mb
 from decr.pipeline.tiles import Float32
 from tests.pipeline.scenes import darker, same, write_scene
+
+LOAD = Load(
+    bytes_per_pixel=8, beside=0, channels=4, write_bytes=0, side_by_side=1, batch=4, at_once=1
+)
 
 
 def memory_mb(side: int, write_bytes: int = 0, factor: int = 1) -> float:
     blocks = Blocks(Lattice(side, side, 256, 64), 8)
-    return planned_memory_mb(blocks, factor, 8, 4, write_bytes)
+    return planned_memory_mb(blocks, factor, (), replace(LOAD, write_bytes=write_bytes))
 
 
 def test_memory_does_not_grow_with_the_scene() -> None:
@@ -37,7 +41,8 @@ def test_memory_does_not_grow_with_the_scene() -> None:
 
 def test_each_tile_in_the_making_needs_room() -> None:
     blocks = Blocks(Lattice(4096, 4096, 256, 64), 6)
-    one, two, many = (planned_memory_mb(blocks, 1, 8, 4, 0, lanes) for lanes in (1, 2, 16))
+    loads = (replace(LOAD, side_by_side=lanes) for lanes in (1, 2, 16))
+    one, two, many = (planned_memory_mb(blocks, 1, (), load) for load in loads)
     assert many - one == pytest.approx(15 * (two - one))
     assert two - one > 80
 
