@@ -147,16 +147,16 @@ def load_restorer(
     if compile_px is not None:
         settings["compiled"] = "yes"  # other kernels round differently
     return Restorer(
-        card.name,
-        bundle.sha256,
-        card.bands,
-        card.gsd_m,
-        card.ranges,
-        settings,
-        restore,
-        side_by_side * size,
-        restore_weighed if "wa" in card.parts else None,
-        card.errors,
+        name=card.name,
+        version=bundle.sha256,
+        bands=card.bands,
+        gsd_m=card.gsd_m,
+        ranges=card.ranges,
+        settings=settings,
+        restore=restore,
+        side_by_side=side_by_side * size,
+        restore_weighed=restore_weighed if "wa" in card.parts else None,
+        errors=card.errors,
     )
 
 

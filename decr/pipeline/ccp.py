@@ -61,7 +61,7 @@ MISSED = "features missed"
 Bytes = NDArray[np.uint8]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class SceneCcp:
     """Cloud coverage of one scene.
 
@@ -223,16 +223,16 @@ def scene_ccp(
             picture = quicklook(pixels, quicklook_px, count.overlay)
         named = zip((feature.name for feature in features), count.features, strict=True)
         return SceneCcp(
-            source.name,
-            source.path,
-            source.group,
-            seen.scene.grid,
-            count.tiles,
-            tuple(named),
-            facts,
-            seen.file_px,
-            picture,
-            count.overlay,
+            name=source.name,
+            path=source.path,
+            group=source.group,
+            grid=seen.scene.grid,
+            tiles=count.tiles,
+            features=tuple(named),
+            facts=facts,
+            file_px=seen.file_px,
+            quicklook=picture,
+            overlay=count.overlay,
         )
 
 

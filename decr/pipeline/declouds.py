@@ -44,7 +44,7 @@ from decr.progress import OnProgress, silent
 from decr.report.values import RestorationReport
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DecloudResult:
     """What became of a scene.
 
@@ -322,48 +322,46 @@ def declouds(
             on_plan(plan)
         ground = _ground(prepared, change, plan, engine, work, on_progress)
         clock.ends("ground")
-        job = Restoration(
-            prepared.scene,
-            plan,
-            change,
-            prepared.composer,
-            prepared.networks[0],
-            config.batch,
-            work,
-            engine.at_once,
-            None if on_report is None else quicklook_px(prepared.scene.grid),
-            ground,
+        run = Restoration(
+            scene=prepared.scene,
+            plan=plan,
+            change=change,
+            composer=prepared.composer,
+            networks=prepared.networks[0],
+            batch=config.batch,
+            work=work,
+            at_once=engine.at_once,
+            look_px=None if on_report is None else quicklook_px(prepared.scene.grid),
+            ground=ground,
         )
-        patches = restore_blocks(job, engine, partial(on_progress or silent, "restore"))
+        patches = restore_blocks(run, engine, partial(on_progress or silent, "restore"))
         clock.ends("restore")
         tags = tags_of(prepared, plan)
         writing = partial(on_progress or silent, "write")
         writing(0, 1)
         _write(prepared, change, patches, tags, work, outputs)
         writing(1, 1)
-        changed = sum(e.get("changed", 0) for e in work.done.values() if e["kind"] == "patch")
-        seams = seams_of(work.done[key] for key in sorted(work.done))
-        resumed = work.resumed
         clock.ends("write")
         looks = None
         if on_report is not None:
             told = partial(on_progress or silent, "report")
             looks = looked_at(prepared, change, plan, work, target, told)
             clock.ends("report")
+        entries = [work.done[key] for key in sorted(work.done)]
         result = DecloudResult(
-            str(target),
-            plan.restore,
-            plan.copy,
-            plan.skip,
-            changed,
-            plan.ccp,
-            round(sum(clock.stages.values()), 2),
-            resumed,
-            seams,
-            clock.stages,
-            tags,
-            None if looks is None else looks.ccp_after,
-            str(outputs[KIND]) if KIND in outputs else None,
+            out=str(target),
+            restored=plan.restore,
+            copied=plan.copy,
+            skipped=plan.skip,
+            changed_px=sum(e.get("changed", 0) for e in entries if e["kind"] == "patch"),
+            ccp_before=plan.ccp,
+            seconds=round(sum(clock.stages.values()), 2),
+            resumed=work.resumed,
+            seams=seams_of(entries),
+            stages_s=clock.stages,
+            tags=tags,
+            ccp_after=None if looks is None else looks.ccp_after,
+            error_map=str(outputs[KIND]) if KIND in outputs else None,
         )
         if on_report is not None and looks is not None:
             on_report(result, restoration_report(prepared.scene, looks, result))
