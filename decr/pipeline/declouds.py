@@ -23,10 +23,9 @@ from decr.geo.quicklook import quicklook_px
 from decr.pipeline.change_map import ChangeMap, exact_mask
 from decr.pipeline.cluster import open_engine
 from decr.pipeline.engine import Engine
-from decr.pipeline.error_map import KIND, write_error_map
+from decr.pipeline.error_map import ERRORS, write_error_map
 from decr.pipeline.ground import LEVELS_FILE, Ground, measure_ground
 from decr.pipeline.identity import job_of, tags_of
-from decr.pipeline.job import Restoration
 from decr.pipeline.journal import OUTPUT, WorkDir, discard, still_whole, work_dir
 from decr.pipeline.memory import giving_back, let_go
 from decr.pipeline.outputs import check_outputs, exists_already, outputs_of, taken_of
@@ -34,6 +33,7 @@ from decr.pipeline.plan import Plan, make_plan
 from decr.pipeline.prepare import Prepared, prepare
 from decr.pipeline.range import ALL_NODATA
 from decr.pipeline.report import looked_at, restoration_report
+from decr.pipeline.restoration import Restoration
 from decr.pipeline.restore import restore_blocks
 from decr.pipeline.room import Load
 from decr.pipeline.seams import Seams, seams_of
@@ -361,7 +361,7 @@ def declouds(
             stages_s=clock.stages,
             tags=tags,
             ccp_after=None if looks is None else looks.ccp_after,
-            error_map=str(outputs[KIND]) if KIND in outputs else None,
+            error_map=str(outputs[ERRORS]) if ERRORS in outputs else None,
         )
         if on_report is not None and looks is not None:
             on_report(result, restoration_report(prepared.scene, looks, result))
@@ -392,8 +392,8 @@ def _write(
     outputs: Mapping[str, Path],
 ) -> None:
     """Write what is not there yet; the output comes last."""
-    if KIND in outputs and not work.made(outputs[KIND], KIND):
-        write_error_map(prepared, change, work, outputs[KIND])
+    if ERRORS in outputs and not work.made(outputs[ERRORS], ERRORS):
+        write_error_map(prepared, change, work, outputs[ERRORS])
     out = outputs[OUTPUT]
     if not work.made(out):
         with giving_back():
