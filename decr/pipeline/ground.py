@@ -8,7 +8,7 @@ are. What they say, and how far they differ among themselves, is weighed against
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,6 +24,7 @@ from decr.pipeline.memory import give_back, let_go
 from decr.pipeline.plan import Plan
 from decr.pipeline.survey import flushed, on_disk
 from decr.pipeline.tiles import Float32
+from decr.progress import Counted
 from decr.radiometry import Radiometry
 
 Float64 = NDArray[np.float64]
@@ -210,7 +211,7 @@ def measure_ground(
     plan: Plan,
     engine: Engine,
     work: WorkDir,
-    on_progress: Callable[[int, int], None],
+    on_progress: Counted,
 ) -> Ground:
     """Read the ground around all tiles to restore, square by square.
 

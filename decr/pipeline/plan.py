@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from decr.geo.grid import Window
@@ -11,6 +10,7 @@ from decr.geo.lattice import Block, Blocks
 from decr.pipeline.change_map import ChangeMap
 from decr.pipeline.room import MB, Load, planned_disk_mb, planned_memory_mb
 from decr.pipeline.tone import REACH, Index
+from decr.progress import Counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,7 @@ def make_plan(
     change: ChangeMap,
     scene_window: Window,
     load: Load,
-    on_progress: Callable[[int, int], None],
+    on_progress: Counted,
 ) -> Plan:
     """Decide for every tile; pure but for reading the survey's raster.
 

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 
 from decr.geo.overlay import Patch
 from decr.pipeline.block import restored_block
 from decr.pipeline.engine import Engine, in_order
 from decr.pipeline.restoration import Restoration
 from decr.pipeline.settle import settling_of
+from decr.progress import Counted
 
-Progress = Callable[[int, int], None]
 
-
-def restore_blocks(run: Restoration, engine: Engine, on_tiles: Progress) -> list[Patch]:
+def restore_blocks(run: Restoration, engine: Engine, on_tiles: Counted) -> list[Patch]:
     """Restore all planned blocks that the journal does not name yet.
 
     ``on_tiles`` is told at the start, and after every batch or block, how many of all tiles are
@@ -43,7 +41,7 @@ def restore_blocks(run: Restoration, engine: Engine, on_tiles: Progress) -> list
 class Tally:
     """Counts tiles for a progress bar: those under way where they can be seen, and whole blocks."""
 
-    def __init__(self, total: int, done: int, on_tiles: Progress) -> None:
+    def __init__(self, total: int, done: int, on_tiles: Counted) -> None:
         self._total, self._done, self._seen, self._told = total, done, 0, -1
         self._lock, self._on_tiles = threading.Lock(), on_tiles
         self._tell()

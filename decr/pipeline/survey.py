@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -34,6 +33,7 @@ from decr.pipeline.tiles import (
     cut_tiles,
     neighbours_before,
 )
+from decr.progress import Counted
 from decr.radiometry import Radiometry
 
 Float32 = NDArray[np.float32]
@@ -219,7 +219,7 @@ def survey_scene(
     mask: MaskSource | None = None,
     store: Path | None = None,
     work: WorkDir | None = None,
-    on_progress: Callable[[int, int], None] | None = None,
+    on_progress: Counted | None = None,
 ) -> Survey:
     """Run the detector (or read the user's mask) over the whole scene, block by block.
 
