@@ -97,7 +97,7 @@ def simulate(
       decr dataset simulate photo.png -o pairs --bands r,g,b --gsd 0.5 --truth --dry-run
     """
     from decr.dataset.sky import preset
-    from decr.dataset.write_pairs import PairOptions, plan_pairs, simulate_pairs, summary
+    from decr.dataset.write_pairs import PairOptions, described, plan_pairs, simulate_pairs
 
     with shared.usage():
         wanted = PairOptions(skies=preset(skies), **options)
@@ -112,7 +112,7 @@ def simulate(
         return
     with closing(shared.Progress(quiet)) as progress:
         entries = simulate_pairs(clear, out, wanted, partial(progress, "simulate"))
-    click.echo(f"{out}: {summary(entries)}")
+    click.echo(f"{out}: {described(entries)}")
 
 
 _layout_option = click.option(

@@ -92,7 +92,7 @@ def command(
     from decr.pipeline.cluster import open_engine
     from decr.pipeline.declouds import declouds
     from decr.pipeline.many import declouds_many, targets
-    from decr.pipeline.plan import describe
+    from decr.pipeline.plan import described
     from decr.pipeline.report_files import check_report, write_report
 
     config = shared.config_from(restoration)
@@ -102,7 +102,7 @@ def command(
     run: dict[str, Any] = {
         "overwrite": overwrite,
         "on_progress": progress,
-        "on_plan": (lambda p: click.echo(describe(p), err=True)) if verbose else None,
+        "on_plan": (lambda p: click.echo(described(p), err=True)) if verbose else None,
     }
     if scheduler is not None and workers > 1:
         raise click.UsageError("the scheduler's workers are used: drop --workers")
@@ -164,7 +164,7 @@ def _plans(
     from decr.pipeline.declouds import plan_scene
     from decr.pipeline.many import finished
     from decr.pipeline.outputs import check_outputs, outputs_of
-    from decr.pipeline.plan import describe
+    from decr.pipeline.plan import described
 
     overwrite, progress = run["overwrite"], run["on_progress"]
     failed = 0
@@ -190,7 +190,7 @@ def _plans(
         if as_json:
             click.echo(json.dumps({"scene": scene, **plan.facts()}))
         else:
-            click.echo(f"{scene}\n{describe(plan)}" if len(targets) > 1 else describe(plan))
+            click.echo(f"{scene}\n{described(plan)}" if len(targets) > 1 else described(plan))
     _end(failed, len(targets))
 
 

@@ -185,7 +185,7 @@ def simulate_pairs(
     return entries(out / MANIFEST)
 
 
-def summary(pairs: Sequence[Mapping[str, Any]]) -> str:
+def described(pairs: Sequence[Mapping[str, Any]]) -> str:
     """One line on a set: pairs per split, mean CCP, and its histogram in bins of 0.1."""
     ccp = [pair["ccp"] for pair in pairs]
     test = sum(pair["split"] == "test" for pair in pairs)

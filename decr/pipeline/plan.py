@@ -146,7 +146,7 @@ def _around(tiles: set[Index]) -> set[Index]:
     return {(i + a, j + b) for i, j in tiles for a in around for b in around}
 
 
-def describe(plan: Plan) -> str:
+def described(plan: Plan) -> str:
     """The plan in a few lines for a person."""
     lattice = plan.blocks.lattice
     total = max(1, plan.restore + plan.copy + plan.skip)

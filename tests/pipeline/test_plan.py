@@ -18,7 +18,7 @@ from decr.geo.output import write_memory_bytes
 from decr.geo.scene import open_scene
 from decr.pipeline.declouds import declouds, probed, survey_and_plan
 from decr.pipeline.engine import local_engine
-from decr.pipeline.plan import Plan, describe
+from decr.pipeline.plan import Plan, described
 from decr.pipeline.prepare import prepare
 from decr.pipeline.room import Load, lying_bytes, planned_memory_mb
 from decr.pipeline.tiles import Float32
@@ -73,7 +73,7 @@ def test_work_on_disk_is_what_was_planned(tmp_path: Path, gsd: str) -> None:
     assert max(most) <= plan.disk_mb * 2**20
     assert out.stat().st_size <= plan.disk_mb * 2**20
     assert plan.facts()["disk_mb"] == round(plan.disk_mb)
-    assert f"disk      up to {plan.disk_mb:.0f} MB" in describe(plan)
+    assert f"disk      up to {plan.disk_mb:.0f} MB" in described(plan)
 
 
 def _size(path: Path) -> int:
