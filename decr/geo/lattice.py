@@ -81,13 +81,10 @@ class Lattice:
         height, width = min(self.tile_px, self.height), min(self.tile_px, self.width)
         return Window(self.starts(0)[i], self.starts(1)[j], height, width)
 
-    def indices(self) -> Iterator[tuple[int, int]]:
+    def __iter__(self) -> Iterator[tuple[int, int]]:
         """All (i, j), row by row."""
         rows, cols = self.shape
         return product(range(rows), range(cols))
-
-    def __iter__(self) -> Iterator[tuple[int, int]]:
-        return self.indices()
 
     def weights(self, axis: Axis) -> tuple[NDArray[np.int32], ...]:
         """Feather weight of each tile along an axis.

@@ -40,7 +40,7 @@ from decr.geo.layers import (
 )
 from decr.geo.opening import local_files
 from decr.geo.scene import Scene, reader
-from decr.pipeline.ccp_count import FULL_BYTE, Count, Tiles, check_tiles, quicklook
+from decr.pipeline.ccp_count import FULL_BYTE, Count, Tiles, check_tiles, picture
 from decr.pipeline.ccp_prepare import PreparedCcp, name_in_facts, prepare_ccp
 from decr.pipeline.ccp_sources import LAYERS, Source
 from decr.pipeline.cells import CloudCells, check_metres, cloud_cells
@@ -216,9 +216,9 @@ def scene_ccp(
         for done, window in enumerate(chunks, 1):
             count.add(window)
             told("count", done, len(chunks))
-        picture = None
+        quicklook = None
         if quicklook_px is not None and count.overlay is not None:
-            picture = quicklook(pixels, quicklook_px, count.overlay)
+            quicklook = picture(pixels, quicklook_px, count.overlay)
         named = zip((feature.name for feature in features), count.features, strict=True)
         return SceneCcp(
             name=source.name,
@@ -229,7 +229,7 @@ def scene_ccp(
             features=tuple(named),
             facts=facts,
             file_px=ready.file_px,
-            quicklook=picture,
+            quicklook=quicklook,
             overlay=count.overlay,
         )
 

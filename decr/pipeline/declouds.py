@@ -43,6 +43,8 @@ from decr.predictor import Restorer
 from decr.progress import OnProgress, silent
 from decr.report.values import RestorationReport
 
+_CLOUDS_FILE = "clouds.npy"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DecloudResult:
@@ -139,11 +141,10 @@ def _survey(
 ) -> Survey:
     """Survey the scene, or take the finished survey of an interrupted run."""
     scene, config = prepared.scene, prepared.config
-    store = None if work is None else work.path / "clouds.npy"
-    if work is not None and store is not None and ("survey", 0, 0) in work.done:
+    if work is not None and ("survey", 0, 0) in work.done:
         found = work.done["survey", 0, 0]
-        with still_whole(store, work.path):
-            stored = np.load(store, mmap_mode="r")
+        with still_whole(work.path / _CLOUDS_FILE, work.path):
+            stored = np.load(work.path / _CLOUDS_FILE, mmap_mode="r")
         return Survey(prepared.k, stored, found["cloudy_px"], found["valid_px"])
     survey = survey_scene(
         scene,
@@ -154,7 +155,7 @@ def _survey(
         engine,
         networks=prepared.networks[1],
         mask=None if config.cloud_mask is None else MaskSource(config.cloud_mask),
-        store=store,
+        store=None if work is None else work.path / _CLOUDS_FILE,
         work=work,
         on_progress=partial(on_progress or silent, "survey"),
     )
