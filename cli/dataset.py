@@ -99,10 +99,10 @@ def simulate(
     from decr.dataset.sky import preset
     from decr.dataset.write_pairs import (
         PairOptions,
+        described,
         plan_pairs,
         planned,
         simulate_pairs,
-        summary,
     )
 
     with shared.usage():
@@ -112,7 +112,7 @@ def simulate(
         return
     with closing(shared.Progress(quiet)) as progress:
         entries = simulate_pairs(clear, out, wanted, partial(progress, "simulate"))
-    click.echo(f"{out}: {summary(entries)}")
+    click.echo(f"{out}: {described(entries)}")
 
 
 _layout_option = click.option(

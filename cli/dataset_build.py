@@ -148,7 +148,7 @@ def command(
     from decr.dataset.acquisitions import PairRow, read_rows
     from decr.dataset.build_set import BuildOptions
     from decr.dataset.chip_rules import Limits
-    from decr.pipeline.build import build_set, summary
+    from decr.pipeline.build import build_set, described
 
     if (table is None) != (len(images) == 2):
         raise click.UsageError("give CLOUDY and CLEAR, or --pairs FILE")
@@ -166,4 +166,4 @@ def command(
     with closing(shared.Progress(quiet)) as progress:
         built = build_set(rows, out, wanted, ccp, progress)
     click.echo(f"{out}: {len(built.entries)} pairs")
-    click.echo(summary(built))
+    click.echo(described(built))

@@ -57,11 +57,11 @@ def command(
       decr dataset import RICE2 -o rice2 --layout rice --detector threshold
     """
     from decr.config import CcpConfig
-    from decr.pipeline.import_set import import_set, summary
+    from decr.pipeline.import_set import described, import_set
 
     with shared.usage():
         ccp = CcpConfig(**clouds)
     with closing(shared.Progress(quiet)) as progress:
         imported = import_set(folder, out, layout, ccp, drop_duplicates, progress)
     click.echo(f"{out}: {len(imported.entries)} pairs")
-    click.echo(summary(imported))
+    click.echo(described(imported))

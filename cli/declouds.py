@@ -93,7 +93,7 @@ def command(
     from decr.pipeline.cluster import open_engine
     from decr.pipeline.declouds import declouds
     from decr.pipeline.many import declouds_many, plan_checked, plans_many, targets
-    from decr.pipeline.plan import describe
+    from decr.pipeline.plan import described
     from decr.pipeline.report_files import check_report, write_report
 
     config = shared.config_from(restoration)
@@ -103,7 +103,7 @@ def command(
     if scheduler is not None and workers > 1:
         raise click.UsageError("the scheduler's workers are used: drop --workers")
     outs = [Path(out)] if folder is None else targets(scenes, folder, config.error_map)
-    on_plan = (lambda plan: click.echo(describe(plan), err=True)) if verbose else None
+    on_plan = (lambda plan: click.echo(described(plan), err=True)) if verbose else None
     on_report: OnReport | None = None
     if report is not None and not dry_run:
         writable_folder(report)
@@ -180,12 +180,12 @@ def _expanded(scenes: tuple[str, ...], out: Path) -> tuple[str, ...]:
 
 
 def _tell_plan(plan: Plan, scene: str, as_json: bool, head: bool) -> None:
-    from decr.pipeline.plan import describe
+    from decr.pipeline.plan import described
 
     if as_json:
         click.echo(json.dumps({"scene": scene, **plan.facts()}))
     else:
-        click.echo(f"{scene}\n{describe(plan)}" if head else describe(plan))
+        click.echo(f"{scene}\n{described(plan)}" if head else described(plan))
 
 
 def _left_alone(out: Path) -> None:

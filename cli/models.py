@@ -76,13 +76,13 @@ def count_cost(names: tuple[str, ...], bands: tuple[str, ...], as_json: bool) ->
       decr models cost
       decr models cost de memorynet --bands 4 --json
     """
-    from decr.models.cost import COUNTED, cost, describe
+    from decr.models.cost import COUNTED, cost, described
 
     costs = [cost(name, int(count)) for count in bands for name in names or COUNTED]
     if as_json:
         click.echo(json.dumps([dataclasses.asdict(one) for one in costs], indent=1))
     else:
-        click.echo(describe(costs))
+        click.echo(described(costs))
 
 
 @command.command("import")

@@ -26,8 +26,8 @@ def command(scene: str, as_json: bool, quiet: bool, **restoration: Any) -> None:
     """
     from decr.geo.delivery import raster_of
     from decr.pipeline.declouds import plan_scene
-    from decr.pipeline.plan import describe
+    from decr.pipeline.plan import described
 
     with closing(shared.Progress(quiet)) as progress:
         plan = plan_scene(raster_of(scene), shared.config_from(restoration), on_progress=progress)
-    click.echo(json.dumps(plan.facts()) if as_json else describe(plan))
+    click.echo(json.dumps(plan.facts()) if as_json else described(plan))

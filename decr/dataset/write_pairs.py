@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -32,9 +32,8 @@ from decr.dataset.splits import check_share
 from decr.errors import BandError, ConfigError, DecrWarning
 from decr.files import work_folder
 from decr.geo.encode import png_bytes, tiff_bytes
+from decr.progress import Counted
 from decr.report.histogram import counts
-
-Progress = Callable[[int, int], None]
 
 JOB = "simulation.json"
 _MOST_CHIPS = 10_000_000
@@ -137,7 +136,7 @@ def plan_pairs(clear: Sequence[Path], options: PairOptions) -> list[Chip]:
 
 
 def simulate_pairs(
-    clear: Sequence[Path], out: Path, options: PairOptions, on_progress: Progress | None = None
+    clear: Sequence[Path], out: Path, options: PairOptions, on_progress: Counted | None = None
 ) -> list[dict[str, Any]]:
     """Put simulated skies over clear images and write the pairs, a manifest and checksums.
 
@@ -196,7 +195,7 @@ def planned(chips: Sequence[Chip], options: PairOptions) -> str:
     )
 
 
-def summary(pairs: Sequence[Mapping[str, Any]]) -> str:
+def described(pairs: Sequence[Mapping[str, Any]]) -> str:
     """One line on a set: pairs per split, mean CCP, and its histogram in bins of 0.1."""
     ccp = [pair["ccp"] for pair in pairs]
     test = sum(pair["split"] == "test" for pair in pairs)

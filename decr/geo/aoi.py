@@ -51,7 +51,7 @@ _BROKEN = (KeyError, TypeError, ValueError, AttributeError, IndexError, ShapelyE
 class Aoi:
     """Polygons in pixel coordinates of a scene.
 
-    Parameters
+    Attributes
     ----------
     area
         Polygon or multipolygon; x is the column, y the row, whole numbers are pixel corners.

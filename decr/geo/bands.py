@@ -31,7 +31,7 @@ _UNNAMED = frozenset({"gray", "undefined"})
 class Bands:
     """The role of each band of a scene, in file order.
 
-    Parameters
+    Attributes
     ----------
     roles
         One of `ROLES` per band, or "-" for a band that passes through unchanged.

@@ -32,7 +32,7 @@ _SCALE_STEP_M = 100.0
 class Window:
     """A rectangle of whole pixels.
 
-    Parameters
+    Attributes
     ----------
     row, col
         Top left pixel, >= 0.
@@ -187,7 +187,7 @@ class GroundPoint:
 class PixelGrid:
     """The pixels of a scene and where they lie on the ground.
 
-    Parameters
+    Attributes
     ----------
     height, width
         Size in pixels.

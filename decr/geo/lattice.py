@@ -25,7 +25,7 @@ Axis = Literal[0, 1]
 class Lattice:
     """Overlapping tiles anchored at pixel (0, 0); the last of each axis is flush with the edge.
 
-    Parameters
+    Attributes
     ----------
     height, width
         Scene size in pixels.
@@ -81,13 +81,10 @@ class Lattice:
         height, width = min(self.tile_px, self.height), min(self.tile_px, self.width)
         return Window(self.starts(0)[i], self.starts(1)[j], height, width)
 
-    def indices(self) -> Iterator[tuple[int, int]]:
+    def __iter__(self) -> Iterator[tuple[int, int]]:
         """All (i, j), row by row."""
         rows, cols = self.shape
         return product(range(rows), range(cols))
-
-    def __iter__(self) -> Iterator[tuple[int, int]]:
-        return self.indices()
 
     def weights(self, axis: Axis) -> tuple[NDArray[np.int32], ...]:
         """Feather weight of each tile along an axis.
@@ -191,7 +188,7 @@ class Block:
 class Blocks:
     """A partition of the scene into cores of whole strides, and of the tiles among them.
 
-    Parameters
+    Attributes
     ----------
     lattice
         The tiles.

@@ -28,7 +28,7 @@ _BAND_PARTS = ("Description", "UnitType", "ColorInterp", "NoDataValue")
 class Patch:
     """A rectangle of new pixels for some bands of a scene.
 
-    Parameters
+    Attributes
     ----------
     path
         GeoTIFF of the scene's dtype, with one band for each of `bands`.

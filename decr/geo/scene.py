@@ -34,7 +34,7 @@ from decr.geo.pieces import along_blocks, whole_blocks
 class Scene:
     """One georeferenced acquisition in one file; a plain value that pickles.
 
-    Parameters
+    Attributes
     ----------
     path
         File name, /vsi path or URL, as GDAL takes it.

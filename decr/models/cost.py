@@ -187,7 +187,7 @@ def _dropped(network: nn.Module) -> int:
     return 0
 
 
-def describe(costs: list[Cost]) -> str:
+def described(costs: list[Cost]) -> str:
     """A table for people, with what its columns mean."""
     head = f"{'network':10} {'bands':>5} {'parameters':>12} {'GMAC':>9} {'paper GMAC':>11}"
     lines = [f"{head} {'x 2 images':>11}  Table X: complexity, params"]

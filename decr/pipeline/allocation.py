@@ -14,7 +14,7 @@ from decr.pipeline.journal import WorkDir
 
 Float32 = NDArray[np.float32]
 Index = tuple[int, int]
-KIND = "weights"
+WEIGHTS = "weights"
 """Of the files in the work directory; unknown to the journal, since the output needs none."""
 
 
@@ -90,9 +90,9 @@ def gathered(
     whole = empty(Window(0, 0, *shape))
     some = False
     for index in blocks:
-        if not work.block_file(KIND, *index, "npz").exists():
+        if not work.block_file(WEIGHTS, *index, "npz").exists():
             return None
-        window, total, count = work.load(KIND, *index, "window", "total", "count")
+        window, total, count = work.load(WEIGHTS, *index, "window", "total", "count")
         own = Window(*window.tolist())
         cells = own.intersection(whole.window)
         if cells is not None:

@@ -47,7 +47,7 @@ Tile = tuple[Index, NDArray[np.generic]]
 """A tile's index, and its numbers as the scene has them, (C, tile_px, tile_px)."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class BlockTask:
     """Everything that restoring a block takes; small, and fit to travel if its networks are.
 

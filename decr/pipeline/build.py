@@ -360,7 +360,7 @@ def _written(
     return [done[chip.name] for chip in accepted]
 
 
-def summary(built: Built) -> str:
+def described(built: Built) -> str:
     """A few lines on a set: shifts, pairs by split and subset, rejections by reason."""
     lines = []
     for one in built.acquisitions:

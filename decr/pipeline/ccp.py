@@ -3,19 +3,19 @@
 The first pass is the survey that `decr declouds` begins with. The second counts pixels by tile and
 by feature, and writes the rasters.
 
-Source -> `survey_scene` (probabilities of cells) -> `cloud_cells` (which are cloudy) -> `Count`
-(pixels) -> `SceneCcp`. `decr.pipeline.ccp_many` goes from image to image, `ccp_files` writes.
+Source -> `prepare_ccp` -> `survey_scene` (probabilities of cells) -> `cloud_cells` (which are
+cloudy) -> `Count` (pixels) -> `SceneCcp`. `decr.pipeline.ccp_many` goes from image to image,
+`ccp_files` writes.
 """
 
 from __future__ import annotations
 
-import math
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,19 +38,17 @@ from decr.geo.layers import (
     layer_writer,
     rpcs_of,
 )
-from decr.geo.mask_file import MaskClasses
-from decr.geo.opening import local_files, without_keys
-from decr.geo.scene import Scene, open_scene, overview_factors, overview_of, reader
-from decr.pipeline.ccp_count import FULL_BYTE, Count, Tiles, check_tiles, quicklook
-from decr.pipeline.ccp_sources import LAYERS, Source, mask_of
+from decr.geo.opening import local_files
+from decr.geo.scene import Scene, reader
+from decr.pipeline.ccp_count import FULL_BYTE, Count, Tiles, check_tiles, picture
+from decr.pipeline.ccp_prepare import PreparedCcp, name_in_facts, prepare_ccp
+from decr.pipeline.ccp_sources import LAYERS, Source
 from decr.pipeline.cells import CloudCells, check_metres, cloud_cells
 from decr.pipeline.engine import Engine
 from decr.pipeline.networks import DetectorChoice, detector_of
-from decr.pipeline.range import ALL_NODATA, radiometry_of
-from decr.pipeline.survey import MaskSource, survey_factor, survey_scene
-from decr.pipeline.words import warn
+from decr.pipeline.range import ALL_NODATA
+from decr.pipeline.survey import survey_scene
 from decr.progress import OnProgress, silent
-from decr.radiometry import Radiometry, for_detector, of_bytes
 
 CHUNK_BYTES = 2**27
 """Of the scene's pixels, that the second pass holds at a time."""
@@ -61,7 +59,7 @@ MISSED = "features missed"
 Bytes = NDArray[np.uint8]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class SceneCcp:
     """Cloud coverage of one scene.
 
@@ -172,11 +170,11 @@ def scene_ccp(
     """
     config = look.config
     with gdal_environment(), ExitStack() as stack:
-        seen = _seen(source, look)
-        check_tiles(source.path, seen.scene.grid, config.tile_px)
-        check_metres(source.path, config, seen.pixel_m)
+        ready = prepare_ccp(source, config, look.detector)
+        check_tiles(source.path, ready.scene.grid, config.tile_px)
+        check_metres(source.path, config, ready.pixel_m)
         told = on_progress or silent
-        features = [] if config.aoi is None else read_features(config.aoi, seen.scene.grid)
+        features = [] if config.aoi is None else read_features(config.aoi, ready.scene.grid)
         if folder is None:
             store = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="decr-")))
         else:
@@ -184,189 +182,86 @@ def scene_ccp(
             store = writable_folder(stem.parent) / f".{stem.name}.decr-ccp"
             stack.enter_context(scratch_folder(store, stem))
         survey = survey_scene(
-            seen.scene,
-            seen.radiometry,
-            seen.detector,
-            seen.k,
+            ready.scene,
+            ready.radiometry,
+            ready.detector,
+            ready.k,
             config.threshold,
             look.engine,
-            mask=seen.mask,
+            mask=ready.mask,
             store=store / "clouds.npy",
             on_progress=partial(told, "survey"),
         )
         if survey.valid_px == 0:
             raise SceneError(ALL_NODATA.format(source.path))
-        shape = (seen.scene.grid.height, seen.scene.grid.width)
-        cells = cloud_cells(survey, config, shape, seen.pixel_m, store)
-        facts = _facts(seen, look, cells)
+        shape = (ready.scene.grid.height, ready.scene.grid.width)
+        cells = cloud_cells(survey, config, shape, ready.pixel_m, store)
+        facts = _facts(ready, config, cells)
         if config.aoi is not None:
-            why = why_missed(config.aoi, features, seen.scene.grid)
-            short = _short(config.aoi)
+            why = why_missed(config.aoi, features, ready.scene.grid)
+            short = name_in_facts(config.aoi)
             facts |= {} if why is None else {MISSED: why.replace(str(config.aoi), short)}
         layers = []
         if folder is not None:
-            outs = {kind: _raster(stem, kind, seen) for kind in LAYERS}
+            outs = {kind: _raster(stem, kind, ready) for kind in LAYERS}
             if not cells.soft and is_ours(weight := outs.pop("weight")):
                 weight.unlink()  # an earlier run's
             layers = [
-                (kind, stack.enter_context(_layer(out, store, kind, seen, cells, facts)))
+                (kind, stack.enter_context(_layer(out, store, kind, ready, cells, facts)))
                 for kind, out in outs.items()
             ]
-        pixels = stack.enter_context(reader(seen.scene))
+        pixels = stack.enter_context(reader(ready.scene))
         count = Count(pixels, cells, config.tile_px, features, layers, quicklook_px)
-        chunks = list(_chunks(seen.scene))
+        chunks = list(_chunks(ready.scene))
         for done, window in enumerate(chunks, 1):
             count.add(window)
             told("count", done, len(chunks))
-        picture = None
+        quicklook = None
         if quicklook_px is not None and count.overlay is not None:
-            picture = quicklook(pixels, quicklook_px, count.overlay)
+            quicklook = picture(pixels, quicklook_px, count.overlay)
         named = zip((feature.name for feature in features), count.features, strict=True)
         return SceneCcp(
-            source.name,
-            source.path,
-            source.group,
-            seen.scene.grid,
-            count.tiles,
-            tuple(named),
-            facts,
-            seen.file_px,
-            picture,
-            count.overlay,
+            name=source.name,
+            path=source.path,
+            group=source.group,
+            grid=ready.scene.grid,
+            tiles=count.tiles,
+            features=tuple(named),
+            facts=facts,
+            file_px=ready.file_px,
+            quicklook=quicklook,
+            overlay=count.overlay,
         )
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Seen:
-    """A scene, and the choices made for it before any pixel is looked at.
-
-    Attributes
-    ----------
-    read, file_px
-        What of the file is read, for people, and its pixels in each of the scene's.
-    pixel_m
-        Metres along both sides of a pixel, by the scene or as stated; None if nobody says.
-    k
-        Scene pixels per cell.
-    """
-
-    scene: Scene
-    read: str
-    file_px: float
-    pixel_m: tuple[float, float] | None
-    detector: Detector
-    mask: MaskSource | None
-    radiometry: Radiometry
-    k: int
-
-    @property
-    def gsd_m(self) -> float | None:
-        """Mean of `pixel_m`."""
-        return None if self.pixel_m is None else (self.pixel_m[0] + self.pixel_m[1]) / 2
-
-
-def _seen(source: Source, look: Looking) -> _Seen:
-    config, detector = look.config, look.detector
-    scene, read, file_px = _opened(source, look)
-    stated = config.gsd_m or source.gsd_m
-    if stated is not None:
-        stated *= math.sqrt(file_px)
-    gsd_m = scene.grid.gsd_m or stated
-    pixel_m = scene.grid.pixel_m or (None if stated is None else (stated, stated))
-    known_note = 1 if scene.grid.gsd_m is None else 0  # what it says of its GSD comes last
-    for warning in scene.warnings[: len(scene.warnings) - known_note]:
-        warn(warning)
-    if detector is None:
-        masks = mask_named(config.detector)
-        assert masks is not None
-        mask = MaskSource(mask_of(masks, source), MaskClasses(config.cloudy, config.thin))
-        # survey_scene wants a detector and a radiometry, and with a mask looks at neither.
-        nobody = Detector(f"file:{_short(masks)}", "", (), 0.0, _no_probability)
-        radiometry = of_bytes(scene.count)
-        return _Seen(scene, read, file_px, pixel_m, nobody, mask, radiometry, 1)
-    k = survey_factor(scene, detector, stated_gsd_m=gsd_m)
-    detector = detector.for_scene(k, scene.bands.fed_roles)
-    scene.feed(detector.bands, "detector")  # before other words of it, and naming the file
-    _check_gsd(scene, detector, gsd_m, k)
-    radiometry = for_detector(radiometry_of(scene, config.dn_range, detector.ranges), scene.dtype)
-    return _Seen(scene, read, file_px, pixel_m, detector, None, radiometry, k)
-
-
-def _short(file: Path | str) -> str:
-    """The name of a file in facts, which are passed on."""
-    return PurePosixPath(without_keys(str(file))).name
-
-
-def _no_probability(views: NDArray[np.float32]) -> NDArray[np.float32]:
-    raise AssertionError("a mask is read, nothing is detected")
-
-
-def _opened(source: Source, look: Looking) -> tuple[Scene, str, float]:
-    """The scene, or the coarsest of its overviews that is fine enough; which, in words.
-
-    And how many pixels of the file are in each of these.
-    """
-    scene = open_scene(source.path, look.config.bands)
-    if not look.config.fast or look.detector is None:
-        return scene, "every pixel", 1.0
-    k = survey_factor(scene, look.detector, stated_gsd_m=look.config.gsd_m or source.gsd_m)
-    factors = overview_factors(source.path)
-    fit = [level for level, factor in enumerate(factors) if factor <= k]
-    if not fit:
-        warn(
-            f"{source.path}: has no overview that is fine enough; every pixel is read "
-            f"(gdaladdo makes overviews)",
-        )
-        return scene, "every pixel, for want of overviews", 1.0
-    words = f"overview 1:{factors[fit[-1]]} of the file; pixels are its pixels"
-    overview = overview_of(scene, fit[-1])
-    return overview, words, scene.grid.window.area / overview.grid.window.area
-
-
-def _check_gsd(scene: Scene, detector: Detector, gsd_m: float | None, k: int) -> None:
-    """Warn where the detector sees what it was not made for."""
-    if gsd_m is None:
-        warn(
-            "images that do not say how large their pixels are are looked at nearly pixel by "
-            "pixel; say it with --gsd if you know it",
-        )
-        return
-    low, high = detector.gsd_range_m
-    if not low * 0.99 <= gsd_m * k <= high * 1.01:
-        warn(
-            f"{scene.path}: detector {detector.name} sees pixels of {gsd_m * k:.3g} m, but was "
-            f"made for {low:g} to {high:g} m; trust its clouds less",
-        )
-
-
-def _facts(seen: _Seen, look: Looking, cells: CloudCells) -> dict[str, str]:
+def _facts(ready: PreparedCcp, config: CcpConfig, cells: CloudCells) -> dict[str, str]:
     """What the numbers rest on; no times and no folders, so that equal runs give equal bytes."""
-    config, grid, radiometry = look.config, seen.scene.grid, seen.radiometry
+    grid, radiometry = ready.scene.grid, ready.radiometry
     facts = {
         "definition": definition(
-            config.threshold if seen.mask is None else None,
+            config.threshold if ready.mask is None else None,
             config.min_object_m2,
             config.margin_m,
             cells.tells_thin,
         ),
         "polarity": POLARITY,
         "denominator": DENOMINATOR,
-        "detector": seen.detector.name,
-        "detector version": seen.detector.version or "none",
+        "detector": ready.detector.name,
+        "detector version": ready.detector.version or "none",
         "threshold": f"{config.threshold:g}",
         "smallest cloud": f"{config.min_object_m2:g} m2",
         "margin": f"{config.margin_m:g} m",
         "soft edge": f"{config.feather_m:g} m",
-        "cell": f"{seen.k} x {seen.k} pixels",
+        "cell": f"{ready.k} x {ready.k} pixels",
         "tile": f"{config.tile_px} pixels",
-        "read": seen.read,
-        "GSD": "unknown" if seen.gsd_m is None else f"{seen.gsd_m:.4g} m",
+        "read": ready.read,
+        "GSD": "unknown" if ready.gsd_m is None else f"{ready.gsd_m:.4g} m",
         "CRS": "none" if grid.crs is None else grid.crs.to_string()[:60],
         "decr": decr.__version__,
     }
     if config.aoi is not None:
-        facts["features of"] = _short(config.aoi)
-    if seen.mask is None:
+        facts["features of"] = name_in_facts(config.aoi)
+    if ready.mask is None:
         facts["DN range"] = f"{radiometry.low[0]:g} to {radiometry.high[0]:g} ({radiometry.source})"
     elif config.cloudy or config.thin:
         facts["cloudy numbers"] = ", ".join(map(str, config.cloudy)) or "all but 0"
@@ -374,17 +269,22 @@ def _facts(seen: _Seen, look: Looking, cells: CloudCells) -> dict[str, str]:
     return facts
 
 
-def _raster(stem: Path, kind: str, seen: _Seen) -> Path:
+def _raster(stem: Path, kind: str, ready: PreparedCcp) -> Path:
     """The name of a raster of one kind, which must not be a file that is read."""
     out = stem.with_name(f"{stem.name}_{kind}.tif")
-    read = [seen.scene.path] if seen.mask is None else [seen.scene.path, str(seen.mask.path)]
+    read = [ready.scene.path] if ready.mask is None else [ready.scene.path, str(ready.mask.path)]
     if out.exists() and any(out.samefile(file) for path in read for file in local_files(path)):
         raise OutputError(f"{out}: is read by this very run; give another folder")
     return out
 
 
 def _layer(
-    out: Path, store: Path, kind: str, seen: _Seen, cells: CloudCells, facts: Mapping[str, str]
+    out: Path,
+    store: Path,
+    kind: str,
+    ready: PreparedCcp,
+    cells: CloudCells,
+    facts: Mapping[str, str],
 ) -> AbstractContextManager[LayerWriter]:
     """An open raster of one kind."""
     bands = {
@@ -394,8 +294,8 @@ def _layer(
     }[kind]
     scale = 1.0 if kind == "mask" else 1 / FULL_BYTE
     tags = {key.upper().replace(" ", "_"): value for key, value in facts.items()}
-    layer = Layer(bands, scale, tags, rpcs=rpcs_of(seen.scene))
-    return layer_writer(out, seen.scene.grid, layer, store)
+    layer = Layer(bands, scale, tags, rpcs=rpcs_of(ready.scene))
+    return layer_writer(out, ready.scene.grid, layer, store)
 
 
 def _chunks(scene: Scene) -> Iterator[Window]:

@@ -204,7 +204,7 @@ def _parts(starts: NDArray[np.int64], first: int, stop: int) -> tuple[slice, NDA
     return slice(low, high), np.maximum(starts[low:high] - first, 0)
 
 
-def quicklook(source: SceneReader, side: int, overlay: Bytes) -> Bytes:
+def picture(source: SceneReader, side: int, overlay: Bytes) -> Bytes:
     """(h, w, 3) uint8 RGB for people, stretched so that the ground between clouds is seen.
 
     A scene without red, green and blue is shown in grey, by its first band.

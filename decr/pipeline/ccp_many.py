@@ -112,7 +112,7 @@ def tell_missed(scenes: Sequence[tuple[str, str | None]]) -> None:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Told:
+class Report:
     """A report: for people, as plain values for JSON, and the files written."""
 
     text: str
@@ -124,7 +124,7 @@ def report_of(
     scenes: Sequence[SceneCcp],
     folder: Path | None,
     failed: Mapping[str, str] | None = None,
-) -> Told:
+) -> Report:
     """Tell what was found, and write the report into a folder, if there is one.
 
     Parameters
@@ -142,4 +142,4 @@ def report_of(
     if not scenes:
         raise ConfigError("no scene to report of")
     written = [] if folder is None else write_report(folder, scenes, failed)
-    return Told(described(scenes), as_json(scenes, failed), written)
+    return Report(described(scenes), as_json(scenes, failed), written)

@@ -11,8 +11,8 @@ from decr.dataset.manifest import PairFile
 from decr.dataset.measure import NO_DATA
 from decr.dataset.read_pair import mask_file
 from decr.geo.opening import opened
-from decr.geo.quicklook import shown_bands, stretched
-from decr.geo.scene import Scene, open_scene, reader
+from decr.geo.quicklook import quicklook, shown_bands, stretched
+from decr.geo.scene import Scene, open_scene
 from decr.report.contact import MOST_PAIRS, SIDE_PX, PairPicture, contact_sheet
 
 
@@ -60,9 +60,7 @@ def _picture(pair: PairFile, said: str) -> PairPicture:
 def _small(scene: Scene) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """(3, h, w) means of whole cells, and which hold data."""
     k = max(1, max(scene.grid.height, scene.grid.width) // SIDE_PX)
-    with reader(scene) as file:
-        mean, count = file.read_coarse(scene.grid.coarsened(k).window, k, shown_bands(scene.bands))
-    return mean, count > 0
+    return quicklook(scene, k, shown_bands(scene.bands))
 
 
 def _mask(pair: PairFile, shape: tuple[int, int]) -> NDArray[np.uint8] | None:

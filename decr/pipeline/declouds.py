@@ -23,10 +23,9 @@ from decr.geo.quicklook import quicklook_px
 from decr.pipeline.change_map import ChangeMap, exact_mask
 from decr.pipeline.cluster import open_engine
 from decr.pipeline.engine import Engine
-from decr.pipeline.error_map import KIND, write_error_map
+from decr.pipeline.error_map import ERRORS, write_error_map
 from decr.pipeline.ground import LEVELS_FILE, Ground, measure_ground
 from decr.pipeline.identity import job_of, tags_of
-from decr.pipeline.job import Restoration
 from decr.pipeline.journal import OUTPUT, WorkDir, discard, still_whole, work_dir
 from decr.pipeline.memory import giving_back, let_go
 from decr.pipeline.outputs import check_outputs, exists_already, outputs_of, taken_of
@@ -34,7 +33,9 @@ from decr.pipeline.plan import Plan, make_plan
 from decr.pipeline.prepare import Prepared, prepare
 from decr.pipeline.range import ALL_NODATA
 from decr.pipeline.report import looked_at, restoration_report
+from decr.pipeline.restoration import Restoration
 from decr.pipeline.restore import restore_blocks
+from decr.pipeline.room import Load
 from decr.pipeline.seams import Seams, seams_of
 from decr.pipeline.survey import MaskSource, Survey, flushed, survey_scene
 from decr.plugins import checked
@@ -42,8 +43,10 @@ from decr.predictor import Restorer
 from decr.progress import OnProgress, silent
 from decr.report.values import RestorationReport
 
+_CLOUDS_FILE = "clouds.npy"
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DecloudResult:
     """What became of a scene.
 
@@ -119,21 +122,17 @@ def survey_and_plan(
         prepared.aoi,
         exact_mask(config, scene.grid),
     )
-    bytes_per_pixel = np.dtype(scene.dtype).itemsize * scene.count
-    plan = make_plan(
-        prepared.blocks,
-        prepared.factor,
-        change,
-        scene.grid.window,
-        bytes_per_pixel,
-        len(prepared.composer.feed),
-        write_memory_bytes(scene),
-        prepared.restorer.side_by_side,
-        config.batch,
-        engine.at_once,
-        4 * config.error_map,
-        partial(on_progress or silent, "plan"),
+    load = Load(
+        bytes_per_pixel=np.dtype(scene.dtype).itemsize * scene.count,
+        beside=4 * config.error_map,
+        channels=len(prepared.composer.feed),
+        write_bytes=write_memory_bytes(scene),
+        side_by_side=prepared.restorer.side_by_side,
+        batch=config.batch,
+        at_once=engine.at_once,
     )
+    told = partial(on_progress or silent, "plan")
+    plan = make_plan(prepared.blocks, prepared.factor, change, scene.grid.window, load, told)
     return change, plan
 
 
@@ -142,11 +141,10 @@ def _survey(
 ) -> Survey:
     """Survey the scene, or take the finished survey of an interrupted run."""
     scene, config = prepared.scene, prepared.config
-    store = None if work is None else work.path / "clouds.npy"
-    if work is not None and store is not None and ("survey", 0, 0) in work.done:
+    if work is not None and ("survey", 0, 0) in work.done:
         found = work.done["survey", 0, 0]
-        with still_whole(store, work.path):
-            stored = np.load(store, mmap_mode="r")
+        with still_whole(work.path / _CLOUDS_FILE, work.path):
+            stored = np.load(work.path / _CLOUDS_FILE, mmap_mode="r")
         return Survey(prepared.k, stored, found["cloudy_px"], found["valid_px"])
     survey = survey_scene(
         scene,
@@ -157,7 +155,7 @@ def _survey(
         engine,
         networks=prepared.networks[1],
         mask=None if config.cloud_mask is None else MaskSource(config.cloud_mask),
-        store=store,
+        store=None if work is None else work.path / _CLOUDS_FILE,
         work=work,
         on_progress=partial(on_progress or silent, "survey"),
     )
@@ -325,48 +323,46 @@ def declouds(
             on_plan(plan)
         ground = _ground(prepared, change, plan, engine, work, on_progress)
         clock.ends("ground")
-        job = Restoration(
-            prepared.scene,
-            plan,
-            change,
-            prepared.composer,
-            prepared.networks[0],
-            config.batch,
-            work,
-            engine.at_once,
-            None if on_report is None else quicklook_px(prepared.scene.grid),
-            ground,
+        run = Restoration(
+            scene=prepared.scene,
+            plan=plan,
+            change=change,
+            composer=prepared.composer,
+            networks=prepared.networks[0],
+            batch=config.batch,
+            work=work,
+            at_once=engine.at_once,
+            look_px=None if on_report is None else quicklook_px(prepared.scene.grid),
+            ground=ground,
         )
-        patches = restore_blocks(job, engine, partial(on_progress or silent, "restore"))
+        patches = restore_blocks(run, engine, partial(on_progress or silent, "restore"))
         clock.ends("restore")
         tags = tags_of(prepared, plan)
         writing = partial(on_progress or silent, "write")
         writing(0, 1)
         _write(prepared, change, patches, tags, work, outputs)
         writing(1, 1)
-        changed = sum(e.get("changed", 0) for e in work.done.values() if e["kind"] == "patch")
-        seams = seams_of(work.done[key] for key in sorted(work.done))
-        resumed = work.resumed
         clock.ends("write")
         looks = None
         if on_report is not None:
             told = partial(on_progress or silent, "report")
             looks = looked_at(prepared, change, plan, work, target, told)
             clock.ends("report")
+        entries = [work.done[key] for key in sorted(work.done)]
         result = DecloudResult(
-            str(target),
-            plan.restore,
-            plan.copy,
-            plan.skip,
-            changed,
-            plan.ccp,
-            round(sum(clock.stages.values()), 2),
-            resumed,
-            seams,
-            clock.stages,
-            tags,
-            None if looks is None else looks.ccp_after,
-            str(outputs[KIND]) if KIND in outputs else None,
+            out=str(target),
+            restored=plan.restore,
+            copied=plan.copy,
+            skipped=plan.skip,
+            changed_px=sum(e.get("changed", 0) for e in entries if e["kind"] == "patch"),
+            ccp_before=plan.ccp,
+            seconds=round(sum(clock.stages.values()), 2),
+            resumed=work.resumed,
+            seams=seams_of(entries),
+            stages_s=clock.stages,
+            tags=tags,
+            ccp_after=None if looks is None else looks.ccp_after,
+            error_map=str(outputs[ERRORS]) if ERRORS in outputs else None,
         )
         if on_report is not None and looks is not None:
             on_report(result, restoration_report(prepared.scene, looks, result))
@@ -397,8 +393,8 @@ def _write(
     outputs: Mapping[str, Path],
 ) -> None:
     """Write what is not there yet; the output comes last."""
-    if KIND in outputs and not work.made(outputs[KIND], KIND):
-        write_error_map(prepared, change, work, outputs[KIND])
+    if ERRORS in outputs and not work.made(outputs[ERRORS], ERRORS):
+        write_error_map(prepared, change, work, outputs[ERRORS])
     out = outputs[OUTPUT]
     if not work.made(out):
         with giving_back():

@@ -20,7 +20,7 @@ from decr.radiometry import Radiometry
 
 Float32 = NDArray[np.float32]
 
-KIND = "errors"
+ERRORS = "errors"
 """Of its entry in the journal."""
 _COLS = 16 * BLOCK_PX
 MEANS = (
@@ -80,7 +80,7 @@ def write_error_map(prepared: Prepared, change: ChangeMap, work: WorkDir, out: P
     """
     table, scene = table_of(prepared.restorer), prepared.scene
     bands = prepared.composer.targets
-    radiometry = prepared.radiometry.pick(bands)
+    radiometry = prepared.composer.radiometry.pick(bands)
     layer = Layer(
         ("expected absolute error, DN",),
         1.0,
@@ -110,6 +110,6 @@ def write_error_map(prepared: Prepared, change: ChangeMap, work: WorkDir, out: P
             writer.write(window, np.where(valid, values, np.float32(np.nan))[None])
     with explained(work.path), finished.open("rb") as file:
         os.fsync(file.fileno())
-    work.note_output(finished, KIND)
+    work.note_output(finished, ERRORS)
     with explained(out):
         publish(finished, out)

@@ -8,7 +8,7 @@ are. What they say, and how far they differ among themselves, is weighed against
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,6 +24,7 @@ from decr.pipeline.memory import give_back, let_go
 from decr.pipeline.plan import Plan
 from decr.pipeline.survey import flushed, on_disk
 from decr.pipeline.tiles import Float32
+from decr.progress import Counted
 from decr.radiometry import Radiometry
 
 Float64 = NDArray[np.float64]
@@ -176,7 +177,7 @@ class GroundTask:
     clear: NDArray[np.bool_]
 
 
-def measured_plots(task: GroundTask, tell: Tell) -> Float32:
+def measured_plots(task: GroundTask, _: Tell) -> Float32:
     """(C + 1, h, w) float32 levels of a square of plots, as `Ground` has them."""
     n = task.cells_per_plot
     origin = task.plots.scaled(n)
@@ -198,7 +199,6 @@ def measured_plots(task: GroundTask, tell: Tell) -> Float32:
         plane[:] = by_plot(band * count) / np.maximum(number, 1)
     found[-1] = number / (n * task.k) ** 2
     give_back()
-    tell(0)
     return found.astype(np.float32)
 
 
@@ -210,7 +210,7 @@ def measure_ground(
     plan: Plan,
     engine: Engine,
     work: WorkDir,
-    on_progress: Callable[[int, int], None],
+    on_progress: Counted,
 ) -> Ground:
     """Read the ground around all tiles to restore, square by square.
 

@@ -21,7 +21,7 @@ def job_of(prepared: Prepared) -> dict[str, Any]:
 
     The batch does not; the kind of device does, by the model's settings.
     """
-    scene, config = prepared.scene, prepared.config
+    scene, config, radiometry = prepared.scene, prepared.config, prepared.composer.radiometry
     options = {k: str(v) for k, v in asdict(config).items() if k not in ("batch", "device")}
     read = [scene.path] if config.cloud_mask is None else [scene.path, str(config.cloud_mask)]
     files = {file for path in read for file in local_files(path)}
@@ -45,7 +45,7 @@ def job_of(prepared: Prepared) -> dict[str, Any]:
             prepared.detector_radiometry.low[0],
             prepared.detector_radiometry.high[0],
         ],
-        "radiometry": [list(prepared.radiometry.low), list(prepared.radiometry.high)],
+        "radiometry": [list(radiometry.low), list(radiometry.high)],
         "options": options,
     }
 
@@ -72,7 +72,7 @@ def _ground(config: DecloudConfig) -> str:
 
 def tags_of(prepared: Prepared, plan: Plan) -> Mapping[str, str]:
     """The output's DECR domain. No times or paths: the same job gives the same bytes."""
-    config, radiometry = prepared.config, prepared.radiometry
+    config, radiometry = prepared.config, prepared.composer.radiometry
     mask = _sum_of(config.cloud_mask)
     counted = "in cloudy cells" if mask is None else "that the mask marks"
     tags = {

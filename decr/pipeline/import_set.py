@@ -345,7 +345,7 @@ def _job_text(
     return json.dumps(job, indent=1, sort_keys=True)
 
 
-def summary(imported: Imported) -> str:
+def described(imported: Imported) -> str:
     """A few lines on a set: pairs by split, copies, what was left out."""
     told = imported.told
     split = {

@@ -12,7 +12,7 @@ from decr.errors import OutputError, OutputExistsError, SceneError
 from decr.files import check_here, there, work_folder
 from decr.geo.opening import local_files
 from decr.geo.output import check_sidecars
-from decr.pipeline.error_map import KIND, error_map_path
+from decr.pipeline.error_map import ERRORS, error_map_path
 from decr.pipeline.journal import OUTPUT, WorkDir, may_have_made
 
 _NO_TEXT = re.compile("[\x00-\x08\x0b-\x1f\ud800-\udfff]")
@@ -21,7 +21,7 @@ _NO_TEXT = re.compile("[\x00-\x08\x0b-\x1f\ud800-\udfff]")
 
 def outputs_of(target: Path, config: DecloudConfig) -> Mapping[str, Path]:
     """The files of a run by what the journal calls them, the output first."""
-    more = {KIND: error_map_path(target)} if config.error_map else {}
+    more = {ERRORS: error_map_path(target)} if config.error_map else {}
     return {OUTPUT: target, **more}
 
 

@@ -1,16 +1,16 @@
-"""What will be done: which tiles to restore, copy or skip, in how much memory, disk and time."""
+"""What will be done: which tiles to restore, copy or skip, and what that takes (see room.py)."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from decr.geo.grid import Window
 from decr.geo.lattice import Block, Blocks
 from decr.pipeline.change_map import ChangeMap
-from decr.pipeline.room import MB, PATCH_BYTES, planned_disk_mb, planned_memory_mb
+from decr.pipeline.room import MB, Load, planned_disk_mb, planned_memory_mb
 from decr.pipeline.tone import REACH, Index
+from decr.progress import Counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,14 +88,8 @@ def make_plan(
     factor: int,
     change: ChangeMap,
     scene_window: Window,
-    bytes_per_pixel: int,
-    channels: int,
-    write_bytes: int,
-    side_by_side: int,
-    batch: int,
-    at_once: int,
-    beside: int,
-    on_progress: Callable[[int, int], None],
+    load: Load,
+    on_progress: Counted,
 ) -> Plan:
     """Decide for every tile; pure but for reading the survey's raster.
 
@@ -103,18 +97,6 @@ def make_plan(
     ----------
     scene_window
         The whole scene at full resolution, to clip windows of the work grid.
-    bytes_per_pixel
-        Of the scene, all bands together.
-    channels
-        Bands the model restores.
-    write_bytes
-        What writing the output takes, after the restoring (`decr.geo.output.write_memory_bytes`).
-    side_by_side, batch
-        Tiles restored at a time, and handed over for each of those.
-    at_once
-        Blocks restored at a time.
-    beside
-        Bytes per pixel of rasters that are written beside the output.
     on_progress
         Told of blocks looked at, and of all blocks.
     """
@@ -144,27 +126,17 @@ def make_plan(
         cloudy = [(block, [tile for tile in todo if tile in wanted]) for block, todo in cloudy]
     work = tuple(BlockPlan(block, tuple(todo)) for block, todo in cloudy if todo)
     restore = sum(len(block.tiles) for block in work)
+    survey_mb = change.survey.stored.nbytes / MB  # mapped from disk, but counted as resident
     return Plan(
-        blocks,
-        factor,
-        work,
-        restore,
-        counts["copy"] + counts["restore"] - restore,
-        counts["skip"],
-        change.survey.ccp,
-        planned_memory_mb(
-            blocks,
-            factor,
-            bytes_per_pixel,
-            channels,
-            write_bytes + PATCH_BYTES * len(work),
-            side_by_side,
-            batch,
-            at_once,
-        )
-        + change.survey.stored.nbytes / MB,  # mapped from disk, but counted as resident
-        planned_disk_mb(blocks, factor, work, scene_window.area, bytes_per_pixel, channels, at_once)
-        + (change.survey.stored.nbytes + scene_window.area * beside) / MB,
+        blocks=blocks,
+        factor=factor,
+        work=work,
+        restore=restore,
+        copy=counts["copy"] + counts["restore"] - restore,
+        skip=counts["skip"],
+        ccp=change.survey.ccp,
+        memory_mb=planned_memory_mb(blocks, factor, work, load) + survey_mb,
+        disk_mb=planned_disk_mb(blocks, factor, work, scene_window.area, load) + survey_mb,
     )
 
 
@@ -174,7 +146,7 @@ def _around(tiles: set[Index]) -> set[Index]:
     return {(i + a, j + b) for i, j in tiles for a in around for b in around}
 
 
-def describe(plan: Plan) -> str:
+def described(plan: Plan) -> str:
     """The plan in a few lines for a person."""
     lattice = plan.blocks.lattice
     total = max(1, plan.restore + plan.copy + plan.skip)

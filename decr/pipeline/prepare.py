@@ -48,14 +48,29 @@ _STATES = 1000
 """Files of a raster whose states travel: an array may have a million, and a few tell a copy."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Prepared:
     """All choices made for a scene, before any pixel is restored.
 
-    ``networks`` is what tasks carry of restorer and detector, in this order: these themselves, or
-    their names, by which another process loads its own. This process needs both networks anyway.
-    ``detector`` looks at this scene in cells of ``k`` x ``k`` pixels, and may be a part of the one
-    in ``networks``.
+    Attributes
+    ----------
+    restorer
+        This process's own.
+    detector, k
+        What looks at this scene, in cells of ``k`` x ``k`` scene pixels; it may be a part of the
+        one in ``networks``.
+    networks
+        What tasks carry of restorer and detector, in this order: these themselves, or their names,
+        by which another process loads its own. This process needs both networks anyway.
+    detector_radiometry
+        Over all bands; the detector may be shown another range than the model.
+    composer
+        What feeds the model, and the scene's range.
+    blocks, factor
+        The tile lattice on the work grid, cut into blocks, and scene pixels per pixel of that grid
+        along each axis.
+    aoi
+        What limits the work, if anything does.
     """
 
     scene: Scene
@@ -64,7 +79,6 @@ class Prepared:
     detector: Detector
     k: int
     networks: tuple[Restorer | Named, Detector | Named]
-    radiometry: Radiometry
     detector_radiometry: Radiometry
     composer: Composer
     blocks: Blocks
@@ -105,26 +119,24 @@ def prepare(
     radiometry = radiometry_of(scene, config.dn_range, restorer.ranges)
     k = survey_factor(scene, whole, restorer.gsd_m)
     detector = whole.for_scene(k, scene.bands.fed_roles)
-    seen = for_detector(radiometry, scene.dtype)
     if config.dn_range is None and scene.dtype in detector.ranges:
         seen = radiometry_of(scene, None, detector.ranges)
+    else:
+        seen = for_detector(radiometry, scene.dtype)
     height, width = -(-scene.grid.height // factor), -(-scene.grid.width // factor)
     blocks = Blocks(Lattice(height, width, config.tile_px, config.overlap_px), BLOCK_STRIDES)
-    composer = Composer(feed, radiometry, scene.nodata)
-    aoi = None if config.aoi is None else read_aoi(config.aoi, scene.grid)
     return Prepared(
-        scene,
-        config,
-        restorer,
-        detector,
-        k,
-        networks,
-        radiometry,
-        seen,
-        composer,
-        blocks,
-        factor,
-        aoi,
+        scene=scene,
+        config=config,
+        restorer=restorer,
+        detector=detector,
+        k=k,
+        networks=networks,
+        detector_radiometry=seen,
+        composer=Composer(feed, radiometry, scene.nodata),
+        blocks=blocks,
+        factor=factor,
+        aoi=None if config.aoi is None else read_aoi(config.aoi, scene.grid),
     )
 
 

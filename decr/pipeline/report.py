@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +22,7 @@ from decr.pipeline.journal import WorkDir
 from decr.pipeline.plan import Plan
 from decr.pipeline.prepare import Prepared
 from decr.pipeline.survey import Survey, survey_scene
+from decr.progress import Counted
 from decr.report.values import RestorationReport
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ def looked_at(
     plan: Plan,
     work: WorkDir,
     out: Path,
-    on_progress: Callable[[int, int], None],
+    on_progress: Counted,
 ) -> Looks:
     """Read scene and output once more each, block by block, and find the clouds of the output.
 
@@ -124,7 +125,7 @@ def _ccp(
     prepared: Prepared,
     before: Survey,
     result: Scene,
-    on_progress: Callable[[int, int], None],
+    on_progress: Counted,
 ) -> float:
     """Cloud coverage of the output, found as that of the scene was."""
     with local_engine() as engine:

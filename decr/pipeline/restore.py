@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 
 from decr.geo.overlay import Patch
 from decr.pipeline.block import restored_block
 from decr.pipeline.engine import Engine, in_order
-from decr.pipeline.job import Restoration
+from decr.pipeline.restoration import Restoration
 from decr.pipeline.settle import settling_of
+from decr.progress import Counted
 
-Progress = Callable[[int, int], None]
 
-
-def restore_blocks(job: Restoration, engine: Engine, on_tiles: Progress) -> list[Patch]:
+def restore_blocks(run: Restoration, engine: Engine, on_tiles: Counted) -> list[Patch]:
     """Restore all planned blocks that the journal does not name yet.
 
     ``on_tiles`` is told at the start, and after every batch or block, how many of all tiles are
@@ -25,10 +23,10 @@ def restore_blocks(job: Restoration, engine: Engine, on_tiles: Progress) -> list
     list of Patch
         Every changed block of the scene, also those of an earlier run, in block order.
     """
-    todo = [b for b in job.plan.work if ("block", *b.index) not in job.work.done]
-    tiles = Tally(job.plan.restore, job.plan.restore - sum(len(b.tiles) for b in todo), on_tiles)
-    with settling_of(job) as settling:
-        tasks = (job.task(block) for block in todo)
+    todo = [b for b in run.plan.work if ("block", *b.index) not in run.work.done]
+    tiles = Tally(run.plan.restore, run.plan.restore - sum(len(b.tiles) for b in todo), on_tiles)
+    with settling_of(run) as settling:
+        tasks = (run.task(block) for block in todo)
         for task, result in in_order(engine, restored_block, tasks, tiles.under_way):
             # On this thread: no further block is begun before this one is on disk, so that results
             # do not pile up where the disk is slower than the networks.
@@ -37,13 +35,13 @@ def restore_blocks(job: Restoration, engine: Engine, on_tiles: Progress) -> list
             settling.settle_around(task.block)
             tiles.finished(len(task.block.tiles))
         settling.finish()
-    return patches_of(job)
+    return patches_of(run)
 
 
 class Tally:
     """Counts tiles for a progress bar: those under way where they can be seen, and whole blocks."""
 
-    def __init__(self, total: int, done: int, on_tiles: Progress) -> None:
+    def __init__(self, total: int, done: int, on_tiles: Counted) -> None:
         self._total, self._done, self._seen, self._told = total, done, 0, -1
         self._lock, self._on_tiles = threading.Lock(), on_tiles
         self._tell()
@@ -67,11 +65,11 @@ class Tally:
             self._on_tiles(now, self._total)
 
 
-def patches_of(job: Restoration) -> list[Patch]:
+def patches_of(run: Restoration) -> list[Patch]:
     """The patches on disk, in block order."""
     out = []
-    for block in job.plan.work:
-        if job.work.done.get(("patch", *block.index), {}).get("changed", 0):
-            path = job.work.block_file("patch", *block.index, "tif")
-            out.append(Patch(path, job.fine(block.block.core), job.composer.targets))
+    for block in run.plan.work:
+        if run.work.done.get(("patch", *block.index), {}).get("changed", 0):
+            path = run.work.block_file("patch", *block.index, "tif")
+            out.append(Patch(path, run.fine(block.block.core), run.composer.targets))
     return out

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from decr.pipeline.plan import BlockPlan
 
 MB = 2**20
-PATCH_BYTES = 24_000
+_PATCH_BYTES = 24_000
 """Of memory for each patch that the output is put together from: its XML here, and what GDAL makes
 of that, 12 kB each over 3000 patches of four bands (by a script that was not kept)."""
 _RUNTIME_MB = 720
@@ -35,16 +36,36 @@ _LZW = 1.4
 """How much larger than they are numbers may get that LZW cannot compress."""
 
 
-def planned_memory_mb(
-    blocks: Blocks,
-    factor: int,
-    bytes_per_pixel: int,
-    channels: int,
-    write_bytes: int,
-    side_by_side: int = 1,
-    batch: int = 4,
-    at_once: int = 1,
-) -> float:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Load:
+    """What a run has to carry, whatever is planned.
+
+    Attributes
+    ----------
+    bytes_per_pixel
+        Of the scene, all bands together.
+    beside
+        Bytes per pixel of rasters that are written beside the output.
+    channels
+        Bands the model restores.
+    write_bytes
+        What writing the output takes, after the restoring (`decr.geo.output.write_memory_bytes`).
+    side_by_side, batch
+        Tiles restored at a time, and handed over for each of those.
+    at_once
+        Blocks restored at a time.
+    """
+
+    bytes_per_pixel: int
+    beside: int
+    channels: int
+    write_bytes: int
+    side_by_side: int
+    batch: int
+    at_once: int
+
+
+def planned_memory_mb(blocks: Blocks, factor: int, work: Sequence[BlockPlan], load: Load) -> float:
     """Peak memory by construction, in MB of 2^20 bytes: what the greediest stage holds at a time.
 
     With Dask, this is the memory of each worker at the most, and of the process that writes.
@@ -52,47 +73,43 @@ def planned_memory_mb(
     lattice = blocks.lattice
     pixels = _longest_reach(blocks, 0) * _longest_reach(blocks, 1)
     strip = min(STRIP_ROWS, _longest_reach(blocks, 0) * factor) * _longest_reach(blocks, 1) * factor
-    sums = pixels * channels * 4
-    numbers = pixels * bytes_per_pixel if factor == 1 else sums
+    sums = pixels * load.channels * 4
+    numbers = pixels * load.bytes_per_pixel if factor == 1 else sums
     # A block at hand: its numbers, and the sum of its tiles, which becomes their change.
     at_hand = numbers + sums
     # A strip being settled: its change and a correction, its numbers before and after, weights,
     # masks; what three neighbours left there; and what was read with it.
-    settled = strip * (2 * bytes_per_pixel + 2 * channels * 4 + 16) + READ_BYTES
+    settled = strip * (2 * load.bytes_per_pixel + 2 * load.channels * 4 + 16) + READ_BYTES
     settled += (
         3
         * (_longest_reach(blocks, 0) + _longest_reach(blocks, 1))
-        * (lattice.overlap_px * channels * 4)
+        * (lattice.overlap_px * load.channels * 4)
     )
     if factor > 1:  # the whole change is put together, and brought to full resolution by strips
-        settled += 2 * sums + 2 * strip * channels * 4
+        settled += 2 * sums + 2 * strip * load.channels * 4
     # One more is read ahead, and the result of one more is on its way to disk.
-    arrays = at_once * (at_hand + settled) + numbers + sums
+    arrays = load.at_once * (at_hand + settled) + numbers + sums
     # Tiles: a batch encoded, restored, and put together; and two rows of the block's, compared.
-    held = 3 * batch * side_by_side + 2 * blocks.strides
-    tiles = held * channels * lattice.tile_px**2 * 4 * at_once
-    restoring = CACHE_BYTES / MB + (arrays + tiles) / MB + _LANE_MB * (side_by_side - 1)
+    held = 3 * load.batch * load.side_by_side + 2 * blocks.strides
+    tiles = held * load.channels * lattice.tile_px**2 * 4 * load.at_once
+    restoring = CACHE_BYTES / MB + (arrays + tiles) / MB + _LANE_MB * (load.side_by_side - 1)
+    write_bytes = load.write_bytes + _PATCH_BYTES * len(work)
     return _RUNTIME_MB + max(_SURVEY_MB, restoring, _KEPT_MB + write_bytes / MB)
 
 
 def planned_disk_mb(
-    blocks: Blocks,
-    factor: int,
-    work: Sequence[BlockPlan],
-    scene_px: int,
-    bytes_per_pixel: int,
-    channels: int,
-    at_once: int,
+    blocks: Blocks, factor: int, work: Sequence[BlockPlan], scene_px: int, load: Load
 ) -> float:
-    """What patches, restored blocks and the output take at the most if nothing is compressed.
+    """What patches, restored blocks and all that is written take if nothing is compressed.
 
     Levels of ground are left out: they are less than a hundredth of that.
     """
     restored_px = min(scene_px, sum(b.block.core.area for b in work) * factor**2)
-    patches = _LZW * restored_px * bytes_per_pixel
+    patches = _LZW * restored_px * load.bytes_per_pixel
     # A pyramid of overviews is a third of its base, and made once beside the file and once in it.
-    output = scene_px * bytes_per_pixel * 5 // 3
-    return (patches + max(output, lying_bytes(blocks, factor, work, channels, at_once))) / MB
+    output = scene_px * load.bytes_per_pixel * 5 // 3
+    lying = lying_bytes(blocks, factor, work, load.channels, load.at_once)
+    return (patches + max(output, lying) + scene_px * load.beside) / MB
 
 
 def lying_bytes(

@@ -26,14 +26,14 @@ from numpy.typing import NDArray
 from decr.geo.gdal import gdal_environment
 from decr.geo.grid import Window
 from decr.geo.scene import Scene, SceneReader, reader
-from decr.pipeline import allocation
+from decr.pipeline.allocation import WEIGHTS
 from decr.pipeline.block import BlockResult
 from decr.pipeline.compose import change_at_full_resolution
 from decr.pipeline.ground import shift_towards
-from decr.pipeline.job import Restoration
 from decr.pipeline.journal import explained
 from decr.pipeline.memory import give_back, let_go
 from decr.pipeline.plan import BlockPlan
+from decr.pipeline.restoration import Restoration
 from decr.pipeline.seams import Gradients, Squares, gradients, noted
 from decr.pipeline.tiles import (
     STRIP_ROWS,
@@ -56,20 +56,20 @@ from decr.pipeline.tone import (
 
 
 @contextmanager
-def settling_of(job: Restoration) -> Iterator[Settling]:
+def settling_of(run: Restoration) -> Iterator[Settling]:
     """A `Settling` with threads of its own, which end with the with statement."""
-    with ThreadPoolExecutor(job.at_once, "decr-settle") as pool:
-        yield Settling(job, pool)
+    with ThreadPoolExecutor(run.at_once, "decr-settle") as pool:
+        yield Settling(run, pool)
 
 
 class Settling:
-    """Keeps restored blocks, and settles and writes them on ``job.at_once`` threads."""
+    """Keeps restored blocks, and settles and writes them on ``run.at_once`` threads."""
 
-    def __init__(self, job: Restoration, pool: ThreadPoolExecutor) -> None:
-        self._job, self._pool = job, pool
-        self._planned = {block.index: block for block in job.plan.work}
+    def __init__(self, run: Restoration, pool: ThreadPoolExecutor) -> None:
+        self._run, self._pool = run, pool
+        self._planned = {block.index: block for block in run.plan.work}
         self._begun: set[Index] = set()
-        self._kind = "patch" if job.plan.factor == 1 else "change"
+        self._kind = "patch" if run.plan.factor == 1 else "change"
         self._interpolated: set[Index] = set()
         self._choosing = threading.Lock()
         self._under_way: deque[Future[None]] = deque()
@@ -86,10 +86,10 @@ class Settling:
         for i, strip in enumerate(strips_of(core)):
             arrays[f"change{i}"] = result.change[(slice(None), *strip.slices(core))]
         arrays |= {f"spill{i}": values for i, (_, values) in enumerate(result.spills)}
-        self._job.work.save("block", *block.index, arrays)
+        self._run.work.save("block", *block.index, arrays)
         if result.allocation is not None:
-            self._job.work.save(allocation.KIND, *block.index, result.allocation.arrays())
-        self._job.work.note("block", *block.index, **noted(difference=result.difference))
+            self._run.work.save(WEIGHTS, *block.index, result.allocation.arrays())
+        self._run.work.note("block", *block.index, **noted(difference=result.difference))
 
     def settle_around(self, block: BlockPlan) -> None:
         """Settle all whose neighbours are restored, now that this one is."""
@@ -101,7 +101,7 @@ class Settling:
         for index in self._planned:
             self._settle_if_ready(index)
         self._wait_for_all()
-        if self._job.plan.factor > 1:
+        if self._run.plan.factor > 1:
             for index in self._planned:  # those whose changes an interrupted run has left
                 if not self._has("patch", index):
                     self._begin(self._interpolate_if_ready, index)
@@ -113,7 +113,7 @@ class Settling:
 
     def _wait_for_room(self) -> None:
         """Until a thread is free: what waits for one is in memory."""
-        while len(self._under_way) >= self._job.at_once:
+        while len(self._under_way) >= self._run.at_once:
             self._under_way.popleft().result()
 
     def _wait_for_all(self) -> None:
@@ -127,7 +127,7 @@ class Settling:
         return [near for near in around if near in self._planned]
 
     def _has(self, kind: str, index: Index) -> bool:
-        return (kind, *index) in self._job.work.done
+        return (kind, *index) in self._run.work.done
 
     def _all_near(self, kind: str, index: Index) -> bool:
         return all(self._has(kind, near) for near in self._near(index))
@@ -144,7 +144,7 @@ class Settling:
             self._settle(index)
         give_back()
         self._drop_unneeded("block", self._kind, index)
-        if self._job.plan.factor > 1:
+        if self._run.plan.factor > 1:
             for near in self._near(index):
                 self._interpolate_if_ready(near)
 
@@ -163,12 +163,12 @@ class Settling:
         """Drop what a block and those around it were made of, where all around are made."""
         for near in self._near(index):
             if self._all_near(of_it, near):
-                self._job.work.drop(kind, *near)
+                self._run.work.drop(kind, *near)
 
     def _settle(self, index: Index) -> None:
         """Complete a block's change with its neighbours' spills and the agreed tones."""
-        job, block = self._job, self._planned[index]
-        lattice, core = job.plan.blocks.lattice, block.block.core
+        run, block = self._run, self._planned[index]
+        lattice, core = run.plan.blocks.lattice, block.block.core
         befores = [near for near in neighbours_before(block.block) if near in self._planned]
         spills = [spill for near in befores for spill in self._spills(near)]
         said, shifts = self._said(index)
@@ -179,7 +179,7 @@ class Settling:
 
         def settled(strip: Window) -> Int32:
             first = (strip.row - core.row) // STRIP_ROWS
-            (change,) = job.work.load("block", *index, f"change{first}")
+            (change,) = run.work.load("block", *index, f"change{first}")
             add_spills(change, strip, spills)
             for tile in over:
                 window = lattice.tile(*tile)
@@ -190,17 +190,17 @@ class Settling:
 
         own = {tile: added[tile] for tile in block.tiles if tile in added}
         tone = disagreement(said, lattice, own)
-        if job.plan.factor > 1:
+        if run.plan.factor > 1:
             whole = np.concatenate([settled(strip) for strip in strips_of(core)], axis=1)
-            job.work.save("change", *index, {"change": whole})
-            job.work.note("change", *index, **noted(tone=tone))
+            run.work.save("change", *index, {"change": whole})
+            run.work.note("change", *index, **noted(tone=tone))
         else:
             self._write(index, settled, tone)
 
     def _spills(self, index: Index) -> Spills:
-        (windows,) = self._job.work.load("block", *index, "windows")
+        (windows,) = self._run.work.load("block", *index, "windows")
         names = [f"spill{i}" for i in range(len(windows))]
-        arrays = self._job.work.load("block", *index, *names)
+        arrays = self._run.work.load("block", *index, *names)
         return [
             (Window(*window.tolist()), values)
             for window, values in zip(windows, arrays, strict=True)
@@ -211,39 +211,39 @@ class Settling:
         found: dict[Index, Float32] = {}
         shifts: dict[Index, Float32] = {}
         for near in self._near(index):
-            tiles, said, shift = self._job.work.load("block", *near, "tiles", "said", "shift")
+            tiles, said, shift = self._run.work.load("block", *near, "tiles", "said", "shift")
             for (i, j), change, towards in zip(tiles, said, shift, strict=True):
                 tile = int(i), int(j)
-                cells = cells_of(self._job.plan.blocks.lattice, tile)
+                cells = cells_of(self._run.plan.blocks.lattice, tile)
                 own = (slice(None), slice(cells.height), slice(cells.width))
                 found[tile], shifts[tile] = change[own], towards[own]
         return found, shifts
 
     def _shifts(self, result: BlockResult) -> Iterator[Float32]:
         """Of a block's own tiles, towards the level of clear ground around them."""
-        job, lattice = self._job, self._job.plan.blocks.lattice
+        run, lattice = self._run, self._run.plan.blocks.lattice
         for tile, said in result.said.items():
-            if job.ground is None:
+            if run.ground is None:
                 yield np.zeros_like(said)
                 continue
-            depths = job.change.depths(
-                cells_of(lattice, tile), lattice.tile_px // CELLS * job.plan.factor
+            depths = run.change.depths(
+                cells_of(lattice, tile), lattice.tile_px // CELLS * run.plan.factor
             )
-            window = job.fine(lattice.tile(*tile))
-            yield shift_towards(job.ground, window, result.seen[tile], said, depths)
-        if job.ground is not None:
-            let_go(job.ground.levels)
-            let_go(job.change.survey.stored)
+            window = run.fine(lattice.tile(*tile))
+            yield shift_towards(run.ground, window, result.seen[tile], said, depths)
+        if run.ground is not None:
+            let_go(run.ground.levels)
+            let_go(run.change.survey.stored)
 
     def _interpolate(self, index: Index) -> None:
         """Turn a change on a coarse work grid into a patch; it looks one cell beyond the core."""
-        plan = self._job.plan
+        plan = self._run.plan
         lattice = plan.blocks.lattice
         core = self._planned[index].block.core
         window = core.expand(1, Window(0, 0, lattice.height, lattice.width))
-        change = np.zeros((len(self._job.composer.feed), *window.shape), np.int32)
+        change = np.zeros((len(self._run.composer.feed), *window.shape), np.int32)
         for near in self._near(index):
-            (values,) = self._job.work.load("change", *near, "change")
+            (values,) = self._run.work.load("change", *near, "change")
             add_spills(change, window, [(self._planned[near].block.core, values)])
         factor = plan.factor
         with gdal_environment():
@@ -258,28 +258,28 @@ class Settling:
         tone: tuple[Squares, Squares] | None,
     ) -> None:
         """Read, change and write a block strip by strip, so that little is in memory at a time."""
-        job, lattice = self._job, self._job.plan.blocks.lattice
-        window = job.fine(self._planned[index].block.core)
+        run, lattice = self._run, self._run.plan.blocks.lattice
+        window = run.fine(self._planned[index].block.core)
         changed, steps = 0, Gradients()
         above: tuple[NDArray[np.generic], NDArray[np.bool_]] | None = None
         with (
-            reader(job.scene) as source,
-            job.change.reading() as weights,
+            reader(run.scene) as source,
+            run.change.reading() as weights,
             _patch(
-                job.work.block_file("patch", *index, "tif"), job.scene, job.composer.targets, window
+                run.work.block_file("patch", *index, "tif"), run.scene, run.composer.targets, window
             ) as patch,
         ):
-            for strip, dn, valid in _read(source, window, job.composer.targets):
+            for strip, dn, valid in _read(source, window, run.composer.targets):
                 weight = weights(strip)
-                out = job.composer.compose(dn, valid, weight, change_in(strip))
+                out = run.composer.compose(dn, valid, weight, change_in(strip))
                 changed += _differing(out, dn)
                 patch.write(out, strip)
                 whole = valid & (weight >= 1)
-                steps += gradients(out, whole, lattice, job.plan.factor, strip, above)
+                steps += gradients(out, whole, lattice, run.plan.factor, strip, above)
                 above = out[:, -1:].copy(), whole[-1:].copy()
             patch.wanted = changed > 0
-        let_go(job.change.survey.stored)
-        job.work.note("patch", *index, changed=changed, **noted(tone=tone, steps=steps))
+        let_go(run.change.survey.stored)
+        run.work.note("patch", *index, changed=changed, **noted(tone=tone, steps=steps))
 
 
 def _read(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -34,6 +33,7 @@ from decr.pipeline.tiles import (
     cut_tiles,
     neighbours_before,
 )
+from decr.progress import Counted
 from decr.radiometry import Radiometry
 
 Float32 = NDArray[np.float32]
@@ -142,21 +142,19 @@ class CellSums:
     marked_px: int | None = None
 
 
-def surveyed_block(task: SurveyTask, tell: Tell) -> CellSums:
+def surveyed_block(task: SurveyTask, _: Tell) -> CellSums:
     """Read a block of cells and find its clouds, in whatever process."""
-    sums = _sums(task, tell)
+    sums = _sums(task)
     give_back()
     return sums
 
 
-def _sums(task: SurveyTask, tell: Tell) -> CellSums:
+def _sums(task: SurveyTask) -> CellSums:
     with gdal_environment(COARSE_CACHE_BYTES), reader(task.scene) as source:
         core, total = task.block.core, BlockSum(task.blocks, task.block, task.channels)
         if task.mask is not None:
             with open_mask(task.mask.path, task.scene.grid, task.mask.classes) as mask:
-                marked = _marked(task, source, mask)
-            tell(0)
-            return marked
+                return _marked(task, source, mask)
         detector = the_detector(task.networks).for_scene(task.k, task.scene.bands.fed_roles)
         seen, count = source.read_coarse(total.window, task.k, task.feed, detector.darkest)
     # Means and, if they were read, the darkest have the bands and the range of the scene alike.
@@ -169,7 +167,6 @@ def _sums(task: SurveyTask, tell: Tell) -> CellSums:
         found = _found(detector, stack, task.channels)
         for (index, _), probability in zip(tiles, found, strict=True):
             total.add(index, probability)
-    tell(0)
     return CellSums(total.core().copy(), total.spills(), count[core.slices(total.window)])
 
 
@@ -219,7 +216,7 @@ def survey_scene(
     mask: MaskSource | None = None,
     store: Path | None = None,
     work: WorkDir | None = None,
-    on_progress: Callable[[int, int], None] | None = None,
+    on_progress: Counted | None = None,
 ) -> Survey:
     """Run the detector (or read the user's mask) over the whole scene, block by block.
 

@@ -45,13 +45,13 @@ def cells_of(lattice: Lattice, index: Index) -> Window:
     return Window(first[0], first[1], stop[0] - first[0], stop[1] - first[1])
 
 
-def cell_means(change: Float32, lattice: Lattice, index: Index) -> Float32:
-    """What a model changed in a tile, (C, tile_px, tile_px), as means of `cells_of` it."""
-    tile, side = lattice.tile(*index), lattice.tile_px // CELLS
+def cell_means(tile: Float32, lattice: Lattice, index: Index) -> Float32:
+    """A tile, (C, tile_px, tile_px) float32, as means of `cells_of` it, (C, cells, cells)."""
+    place, side = lattice.tile(*index), lattice.tile_px // CELLS
     cells = cells_of(lattice, index)
-    top, left = cells.row * side - tile.row, cells.col * side - tile.col
-    inner = change[:, top : top + cells.height * side, left : left + cells.width * side]
-    blocks = inner.reshape(len(change), cells.height, side, cells.width, side)
+    top, left = cells.row * side - place.row, cells.col * side - place.col
+    inner = tile[:, top : top + cells.height * side, left : left + cells.width * side]
+    blocks = inner.reshape(len(tile), cells.height, side, cells.width, side)
     means: Float32 = blocks.mean(axis=(2, 4), dtype=np.float64).astype(np.float32)
     return means
 

@@ -83,12 +83,12 @@ class SceneReport:
     width: int
     cloudy_px: int
     valid_px: int
-    thin_px: int | None = None  # of cloudy_px
-    group: str | None = None  # "train", "test", ... where a split exists
+    thin_px: int | None = None
+    group: str | None = None
     tiles: Sequence[TileCcp] = ()
     quicklook: NDArray[np.uint8] | None = None
     overlay: NDArray[np.uint8] | None = None
-    facts: Mapping[str, str] = field(default_factory=dict)  # "CRS": "EPSG:32650", ...
+    facts: Mapping[str, str] = field(default_factory=dict)
     file_px: float = 1.0
     features: Sequence[FeatureCcp] = ()
 
@@ -130,10 +130,10 @@ class RestorationReport:
     weight
         (h, w) uint8: 0..255 is a change weight of 0..1, how far pixels could be changed.
     allocation
-        (h, w) uint8: 0..255 is W of 0..1, the weight of the reference's output in the fusion, mean
-        over steps; None if it was not collected.
+        (h, w) uint8: 0 where no tile was restored, else 1..255 for W to 1, the weight of the
+        reference's output in the fusion, mean over steps; None if it was not collected.
     ccp_before, ccp_after
-        0..1; None if it was not measured.
+        0..1; ``ccp_after`` is None if it was not measured.
     seams
         Numbers of `decr.pipeline.seams.Seams` that are known, by name.
     stages_s
@@ -152,4 +152,4 @@ class RestorationReport:
     ccp_after: float | None
     seams: Mapping[str, float] = field(default_factory=dict)
     stages_s: Mapping[str, float] = field(default_factory=dict)
-    facts: Mapping[str, str] = field(default_factory=dict)  # provenance: model, hashes, options
+    facts: Mapping[str, str] = field(default_factory=dict)

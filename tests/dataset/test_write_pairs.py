@@ -22,9 +22,9 @@ from decr.dataset.layouts import list_pairs
 from decr.dataset.sky import PRESETS, Spread
 from decr.dataset.write_pairs import (
     PairOptions,
+    described,
     plan_pairs,
     simulate_pairs,
-    summary,
 )
 from decr.errors import BandError, ConfigError, DatasetError, DecrWarning, SceneError
 from tests.pipeline.scenes import GRID, read, write_scene
@@ -128,7 +128,7 @@ def test_checksums_hold_and_cover_every_file(images: list[Path], tmp_path: Path)
 
 def test_borders_of_tenths_belong_to_the_bin_above() -> None:
     pairs = [{"ccp": ccp, "split": "train"} for ccp in (0.0, 0.3, 0.6, 0.7, 1.0)]
-    assert summary(pairs).endswith("by tenths 1 0 0 1 0 0 1 1 0 1")
+    assert described(pairs).endswith("by tenths 1 0 0 1 0 0 1 1 0 1")
 
 
 def test_sixteen_bits_keep_their_range(tmp_path: Path) -> None:
@@ -384,7 +384,7 @@ def test_impossible_options_are_refused(changes: dict[str, Any]) -> None:
 def test_the_summary_is_one_line_with_mean_and_histogram() -> None:
     entries = [{"ccp": ccp, "split": "train"} for ccp in (0.0, 0.05, 0.95, 1.0)]
     entries.append({"ccp": 0.5, "split": "test"})
-    assert summary(entries) == (
+    assert described(entries) == (
         "5 pairs (4 train, 1 test), CCP mean 0.500, by tenths 2 0 0 0 0 1 0 0 0 2"
     )
 

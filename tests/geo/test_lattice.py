@@ -42,7 +42,7 @@ def test_tiles_cover_and_stay_inside(lattice: Lattice) -> None:
     assert covered.min() >= 1
     assert covered.max() <= 9
     rows, cols = lattice.shape
-    assert len(list(lattice.indices())) == rows * cols
+    assert len(list(lattice)) == rows * cols
 
 
 @given(lattices(300))
@@ -132,7 +132,7 @@ def test_cores_partition_and_own_each_tile_once(lattice: Lattice, strides: int) 
         assert tiles
         owned += tiles
     np.testing.assert_array_equal(covered, 1)
-    assert sorted(owned) == list(lattice.indices())
+    assert sorted(owned) == list(lattice)
 
 
 @settings(deadline=None, max_examples=60)

@@ -12,7 +12,7 @@ from decr.models.cost import (
     TABLE_X,
     Cost,
     cost,
-    describe,
+    described,
     paper_macs,
     true_macs,
 )
@@ -81,7 +81,7 @@ def test_rules_on_modules_small_enough_to_count_by_hand() -> None:
 def test_the_description_has_networks_costs_and_dead_tensors(
     counted: dict[tuple[str, int], Cost],
 ) -> None:
-    text = describe(list(counted.values()))
+    text = described(list(counted.values()))
     for words in ("memorynet", "1097.30", "dead tensors", "36,800,326"):
         assert words in text
     assert set(TABLE_X) <= set(COUNTED)

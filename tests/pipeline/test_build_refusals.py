@@ -24,7 +24,7 @@ from decr.errors import (
     DecrWarning,
     GridMismatchError,
 )
-from decr.pipeline.build import build_set, summary
+from decr.pipeline.build import build_set, described
 from decr.pipeline.ccp import SceneCcp, scene_ccp
 from decr.pipeline.ccp_sources import Source
 from tests.dataset.two_dates import (
@@ -168,7 +168,7 @@ def test_planted_duplicates_are_found_across_pairs(dates: TwoDates, tmp_path: Pa
         assert {place for place, reason in own.items() if reason == why} == first
     assert built.rejected["exact duplicate"] == built.rejected["near duplicate"] == 23
     assert {entry["about"]["pair"] for entry in built.entries} == {"cloudy_1"}
-    assert "rejected: 67 chips" in summary(built)
+    assert "rejected: 67 chips" in described(built)
 
 
 def test_another_grid_is_refused_unless_resampling_is_asked_for(

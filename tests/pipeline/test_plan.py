@@ -18,16 +18,20 @@ from decr.geo.output import write_memory_bytes
 from decr.geo.scene import open_scene
 from decr.pipeline.declouds import declouds, probed, survey_and_plan
 from decr.pipeline.engine import local_engine
-from decr.pipeline.plan import Plan, describe
+from decr.pipeline.plan import Plan, described
 from decr.pipeline.prepare import prepare
-from decr.pipeline.room import lying_bytes, planned_memory_mb
+from decr.pipeline.room import Load, lying_bytes, planned_memory_mb
 from decr.pipeline.tiles import Float32
 from tests.pipeline.scenes import darker, same, write_scene
+
+LOAD = Load(
+    bytes_per_pixel=8, beside=0, channels=4, write_bytes=0, side_by_side=1, batch=4, at_once=1
+)
 
 
 def memory_mb(side: int, write_bytes: int = 0, factor: int = 1) -> float:
     blocks = Blocks(Lattice(side, side, 256, 64), 8)
-    return planned_memory_mb(blocks, factor, 8, 4, write_bytes)
+    return planned_memory_mb(blocks, factor, (), replace(LOAD, write_bytes=write_bytes))
 
 
 def test_memory_does_not_grow_with_the_scene() -> None:
@@ -37,7 +41,8 @@ def test_memory_does_not_grow_with_the_scene() -> None:
 
 def test_each_tile_in_the_making_needs_room() -> None:
     blocks = Blocks(Lattice(4096, 4096, 256, 64), 6)
-    one, two, many = (planned_memory_mb(blocks, 1, 8, 4, 0, lanes) for lanes in (1, 2, 16))
+    loads = (replace(LOAD, side_by_side=lanes) for lanes in (1, 2, 16))
+    one, two, many = (planned_memory_mb(blocks, 1, (), load) for load in loads)
     assert many - one == pytest.approx(15 * (two - one))
     assert two - one > 80
 
@@ -68,7 +73,7 @@ def test_work_on_disk_is_what_was_planned(tmp_path: Path, gsd: str) -> None:
     assert max(most) <= plan.disk_mb * 2**20
     assert out.stat().st_size <= plan.disk_mb * 2**20
     assert plan.facts()["disk_mb"] == round(plan.disk_mb)
-    assert f"disk      up to {plan.disk_mb:.0f} MB" in describe(plan)
+    assert f"disk      up to {plan.disk_mb:.0f} MB" in described(plan)
 
 
 def _size(path: Path) -> int:

@@ -41,8 +41,8 @@ def test_a_detector_may_come_from_a_file(scene: Path, tmp_path: Path) -> None:
     path = detector_bundle(tmp_path / "mine.safetensors", {})
     prepared = prepare(str(scene), DecloudConfig(detector=str(path)), same())
     assert prepared.detector.name == "mine"
-    assert prepared.detector_radiometry == for_detector(prepared.radiometry, "uint16")
-    assert prepared.detector_radiometry.low < prepared.radiometry.low
+    assert prepared.detector_radiometry == for_detector(prepared.composer.radiometry, "uint16")
+    assert prepared.detector_radiometry.low < prepared.composer.radiometry.low
     result = declouds(scene, tmp_path / "o.tif", DecloudConfig(detector=str(path)), restorer=same())
     assert result.changed_px == 0
 
@@ -51,7 +51,7 @@ def test_a_detector_sees_the_range_its_card_declares(scene: Path, tmp_path: Path
     path = detector_bundle(tmp_path / "mine.safetensors", {"uint16": (0.0, 65535.0)})
     prepared = prepare(str(scene), DecloudConfig(detector=str(path)), same())
     assert prepared.detector_radiometry.high == (65535.0,) * 4
-    assert prepared.radiometry.high[0] < 4096
+    assert prepared.composer.radiometry.high[0] < 4096
     # What the user says holds for both.
     given = DecloudConfig(detector=str(path), dn_range=(0.0, 2047.0))
     assert prepare(str(scene), given, same()).detector_radiometry.high == (2047.0,) * 4
@@ -63,8 +63,8 @@ def test_reflectance_is_shown_to_a_detector_as_it_is(tmp_path: Path) -> None:
     prepared = prepare(str(scene), DecloudConfig(detector="threshold"), same())
     assert (prepared.detector_radiometry.low[0], prepared.detector_radiometry.high[0]) == (0, 1)
     # What restores it sees the scene's own range, as before.
-    assert prepared.radiometry.source == "estimated"
-    assert prepared.radiometry.high[0] < 0.6
+    assert prepared.composer.radiometry.source == "estimated"
+    assert prepared.composer.radiometry.high[0] < 0.6
     with local_engine() as engine:
         found = scene_ccp(Source("s", str(scene)), looking(CcpConfig(detector="threshold"), engine))
     assert found.facts["DN range"] == "0 to 1 (reflectance)"

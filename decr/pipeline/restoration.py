@@ -16,7 +16,7 @@ from decr.pipeline.plan import BlockPlan, Plan
 from decr.predictor import Restorer
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Restoration:
     """A scene, what is to be done with it, and where.
 
@@ -47,14 +47,14 @@ class Restoration:
         """What restoring a block takes."""
         feed = self.composer.feed
         return BlockTask(
-            self.scene,
-            self.plan.blocks,
-            block,
-            self.plan.factor,
-            feed,
-            self.composer.radiometry.pick(feed),
-            self.networks,
-            self.batch,
-            self.at_once,
-            self.look_px,
+            scene=self.scene,
+            blocks=self.plan.blocks,
+            block=block,
+            factor=self.plan.factor,
+            feed=feed,
+            radiometry=self.composer.radiometry.pick(feed),
+            networks=self.networks,
+            batch=self.batch,
+            at_once=self.at_once,
+            look_px=self.look_px,
         )
