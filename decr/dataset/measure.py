@@ -58,15 +58,11 @@ _LEAST_WHITE = 0.6
 class Masks:
     """Cloud masks of both scenes, each on its own grid: 0 clear, 1 cloudy, 255 no data.
 
-    Attributes
-    ----------
-    tells_thin
-        Whether the cloudy scene's has a second band, for thin cloud.
+    The cloudy scene's has a second band, for thin cloud, where the detector tells that.
     """
 
     cloudy: Path
     clear: Path
-    tells_thin: bool
 
 
 @dataclass(frozen=True, slots=True)
