@@ -16,18 +16,10 @@ from decr.errors import BandError, GridMismatchError, SceneError
 from decr.geo.bands import Bands, bands_of
 from decr.geo.cells import cell_least, cell_sums
 from decr.geo.grid import GroundPoint, PixelGrid, Window
-from decr.geo.opening import (
-    REFUSALS,
-    FileState,
-    check_parts,
-    check_states,
-    checked_dtype,
-    first_line,
-    name_of,
-    opened,
-    unlinked,
-)
+from decr.geo.names import name_of
+from decr.geo.opening import REFUSALS, checked_dtype, first_line, opened, unlinked
 from decr.geo.pieces import along_blocks, whole_blocks
+from decr.geo.sources import FileState, check_parts, check_states
 
 
 @dataclass(frozen=True, slots=True)

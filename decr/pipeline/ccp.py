@@ -39,8 +39,9 @@ from decr.geo.layers import (
     rpcs_of,
 )
 from decr.geo.mask_file import MaskClasses
-from decr.geo.opening import local_files, without_keys
+from decr.geo.names import without_keys
 from decr.geo.scene import Scene, open_scene, overview_factors, overview_of, reader
+from decr.geo.sources import local_files
 from decr.pipeline.ccp_count import FULL_BYTE, Count, Tiles, check_tiles, quicklook
 from decr.pipeline.ccp_sources import LAYERS, Source, mask_of
 from decr.pipeline.cells import CloudCells, check_metres, cloud_cells

@@ -296,7 +296,7 @@ def _clouds(run: _Run, pair: PairFile, path: Path, facts: Found) -> tuple[bytes,
 def _beside(path: Path) -> list[Path]:
     """Files of an image's name that GDAL reads with it: its place, its mask, what it says; sorted.
 
-    Unlike `decr.geo.opening.local_files`, with .aux.xml: PNG files have their CRS there.
+    Unlike `decr.geo.sources.local_files`, with .aux.xml: PNG files have their CRS there.
     """
     with opened(str(path)) as dataset:
         found = {path.with_name(Path(name).name) for name in dataset.files}
