@@ -25,7 +25,7 @@ from decr.geo.names import absolute_name, stem_of, without_keys
 from decr.geo.output import write_cog
 from decr.geo.scene import open_scene
 from decr.geo.sources import check_parts, local_files
-from decr.pipeline.array import stored
+from decr.pipeline.stored_array import stored
 from tests.geo.scene_files import coded, write
 
 
