@@ -30,7 +30,8 @@ from decr.training.loop import train_stage
 from decr.training.place import placed
 from decr.training.settings import TrainConfig
 from decr.training.stages import STAGES
-from decr.zoo.bundle import Part, save_bundle
+from decr.zoo.bundle import save_bundle
+from decr.zoo.card import Part
 from decr.zoo.embedded import embedded_path
 from tests.pipeline.scenes import cloudy_pixels, read, write_scene
 from tests.tiny import DETECTOR, PARTS, randomised, tiny_bundle, tiny_card, tiny_networks

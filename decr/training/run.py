@@ -34,7 +34,8 @@ from decr.training.settings import TrainConfig
 from decr.training.stages import STAGES, Stage
 from decr.training.start import adopt, adopt_later, start_from
 from decr.training.validation import Watch
-from decr.zoo.bundle import Bundle, Card, save_bundle
+from decr.zoo.bundle import Bundle, save_bundle
+from decr.zoo.card import Card
 from decr.zoo.credit import each_once
 
 _WATCHED = 8
