@@ -96,15 +96,15 @@ class DecloudConfig:
 
     def __post_init__(self) -> None:
         _check_kinds(self)
-        _settle_flags(self, "full", "ground", "error_map", "compile")
+        _as_flags(self, "full", "ground", "error_map", "compile")
         _check(
             isinstance(self.model, str | os.PathLike),
             f"model must be a name or the path of a bundle file, not {self.model!r}",
         )
         mask = mask_named(self.detector)
         # One number has one name, in tags and in what decides whether work may go on.
-        _settle(self, float, "threshold", "prior_floor", "margin_m", "feather_m")
-        _settle(self, operator.index, "tile_px", "overlap_px", "steps", "seed", "batch")
+        _as_numbers(self, float, "threshold", "prior_floor", "margin_m", "feather_m")
+        _as_numbers(self, operator.index, "tile_px", "overlap_px", "steps", "seed", "batch")
         for name, known in (("gsd", get_args(WorkGsd)), ("precision", get_args(Precision))):
             value = getattr(self, name)
             _check(value in known, f"{name} must be one of {', '.join(known)}, not {value!r}")
@@ -200,12 +200,12 @@ class CcpConfig:
 
     def __post_init__(self) -> None:
         _check_kinds(self)
-        _settle_flags(self, "fast")
+        _as_flags(self, "fast")
         for name in ("cloudy", "thin"):
             object.__setattr__(self, name, _whole_numbers(name, getattr(self, name)))
         mask = mask_named(self.detector)
-        _settle(self, float, "threshold", "min_object_m2", "margin_m", "feather_m", "gsd_m")
-        _settle(self, operator.index, "tile_px")
+        _as_numbers(self, float, "threshold", "min_object_m2", "margin_m", "feather_m", "gsd_m")
+        _as_numbers(self, operator.index, "tile_px")
         _check(0 < self.threshold <= 1, f"the threshold must lie in (0, 1], not {self.threshold}")
         for name in ("min_object_m2", "margin_m", "feather_m"):
             value = getattr(self, name)
@@ -305,7 +305,7 @@ def _check_kinds(config: DecloudConfig | CcpConfig) -> None:
         object.__setattr__(config, "dn_range", (low, high))
 
 
-def _settle_flags(config: Any, *names: str) -> None:
+def _as_flags(config: Any, *names: str) -> None:
     """Make True or False of numpy's; text is neither, whatever it says."""
     for name in names:
         value = getattr(config, name)
@@ -325,7 +325,7 @@ def _whole_numbers(name: str, value: Any) -> tuple[int, ...]:
         ) from None
 
 
-def _settle(config: Any, kind: Callable[[Any], int | float], *names: str) -> None:
+def _as_numbers(config: Any, kind: Callable[[Any], int | float], *names: str) -> None:
     """Make numbers of one kind of some options, unless they are None."""
     for name in names:
         value = getattr(config, name)

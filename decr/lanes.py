@@ -59,12 +59,12 @@ def _started(lanes: int) -> ThreadPoolExecutor:
     pool = ThreadPoolExecutor(lanes, "decr-lane")
     together = threading.Barrier(lanes)
 
-    def settle(_: int) -> None:
+    def take_one_thread(_: int) -> None:
         torch.set_num_threads(1)
         torch.get_num_threads()  # binds the number to this thread
         together.wait()
 
-    list(pool.map(settle, range(lanes)))
+    list(pool.map(take_one_thread, range(lanes)))
     torch.set_num_threads(before)  # for threads to come
     return pool
 

@@ -19,8 +19,8 @@ from decr.plugins import (
     is_length,
     is_pair,
     made,
+    normalised,
     numbers,
-    settled,
 )
 from decr.predictor import Corner, Restorer
 
@@ -60,7 +60,7 @@ def offered_restorer(plugin: EntryPoint, seed: int, device: str) -> Restorer:
 
     return replace(
         restorer,
-        **settled(restorer),
+        **normalised(restorer),
         side_by_side=int(side_by_side),
         restore=guarded(plugin, restored),
         restore_weighed=None if weighed is None else guarded(plugin, with_weights),
@@ -105,7 +105,7 @@ def _with_parts(plugin: EntryPoint, detector: Detector) -> Detector:
     )
     return replace(
         detector,
-        **settled(detector),
+        **normalised(detector),
         probability=guarded(plugin, lambda views: numbers(probability(views))),
         fine=tuple(_with_parts(plugin, part) for part in parts),
     )

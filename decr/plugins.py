@@ -149,7 +149,7 @@ def _is_bands(value: object) -> bool:
     )
 
 
-def settled(found: Any) -> dict[str, Any]:
+def normalised(found: Any) -> dict[str, Any]:
     """The fields that `check_fields` takes in more than one form, in the one that they have."""
     ranges = {dtype: (float(low), float(high)) for dtype, (low, high) in found.ranges.items()}
     return {"bands": tuple(found.bands), "ranges": ranges}

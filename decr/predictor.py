@@ -19,10 +19,10 @@ from decr.cloud.detector import Detector
 from decr.device import (
     Recorded,
     default_lanes,
+    make_cuda_repeatable,
     micro_batch,
     pick_device,
     pick_precision,
-    settle_cuda,
 )
 from decr.diffusion.fusion import FusedDenoiser, prior_of
 from decr.diffusion.noise import noise_field, noise_window
@@ -116,7 +116,7 @@ def load_restorer(
     ``restore`` raises ConfigError for tiles of a size that the network cannot take.
     """
     bundle = _restoring(path)
-    card, target = bundle.card, _settled(pick_device(device))
+    card, target = bundle.card, _repeatable(pick_device(device))
     dtype = pick_precision(precision, target)
     steps = card.steps if steps is None else steps
     floor = card.prior_floor if prior_floor is None else prior_floor
@@ -172,10 +172,10 @@ def _restoring(path: Path) -> Bundle:
     return bundle
 
 
-def _settled(device: torch.device) -> torch.device:
+def _repeatable(device: torch.device) -> torch.device:
     """The device, whose arithmetic is now repeatable."""
     if device.type == "cuda":
-        settle_cuda()
+        make_cuda_repeatable()
     return device
 
 
@@ -341,7 +341,7 @@ def load_detector(path: Path, device: str = "auto", lanes: int | None = None) ->
     bundle = load_bundle(path)
     if set(bundle.card.parts) != {"detector"}:
         raise BundleError(f"{path}: holds {', '.join(bundle.card.parts)}, not a cloud detector")
-    target = _settled(pick_device(device))
+    target = _repeatable(pick_device(device))
     network = bundle.networks["detector"]
     _move(network, target)
     side_by_side = lanes or default_lanes(target)
