@@ -35,12 +35,10 @@ from decr.geo.align import (
     is_resampled,
 )
 from decr.geo.grid import Window
+from decr.geo.layers import NODATA
 from decr.geo.scene import SceneReader, reader
 
 Bool = NDArray[np.bool_]
-
-NO_DATA = 255
-"""In cloud masks: 0 is clear, 1 is cloudy."""
 
 LEAST_VIEW_PX = 64
 """Side of what both images must cover, less the border that resampling needs."""
@@ -114,7 +112,7 @@ class Both:
         truth = self.clear.read(window, self.pair.indices(self.pair.clear))
         wide = window.expand(KERNEL_PX, grid.window)
         clear_mask = self.clear_mask.read(wide, [0])[0]
-        missing = clear_mask == NO_DATA
+        missing = clear_mask == NODATA
         if self.smooth:
             # What was resampled from a pixel without data is no data either.
             missing = ndimage.binary_dilation(missing, np.ones((3, 3)), iterations=KERNEL_PX)
@@ -123,7 +121,7 @@ class Both:
             dn,
             truth,
             mask[0],
-            np.where(missing, np.uint8(NO_DATA), clear_mask)[inside],
+            np.where(missing, np.uint8(NODATA), clear_mask)[inside],
             mask[1] == 1 if len(mask) > 1 else None,
             tuple(i for i, band in enumerate(self.pair.bands) if band != "nir")
             or tuple(range(len(self.pair.bands))),
@@ -181,8 +179,8 @@ def both(pair: Acquisitions, masks: Masks, shift: tuple[float, float]) -> Iterat
     with (
         reader(pair.cloudy) as cloudy,
         aligned(pair.clear.path, grid, shift, smooth, nodata) as clear,
-        aligned(str(masks.cloudy), grid, (0.0, 0.0), False, NO_DATA) as cloudy_mask,
-        aligned(str(masks.clear), grid, shift, False, NO_DATA) as clear_mask,
+        aligned(str(masks.cloudy), grid, (0.0, 0.0), False, NODATA) as cloudy_mask,
+        aligned(str(masks.clear), grid, shift, False, NODATA) as clear_mask,
     ):
         area = covered(pair.clear.grid, grid, shift)
         yield Both(pair, cloudy, clear, cloudy_mask, clear_mask, area, smooth)
@@ -258,7 +256,7 @@ def measure_chip(
     if rejection(found, limits) is not None:
         return found, None
     seen = opened.read(window)
-    valid = (seen.cloudy_mask != NO_DATA) & (seen.clear_mask != NO_DATA)
+    valid = (seen.cloudy_mask != NODATA) & (seen.clear_mask != NODATA)
     share = float(1.0 - valid.mean())
     found = ChipFacts(found.overlap, share)
     if rejection(found, limits) is not None or not valid.any():
@@ -311,7 +309,7 @@ def _opaque(opened: Both, windows: Sequence[Window]) -> float:
     bright, top = [], 0.0
     for window in windows:
         seen = opened.read(window)
-        top = max(top, float(seen.cloudy[:, seen.cloudy_mask != NO_DATA].max(initial=0)))
+        top = max(top, float(seen.cloudy[:, seen.cloudy_mask != NODATA].max(initial=0)))
         bright.append(seen.cloudy.mean(axis=0)[seen.cloudy_mask == 1][::7])
     cloudy = np.concatenate(bright)
     scale = full_scale(str(opened.pair.cloudy.dtype), top)

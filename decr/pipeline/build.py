@@ -41,7 +41,6 @@ from decr.dataset.manifest import MANIFEST
 from decr.dataset.match import LinearMatch
 from decr.dataset.measure import (
     LEAST_VIEW_PX,
-    NO_DATA,
     Both,
     Masks,
     PairFacts,
@@ -67,6 +66,7 @@ from decr.files import work_folder
 from decr.geo.align import KERNEL_PX
 from decr.geo.gdal import gdal_environment
 from decr.geo.grid import Window
+from decr.geo.layers import NODATA
 from decr.pipeline.build_files import BUILD_JOB, describing_files
 from decr.pipeline.build_job import digests, job_of
 from decr.pipeline.ccp import Looking, looking, scene_ccp
@@ -291,7 +291,7 @@ def _considered(run: _Run, opened: Both, name: str, window: Window, facts: PairF
     if seen.thin is not None and cloudy.any():
         thin = float((seen.thin & cloudy).sum() / cloudy.sum())
     mark = fingerprint(seen.clear)
-    valid = (seen.cloudy_mask != NO_DATA) & (seen.clear_mask != NO_DATA)
+    valid = (seen.cloudy_mask != NODATA) & (seen.clear_mask != NODATA)
     top = float(max(seen.cloudy[:, valid].max(), seen.clear[:, valid].max()))
     return replace(chip, thin_share=thin, top=top, digest=mark.digest, bits=mark.bits)
 
