@@ -12,7 +12,7 @@ from typing import Any, ParamSpec, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from decr.errors import ConfigError, DecrError
+from decr.errors import ConfigError, DecrError, one_line
 from decr.geo.bands import ROLES
 
 Float32 = NDArray[np.float32]
@@ -75,7 +75,7 @@ def guarded(point: EntryPoint, function: Callable[P, T]) -> Callable[P, T]:
         except DecrError:
             raise
         except (Exception, SystemExit) as error:  # foreign code may raise anything
-            reason = " ".join(f"{type(error).__name__}: {error}".split())
+            reason = one_line(f"{type(error).__name__}: {error}")
             raise ConfigError(f"{_called(point)} failed: {reason}") from error
 
     return call

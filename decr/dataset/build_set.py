@@ -18,7 +18,7 @@ from decr.dataset.acquisitions import Acquisitions
 from decr.dataset.chip_rules import BUFFER, EXACT, NEAR, ChipFacts, Limits
 from decr.dataset.duplicates import Fingerprint, find_copies
 from decr.dataset.manifest import TEST_SHARE
-from decr.dataset.measure import Looked, PairFacts, full_scale
+from decr.dataset.measure import PairFacts, PairPixels, full_scale
 from decr.dataset.set_folder import Record, written
 from decr.dataset.splits import block_split, check_distances, check_share, random_split
 from decr.errors import ConfigError, DatasetError, DecrWarning
@@ -231,7 +231,7 @@ def chip_record(
     chip: Considered,
     pair: Acquisitions,
     facts: PairFacts,
-    seen: Looked,
+    seen: PairPixels,
     side: str,
     subset: str,
     white: float,
@@ -242,8 +242,8 @@ def chip_record(
     window = window_of(chip, options)
     grid = pair.cloudy.grid
     placed = PixelGrid(*window.shape, grid.window_transform(window), grid.crs)
-    matched = options.match and facts.match is not None
-    truth = facts.match.apply(seen.clear) if matched and facts.match is not None else seen.clear
+    match = facts.match if options.match else None
+    truth = seen.clear if match is None else match.apply(seen.clear)
     sums = written(work, _files(chip.name, side, pair, seen, truth, placed, white, options))
     entry = {
         "cloudy": f"{side}/cloudy/{chip.name}.tif",
@@ -263,7 +263,7 @@ def chip_record(
             "corners_lonlat": np.round(corners_lonlat(grid, window), 8).tolist(),
             "cloudy_date": pair.cloudy_date.when.isoformat(),
             "clear_date": pair.clear_date.when.isoformat(),
-            "matched": matched,
+            "matched": match is not None,
             **{k: _rounded(v) for k, v in asdict(chip.facts).items() if k != "ccp"},
         },
     }
@@ -274,7 +274,7 @@ def _files(
     name: str,
     side: str,
     pair: Acquisitions,
-    seen: Looked,
+    seen: PairPixels,
     truth: NDArray[Any],
     grid: PixelGrid,
     white: float,

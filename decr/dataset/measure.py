@@ -24,7 +24,7 @@ from decr.dataset.chip_rules import (
     optical_thickness,
     rejection,
 )
-from decr.dataset.match import LinearMatch, cell_means, fit_match
+from decr.dataset.match import LinearMatch, fit_match, whole_cell_means
 from decr.dataset.register import Shift, View, measure_shift
 from decr.geo.align import (
     KERNEL_PX,
@@ -104,7 +104,7 @@ class Both:
     area: Polygon
     smooth: bool
 
-    def read(self, window: Window) -> Looked:
+    def read(self, window: Window) -> PairPixels:
         """Pixels and masks of a window."""
         grid = self.pair.cloudy.grid
         dn, _ = self.cloudy.read(window, self.pair.indices(self.pair.cloudy))
@@ -117,7 +117,7 @@ class Both:
             # What was resampled from a pixel without data is no data either.
             missing = ndimage.binary_dilation(missing, np.ones((3, 3)), iterations=KERNEL_PX)
         inside = window.slices(wide)
-        return Looked(
+        return PairPixels(
             dn,
             truth,
             mask[0],
@@ -129,7 +129,7 @@ class Both:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Looked:
+class PairPixels:
     """A window of both images.
 
     Attributes
@@ -222,7 +222,7 @@ def measure_pair(
         for window in _spread(pair, facts.corrected):
             seen = opened.read(window)
             ok = seen.clear_in_both
-            means.append((cell_means(seen.clear, ok), cell_means(seen.cloudy, ok)))
+            means.append((whole_cell_means(seen.clear, ok), whole_cell_means(seen.cloudy, ok)))
     if not means:
         return PairFacts(shift, None, white, LOW_OVERLAP)
     match = fit_match(*(np.concatenate([m[i] for m in means], axis=1) for i in (0, 1)))
@@ -243,12 +243,12 @@ def chip_windows(pair: Acquisitions, shift: tuple[float, float], size_px: int) -
 
 def measure_chip(
     opened: Both, window: Window, facts: PairFacts, limits: Limits
-) -> tuple[ChipFacts, Looked | None]:
+) -> tuple[ChipFacts, PairPixels | None]:
     """Measure a chip, until a limit rejects it.
 
     Returns
     -------
-    tuple of ChipFacts and Looked or None
+    tuple of ChipFacts and PairPixels or None
         Pixels, unless they were not read.
     """
     box = shapely.box(window.col, window.row, window.col_stop, window.row_stop)

@@ -24,7 +24,7 @@ BINS = 10
 
 
 def calibration(spread: Float64, error: Float64) -> list[dict[str, float]]:
-    """Error against predicted spread, in `BINS` bins of equally many pixels from low to high spread.
+    """Error against predicted spread, in `BINS` bins of equally many pixels by rising spread.
 
     Parameters
     ----------
