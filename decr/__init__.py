@@ -11,9 +11,9 @@ if TYPE_CHECKING:
     from decr.config import CcpConfig, DecloudConfig
     from decr.errors import DecrError
     from decr.geo.scene import open_scene
-    from decr.pipeline.array import declouds_array
     from decr.pipeline.ccp_array import ccp, cloud_mask
     from decr.pipeline.declouds import declouds, plan_scene
+    from decr.pipeline.declouds_array import declouds_array
 
 __version__ = "0.1.0"
 
@@ -37,7 +37,7 @@ _HOMES = {
     "ccp": "decr.pipeline.ccp_array",
     "cloud_mask": "decr.pipeline.ccp_array",
     "declouds": "decr.pipeline.declouds",
-    "declouds_array": "decr.pipeline.array",
+    "declouds_array": "decr.pipeline.declouds_array",
     "open_scene": "decr.geo.scene",
     "plan_scene": "decr.pipeline.declouds",
 }

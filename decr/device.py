@@ -97,7 +97,7 @@ def default_blocks(device: torch.device) -> int:
     return 1 + (available_lanes() - 1) // _LANES_PER_BLOCK
 
 
-def repeatable_cuda() -> None:
+def make_cuda_repeatable() -> None:
     """Make this process's CUDA arithmetic repeatable, and float32 where float32 is said.
 
     Torch would use TF32 in convolutions, with 10 bits of mantissa, and may pick other kernels from

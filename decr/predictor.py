@@ -19,10 +19,10 @@ from decr.cloud.detector import Detector
 from decr.device import (
     Recorded,
     default_lanes,
+    make_cuda_repeatable,
     micro_batch,
     pick_device,
     pick_precision,
-    repeatable_cuda,
 )
 from decr.diffusion.fusion import FusedDenoiser, prior_of
 from decr.diffusion.noise import noise_field, noise_window
@@ -175,7 +175,7 @@ def _restoring(path: Path) -> Bundle:
 def _repeatable(device: torch.device) -> torch.device:
     """The device, whose arithmetic is now repeatable."""
     if device.type == "cuda":
-        repeatable_cuda()
+        make_cuda_repeatable()
     return device
 
 

@@ -32,7 +32,7 @@ sys.path.insert(0, str(ROOT))
 from decr.dataset.pairs import PairFolder, changed, read_pairs  # noqa: E402
 from decr.dataset.samples import Sample, Variety, area_shrunk, restoration_sample  # noqa: E402
 from decr.evaluation.metrics import psnr, ssim  # noqa: E402
-from decr.evaluation.perceptual import Lpips, load_lpips, lpips_standard  # noqa: E402
+from decr.evaluation.perceptual import Lpips, load_lpips, lpips_of  # noqa: E402
 from decr.predictor import load_restorer  # noqa: E402
 from decr.training.imagery import Imagery, read_imagery  # noqa: E402
 from decr.training.recipe import Recipe, read_recipe  # noqa: E402
@@ -119,13 +119,11 @@ def scores(outputs: Sequence[np.ndarray], chosen: Sequence[Sample], network: Lpi
     return Scores(
         psnr(*wide, 2.0),
         float(np.mean([ssim(o, c, 2.0) for o, c in zip(outputs, clear, strict=True)])),
-        float(
-            np.mean([lpips_standard(o, c, network) for o, c in zip(outputs, clear, strict=True)])
-        ),
+        float(np.mean([lpips_of(o, c, network) for o, c in zip(outputs, clear, strict=True)])),
         psnr(*wide, 2.0, np.concatenate(masks, axis=1)),
         float(np.mean([psnr(o, c, 2.0, m) for o, c, m in zip(outputs, clear, masks, strict=True)])),
         float(np.mean([ssim(o, c, 2.0, m) for o, c, m in zip(outputs, clear, masks, strict=True)])),
-        float(np.mean([lpips_standard(p, c, network) for p, c in zip(pasted, clear, strict=True)])),
+        float(np.mean([lpips_of(p, c, network) for p, c in zip(pasted, clear, strict=True)])),
     )
 
 

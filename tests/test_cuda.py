@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from decr.config import DecloudConfig
-from decr.device import Recorded, repeatable_cuda
+from decr.device import Recorded, make_cuda_repeatable
 from decr.diffusion.noise import noise_field, noise_window
 from decr.diffusion.schedule import NoiseSchedule
 from decr.errors import ConfigError
@@ -30,7 +30,8 @@ from decr.training.loop import train_stage
 from decr.training.place import placed
 from decr.training.settings import TrainConfig
 from decr.training.stages import STAGES
-from decr.zoo.bundle import Part, save_bundle
+from decr.zoo.bundle import save_bundle
+from decr.zoo.card import Part
 from decr.zoo.embedded import embedded_path
 from tests.pipeline.scenes import cloudy_pixels, read, write_scene
 from tests.tiny import DETECTOR, PARTS, randomised, tiny_bundle, tiny_card, tiny_networks
@@ -71,7 +72,7 @@ def test_the_embedded_models_give_what_they_give_on_a_cpu(bands: int, precision:
 @pytest.mark.parametrize("name", ["compact", "memorynet", "msda", "spagan", "amgan", "cvae"])
 def test_every_reference_can_be_recorded(name: str, tmp_path: Path) -> None:
     """Published sizes: whatever a network does must fit into a CUDA graph."""
-    repeatable_cuda()
+    make_cuda_repeatable()
     device = torch.device("cuda")
     torch.manual_seed(0)
     network = randomised(create(name, 4), 1, 0.01).eval().to(device)

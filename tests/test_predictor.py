@@ -22,7 +22,8 @@ from decr.predictor import (
     pick_device,
     pick_precision,
 )
-from decr.zoo.bundle import Part, load_bundle, save_with_card
+from decr.zoo.bundle import load_bundle, save_with_card
+from decr.zoo.card import Part
 from tests.tiny import BANDS, DETECTOR, PARTS, tiny_bundle
 
 CORNERS = [(0, 0), (0, 192), (192, 0), (192, 192), (384, 0), (0, 384), (7, 11)]

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from decr.models.registry import create
-from decr.zoo.bundle import Card, Part, save_bundle
+from decr.zoo.bundle import save_bundle
+from decr.zoo.card import Card, Part
 
 BANDS = {3: ("red", "green", "blue"), 4: ("red", "green", "blue", "nir")}
 PARTS = {

@@ -18,13 +18,14 @@ from decr.dataset.acquisitions import Acquisitions
 from decr.dataset.chip_rules import BUFFER, EXACT, NEAR, ChipFacts, Limits
 from decr.dataset.duplicates import Fingerprint, find_copies
 from decr.dataset.manifest import TEST_SHARE
-from decr.dataset.measure import NO_DATA, Looked, PairFacts, full_scale
+from decr.dataset.measure import PairFacts, PairPixels, full_scale
 from decr.dataset.set_folder import Record, written
 from decr.dataset.splits import block_split, check_distances, check_share, random_split
 from decr.errors import ConfigError, DatasetError, DecrWarning
 from decr.geo.align import corners_lonlat
 from decr.geo.encode import png_bytes, tiff_bytes
 from decr.geo.grid import PixelGrid, Window
+from decr.geo.layers import NODATA
 
 EXPORTS: Mapping[str, tuple[str, str]] = MappingProxyType(
     {"cuhk-cr": ("cloud", "label"), "rice": ("cloudy_image", "ground_truth")}
@@ -230,7 +231,7 @@ def chip_record(
     chip: Considered,
     pair: Acquisitions,
     facts: PairFacts,
-    seen: Looked,
+    seen: PairPixels,
     side: str,
     subset: str,
     white: float,
@@ -241,8 +242,8 @@ def chip_record(
     window = window_of(chip, options)
     grid = pair.cloudy.grid
     placed = PixelGrid(*window.shape, grid.window_transform(window), grid.crs)
-    matched = options.match and facts.match is not None
-    truth = facts.match.apply(seen.clear) if matched and facts.match is not None else seen.clear
+    match = facts.match if options.match else None
+    truth = seen.clear if match is None else match.apply(seen.clear)
     sums = written(work, _files(chip.name, side, pair, seen, truth, placed, white, options))
     entry = {
         "cloudy": f"{side}/cloudy/{chip.name}.tif",
@@ -262,7 +263,7 @@ def chip_record(
             "corners_lonlat": np.round(corners_lonlat(grid, window), 8).tolist(),
             "cloudy_date": pair.cloudy_date.when.isoformat(),
             "clear_date": pair.clear_date.when.isoformat(),
-            "matched": matched,
+            "matched": match is not None,
             **{k: _rounded(v) for k, v in asdict(chip.facts).items() if k != "ccp"},
         },
     }
@@ -273,7 +274,7 @@ def _files(
     name: str,
     side: str,
     pair: Acquisitions,
-    seen: Looked,
+    seen: PairPixels,
     truth: NDArray[Any],
     grid: PixelGrid,
     white: float,
@@ -282,13 +283,13 @@ def _files(
     """Name and bytes of each file of a chip."""
     sides = (("cloudy", seen.cloudy, seen.cloudy_mask), ("clear", truth, seen.clear_mask))
     for folder, pixels, clouds in sides:
-        chip = tiff_bytes(pixels, grid, pair.bands, valid=clouds != NO_DATA)
+        chip = tiff_bytes(pixels, grid, pair.bands, valid=clouds != NODATA)
         yield f"{side}/{folder}/{name}.tif", chip
-    mask = np.where(seen.clear_mask == NO_DATA, np.uint8(NO_DATA), seen.cloudy_mask)[None]
-    yield f"{side}/mask/{name}.tif", tiff_bytes(mask, grid, ("cloudy",), NO_DATA)
+    mask = np.where(seen.clear_mask == NODATA, np.uint8(NODATA), seen.cloudy_mask)[None]
+    yield f"{side}/mask/{name}.tif", tiff_bytes(mask, grid, ("cloudy",), NODATA)
     for export in options.exports:
         for folder, (_, pixels, clouds) in zip(EXPORTS[export], sides, strict=True):
-            pixels = np.where(clouds != NO_DATA, pixels, 0)
+            pixels = np.where(clouds != NODATA, pixels, 0)
             scaled = np.rint(np.clip(pixels * (255.0 / white), 0, 255)).astype(np.uint8)
             colours = [pair.bands.index(band) for band in ("red", "green", "blue")]
             yield f"{export}/{side}/{folder}/{name}.png", png_bytes(scaled[colours])

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from decr.errors import ConfigError
 
 LOW_OVERLAP = "low overlap"
-NODATA = "nodata"
+TOO_EMPTY = "nodata"
 NOT_CLEAR = "clear image not clear"
 OCCLUDED = "ground fully occluded"
 BAD_SHIFT = "bad shift"
@@ -21,7 +21,7 @@ BUFFER = "within the buffer of a test chip"
 GAP = "too many days apart"
 TOO_SMALL = "too small"
 
-REASONS = (LOW_OVERLAP, NODATA, NOT_CLEAR, OCCLUDED, BAD_SHIFT, EXACT, NEAR, BUFFER)
+REASONS = (LOW_OVERLAP, TOO_EMPTY, NOT_CLEAR, OCCLUDED, BAD_SHIFT, EXACT, NEAR, BUFFER)
 """Of chips, in the order in which they are looked at: a chip has the first that applies."""
 
 MOST_TAU = 5.0
@@ -118,7 +118,7 @@ def rejection(facts: ChipFacts, limits: Limits) -> str | None:
     most_nodata = min(limits.max_nodata, math.nextafter(1.0, 0.0))
     checks = (
         (LOW_OVERLAP, 1.0 - facts.overlap, 1e-9),
-        (NODATA, facts.nodata, most_nodata),
+        (TOO_EMPTY, facts.nodata, most_nodata),
         (NOT_CLEAR, facts.clear_ccp, limits.max_clear_ccp),
         (OCCLUDED, facts.occluded, limits.max_occluded),
         (BAD_SHIFT, facts.residual_px, limits.max_residual_px),

@@ -133,7 +133,7 @@ def fingerprint(image: NDArray[np.generic]) -> Fingerprint:
 
 
 def find_duplicates(
-    named_images: Iterable[tuple[str, NDArray[np.generic]]], near_bits: int = NEAR_BITS
+    named_images: Iterable[tuple[str, NDArray[np.generic]]],
 ) -> list[Duplicate]:
     """Copies among images that are looked at one by one.
 
@@ -144,8 +144,6 @@ def find_duplicates(
     ----------
     named_images
         (name, (C, H, W) array) each.
-    near_bits
-        Largest difference of hashes of near copies; 0 .. `HASH_BITS`.
 
     Returns
     -------
@@ -153,13 +151,19 @@ def find_duplicates(
         Of exact copies, each with the first of its kind; of near copies, every two that are alike,
         by order of appearance. A copy of a copy is compared through the first.
     """
-    return find_copies(((name, fingerprint(image)) for name, image in named_images), near_bits)
+    return find_copies((name, fingerprint(image)) for name, image in named_images)
 
 
 def find_copies(
     named: Iterable[tuple[str, Fingerprint]], near_bits: int = NEAR_BITS
 ) -> list[Duplicate]:
-    """As `find_duplicates`, of fingerprints that were taken before."""
+    """As `find_duplicates`, of fingerprints that were taken before.
+
+    Parameters
+    ----------
+    near_bits
+        Largest difference of hashes of near copies; 0 .. `HASH_BITS`.
+    """
     first_of: dict[str, str] = {}
     names: list[str] = []
     signs: list[NDArray[np.int8]] = []

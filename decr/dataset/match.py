@@ -47,7 +47,9 @@ class LinearMatch:
         return np.asarray(matched.astype(dn.dtype))
 
 
-def cell_means(image: NDArray[np.generic], ok: NDArray[np.bool_], side: int = CELL_PX) -> Float:
+def whole_cell_means(
+    image: NDArray[np.generic], ok: NDArray[np.bool_], side: int = CELL_PX
+) -> Float:
     """Means of the cells in which every pixel is ok.
 
     Parameters

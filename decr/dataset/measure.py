@@ -24,7 +24,7 @@ from decr.dataset.chip_rules import (
     optical_thickness,
     rejection,
 )
-from decr.dataset.match import LinearMatch, cell_means, fit_match
+from decr.dataset.match import LinearMatch, fit_match, whole_cell_means
 from decr.dataset.register import Shift, View, measure_shift
 from decr.geo.align import (
     KERNEL_PX,
@@ -35,12 +35,10 @@ from decr.geo.align import (
     is_resampled,
 )
 from decr.geo.grid import Window
+from decr.geo.layers import NODATA
 from decr.geo.scene import SceneReader, reader
 
 Bool = NDArray[np.bool_]
-
-NO_DATA = 255
-"""In cloud masks: 0 is clear, 1 is cloudy."""
 
 LEAST_VIEW_PX = 64
 """Side of what both images must cover, less the border that resampling needs."""
@@ -58,15 +56,11 @@ _LEAST_WHITE = 0.6
 class Masks:
     """Cloud masks of both scenes, each on its own grid: 0 clear, 1 cloudy, 255 no data.
 
-    Attributes
-    ----------
-    tells_thin
-        Whether the cloudy scene's has a second band, for thin cloud.
+    The cloudy scene's has a second band, for thin cloud, where the detector tells that.
     """
 
     cloudy: Path
     clear: Path
-    tells_thin: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +104,7 @@ class Both:
     area: Polygon
     smooth: bool
 
-    def read(self, window: Window) -> Looked:
+    def read(self, window: Window) -> PairPixels:
         """Pixels and masks of a window."""
         grid = self.pair.cloudy.grid
         dn, _ = self.cloudy.read(window, self.pair.indices(self.pair.cloudy))
@@ -118,16 +112,16 @@ class Both:
         truth = self.clear.read(window, self.pair.indices(self.pair.clear))
         wide = window.expand(KERNEL_PX, grid.window)
         clear_mask = self.clear_mask.read(wide, [0])[0]
-        missing = clear_mask == NO_DATA
+        missing = clear_mask == NODATA
         if self.smooth:
             # What was resampled from a pixel without data is no data either.
             missing = ndimage.binary_dilation(missing, np.ones((3, 3)), iterations=KERNEL_PX)
         inside = window.slices(wide)
-        return Looked(
+        return PairPixels(
             dn,
             truth,
             mask[0],
-            np.where(missing, np.uint8(NO_DATA), clear_mask)[inside],
+            np.where(missing, np.uint8(NODATA), clear_mask)[inside],
             mask[1] == 1 if len(mask) > 1 else None,
             tuple(i for i, band in enumerate(self.pair.bands) if band != "nir")
             or tuple(range(len(self.pair.bands))),
@@ -135,7 +129,7 @@ class Both:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Looked:
+class PairPixels:
     """A window of both images.
 
     Attributes
@@ -185,8 +179,8 @@ def both(pair: Acquisitions, masks: Masks, shift: tuple[float, float]) -> Iterat
     with (
         reader(pair.cloudy) as cloudy,
         aligned(pair.clear.path, grid, shift, smooth, nodata) as clear,
-        aligned(str(masks.cloudy), grid, (0.0, 0.0), False, NO_DATA) as cloudy_mask,
-        aligned(str(masks.clear), grid, shift, False, NO_DATA) as clear_mask,
+        aligned(str(masks.cloudy), grid, (0.0, 0.0), False, NODATA) as cloudy_mask,
+        aligned(str(masks.clear), grid, shift, False, NODATA) as clear_mask,
     ):
         area = covered(pair.clear.grid, grid, shift)
         yield Both(pair, cloudy, clear, cloudy_mask, clear_mask, area, smooth)
@@ -228,7 +222,7 @@ def measure_pair(
         for window in _spread(pair, facts.corrected):
             seen = opened.read(window)
             ok = seen.clear_in_both
-            means.append((cell_means(seen.clear, ok), cell_means(seen.cloudy, ok)))
+            means.append((whole_cell_means(seen.clear, ok), whole_cell_means(seen.cloudy, ok)))
     if not means:
         return PairFacts(shift, None, white, LOW_OVERLAP)
     match = fit_match(*(np.concatenate([m[i] for m in means], axis=1) for i in (0, 1)))
@@ -249,12 +243,12 @@ def chip_windows(pair: Acquisitions, shift: tuple[float, float], size_px: int) -
 
 def measure_chip(
     opened: Both, window: Window, facts: PairFacts, limits: Limits
-) -> tuple[ChipFacts, Looked | None]:
+) -> tuple[ChipFacts, PairPixels | None]:
     """Measure a chip, until a limit rejects it.
 
     Returns
     -------
-    tuple of ChipFacts and Looked or None
+    tuple of ChipFacts and PairPixels or None
         Pixels, unless they were not read.
     """
     box = shapely.box(window.col, window.row, window.col_stop, window.row_stop)
@@ -262,7 +256,7 @@ def measure_chip(
     if rejection(found, limits) is not None:
         return found, None
     seen = opened.read(window)
-    valid = (seen.cloudy_mask != NO_DATA) & (seen.clear_mask != NO_DATA)
+    valid = (seen.cloudy_mask != NODATA) & (seen.clear_mask != NODATA)
     share = float(1.0 - valid.mean())
     found = ChipFacts(found.overlap, share)
     if rejection(found, limits) is not None or not valid.any():
@@ -315,7 +309,7 @@ def _opaque(opened: Both, windows: Sequence[Window]) -> float:
     bright, top = [], 0.0
     for window in windows:
         seen = opened.read(window)
-        top = max(top, float(seen.cloudy[:, seen.cloudy_mask != NO_DATA].max(initial=0)))
+        top = max(top, float(seen.cloudy[:, seen.cloudy_mask != NODATA].max(initial=0)))
         bright.append(seen.cloudy.mean(axis=0)[seen.cloudy_mask == 1][::7])
     cloudy = np.concatenate(bright)
     scale = full_scale(str(opened.pair.cloudy.dtype), top)

@@ -14,7 +14,7 @@ from typing import Any
 from decr.dataset.manifest import MANIFEST, manifest_bytes
 from decr.errors import DecrError, OutputError
 from decr.files import LOCK, check_here, empty_work, sole_worker, work_folder, write_whole
-from decr.geo.opening import local_files
+from decr.geo.sources import local_files
 
 SUMS = "SHA256SUMS"
 SCRATCH = "scratch"

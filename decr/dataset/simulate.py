@@ -154,9 +154,7 @@ def _rough_relief(
     return np.asarray(0.06 * field * np.clip(tau / 3.0, 0.0, 1.0), np.float32)
 
 
-def _sunlit_relief(
-    rng: np.random.Generator, tau: Float32, gsd_m: float, params: CloudParams
-) -> Float32:
+def _sunlit_relief(rng: np.random.Generator, tau: Float32, params: CloudParams) -> Float32:
     """Relative brightness of cloud tops by their slope towards the sun, (H, W), about -0.25..0.25.
 
     The sun stands opposite to the shadow, or in a random direction.
@@ -234,7 +232,10 @@ def simulate_clouds(
     shape = (clear.shape[1], clear.shape[2])
     tau = _optical_depth(rng, shape, gsd_m, params)
     shade = _shadow(rng, tau, gsd_m, params)
-    relief = (_sunlit_relief if params.broken else _rough_relief)(rng, tau, gsd_m, params)
+    if params.broken:
+        relief = _sunlit_relief(rng, tau, params)
+    else:
+        relief = _rough_relief(rng, tau, gsd_m, params)
     # Forward scattering blurs what is seen through a cloud; clear ground stays sharp.
     veil = np.clip(tau / 2.0, 0.0, 1.0)
     cloudy = np.empty_like(clear, dtype=np.float32)

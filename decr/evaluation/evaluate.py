@@ -192,8 +192,10 @@ def evaluate(config: EvaluationConfig, on_progress: OnProgress | None = None) ->
         told("evaluate", done, len(kept))
         rows.append(_rows(pair, subjects, bands, protocol, layout, lpips))
     told("evaluate", len(kept), len(kept))
-    facts = _facts(config, protocol, layout, bands, subjects, kept, sorted(dropped), duplicates)
-    facts["passed_over"] = sorted({p.name for p in asked} - {p.name for p in pairs})
+    facts = {
+        **_facts(config, protocol, layout, bands, subjects, kept, sorted(dropped), duplicates),
+        "passed_over": sorted({p.name for p in asked} - {p.name for p in pairs}),
+    }
     names = tuple(subject.name for subject in subjects)
     return Evaluation(
         config,
@@ -226,13 +228,13 @@ def _rows(
     mask = changed(cloudy / np.float32(255.0), clear / np.float32(255.0))
     unit, rows = unit_of(cloudy, protocol), []
     for subject in subjects:
-        started = time.perf_counter()
         if subject.restore is None:
-            output = of_levels(cloudy, protocol, from_share=True)
+            output, seconds = of_levels(cloudy, protocol, from_share=True), 0.0
         else:
+            started = time.perf_counter()
             restored = in_order(subject, unit, bands)
             output = of_unit(restored, protocol, from_share=subject.reference_alone)
-        seconds = 0.0 if subject.restore is None else time.perf_counter() - started
+            seconds = time.perf_counter() - started
         truth = of_levels(clear, protocol, from_share=subject.reference_alone)
         scores = scored(output, truth, mask, protocol, lpips)
         rows.append(Row(subject.name, pair.name, float(mask.mean()), seconds, scores))

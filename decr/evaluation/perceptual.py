@@ -88,8 +88,8 @@ class Lpips:
         return distances.reshape(-1).cpu()
 
 
-def lpips_standard(a: NDArray[Any], b: NDArray[Any], network: Lpips) -> float:
-    """LPIPS as its authors mean it, on values in [-1, 1].
+def lpips_of(a: NDArray[Any], b: NDArray[Any], network: Lpips) -> float:
+    """LPIPS of two images; as its authors mean it, on values in [-1, 1].
 
     Parameters
     ----------
@@ -102,25 +102,12 @@ def lpips_standard(a: NDArray[Any], b: NDArray[Any], network: Lpips) -> float:
     DatasetError
         For images that cannot be compared.
     """
-    return _over_bands(a, b, network)
-
-
-def lpips_paper(a_u8: NDArray[Any], b_u8: NDArray[Any], network: Lpips) -> float:
-    """LPIPS as the published tables have it: bytes 0..255 fed to a network made for [-1, 1].
-
-    Smaller than `lpips_standard` by factors of 1.8 to 8.5; only for comparison with those tables.
-
-    Parameters
-    ----------
-    a_u8, b_u8
-        (C, H, W), whole numbers 0..255 of any type; bands as for `lpips_standard`.
-
-    Raises
-    ------
-    DatasetError
-        For images that cannot be compared.
-    """
-    return _over_bands(a_u8, b_u8, network)
+    pair = [torch.from_numpy(np.ascontiguousarray(image, np.float32)) for image in (a, b)]
+    if a.ndim == 3 and a.shape[0] == 3:
+        pair = [image[None] for image in pair]
+    elif a.ndim == b.ndim == 3:
+        pair = [image[:, None].expand(-1, 3, -1, -1) for image in pair]
+    return float(network(*pair).double().mean())
 
 
 def load_lpips(backbone: Path | None = None, device: str = "cpu") -> Lpips:
@@ -246,16 +233,6 @@ def _untrained() -> Any:
         import lpips
 
         return lpips.LPIPS(net="alex", version="0.1", pnet_rand=True, verbose=False)
-
-
-def _over_bands(a: NDArray[Any], b: NDArray[Any], network: Lpips) -> float:
-    """Distance of (C, H, W) images: once for three bands, else the mean over replicated bands."""
-    pair = [torch.from_numpy(np.ascontiguousarray(image, np.float32)) for image in (a, b)]
-    if a.ndim == 3 and a.shape[0] == 3:
-        pair = [image[None] for image in pair]
-    elif a.ndim == b.ndim == 3:
-        pair = [image[:, None].expand(-1, 3, -1, -1) for image in pair]
-    return float(network(*pair).double().mean())
 
 
 def _sha256(arrays: Iterable[NDArray[Any]]) -> str:

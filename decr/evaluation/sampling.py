@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from decr.device import pick_device, repeatable_cuda
+from decr.device import make_cuda_repeatable, pick_device
 from decr.diffusion.fusion import FusedDenoiser, WeightAllocator, prior_of, x0_from_eps
 from decr.diffusion.noise import noise_window
 from decr.diffusion.samplers import Step, ddim
@@ -76,7 +76,7 @@ def load_networks(path: Path, device: str) -> Networks:
         )
     target = pick_device(device)
     if target.type == "cuda":
-        repeatable_cuda()
+        make_cuda_repeatable()
     for network in bundle.networks.values():
         network.to(target)
     return Networks(bundle, target)

@@ -141,9 +141,8 @@ def common_bands(subjects: Sequence[Subject]) -> tuple[str, ...] | None:
 
 
 def in_order(subject: Subject, image: Float32, bands: tuple[str, ...]) -> Float32:
-    """Restore an image (C, H, W) whose bands are in another order than the model's."""
-    if subject.restore is None:
-        return image
+    """Restore an image (C, H, W) by a model whose bands are in another order."""
+    assert subject.restore is not None, subject.name
     there = [bands.index(band) for band in subject.bands]
     back = [subject.bands.index(band) for band in bands]
     return subject.restore(np.ascontiguousarray(image[there]))[back]

@@ -18,7 +18,10 @@ Float32 = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class PairSource:
-    """Where pairs come from; fields as for `PairFolder`, and without a layout it is recognised."""
+    """Where pairs come from: fields as for `PairFolder`, whose path is ``data`` here.
+
+    Unless they are said, the split is "test" and the layout is recognised.
+    """
 
     data: Path
     layout: str | None = None

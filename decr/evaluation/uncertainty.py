@@ -23,8 +23,8 @@ SAMPLES = 8
 BINS = 10
 
 
-def calibration(spread: Float64, error: Float64, bins: int = BINS) -> list[dict[str, float]]:
-    """Error against predicted spread, in bins of equally many pixels from low to high spread.
+def calibration(spread: Float64, error: Float64) -> list[dict[str, float]]:
+    """Error against predicted spread, in `BINS` bins of equally many pixels by rising spread.
 
     Parameters
     ----------
@@ -39,11 +39,11 @@ def calibration(spread: Float64, error: Float64, bins: int = BINS) -> list[dict[
 
     Examples
     --------
-    >>> calibration(np.array([1.0, 2.0]), np.array([-1.0, 3.0]), bins=2)[1]
+    >>> calibration(np.array([1.0, 2.0]), np.array([-1.0, 3.0]))[1]
     {'spread': 2.0, 'error': 3.0, 'pixels': 1}
     """
     found = []
-    for part in np.array_split(ascending(spread), bins):
+    for part in np.array_split(ascending(spread), BINS):
         if part.size:
             found.append(
                 {

@@ -24,6 +24,7 @@ BLOCK_PX = 512
 """Side of a storage block; windows that begin and end there are written fastest."""
 
 NODATA = 255
+"""No data in cloud masks, where 0 is clear and 1 is cloudy."""
 
 
 @dataclass(frozen=True, slots=True)

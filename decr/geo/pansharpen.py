@@ -18,9 +18,11 @@ from decr.geo.fused import Laid, described_xml, fused_xml, laid_over
 from decr.geo.gdal import gdal_environment
 from decr.geo.grid import PixelGrid, Window
 from decr.geo.layers import Layer, block_windows, layer_writer
-from decr.geo.opening import local_files, opened, without_keys
+from decr.geo.names import without_keys
+from decr.geo.opening import opened
 from decr.geo.output import check_sidecars, write_cog
 from decr.geo.scene import Scene, SceneReader, open_scene, reader
+from decr.geo.sources import local_files
 
 _REACH = {"Cubic": 2, "Nearest": 0, "Bilinear": 1, "CubicSpline": 2, "Lanczos": 3, "Average": 1}
 """How many multispectral pixels away each resampling looks."""

@@ -10,24 +10,16 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rasterio.enums import MaskFlags
 
 from decr.errors import BandError, GridMismatchError, SceneError
 from decr.geo.bands import Bands, bands_of
 from decr.geo.cells import cell_least, cell_sums
 from decr.geo.grid import GroundPoint, PixelGrid, Window
-from decr.geo.opening import (
-    REFUSALS,
-    FileState,
-    check_parts,
-    check_states,
-    checked_dtype,
-    first_line,
-    name_of,
-    opened,
-    unlinked,
-)
+from decr.geo.missing import drop_missing, mask_bands, mask_kind, range_of
+from decr.geo.names import name_of
+from decr.geo.opening import REFUSALS, checked_dtype, first_line, opened, unlinked
 from decr.geo.pieces import along_blocks, whole_blocks
+from decr.geo.sources import FileState, check_parts, check_states
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +115,7 @@ def open_scene(path: str | os.PathLike[str], bands: str | None = None) -> Scene:
             bands=roles,
             dtype=dtype,
             nodata=tuple(dataset.nodatavals),
-            mask_kind=_mask_kind(dataset, roles),
+            mask_kind=mask_kind(dataset, roles),
             block_shape=tuple(dataset.block_shapes[0]),
             warnings=tuple(notes),
         )
@@ -177,7 +169,7 @@ class SceneReader:
         data = scene.bands.data_indices
         is_float = np.dtype(scene.dtype).kind == "f"
         self._with_values = {i for i in data if is_float or scene.nodata[i] is not None}
-        self._masked = _mask_bands(dataset, scene.bands)
+        self._masked = mask_bands(dataset, scene.bands)
         self._bytes_per_px = scene.count * np.dtype(scene.dtype).itemsize
 
     def read(
@@ -214,7 +206,7 @@ class SceneReader:
             stack = self._dataset.read([band + 1 for band in needed], window=window.to_rasterio())
             valid = self._unmasked(window)
         for band in self._with_values:
-            _drop_missing(valid, stack[at[band]], scene.nodata[band])
+            drop_missing(valid, stack[at[band]], scene.nodata[band])
         if alpha is not None:
             valid &= stack[at[alpha]] != 0
         return (stack if needed == wanted else stack[[at[band] for band in wanted]]), valid
@@ -249,7 +241,7 @@ class SceneReader:
                 dn, masks = self._picked(indexes, *grid.picked(side))
         valid = (masks != 0).all(axis=0)
         for plane, band in zip(dn, bands, strict=True):
-            _drop_missing(valid, plane, self.scene.nodata[band])
+            drop_missing(valid, plane, self.scene.nodata[band])
         return dn, valid
 
     def _picked(
@@ -322,7 +314,7 @@ class SceneReader:
                 mean[band, rows, cols] = cell_sums(plane, k) / np.maximum(number, 1)
             if not darkest:
                 continue
-            dn[:, ~valid] = _range(dn.dtype)[1]
+            dn[:, ~valid] = range_of(dn.dtype)[1]
             for band, plane in enumerate(dn, start=len(wanted)):
                 mean[band, rows, cols] = np.where(number > 0, cell_least(plane, k), 0)
         return mean, count
@@ -371,45 +363,3 @@ def _grid_of(dataset: Any) -> PixelGrid:
         gcps = tuple(GroundPoint(p.row, p.col, p.x, p.y) for p in points)
         return PixelGrid(height, width, dataset.transform, dataset.crs, gcps, gcp_crs)
     return PixelGrid(height, width, dataset.transform, dataset.crs)
-
-
-def _mask_bands(dataset: Any, bands: Bands) -> tuple[int, ...]:
-    """0-based data bands whose stored mask must be read; one stands for a per-dataset mask."""
-    # Alpha is left to the bands' roles: GDAL takes the fourth band of many files for alpha
-    # although a description or the user says that it is near infrared.
-    plain = {MaskFlags.all_valid, MaskFlags.alpha}
-    nodata_only = [MaskFlags.nodata]
-    flags = dataset.mask_flag_enums
-    stored = [i for i in bands.data_indices if not plain & {*flags[i]} and flags[i] != nodata_only]
-    shared = [i for i in stored if MaskFlags.per_dataset in flags[i]]
-    return tuple(sorted({*stored} - {*shared[1:]}))
-
-
-def _mask_kind(dataset: Any, bands: Bands) -> str:
-    """Name the strongest of the marks for missing pixels."""
-    if bands.alpha_index is not None:
-        return "alpha"
-    if _mask_bands(dataset, bands):
-        return "per_dataset"
-    has_nodata = any(dataset.nodatavals[i] is not None for i in bands.data_indices)
-    return "nodata" if has_nodata else "none"
-
-
-def _drop_missing(valid: NDArray[np.bool_], plane: NDArray[Any], nodata: float | None) -> None:
-    """Clear `valid` in place where a band holds its nodata value or no finite number."""
-    is_float = plane.dtype.kind == "f"
-    if is_float:
-        valid &= np.isfinite(plane)
-    if nodata is None or not np.isfinite(nodata):
-        return
-    low, high = _range(plane.dtype)
-    # Headers hold nodata as a double: rounding to the band's type, an extreme one may overflow.
-    value = min(max(nodata, low), high) if is_float else nodata
-    if is_float or (low <= nodata <= high and float(nodata).is_integer()):
-        valid &= plane != plane.dtype.type(value)
-
-
-def _range(dtype: np.dtype[Any]) -> tuple[float, float]:
-    """Return the smallest and largest number of a dtype."""
-    info = np.finfo(dtype) if dtype.kind == "f" else np.iinfo(dtype)
-    return float(info.min), float(info.max)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +41,6 @@ from decr.dataset.manifest import MANIFEST
 from decr.dataset.match import LinearMatch
 from decr.dataset.measure import (
     LEAST_VIEW_PX,
-    NO_DATA,
     Both,
     Masks,
     PairFacts,
@@ -67,6 +66,7 @@ from decr.files import work_folder
 from decr.geo.align import KERNEL_PX
 from decr.geo.gdal import gdal_environment
 from decr.geo.grid import Window
+from decr.geo.layers import NODATA
 from decr.pipeline.build_files import BUILD_JOB, describing_files
 from decr.pipeline.build_job import digests, job_of
 from decr.pipeline.ccp import Looking, looking, scene_ccp
@@ -154,22 +154,21 @@ def build_set(
         if masks is not None:
             _check_masks(masks, pairs)
         look = looking(ccp, engine)
-        tells = bool(ccp.thin) if look.detector is None else look.detector.tells_thin
         job = job_of(pairs, options, look)
         by_name = {pair.name: pair for pair in pairs}
         run = _Run(
             by_name, options, look, work_folder(out), on_progress or silent, *digests(pairs, job)
         )
         text = json.dumps(job, indent=1, sort_keys=True)
-        make_set(out, text, BUILD_JOB, lambda done: _made(run, tells, done), keep=(SCRATCH,))
+        make_set(out, text, BUILD_JOB, lambda done: _made(run, done), keep=(SCRATCH,))
     return _told(out)
 
 
-def _made(run: _Run, tells: bool, done: dict[str, Record]) -> Made:
+def _made(run: _Run, done: dict[str, Record]) -> Made:
     """Measure, decide, write and describe."""
-    facts, chips = _measured(run, tells)
+    facts, chips = _measured(run)
     decided = _decided(run, facts, chips)
-    records = _written(run, facts, chips, decided, done, tells)
+    records = _written(run, facts, chips, decided, done)
     return records, describing_files(
         run.work, run.pairs, facts, chips, decided, records, run.options, run.look
     )
@@ -204,22 +203,14 @@ def _told(out: Path) -> Built:
     return Built(entries(out / MANIFEST), told["acquisitions"], told["rejected"])
 
 
-def _measured(run: _Run, tells: bool) -> tuple[dict[str, PairFacts], list[Considered]]:
+def _measured(run: _Run) -> tuple[dict[str, PairFacts], list[Considered]]:
     """Measure pairs and chips, but for those that an earlier run has measured."""
-    facts: dict[str, PairFacts] = {}
-    known: dict[str, Considered] = {}
     journal = run.scratch / _LINES
-    for line in noted(journal):
-        if line.pop("of", None) != run.measures:
-            continue
-        if "facts_of" in line:
-            facts[line["facts_of"]] = _pair_facts(line)
-        else:
-            known[line["name"]] = Considered(**{**line, "facts": ChipFacts(**line["facts"])})
+    facts, known = _known(journal, run.measures)
     chips: list[Considered] = []
     for pair in run.pairs.values():
         if pair.name not in facts:
-            facts[pair.name] = _facts_of(run, pair, tells)
+            facts[pair.name] = _facts_of(run, pair)
             line = {"of": run.measures, "facts_of": pair.name, **asdict(facts[pair.name])}
             add_line(journal, line)
         found = facts[pair.name]
@@ -228,24 +219,49 @@ def _measured(run: _Run, tells: bool) -> tuple[dict[str, PairFacts], list[Consid
         windows = chip_windows(pair, found.corrected, run.options.size_px)
         names = [f"{pair.name}_r{w.row:05}_c{w.col:05}" for w in windows]
         if any(name not in known for name in names):
-            masks = _masks(run, pair, tells)
-            with both(pair, masks, found.corrected) as opened:
-                for number, (name, window) in enumerate(zip(names, windows, strict=True)):
-                    run.on_progress("chips", number, len(names))
-                    if name not in known:
-                        known[name] = _considered(run, opened, name, window, found)
-                        add_line(journal, {"of": run.measures, **asdict(known[name])})
+            _measure_chips(run, pair, found, dict(zip(names, windows, strict=True)), known)
         chips += [known[name] for name in names]
     return facts, chips
 
 
-def _facts_of(run: _Run, pair: Acquisitions, tells: bool) -> PairFacts:
+def _known(journal: Path, measures: str) -> tuple[dict[str, PairFacts], dict[str, Considered]]:
+    """What an earlier run has measured of pairs and of chips, by name."""
+    facts: dict[str, PairFacts] = {}
+    known: dict[str, Considered] = {}
+    for line in noted(journal):
+        if line.pop("of", None) != measures:
+            continue
+        if "facts_of" in line:
+            facts[line["facts_of"]] = _pair_facts(line)
+        else:
+            known[line["name"]] = Considered(**{**line, "facts": ChipFacts(**line["facts"])})
+    return facts, known
+
+
+def _measure_chips(
+    run: _Run,
+    pair: Acquisitions,
+    facts: PairFacts,
+    windows: Mapping[str, Window],
+    known: dict[str, Considered],
+) -> None:
+    """Measure a pair's chips, given by name; each is noted, and added to ``known``."""
+    with both(pair, _masks(run, pair), facts.corrected) as opened:
+        for number, (name, window) in enumerate(windows.items()):
+            run.on_progress("chips", number, len(windows))
+            if name not in known:
+                known[name] = _considered(run, opened, name, window, facts)
+                line = {"of": run.measures, **asdict(known[name])}
+                add_line(run.scratch / _LINES, line)
+
+
+def _facts_of(run: _Run, pair: Acquisitions) -> PairFacts:
     """Measure a pair, unless its dates or places rule it out."""
     limits = run.options.limits
     why = GAP if pair.gap_days > limits.max_gap_days else ruled_out(pair)
     if why is not None:
         return PairFacts(None, None, 1.0, why)
-    return measure_pair(pair, _masks(run, pair, tells), limits, run.options.opaque_dn)
+    return measure_pair(pair, _masks(run, pair), limits, run.options.opaque_dn)
 
 
 def _pair_facts(line: Mapping[str, Any]) -> PairFacts:
@@ -275,15 +291,14 @@ def _considered(run: _Run, opened: Both, name: str, window: Window, facts: PairF
     if seen.thin is not None and cloudy.any():
         thin = float((seen.thin & cloudy).sum() / cloudy.sum())
     mark = fingerprint(seen.clear)
-    valid = (seen.cloudy_mask != NO_DATA) & (seen.clear_mask != NO_DATA)
+    valid = (seen.cloudy_mask != NODATA) & (seen.clear_mask != NODATA)
     top = float(max(seen.cloudy[:, valid].max(), seen.clear[:, valid].max()))
-    place = (chip.name, chip.pair, chip.row, chip.col, found, None)
-    return Considered(*place, thin, top, mark.digest, mark.bits)
+    return replace(chip, thin_share=thin, top=top, digest=mark.digest, bits=mark.bits)
 
 
-def _masks(run: _Run, pair: Acquisitions, tells: bool) -> Masks:
+def _masks(run: _Run, pair: Acquisitions) -> Masks:
     """Cloud masks of both scenes, made unless they are there."""
-    return Masks(_mask(run, pair.cloudy.path), _mask(run, pair.clear.path), tells)
+    return Masks(_mask(run, pair.cloudy.path), _mask(run, pair.clear.path))
 
 
 def _mask(run: _Run, path: str) -> Path:
@@ -331,7 +346,6 @@ def _written(
     chips: Sequence[Considered],
     decided: Decided,
     done: dict[str, Record],
-    tells: bool,
 ) -> list[Record]:
     """Write the accepted chips, but for those that are there."""
     accepted = [chip for chip in chips if chip.name in decided.side]
@@ -342,7 +356,7 @@ def _written(
             number += len(own)
             continue
         white, found = white_of(pair, accepted, run.pairs, run.options), facts[pair.name]
-        with both(pair, _masks(run, pair, tells), found.corrected) as opened:
+        with both(pair, _masks(run, pair), found.corrected) as opened:
             for chip in own:
                 run.on_progress("writing", number, len(accepted))
                 number += 1

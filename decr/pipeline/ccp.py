@@ -38,8 +38,8 @@ from decr.geo.layers import (
     layer_writer,
     rpcs_of,
 )
-from decr.geo.opening import local_files
 from decr.geo.scene import Scene, reader
+from decr.geo.sources import local_files
 from decr.pipeline.ccp_count import FULL_BYTE, Count, Tiles, check_tiles, picture
 from decr.pipeline.ccp_prepare import PreparedCcp, name_in_facts, prepare_ccp
 from decr.pipeline.ccp_sources import LAYERS, Source

@@ -12,11 +12,11 @@ import xarray as xr
 from decr.cloud.coverage import POLARITY
 from decr.config import CcpConfig, mask_named, options
 from decr.geo.opening import opened
-from decr.pipeline.array import SCENE_FILE, check_there, stored, temporary_folder
 from decr.pipeline.ccp import MISSED, SceneCcp, looking, scene_ccp
 from decr.pipeline.ccp_many import tell_missed
 from decr.pipeline.ccp_sources import Source, mask_of
 from decr.pipeline.engine import local_engine
+from decr.pipeline.stored_array import SCENE_FILE, check_there, stored, temporary_folder
 from decr.pipeline.words import of_array
 
 

@@ -18,7 +18,7 @@ from decr.cloud.coverage import BINS, Coverage, Statistics, statistics
 from decr.errors import ConfigError, DecrWarning
 from decr.files import check_replaced, folder_there, json_object, writable_folder, write_report_file
 from decr.geo.geoparquet import geoparquet, in_one_crs, require_pyarrow
-from decr.geo.opening import without_keys
+from decr.geo.names import without_keys
 from decr.pipeline.ccp import SceneCcp
 from decr.pipeline.ccp_sources import PICTURE, REPORT
 from decr.pipeline.report_files import is_page

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from decr.cloud.detector import Detector
 from decr.config import CcpConfig, mask_named
 from decr.geo.mask_file import MaskClasses
-from decr.geo.opening import without_keys
+from decr.geo.names import without_keys
 from decr.geo.scene import Scene, open_scene, overview_factors, overview_of
 from decr.pipeline.ccp_sources import Source, mask_of
 from decr.pipeline.range import radiometry_of

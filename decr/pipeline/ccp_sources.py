@@ -13,7 +13,7 @@ from decr.errors import ConfigError, SceneError
 from decr.files import folder_there
 from decr.geo.delivery import is_zarr, passed_over, rasters_of
 from decr.geo.layers import is_ours
-from decr.geo.opening import stem_of
+from decr.geo.names import stem_of
 
 REPORT = "ccp.json"
 PICTURE = "histogram.png"

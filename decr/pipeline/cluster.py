@@ -16,7 +16,7 @@ from typing import Any
 
 from decr.device import default_blocks, device_count, pick_device
 from decr.errors import ClusterError, ConfigError, DecrError, SchedulerError
-from decr.geo.opening import absolute_name
+from decr.geo.names import absolute_name
 from decr.lanes import available_lanes
 from decr.pipeline.engine import Engine, Tell, local_engine
 from decr.pipeline.memory import share_heap

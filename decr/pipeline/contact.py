@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from decr.dataset.manifest import PairFile
-from decr.dataset.measure import NO_DATA
 from decr.dataset.read_pair import mask_file
+from decr.geo.layers import NODATA
 from decr.geo.opening import opened
 from decr.geo.quicklook import quicklook, shown_bands, stretched
 from decr.geo.scene import Scene, open_scene
@@ -70,4 +70,4 @@ def _mask(pair: PairFile, shape: tuple[int, int]) -> NDArray[np.uint8] | None:
         return None
     with opened(str(path)) as file:
         codes = file.read(1, out_shape=shape)
-    return np.where(codes == NO_DATA, np.uint8(2), (codes != 0).astype(np.uint8))
+    return np.where(codes == NODATA, np.uint8(2), (codes != 0).astype(np.uint8))

@@ -16,7 +16,7 @@ from decr.cloud.change import ChangeRule, rule_in_cells
 from decr.config import DecloudConfig, options
 from decr.errors import DecrError, SceneError
 from decr.geo.gdal import gdal_environment
-from decr.geo.opening import name_of
+from decr.geo.names import name_of
 from decr.geo.output import write_cog, write_memory_bytes
 from decr.geo.overlay import Patch
 from decr.geo.quicklook import quicklook_px

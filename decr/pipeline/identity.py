@@ -10,7 +10,7 @@ from typing import Any
 
 import decr
 from decr.config import DecloudConfig
-from decr.geo.opening import local_files
+from decr.geo.sources import local_files
 from decr.pipeline.plan import Plan
 from decr.pipeline.prepare import Prepared
 from decr.pipeline.tiles import STRIP_ROWS

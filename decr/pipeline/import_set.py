@@ -24,7 +24,6 @@ from decr.dataset.chip_rules import EXACT, NEAR
 from decr.dataset.duplicates import Fingerprint
 from decr.dataset.layouts import BY_NAME, layout_of, list_pairs, split_from
 from decr.dataset.manifest import MANIFEST, PairFile
-from decr.dataset.measure import NO_DATA
 from decr.dataset.set_folder import (
     SCRATCH,
     Made,
@@ -42,10 +41,11 @@ from decr.errors import ConfigError, DatasetError, DecrWarning
 from decr.files import work_folder
 from decr.geo.encode import tiff_bytes
 from decr.geo.gdal import gdal_environment
+from decr.geo.layers import NODATA
 from decr.geo.opening import opened
 from decr.pipeline.ccp import Looking, looking, scene_ccp
 from decr.pipeline.ccp_sources import Source
-from decr.pipeline.dataset_tools import Copies, copies_among, trained_first
+from decr.pipeline.copies import Copies, copies_among, trained_first
 from decr.pipeline.engine import local_engine
 from decr.pipeline.import_files import (
     IMPORT_JOB,
@@ -290,13 +290,13 @@ def _clouds(run: _Run, pair: PairFile, path: Path, facts: Found) -> tuple[bytes,
     with opened(str(folder / f"{pair.name}_mask.tif")) as file:
         mask = file.read([1])
     shutil.rmtree(folder)
-    return tiff_bytes(mask, seen.grid, ("cloudy",), NO_DATA), round(seen.ccp, 6)
+    return tiff_bytes(mask, seen.grid, ("cloudy",), NODATA), round(seen.ccp, 6)
 
 
 def _beside(path: Path) -> list[Path]:
     """Files of an image's name that GDAL reads with it: its place, its mask, what it says; sorted.
 
-    Unlike `decr.geo.opening.local_files`, with .aux.xml: PNG files have their CRS there.
+    Unlike `decr.geo.sources.local_files`, with .aux.xml: PNG files have their CRS there.
     """
     with opened(str(path)) as dataset:
         found = {path.with_name(Path(name).name) for name in dataset.files}

@@ -16,7 +16,7 @@ from decr.errors import (
     one_line,
 )
 from decr.files import check_here, check_writable, there
-from decr.geo.opening import stem_of
+from decr.geo.names import stem_of
 from decr.pipeline.declouds import DecloudResult, OnReport, declouds, plan_scene
 from decr.pipeline.engine import Engine
 from decr.pipeline.error_map import error_map_path

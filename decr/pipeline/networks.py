@@ -16,7 +16,7 @@ from decr.config import DecloudConfig
 from decr.errors import ConfigError
 from decr.files import there
 from decr.forks import fork_lock
-from decr.geo.opening import absolute_name
+from decr.geo.names import absolute_name
 from decr.offered import offered_detector, offered_restorer
 from decr.pipeline.omnicloudmask import omnicloudmask_detector
 from decr.plugins import detector_plugin

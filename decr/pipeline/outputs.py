@@ -10,8 +10,8 @@ from pathlib import Path
 from decr.config import DecloudConfig
 from decr.errors import OutputError, OutputExistsError, SceneError
 from decr.files import check_here, there, work_folder
-from decr.geo.opening import local_files
 from decr.geo.output import check_sidecars
+from decr.geo.sources import local_files
 from decr.pipeline.error_map import ERRORS, error_map_path
 from decr.pipeline.journal import OUTPUT, WorkDir, may_have_made
 

@@ -11,8 +11,10 @@ from decr.device import resolved
 from decr.errors import ConfigError, SceneError
 from decr.geo.aoi import Aoi, read_aoi
 from decr.geo.lattice import Blocks, Lattice
-from decr.geo.opening import FileState, absolute_name, local_files, opened, state_of
+from decr.geo.names import absolute_name
+from decr.geo.opening import opened
 from decr.geo.scene import Scene, open_scene
+from decr.geo.sources import FileState, local_files, state_of
 from decr.pipeline.compose import Composer
 from decr.pipeline.engine import Engine
 from decr.pipeline.networks import (

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from decr.cloud.change import cloudy_cells
-from decr.geo.opening import without_keys
+from decr.geo.names import without_keys
 from decr.geo.quicklook import quicklook, quicklook_px, shown_bands, stretched
 from decr.geo.scene import Scene, open_scene
 from decr.pipeline.allocation import gathered

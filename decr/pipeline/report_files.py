@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from decr.files import check_replaced, json_object, write_report_file
-from decr.geo.opening import without_keys
+from decr.geo.names import without_keys
 from decr.pipeline.declouds import DecloudResult
 from decr.pipeline.many import Outcome
 from decr.report.document import MADE_BY

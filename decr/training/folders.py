@@ -14,7 +14,8 @@ from decr.geo.scene import open_scene
 from decr.training.checks import number
 from decr.training.recipe import Recipe, default_parts, stage_settings
 from decr.training.stages import ORDER, STAGES
-from decr.zoo.bundle import Card, read_card
+from decr.zoo.bundle import read_card
+from decr.zoo.card import Card
 from decr.zoo.embedded import embedded_path, find_bundle
 
 _ORDER_OF_BANDS = ("red", "green", "blue", "nir", "pan")

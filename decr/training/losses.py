@@ -99,22 +99,36 @@ def draw_noise(
     return t, torch.randn(shape, generator=generator)
 
 
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Some samples on a device: unit images (N, C, H, W), masks (N, H, W) and their noise.
+
+    Attributes
+    ----------
+    t, noise
+        As :func:`draw_noise` gives them.
+    """
+
+    cloudy: Tensor
+    clear: Tensor
+    mask: Tensor
+    t: Tensor
+    noise: Tensor
+
+
 def diffusion_loss(
     kind: str,
     parts: Mapping[str, nn.Module],
+    batch: Batch,
     schedule: NoiseSchedule,
-    cloudy: Tensor,
-    clear: Tensor,
-    t: Tensor,
-    noise: Tensor,
     config: TrainConfig = PUBLISHED,
 ) -> Tensor:
     """Eq. 7 ("noise"), Eq. 14 ("weight") or Eq. 15 ("joint") on unit images.
 
     Parameters
     ----------
-    t, noise
-        As :func:`draw_noise` gives them, on the images' device.
+    batch
+        Its mask is not looked at.
     config
         What is not published: see its ``from_reference`` and ``perceptual``, which need a weight
         allocator. The latter needs ``parts["unlikeness"]``, a distance (N,) of two batches of unit
@@ -124,11 +138,20 @@ def diffusion_loss(
     if kind != "noise":
         wa = parts["wa"]
         with torch.no_grad():
-            prior = prior_of(parts["reference"], cloudy)
+            prior = prior_of(parts["reference"], batch.cloudy)
     origin = prior if config.from_reference else None
     unlikeness = parts["unlikeness"] if wa is not None and config.perceptual else None
     losses = de_losses(
-        parts["cnp"], wa, schedule, clear, cloudy, prior, t, noise, origin, unlikeness
+        parts["cnp"],
+        wa,
+        schedule,
+        batch.clear,
+        batch.cloudy,
+        prior,
+        batch.t,
+        batch.noise,
+        origin,
+        unlikeness,
     )
     if kind == "weight":
         assert losses.weight is not None
@@ -138,17 +161,6 @@ def diffusion_loss(
     if losses.unlikeness is not None:
         loss = loss + config.perceptual * losses.unlikeness.mean()
     return loss
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """Some samples on a device: unit images (N, C, H, W), masks (N, H, W) and their noise."""
-
-    cloudy: Tensor
-    clear: Tensor
-    mask: Tensor
-    t: Tensor
-    noise: Tensor
 
 
 def stage_loss(
@@ -163,16 +175,7 @@ def stage_loss(
     if kind == "mask":
         return mask_loss(parts["detector"], batch.cloudy, batch.mask)
     if kind != "restore":
-        return diffusion_loss(
-            kind,
-            parts,
-            schedule,
-            batch.cloudy,
-            batch.clear,
-            batch.t,
-            batch.noise,
-            config,
-        )
+        return diffusion_loss(kind, parts, batch, schedule, config)
     reference = parts["reference"]
     if published is None:
         return restore_loss(

@@ -12,7 +12,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from decr.device import pick_device, pick_precision, repeatable_cuda
+from decr.device import make_cuda_repeatable, pick_device, pick_precision
 
 _CPU = torch.device("cpu")
 
@@ -114,7 +114,7 @@ def placed(device: str, precision: str) -> Iterator[Place]:
     """
     target = pick_device(device)
     if target.type == "cuda":
-        repeatable_cuda()
+        make_cuda_repeatable()
     size = _processes()
     if size == 1:
         yield Place(target, pick_precision(precision, target))

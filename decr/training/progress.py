@@ -224,7 +224,7 @@ class Progress:
         pieces = self._pieces(images)
         if self.discriminator is not None and self.other_optimiser is not None:
             self._learn(pieces, self.other_optimiser, self.discriminator, self._discriminating)
-        value = self._learn(pieces, self.optimiser, self.trained, self._restoring)
+        value = self._learn(pieces, self.optimiser, self.trained, self.loss_of)
         self.step += 1
         self.ema.update(self.trained, self.step)
         self.loss = value if math.isnan(self.loss) else 0.95 * self.loss + 0.05 * value
@@ -261,15 +261,11 @@ class Progress:
         """Torch's seed for this step's samples from number ``first`` on; it takes 64 bits."""
         return (self.config.seed * 1_000_003 + self.step + (first << 40)) % 2**63
 
-    def _restoring(self, batch: Batch) -> Tensor:
+    def loss_of(self, batch: Batch) -> Tensor:
+        """The stage's loss, in the precision of its place."""
         with self.place.autocast():
             return stage_loss(
-                self.stage.loss,
-                self.parts,
-                batch,
-                self.schedule,
-                self.published,
-                self.config,
+                self.stage.loss, self.parts, batch, self.schedule, self.published, self.config
             )
 
     def _discriminating(self, batch: Batch) -> Tensor:

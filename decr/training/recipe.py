@@ -19,7 +19,7 @@ from decr.training.checks import file_stem, number, texts, whole, wrong
 from decr.training.presets import PRESETS, PUBLISHED_REFERENCE
 from decr.training.settings import TrainConfig
 from decr.training.stages import STAGES
-from decr.zoo.bundle import MOST_LEVEL_PX, Part
+from decr.zoo.card import MOST_LEVEL_PX, Part
 from decr.zoo.embedded import EMBEDDED, embedded_path
 
 _CHAIN = 1000

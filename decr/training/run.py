@@ -34,7 +34,8 @@ from decr.training.settings import TrainConfig
 from decr.training.stages import STAGES, Stage
 from decr.training.start import adopt, adopt_later, start_from
 from decr.training.validation import Watch
-from decr.zoo.bundle import Bundle, Card, save_bundle
+from decr.zoo.bundle import Bundle, save_bundle
+from decr.zoo.card import Card
 from decr.zoo.credit import each_once
 
 _WATCHED = 8
@@ -103,7 +104,7 @@ def run_recipe(
     imagery, unseen = read_checked(recipe)
     with placed(device, precision) as place, _held(run_dir, place):
         parts, start = _networks(recipe, place)
-        job = _Job(
+        run = _Run(
             recipe,
             start,
             imagery,
@@ -117,19 +118,19 @@ def run_recipe(
             unlikeness,
             loaders,
         )
-        results = _follow(job, parts, stage)
+        results = _follow(run, parts, stage)
         if results is None:
             return None
         if place.leads:
-            ready = _ready(job, results)
+            ready = _ready(run, results)
             trained = {name: network for name, network in parts.items() if name in ready}
-            save_bundle(path, _card(job, results, tuple(trained)), trained)
+            save_bundle(path, _card(run, results, tuple(trained)), trained)
         place.wait()
     return path
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Job:
+class _Run:
     """All that stays the same from stage to stage."""
 
     recipe: Recipe
@@ -174,96 +175,96 @@ def _held(run_dir: Path, place: Place) -> AbstractContextManager[None]:
 
 
 def _follow(
-    job: _Job, parts: Mapping[str, nn.Module], chosen: str
+    run: _Run, parts: Mapping[str, nn.Module], chosen: str
 ) -> dict[str, TrainResult] | None:
     """Results of the chosen stages and those trained before; None if one could not be finished."""
     results: dict[str, TrainResult] = {}
     take = adopt
-    for name in job.recipe.stages:
+    for name in run.recipe.stages:
         stage = STAGES[name]
         if chosen not in ("all", name):
-            before = take(stage, parts, job.run_dir, {IMAGES: job.images})
+            before = take(stage, parts, run.run_dir, {IMAGES: run.images})
             if before is not None:
                 results[name] = before
             continue
-        lacking = set(stage.frozen) - _ready(job, results)
+        lacking = set(stage.frozen) - _ready(run, results)
         if lacking:
             raise ConfigError(
-                f"recipe {job.recipe.name!r}: stage {name} needs a trained "
+                f"recipe {run.recipe.name!r}: stage {name} needs a trained "
                 f"{' and '.join(sorted(lacking))}; train the stages before it in the same folder, "
                 f"or start from a bundle"
             )
-        results[name] = _train(job, stage, parts)
-        more = chosen == "all" and name != [*job.recipe.stages][-1]
+        results[name] = _train(run, stage, parts)
+        more = chosen == "all" and name != [*run.recipe.stages][-1]
         if not results[name].finished or (results[name].interrupted and more):
             return None
         take = adopt_later
     return results
 
 
-def _ready(job: _Job, results: Mapping[str, TrainResult]) -> set[str]:
+def _ready(run: _Run, results: Mapping[str, TrainResult]) -> set[str]:
     """Parts whose weights say something: trained in this run, or of the bundle it began with."""
-    started = set() if job.start is None else {*job.start.card.parts}
+    started = set() if run.start is None else {*run.start.card.parts}
     return started.union(*(STAGES[name].trains for name in results))
 
 
-def _train(job: _Job, stage: Stage, parts: Mapping[str, nn.Module]) -> TrainResult:
-    config = job.recipe.stages[stage.name]
-    if job.until is not None:
-        left = max(0.0, (job.until - time.monotonic()) / 60)
+def _train(run: _Run, stage: Stage, parts: Mapping[str, nn.Module]) -> TrainResult:
+    config = run.recipe.stages[stage.name]
+    if run.until is not None:
+        left = max(0.0, (run.until - time.monotonic()) / 60)
         own = math.inf if config.max_minutes is None else config.max_minutes
         config = replace(config, max_minutes=min(own, left))
 
     def report(step: int, loss: float) -> None:
-        if job.on_step is not None:
-            job.on_step(stage.name, step, config.last, loss)
+        if run.on_step is not None:
+            run.on_step(stage.name, step, config.last, loss)
 
     if config.perceptual:
-        if job.unlikeness is None:
+        if run.unlikeness is None:
             raise ConfigError(
-                f"recipe {job.recipe.name!r}: stage {stage.name} has a perceptual term, for which "
+                f"recipe {run.recipe.name!r}: stage {stage.name} has a perceptual term, for which "
                 f"LPIPS' backbone is needed; name its file as lpips_backbone"
             )
         parts = {
             **parts,
-            "unlikeness": OfColours(job.unlikeness, job.recipe.bands).to(job.place.device),
+            "unlikeness": OfColours(run.unlikeness, run.recipe.bands).to(run.place.device),
         }
     published = None
-    if stage.loss == "restore" and job.recipe.parts["reference"].architecture != "compact":
-        published = objective(job.recipe.parts["reference"].architecture, job.recipe.vgg16)
+    if stage.loss == "restore" and run.recipe.parts["reference"].architecture != "compact":
+        published = objective(run.recipe.parts["reference"].architecture, run.recipe.vgg16)
         if published.make_discriminator is not None:
             torch.manual_seed(1)
-            rival = published.make_discriminator(len(job.recipe.bands)).to(job.place.device)
+            rival = published.make_discriminator(len(run.recipe.bands)).to(run.place.device)
             parts = {**parts, "discriminator": rival}
     return train_stage(
         stage,
         parts,
-        sampler(stage, config, job.recipe, job.imagery),
-        job.run_dir,
+        sampler(stage, config, run.recipe, run.imagery),
+        run.run_dir,
         config,
         NoiseSchedule.linear(),
         report,
         published=published,
-        place=job.place,
-        watch=_watch(job, stage, config) if job.place.leads and config.validate_every else None,
-        tensorboard=job.tensorboard,
-        loaders=job.loaders,
-        samples=samples_identity(stage, job.recipe, job.imagery, job.images),
+        place=run.place,
+        watch=_watch(run, stage, config) if run.place.leads and config.validate_every else None,
+        tensorboard=run.tensorboard,
+        loaders=run.loaders,
+        samples=samples_identity(stage, run.recipe, run.imagery, run.images),
     )
 
 
-def _watch(job: _Job, stage: Stage, config: TrainConfig) -> Watch:
+def _watch(run: _Run, stage: Stage, config: TrainConfig) -> Watch:
     """Samples of held-out imagery to look at; of what is trained on where none is held out."""
-    unseen = job.unseen
+    unseen = run.unseen
     held_out = bool(unseen.clear or (unseen.pairs and stage.loss != "mask"))
-    seen = unseen if held_out else job.imagery
-    draw = sampler(stage, config, job.recipe, seen, validation=held_out)
+    seen = unseen if held_out else run.imagery
+    draw = sampler(stage, config, run.recipe, seen, validation=held_out)
     # In a batch that large there is none of training's samples.
     samples = [
         draw(np.random.default_rng([config.seed, number_of(stage.name), n, 2**31]))
         for n in range(_WATCHED)
     ]
-    recipe, bands = job.recipe, job.recipe.bands
+    recipe, bands = run.recipe, run.recipe.bands
     red, green, blue = (
         bands.index(role) if role in bands else 0 for role in ("red", "green", "blue")
     )
@@ -277,9 +278,9 @@ def _watch(job: _Job, stage: Stage, config: TrainConfig) -> Watch:
     )
 
 
-def _card(job: _Job, results: Mapping[str, TrainResult], parts: Sequence[str]) -> Card:
-    recipe = job.recipe
-    start = None if job.start is None else job.start.card
+def _card(run: _Run, results: Mapping[str, TrainResult], parts: Sequence[str]) -> Card:
+    recipe = run.recipe
+    start = None if run.start is None else run.start.card
     return Card(
         name=recipe.name,
         bands=recipe.bands,
@@ -289,9 +290,9 @@ def _card(job: _Job, results: Mapping[str, TrainResult], parts: Sequence[str]) -
         steps=recipe.steps,
         prior_floor=recipe.prior_floor,
         level_px=recipe.level_px,
-        ranges={} if "detector" in parts else _ranges(start, job.imagery),
+        ranges={} if "detector" in parts else _ranges(start, run.imagery),
         licence=recipe.licence or (start.licence if start else ""),
-        provenance=_provenance(job, results, start),
+        provenance=_provenance(run, results, start),
     )
 
 
@@ -319,10 +320,10 @@ def _attribution(recipe: Recipe, start: Card | None) -> str:
 
 
 def _provenance(
-    job: _Job, results: Mapping[str, TrainResult], start: Card | None
+    run: _Run, results: Mapping[str, TrainResult], start: Card | None
 ) -> dict[str, Any]:
     """Where the weights come from; figures of the images trained on, names of folders only."""
-    recipe, imagery = job.recipe, job.imagery
+    recipe, imagery = run.recipe, run.imagery
     images = (*imagery.clear, *imagery.pairs)
     shapes = [i.dn.shape for i in imagery.clear] + [p.clear.shape for p in imagery.pairs]
     folders = [f.path for f in (*recipe.clear, *recipe.labelled)] + [f.path for f in recipe.pairs]
@@ -334,8 +335,8 @@ def _provenance(
         "split": digest(imagery.names),
         "holdout": ", ".join(recipe.holdout),
         "preset": recipe.preset,
-        "device": device_name(job.place.device),
-        "precision": str(job.place.dtype).removeprefix("torch."),
+        "device": device_name(run.place.device),
+        "precision": str(run.place.dtype).removeprefix("torch."),
         "stages": ", ".join(f"{name} {result.step} steps" for name, result in results.items()),
         "losses": ", ".join(
             f"{name} {result.loss:.4g}"
@@ -347,6 +348,6 @@ def _provenance(
     }
     if imagery.pairs:
         said["pairs"] = len(imagery.pairs)
-    if recipe.start is not None and job.start is not None:
-        said["started_from"] = f"{recipe.start.name}, sha256 {job.start.sha256[:12]}"
+    if recipe.start is not None and run.start is not None:
+        said["started_from"] = f"{recipe.start.name}, sha256 {run.start.sha256[:12]}"
     return {key: value for key, value in said.items() if value != ""}

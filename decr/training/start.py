@@ -18,7 +18,8 @@ from decr.training.grow import grown, grows_into
 from decr.training.identity import NETWORKS, Identity, begun_with, differences, refuse_others
 from decr.training.progress import TrainResult, read_checkpoint
 from decr.training.stages import Stage
-from decr.zoo.bundle import Bundle, Part, load_bundle
+from decr.zoo.bundle import Bundle, load_bundle
+from decr.zoo.card import Part
 
 
 def start_from(path: Path, parts: Mapping[str, nn.Module], bands: tuple[str, ...]) -> Bundle:

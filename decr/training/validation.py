@@ -18,7 +18,7 @@ from decr.files import write_whole
 from decr.geo.encode import png_bytes
 from decr.geo.opening import quiet
 from decr.training.loading import stacked
-from decr.training.losses import Batch, draw_noise, mask_logits, stage_loss
+from decr.training.losses import Batch, draw_noise, mask_logits
 from decr.training.progress import Progress
 
 _SHOWN = 4
@@ -65,18 +65,7 @@ def look(progress: Progress, watch: Watch) -> float | None:
         progress.place.autocast(),
     ):
         torch.manual_seed(0)
-        loss = None
-        if watch.held_out:
-            loss = float(
-                stage_loss(
-                    progress.stage.loss,
-                    progress.parts,
-                    batch,
-                    progress.schedule,
-                    progress.published,
-                    progress.config,
-                )
-            )
+        loss = float(progress.loss_of(batch)) if watch.held_out else None
         images = _columns(progress, batch, watch)
     name = f"{progress.stage.name}_{progress.step:05d}.png"
     write_png(progress.run_dir / "samples" / name, mosaic(images))

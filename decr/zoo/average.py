@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from decr.errors import BundleError, ConfigError
-from decr.zoo.bundle import Bundle, Card, check_output, load_bundle, save_bundle
+from decr.zoo.bundle import Bundle, check_output, load_bundle, save_bundle
+from decr.zoo.card import Card
 from decr.zoo.credit import each_once, joint_licence
 from decr.zoo.embedded import find_bundle
 

@@ -11,7 +11,8 @@ from typing import Any
 from torch import nn
 
 from decr.models.unet import UNet
-from decr.zoo.bundle import Bundle, Card, Part
+from decr.zoo.bundle import Bundle
+from decr.zoo.card import Card, Part
 
 _UNIT_PARTS = ("cnp", "wa")
 """Parts that work on [-1, 1]; the others take and give [0, 1]."""

@@ -13,7 +13,8 @@ from torch import nn
 
 from decr.errors import BandError, BundleError, ConfigError
 from decr.geo.bands import bands_of
-from decr.zoo.bundle import Card, Part, check_output, save_bundle, sha256_of
+from decr.zoo.bundle import check_output, save_bundle, sha256_of
+from decr.zoo.card import Card, Part
 from decr.zoo.published import NETWORKS, Imported, read_published
 
 _ORDERS = {3: ("red", "green", "blue"), 4: ("red", "green", "blue", "nir")}

@@ -26,7 +26,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from decr.device import has_bfloat16_units, pick_device, repeatable_cuda
+from decr.device import has_bfloat16_units, make_cuda_repeatable, pick_device
 from decr.diffusion.fusion import FusedDenoiser
 from decr.diffusion.samplers import ddim
 from decr.diffusion.schedule import NoiseSchedule
@@ -150,7 +150,7 @@ def main() -> None:
     options = parser.parse_args()
     device = pick_device(options.device)
     if device.type == "cuda":
-        repeatable_cuda()
+        make_cuda_repeatable()
     bf16 = options.bf16 or has_bfloat16_units(device)
     found = versions(options.bands, options.size, bf16, options.compile, device)
     rows = measure(found, options.steps, options.runs)

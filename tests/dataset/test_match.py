@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from decr.dataset.match import LinearMatch, cell_means, fit_match
+from decr.dataset.match import LinearMatch, fit_match, whole_cell_means
 
 
 def test_gain_and_offset_are_found_beside_ground_that_changed() -> None:
@@ -36,7 +36,7 @@ def test_only_whole_cells_count() -> None:
     image = np.arange(2 * 5 * 6, dtype=np.uint16).reshape(2, 5, 6)
     ok = np.ones((5, 6), dtype=bool)
     ok[0, 3] = False
-    means = cell_means(image, ok, 2)
+    means = whole_cell_means(image, ok, 2)
     assert means.shape == (2, 5)
     assert means[0].tolist() == [3.5, 7.5, 15.5, 17.5, 19.5]
 

@@ -24,7 +24,8 @@ from decr.evaluation.subjects import Sampling, restored
 from decr.evaluation.summary import comparisons, described, markdown, means
 from decr.evaluation.tiles import PairSource
 from decr.predictor import Restorer
-from decr.zoo.bundle import Part, read_card, save_bundle, save_with_card
+from decr.zoo.bundle import read_card, save_bundle, save_with_card
+from decr.zoo.card import Part
 from tests.tiny import PARTS, tiny_bundle, tiny_card, tiny_networks
 
 

@@ -20,8 +20,7 @@ from decr.evaluation.perceptual import (
     Lpips,
     find_backbone,
     load_lpips,
-    lpips_paper,
-    lpips_standard,
+    lpips_of,
     read_backbone,
 )
 
@@ -92,7 +91,7 @@ def test_equal_images_are_at_zero_and_order_does_not_matter(network: Lpips) -> N
     a, b = images(2)
     assert network(a, a).tolist() == [0.0, 0.0]
     torch.testing.assert_close(network(a, b), network(b, a))
-    assert lpips_standard(a[0].numpy(), a[0].numpy(), network) == 0.0
+    assert lpips_of(a[0].numpy(), a[0].numpy(), network) == 0.0
 
 
 def test_four_bands_are_the_mean_of_replicated_bands(network: Lpips) -> None:
@@ -101,14 +100,14 @@ def test_four_bands_are_the_mean_of_replicated_bands(network: Lpips) -> None:
         float(network(x.expand(1, 3, -1, -1), y.expand(1, 3, -1, -1)))
         for x, y in zip(a, b, strict=True)
     ]
-    assert lpips_standard(a.numpy(), b.numpy(), network) == pytest.approx(np.mean(bands), abs=1e-6)
+    assert lpips_of(a.numpy(), b.numpy(), network) == pytest.approx(np.mean(bands), abs=1e-6)
 
 
 def test_the_published_way_takes_bytes_as_they_are(network: Lpips) -> None:
     a, b = ((x[0] + 1).mul(127.5).to(torch.uint8) for x in images(1))
     wanted = float(network(a[None].float(), b[None].float()))
-    assert lpips_paper(a.numpy(), b.numpy(), network) == pytest.approx(wanted, abs=1e-7)
-    assert wanted < lpips_standard(*((x.numpy() / 127.5 - 1) for x in (a, b)), network)
+    assert lpips_of(a.numpy(), b.numpy(), network) == pytest.approx(wanted, abs=1e-7)
+    assert wanted < lpips_of(*((x.numpy() / 127.5 - 1) for x in (a, b)), network)
 
 
 def test_loading_is_silent_and_leaves_randomness_alone(
@@ -158,7 +157,7 @@ def test_images_that_cannot_be_compared_are_refused(network: Lpips) -> None:
     with pytest.raises(DatasetError, match="NaN"):
         network(a, a * torch.nan)
     with pytest.raises(DatasetError, match="cannot be compared"):
-        lpips_standard(a[0].numpy(), a[0, 0].numpy(), network)
+        lpips_of(a[0].numpy(), a[0, 0].numpy(), network)
 
 
 def write_text(path: Path) -> None:

@@ -21,10 +21,11 @@ from decr.geo import opening
 from decr.geo.delivery import rasters_of
 from decr.geo.grid import PixelGrid
 from decr.geo.layers import Layer, layer_writer
-from decr.geo.opening import absolute_name, check_parts, local_files, stem_of, without_keys
+from decr.geo.names import absolute_name, stem_of, without_keys
 from decr.geo.output import write_cog
 from decr.geo.scene import open_scene
-from decr.pipeline.array import stored
+from decr.geo.sources import check_parts, local_files
+from decr.pipeline.stored_array import stored
 from tests.geo.scene_files import coded, write
 
 

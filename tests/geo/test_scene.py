@@ -18,8 +18,8 @@ from rasterio.shutil import copy as copy_raster
 
 from decr.errors import BandError, GridMismatchError, SceneError
 from decr.geo.grid import Window
-from decr.geo.opening import state_of
 from decr.geo.scene import open_scene, reader
+from decr.geo.sources import state_of
 from tests.geo.scene_files import BGRN, NORTH_UP, UTM, coded, write
 
 ROTATED = Affine(0.4, 0.3, 500000, 0.3, -0.4, 4400000)

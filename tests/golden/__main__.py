@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from decr.device import pick_device, repeatable_cuda
+from decr.device import make_cuda_repeatable, pick_device
 from decr.errors import ConfigError
 from tests.golden.common import DEVICE
 from tests.golden.runners import run_file
@@ -50,7 +50,7 @@ def main(arguments: list[str]) -> int:
         print(error, file=sys.stderr)
         return 2
     if DEVICE[0].type == "cuda":
-        repeatable_cuda()
+        make_cuda_repeatable()
     paths = sorted(folder.glob("*.npz"))
     if not paths:
         print(f"no .npz file in {folder}", file=sys.stderr)

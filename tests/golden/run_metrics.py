@@ -15,8 +15,7 @@ from decr.evaluation.perceptual import (
     BACKBONE_VARIABLE,
     find_backbone,
     load_lpips,
-    lpips_paper,
-    lpips_standard,
+    lpips_of,
 )
 from tests.golden.common import no_weights, outputs_agree, same_checksum, weight_file
 from tests.golden.vectors import Array, Check, VectorFile, checksum, compare, uniform
@@ -76,8 +75,8 @@ def run_metrics(file: VectorFile) -> list[Check]:
     elif path is not None:
         network = load_lpips(path)
         sym_a, sym_b = (x.astype(np.float32) / np.float32(127.5) - np.float32(1) for x in (a, b))
-        got["lpips_paper"] = lpips_paper(a, b, network), PERCEPTUAL
-        got["lpips_standard"] = lpips_standard(sym_a, sym_b, network), PERCEPTUAL
+        got["lpips_paper"] = lpips_of(a, b, network), PERCEPTUAL
+        got["lpips_standard"] = lpips_of(sym_a, sym_b, network), PERCEPTUAL
     for output, wanted in file.arrays.items():
         if output in got:
             value, tolerance = got[output]

@@ -15,7 +15,7 @@ import xarray as xr
 import decr
 from decr.errors import ConfigError, DecrError, DecrWarning, SceneError
 from decr.geo import opening
-from decr.pipeline.array import stored
+from decr.pipeline.stored_array import stored
 from tests.pipeline.scenes import cloudy_pixels, same, write_scene
 
 

@@ -17,8 +17,8 @@ from cli.main import main
 from decr.calibration import ErrorTable
 from decr.config import DecloudConfig
 from decr.errors import ConfigError, OutputError
-from decr.pipeline.array import declouds_array
 from decr.pipeline.declouds import declouds
+from decr.pipeline.declouds_array import declouds_array
 from decr.pipeline.error_map import error_map_path
 from decr.pipeline.many import declouds_many
 from decr.predictor import Restorer

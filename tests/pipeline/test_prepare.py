@@ -13,7 +13,7 @@ from rasterio.shutil import copy as gdal_copy
 
 from decr.config import CcpConfig, DecloudConfig
 from decr.errors import BundleError, ConfigError, SceneError
-from decr.geo.opening import state_of
+from decr.geo.sources import state_of
 from decr.pipeline import prepare as prepare_module
 from decr.pipeline.ccp import looking, scene_ccp
 from decr.pipeline.ccp_sources import Source

@@ -14,7 +14,8 @@ from decr.dataset.pairs import PairFolder
 from decr.errors import ConfigError, DatasetError, DecrWarning
 from decr.training.before import read_checked
 from decr.training.run import run_recipe
-from decr.zoo.bundle import Part, read_card
+from decr.zoo.bundle import read_card
+from decr.zoo.card import Part
 from tests.pipeline.scenes import GRID, write_scene
 from tests.tiny import BANDS, tiny_bundle
 from tests.training.test_run import QUICK, recipe

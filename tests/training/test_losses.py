@@ -139,7 +139,7 @@ def gradients(kind: str) -> set[str]:
     schedule = NoiseSchedule.linear()
     clear, cloudy = 2 * images() - 1, 2 * images(1) - 1
     t, noise = draw_noise(tuple(clear.shape), len(schedule.betas), generator)
-    loss = diffusion_loss(kind, parts, schedule, cloudy, clear, t, noise)
+    loss = diffusion_loss(kind, parts, Batch(cloudy, clear, torch.zeros(0), t, noise), schedule)
     loss.backward()  # type: ignore[no-untyped-call]
     return {n for n, m in parts.items() if any(p.grad is not None for p in m.parameters())}
 
@@ -186,11 +186,10 @@ def test_a_perceptual_term_is_added_by_its_weight(kind: str) -> None:
 
     with_it: dict[str, nn.Module] = {**parts, "unlikeness": OfColours(One(), RGB)}
     ab = torch.from_numpy(schedule.alpha_bar)[t].float()
+    batch = Batch(cloudy, clear, torch.zeros(0), t, noise)
     values = [
         float(
-            diffusion_loss(
-                kind, with_it, schedule, cloudy, clear, t, noise, TrainConfig(perceptual=weight)
-            ).detach()
+            diffusion_loss(kind, with_it, batch, schedule, TrainConfig(perceptual=weight)).detach()
         )
         for weight in (0.0, 0.5)
     ]
@@ -219,7 +218,8 @@ def test_joint_is_the_sum_of_both() -> None:
         clear, cloudy = 2 * images() - 1, 2 * images(1) - 1
         schedule = NoiseSchedule.linear()
         t, noise = draw_noise(tuple(clear.shape), len(schedule.betas), generator)
-        loss = diffusion_loss(kind, parts, schedule, cloudy, clear, t, noise)
+        batch = Batch(cloudy, clear, torch.zeros(0), t, noise)
+        loss = diffusion_loss(kind, parts, batch, schedule)
         return float(loss.detach())
 
     assert value("joint") == pytest.approx(value("noise") + value("weight"), rel=1e-5)

@@ -10,7 +10,7 @@ from decr.training.published import ARCHITECTURES
 from decr.training.recipe import DEFAULT_PARTS, stage_settings
 from decr.training.settings import TrainConfig
 from decr.training.stages import STAGES
-from decr.zoo.bundle import Part
+from decr.zoo.card import Part
 
 
 @pytest.mark.parametrize("preset", PRESETS)

@@ -21,7 +21,8 @@ from decr.training.run import run_recipe
 from decr.training.settings import TrainConfig
 from decr.training.start import start_from
 from decr.zoo.average import average_bundles
-from decr.zoo.bundle import Part, load_bundle, read_card, save_with_card
+from decr.zoo.bundle import load_bundle, read_card, save_with_card
+from decr.zoo.card import Part
 from tests.pipeline.scenes import write_scene
 from tests.tiny import BANDS, DETECTOR, PARTS, tiny_bundle
 

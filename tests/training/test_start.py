@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from decr.errors import DatasetError
 from decr.models.registry import ROLES, create
 from decr.training.start import start_from
-from decr.zoo.bundle import Card, Part, load_bundle, save_bundle
+from decr.zoo.bundle import load_bundle, save_bundle
+from decr.zoo.card import Card, Part
 from tests.tiny import BANDS, DETECTOR, PARTS, randomised, tiny_bundle
 
 FOUR = ("blue", "green", "red", "nir")

@@ -16,7 +16,8 @@ from torch import Tensor
 
 from decr.calibration import ErrorTable
 from decr.errors import BundleError, OutputError
-from decr.zoo.bundle import Part, load_bundle, read_card, save_bundle, save_with_card
+from decr.zoo.bundle import load_bundle, read_card, save_bundle, save_with_card
+from decr.zoo.card import Part
 from decr.zoo.describe import card_as_dict, described
 from decr.zoo.embedded import EMBEDDED, embedded_path, find_bundle
 from tests.tiny import DETECTOR, PARTS, tiny_bundle, tiny_card, tiny_networks

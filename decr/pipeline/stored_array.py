@@ -1,4 +1,4 @@
-"""`decr.declouds_array`: a DataArray in, a DataArray out, for scenes that fit in memory."""
+"""An array as a file that the pipeline reads."""
 
 from __future__ import annotations
 
@@ -9,80 +9,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import rasterio
 import rioxarray  # noqa: F401 (registers the .rio accessor)
 import xarray as xr
 from affine import Affine
 from numpy.typing import NDArray
 from rioxarray.exceptions import MissingSpatialDimensionError
 
-from decr.config import DecloudConfig, options
 from decr.errors import BandError, ConfigError, OutputError, SceneError
 from decr.files import there
 from decr.geo.bands import role_of
 from decr.geo.gdal import gdal_environment
 from decr.geo.opening import DTYPES, REFUSALS, first_line, opened, quiet, unlinked
-from decr.pipeline.declouds import declouds
-from decr.pipeline.networks import DetectorChoice, detector_of
-from decr.pipeline.words import of_array
-from decr.predictor import Restorer
-from decr.zoo.embedded import find_bundle, others_model
 
 SCENE_FILE = "scene.tif"
 """What an array is called where the pipeline reads it."""
 _OFF_PX = 0.1
 """How far rows and columns may lie from where one transform puts them."""
-
-
-def declouds_array(
-    scene: xr.DataArray, config: DecloudConfig | None = None, *, restorer: Restorer | None = None
-) -> xr.DataArray:
-    """Remove the clouds of an array.
-
-    Parameters
-    ----------
-    scene
-        (band, y, x) with a rioxarray grid (CRS, transform, nodata) or without one; all of it is
-        held in memory, whatever holds it now. Bands are named by ``config.bands``, or else by their
-        coordinate if it says what all of them are ("red"), or by ``attrs["long_name"]`` as
-        rioxarray reads it, of which numbers in that coordinate tell who is who.
-    config, restorer
-        As for :func:`decr.declouds`.
-
-    Returns
-    -------
-    xarray.DataArray
-        New array with the same dimensions, coordinates, attributes, dtype and grid.
-
-    Raises
-    ------
-    BandError
-        If the array is not three-dimensional (band, y, x).
-    ConfigError
-        If a map of expected errors is wanted, which only files have.
-    SceneError
-        If its rows or columns are not evenly spaced: one grid would put them on other ground.
-    DecrError
-        As for :func:`decr.declouds`.
-    """
-    config = options(DecloudConfig, config)
-    if config.error_map:
-        raise ConfigError("an array comes back without a map of errors; write one by decr.declouds")
-    with temporary_folder() as folder, of_array(folder / SCENE_FILE):
-        _check_choices(config, restorer)
-        out = folder / "clear.tif"
-        declouds(stored(scene, folder), out, config, restorer=restorer)
-        with rasterio.open(out) as written:
-            pixels = written.read()
-    return scene.copy(data=pixels.astype(scene.dtype, copy=False))
-
-
-def _check_choices(config: DecloudConfig, restorer: Restorer | None) -> None:
-    """Refuse what cannot be found before the pixels of an array are computed."""
-    check_there(config.aoi, config.cloud_mask)
-    if restorer is None and others_model(config.model) is None:
-        find_bundle(config.model, scene_has_nir=False)
-    detector_of(DetectorChoice(config.detector, config.device))
 
 
 def check_there(aoi: Path | str | None, mask: Path | str | None) -> None:

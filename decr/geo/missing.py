@@ -1,0 +1,53 @@
+"""Which pixels of a raster hold no data: by its masks, and by the values of its bands."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rasterio.enums import MaskFlags
+
+from decr.geo.bands import Bands
+
+
+def mask_bands(dataset: Any, bands: Bands) -> tuple[int, ...]:
+    """0-based data bands whose stored mask must be read; one stands for a per-dataset mask."""
+    # Alpha is left to the bands' roles: GDAL takes the fourth band of many files for alpha
+    # although a description or the user says that it is near infrared.
+    plain = {MaskFlags.all_valid, MaskFlags.alpha}
+    nodata_only = [MaskFlags.nodata]
+    flags = dataset.mask_flag_enums
+    stored = [i for i in bands.data_indices if not plain & {*flags[i]} and flags[i] != nodata_only]
+    shared = [i for i in stored if MaskFlags.per_dataset in flags[i]]
+    return tuple(sorted({*stored} - {*shared[1:]}))
+
+
+def mask_kind(dataset: Any, bands: Bands) -> str:
+    """Name the strongest of the marks for missing pixels."""
+    if bands.alpha_index is not None:
+        return "alpha"
+    if mask_bands(dataset, bands):
+        return "per_dataset"
+    has_nodata = any(dataset.nodatavals[i] is not None for i in bands.data_indices)
+    return "nodata" if has_nodata else "none"
+
+
+def drop_missing(valid: NDArray[np.bool_], plane: NDArray[Any], nodata: float | None) -> None:
+    """Clear `valid` in place where a band holds its nodata value or no finite number."""
+    is_float = plane.dtype.kind == "f"
+    if is_float:
+        valid &= np.isfinite(plane)
+    if nodata is None or not np.isfinite(nodata):
+        return
+    low, high = range_of(plane.dtype)
+    # Headers hold nodata as a double: rounding to the band's type, an extreme one may overflow.
+    value = min(max(nodata, low), high) if is_float else nodata
+    if is_float or (low <= nodata <= high and float(nodata).is_integer()):
+        valid &= plane != plane.dtype.type(value)
+
+
+def range_of(dtype: np.dtype[Any]) -> tuple[float, float]:
+    """Return the smallest and largest number of a dtype."""
+    info = np.finfo(dtype) if dtype.kind == "f" else np.iinfo(dtype)
+    return float(info.min), float(info.max)
