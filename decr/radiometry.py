@@ -183,3 +183,25 @@ def for_detector(own: Radiometry, dtype: DTypeLike) -> Radiometry:
     if whole:
         black, white = float(round(black)), float(round(white))
     return Radiometry((black,) * count, (white,) * count, own.source)
+
+
+def shows_reflectance(shown: Radiometry, dtype: DTypeLike) -> bool:
+    """Whether a scene is shown as reflectance, in which bands keep their ratios.
+
+    Numbers that a camera counted do not: each of its bands may count another share of the light.
+
+    Parameters
+    ----------
+    shown
+        What a detector is shown of the scene, in DN.
+    dtype
+        Type of the scene.
+
+    Examples
+    --------
+    >>> reflectance = for_detector(Radiometry((0.02,), (0.4,), "estimated"), "float32")
+    >>> shows_reflectance(reflectance, "float32"), shows_reflectance(reflectance, "uint8")
+    (True, False)
+    """
+    (low, *lows), (high, *highs) = set(shown.low), set(shown.high)
+    return np.dtype(dtype).kind == "f" and not lows and not highs and low == 0 and high <= 2.0

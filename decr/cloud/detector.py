@@ -48,6 +48,9 @@ class Detector:
         tell pale ground from cloud; of the same GSD and ``tells_thin``, and without ``fine``. The
         first whose bands the scene has looks at it. They are parts of this one, which `versions`
         names, too.
+    ice
+        This detector with near infrared, for scenes of reflectance that are not finer; see
+        `decr.cloud.ice`.
     """
 
     name: str
@@ -60,6 +63,7 @@ class Detector:
     tells_thin: bool = False
     darkest: bool = False
     fine: tuple[Detector, ...] = ()
+    ice: Detector | None = None
 
     @property
     def versions(self) -> str:
@@ -79,6 +83,13 @@ class Detector:
         if k < FINE_CELL:
             return self
         return next((part for part in self.fine if set(part.bands) <= set(roles)), self)
+
+    def for_reflectance(self, roles: Collection[str]) -> Detector:
+        """What looks at a scene that shows reflectance: its ``ice``, if the scene has the bands.
+
+        To be asked of what looks at the scene otherwise; see `decr.radiometry.shows_reflectance`.
+        """
+        return self.ice if self.ice and set(self.ice.bands) <= set(roles) else self
 
 
 def _threshold(view: Float32) -> Float32:

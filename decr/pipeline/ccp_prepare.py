@@ -18,7 +18,7 @@ from decr.pipeline.ccp_sources import Source, mask_of
 from decr.pipeline.range import radiometry_of
 from decr.pipeline.survey import MaskSource, survey_factor
 from decr.pipeline.words import warn
-from decr.radiometry import Radiometry, for_detector, of_bytes
+from decr.radiometry import Radiometry, for_detector, of_bytes, shows_reflectance
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -88,6 +88,8 @@ def prepare_ccp(source: Source, config: CcpConfig, detector: Detector | None) ->
         _check_gsd(scene, detector, gsd_m, k)
         found = radiometry_of(scene, config.dn_range, detector.ranges)
         radiometry = for_detector(found, scene.dtype)
+        if shows_reflectance(radiometry, scene.dtype):
+            detector = detector.for_reflectance(scene.bands.fed_roles)
     return PreparedCcp(
         scene=scene,
         read=read,

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import decr
 from decr.cloud.detector import Detector, threshold_detector
+from decr.cloud.ice import without_ice
 from decr.config import DecloudConfig
 from decr.errors import ConfigError
 from decr.files import there
@@ -156,7 +157,7 @@ def detector_of(choice: DetectorChoice, lanes: int | None = None) -> Detector:
         plain, *fine = (
             load_detector(embedded_path(part), choice.device, lanes) for part in COMPACT
         )
-        return replace(plain, fine=tuple(fine))
+        return replace(plain, fine=tuple(fine), ice=without_ice(plain))
     if name in EMBEDDED:
         return load_detector(embedded_path(name), choice.device, lanes)
     if name == "cloudnet":

@@ -31,7 +31,7 @@ from decr.pipeline.survey import survey_factor
 from decr.pipeline.words import warn
 from decr.plugins import detector_plugin, model_plugin
 from decr.predictor import Restorer
-from decr.radiometry import Radiometry, for_detector
+from decr.radiometry import Radiometry, for_detector, shows_reflectance
 
 BLOCK_STRIDES = 6
 
@@ -120,11 +120,12 @@ def prepare(
     feed = scene.feed(restorer.bands)
     radiometry = radiometry_of(scene, config.dn_range, restorer.ranges)
     k = survey_factor(scene, whole, restorer.gsd_m)
+    seen = for_detector(radiometry, scene.dtype)
     detector = whole.for_scene(k, scene.bands.fed_roles)
     if config.dn_range is None and scene.dtype in detector.ranges:
         seen = radiometry_of(scene, None, detector.ranges)
-    else:
-        seen = for_detector(radiometry, scene.dtype)
+    if shows_reflectance(seen, scene.dtype):
+        detector = detector.for_reflectance(scene.bands.fed_roles)
     height, width = -(-scene.grid.height // factor), -(-scene.grid.width // factor)
     blocks = Blocks(Lattice(height, width, config.tile_px, config.overlap_px), BLOCK_STRIDES)
     return Prepared(

@@ -34,7 +34,7 @@ from decr.pipeline.tiles import (
     neighbours_before,
 )
 from decr.progress import Counted
-from decr.radiometry import Radiometry
+from decr.radiometry import Radiometry, shows_reflectance
 
 Float32 = NDArray[np.float32]
 N = TypeVar("N", bound=np.generic)
@@ -155,7 +155,10 @@ def _sums(task: SurveyTask) -> CellSums:
         if task.mask is not None:
             with open_mask(task.mask.path, task.scene.grid, task.mask.classes) as mask:
                 return _marked(task, source, mask)
-        detector = the_detector(task.networks).for_scene(task.k, task.scene.bands.fed_roles)
+        roles = task.scene.bands.fed_roles
+        detector = the_detector(task.networks).for_scene(task.k, roles)
+        if shows_reflectance(task.radiometry, task.scene.dtype):
+            detector = detector.for_reflectance(roles)
         seen, count = source.read_coarse(total.window, task.k, task.feed, detector.darkest)
     # Means and, if they were read, the darkest have the bands and the range of the scene alike.
     looks = np.split(seen, 1 + detector.darkest)

@@ -186,6 +186,7 @@ def test_vivid_ground_is_drawn_when_asked_for() -> None:
 
 
 @given(seed=st.integers(0, 10_000))
+@example(seed=4375)
 @settings(max_examples=30)
 def test_toned_down_ground_has_less_contrast_and_the_same_pattern(seed: int) -> None:
     rng = np.random.default_rng(seed)
@@ -195,7 +196,8 @@ def test_toned_down_ground_has_less_contrast_and_the_same_pattern(seed: int) -> 
     assert 0 <= toned.min() <= toned.max() <= 1
     for before, after in zip(view, toned, strict=True):
         assert after.std() / after.mean() < 0.81 * before.std() / before.mean()
-        assert np.corrcoef(before.ravel(), after.ravel())[0, 1] > 0.99
+        inside = after < 1  # one seed in a thousand is so bright that its peaks are cut off
+        assert np.corrcoef(before[inside], after[inside])[0, 1] > 0.99
 
 
 def test_plain_ground_is_drawn_when_asked_for() -> None:
