@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from decr.calibration import ErrorTable
 from decr.diffusion.schedule import NoiseSchedule
 from decr.errors import BundleError, ConfigError, OutputError
+from decr.files import scratch_folder
 from decr.models.registry import check_role, create
 from decr.zoo.formats import no_bundle
 from decr.zoo.limits import check_file
@@ -201,6 +202,15 @@ def check_output(out: Path, inputs: Sequence[Path], overwrite: bool) -> None:
             f"{out}: bundles are safetensors files, and {out.suffix} means another kind; choose a "
             f"name that ends in .safetensors"
         )
+
+
+@contextmanager
+def bundle_output(out: Path, inputs: Sequence[Path], overwrite: bool) -> Iterator[None]:
+    """As `check_output`, and keep other processes from writing the same bundle meanwhile."""
+    check_output(out, inputs, overwrite=True)
+    with scratch_folder(out.with_name(f".{out.name}.decr-models"), out):
+        check_output(out, inputs, overwrite)
+        yield
 
 
 def save_with_card(source: Path, out: Path, card: Card) -> None:
