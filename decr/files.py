@@ -102,14 +102,43 @@ def write_whole(path: Path, content: str | bytes) -> None:
         If it cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    with _part_of(path) as part:
+        try:
+            part.write_bytes(content.encode() if isinstance(content, str) else content)
+            part.replace(path)
+        except OSError:
+            with suppress(OSError):
+                part.unlink()
+            raise
+
+
+@contextmanager
+def _part_of(path: Path) -> Iterator[Path]:
+    """Where a file is written until it is whole, by this process alone.
+
+    What a process that was killed has left there is written over, not that of a living one.
+    """
+    part = path.with_name(f".{path.name}.part")
+    held = _held_file(part)
     try:
-        part.write_bytes(content.encode() if isinstance(content, str) else content)
-        part.replace(path)
+        yield path.with_name(f".{path.name}.{os.getpid()}.part") if held is None else part
+    finally:
+        if held is not None:
+            os.close(held)
+
+
+def _held_file(part: Path) -> int | None:
+    """The descriptor of a file that others are kept from while it is open; None if one has it."""
+    try:
+        file = os.open(part, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
     except OSError:
-        with suppress(OSError):
-            part.unlink()
-        raise
+        return None
+    with suppress(OSError):
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.path.samestat(os.fstat(file), part.stat()):  # or it has been renamed since
+            return file
+    os.close(file)
+    return None
 
 
 def write_report_file(path: Path, content: str | bytes) -> None:

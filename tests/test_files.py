@@ -11,7 +11,14 @@ from pathlib import Path
 import pytest
 
 from decr.errors import OutputError
-from decr.files import LOCK, scratch_folder, sole_worker, writable_folder, write_report_file
+from decr.files import (
+    LOCK,
+    scratch_folder,
+    sole_worker,
+    writable_folder,
+    write_report_file,
+    write_whole,
+)
 
 
 def test_addresses_are_no_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -123,3 +130,49 @@ def test_a_file_system_that_makes_no_folder_is_told() -> None:
 def writing(out: Path) -> None:
     with sole_worker(out.with_name("out.tif.decr-work"), out):
         pass
+
+
+def test_what_a_killed_process_left_of_a_file_is_written_over(tmp_path: Path) -> None:
+    """It was called after the process, so that no later one found it."""
+    started, said = os.pipe()
+    killed = os.fork()
+    if not killed:
+        os.close(started)
+        replace = Path.replace
+        Path.replace = lambda *_: (os.write(said, b"!"), time.sleep(20))  # type: ignore[assignment]
+        write_whole(tmp_path / "t.json", "a long text of the one that is killed")
+        Path.replace = replace  # type: ignore[method-assign]
+        os._exit(0)
+    assert os.read(started, 1) == b"!"
+    os.kill(killed, signal.SIGKILL)
+    os.waitpid(killed, 0)
+    assert len(list(tmp_path.iterdir())) == 1
+    write_whole(tmp_path / "t.json", "whole")
+    assert [file.name for file in tmp_path.iterdir()] == ["t.json"]
+    assert (tmp_path / "t.json").read_text() == "whole"
+
+
+def test_what_a_living_process_writes_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, replace, contents = tmp_path / "t.json", Path.replace, []
+
+    def meanwhile(part: Path, target: Path) -> None:
+        monkeypatch.undo()
+        write_whole(out, "the other's")
+        contents.append(out.read_text())
+        replace(part, target)
+
+    monkeypatch.setattr(Path, "replace", meanwhile)
+    write_whole(out, "the one's")
+    assert contents == ["the other's"]
+    assert out.read_text() == "the one's"
+    assert list(tmp_path.iterdir()) == [out]
+
+
+def test_a_part_that_cannot_be_taken_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "precious").write_text("mine")
+    (tmp_path / ".t.json.part").symlink_to(tmp_path / "precious")
+    write_whole(tmp_path / "t.json", "whole")
+    assert (tmp_path / "t.json").read_text() == "whole"
+    assert (tmp_path / "precious").read_text() == "mine"

@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -58,13 +59,16 @@ def make_set(
     Raises
     ------
     OutputError
-        If OUT is there and another's, or damaged, or cannot be written; what is done is kept. If
-        another process makes it.
+        If OUT is there and another's, or damaged, or nothing can be renamed to it, or it cannot
+        be written; what is done is kept. If another process makes it.
     """
     check_here(out)
     if out.exists() and not _is_empty_folder(out):
         _check_finished(out, job, job_file)
+        if (out / _JOURNAL).exists():
+            _tidy(out)
         return
+    _check_place(out)
     work = work_folder(out)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -72,7 +76,6 @@ def make_set(
             done = _begin(work, job, job_file, keep)
             (work / SCRATCH).mkdir(exist_ok=True)
             records, more = make(done)
-            shutil.rmtree(work / SCRATCH)
             _finish(work, out, records, job_file, more)
     except DecrError:
         raise
@@ -81,6 +84,15 @@ def make_set(
             f"{out}: cannot write there ({error.strerror or error}); free some space or choose "
             "another folder, and run the same command again: what is done is kept"
         ) from error
+
+
+def _check_place(out: Path) -> None:
+    """Refuse what the finished folder could not be renamed to."""
+    if out.is_symlink() or os.path.ismount(out) or (out.exists() and out.samefile(Path.cwd())):
+        raise OutputError(
+            f"{out}: is a link, a mounted disk or the folder that decr runs in, which no set can "
+            f"take the place of; name a folder in it, such as {out / 'set'}"
+        )
 
 
 def _is_empty_folder(path: Path) -> bool:
@@ -199,13 +211,20 @@ def _finish(
     sums[job_file] = file_mark(work / job_file)
     text = "".join(f"{digest}  {name}\n" for name, digest in sorted(sums.items()))
     write_whole(work / SUMS, text.encode())
-    (work / _JOURNAL).unlink()
+    shutil.rmtree(work / SCRATCH)
     for left in work.rglob("*.part"):
         left.unlink()
-    (work / LOCK).unlink()
     if out.exists():
         out.rmdir()
     work.replace(out)
+    _tidy(out)
+
+
+def _tidy(out: Path) -> None:
+    """Remove what only a run that is killed before the rename needs."""
+    with suppress(OSError):
+        for name in (LOCK, _JOURNAL):
+            (out / name).unlink(missing_ok=True)
 
 
 def raster_mark(path: str) -> str:

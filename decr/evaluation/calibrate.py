@@ -23,7 +23,7 @@ from decr.evaluation.statistics import ascending, rank_correlation
 from decr.evaluation.tiles import PairSource, cut_tiles
 from decr.plugins import checked
 from decr.predictor import Restorer, load_restorer
-from decr.zoo.bundle import check_output, read_card, save_with_card
+from decr.zoo.bundle import bundle_output, read_card, save_with_card
 from decr.zoo.embedded import find_bundle
 
 Float32 = NDArray[np.float32]
@@ -268,11 +268,17 @@ def calibrate_bundle(
     Raises
     ------
     OutputError
-        If ``out`` exists already or its folder does not.
+        If ``out`` exists already or its folder does not, or another process writes it.
     BundleError, ConfigError, DatasetError
         If the model or the pairs cannot be used.
     """
-    check_output(out, [], overwrite)
+    with bundle_output(out, [], overwrite):
+        return _calibrated(model, source, out, count, seed, device)
+
+
+def _calibrated(
+    model: str, source: PairSource, out: Path, count: int, seed: int, device: str
+) -> Calibrated:
     path = find_bundle(model, scene_has_nir=False)
     card = read_card(path)
     restorer = load_restorer(path, seed=seed, device=device)

@@ -19,12 +19,15 @@ from decr.geo.grid import PixelGrid, Window
 from decr.geo.metadata import OUR_DOMAIN
 from decr.geo.opening import REFUSALS, first_line, opened, quiet, unlinked
 from decr.geo.scene import Scene
+from decr.geo.whole import Sums, check_whole, sum_of
 
 BLOCK_PX = 512
 """Side of a storage block; windows that begin and end there are written fastest."""
 
 NODATA = 255
 """No data in cloud masks, where 0 is clear and 1 is cloudy."""
+_HEAD_BYTES = 1 << 20
+"""Of a raster; its tags are among them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +62,10 @@ class LayerWriter:
 
     out: Path
     dataset: Any
+    sums: Sums
 
     def write(self, window: Window, pixels: NDArray[np.generic]) -> None:
-        """Write (C, H, W) under a window.
+        """Write (C, H, W) of the layer's dtype under a window that overlaps no other.
 
         Raises
         ------
@@ -70,11 +74,12 @@ class LayerWriter:
         """
         with _explained(self.out):
             self.dataset.write(pixels, window=window.to_rasterio())
+        self.sums[window] = sum_of(pixels)
 
 
 @contextmanager
 def layer_writer(
-    out: Path, grid: PixelGrid, layer: Layer, work: Path | None = None
+    out: Path, grid: PixelGrid, layer: Layer, work: Path | None = None, called: Path | None = None
 ) -> Iterator[LayerWriter]:
     """Make a raster that lies where the grid and the layer's RPCs say, whole or not at all.
 
@@ -82,6 +87,8 @@ def layer_writer(
     ----------
     work
         Folder for it until it is whole, on the file system of ``out``; None writes beside that.
+    called
+        The output that messages name, if it is only needed for another.
 
     Raises
     ------
@@ -89,6 +96,7 @@ def layer_writer(
         If it cannot be written, or another's file has that name.
     """
     _check_ours(out)
+    told = called or out
     part = (work or out.parent) / f".{out.name}.{os.getpid()}.part"
     profile: dict[str, Any] = {
         "driver": "GTiff",
@@ -107,14 +115,16 @@ def layer_writer(
     if min(grid.height, grid.width) >= BLOCK_PX:
         profile |= {"tiled": True, "blockxsize": BLOCK_PX, "blockysize": BLOCK_PX}
     try:
-        with _explained(out):
+        with _explained(told):
             dataset = _created(part, profile)
         with dataset:
             _describe(dataset, grid, layer)
-            yield LayerWriter(out, dataset)
-            with _explained(out):
-                dataset.close()  # writes the last blocks
-        with _explained(out):
+            sums: Sums = {}
+            yield LayerWriter(told, dataset, sums)
+            with _explained(told):
+                dataset.close()  # writes the last blocks, and raises nothing if it cannot
+        with _explained(told):
+            check_whole(part, sums, {OUR_DOMAIN: layer.tags})
             part.replace(out)
     finally:
         part.unlink(missing_ok=True)
@@ -149,9 +159,21 @@ def is_ours(file: Path) -> bool:
         return False
 
 
+def is_ours_or_torn(file: Path) -> bool:
+    """As `is_ours`, also of what a full disk or a power cut has left of such a raster."""
+    if is_ours(file):
+        return True
+    try:
+        with file.open("rb") as stream:
+            head = stream.read(_HEAD_BYTES)
+    except OSError:
+        return False
+    return not head or (head[:2] == b"II" and f'domain="{OUR_DOMAIN}"'.encode() in head)
+
+
 def _check_ours(out: Path) -> None:
     """Refuse to replace a file that such a raster is not: it may be a mask of the user's."""
-    if out.exists() and not is_ours(out):
+    if out.exists() and not is_ours_or_torn(out):
         raise OutputError(f"{out}: exists already and was not made by decr; give another folder")
 
 

@@ -82,6 +82,7 @@ def write_cog(
     work_dir: Path,
     before_rename: Callable[[Path], None] | None = None,
     threads: int = _THREADS,
+    called: str | None = None,
 ) -> None:
     """Write a scene with patches over it as a COG with overviews and all metadata of the scene.
 
@@ -104,6 +105,8 @@ def write_cog(
         Called with the finished file just before it becomes ``out``.
     threads
         That compress, at most as many as there are cores; the bytes do not depend on it.
+    called
+        What messages call a scene that was made on the way, and is gone after a failure.
 
     Raises
     ------
@@ -122,7 +125,7 @@ def write_cog(
     if _is_same_file(source, out):
         raise OutputError(f"{out}: is the scene itself; give another name for the output")
     cog, vrt = work_dir / "cog.tif", work_dir / "cog.vrt"
-    with _gdal(work_dir), _explained(source, out, work_dir):
+    with _gdal(work_dir), _explained(source, out, work_dir, called):
         _clear(work_dir)
         with _opened(source) as dataset:
             content = overlay(dataset, patches, {OUR_DOMAIN: dict(tags)})
@@ -141,7 +144,7 @@ def write_cog(
         _clear(work_dir)
     if lost:
         warnings.warn(
-            f"{out}: a GeoTIFF cannot say all that {source} says: {'; '.join(lost)}",
+            f"{out}: a GeoTIFF cannot say all that {called or source} says: {'; '.join(lost)}",
             DecrWarning,
             stacklevel=2,
         )
@@ -196,7 +199,7 @@ def _opened(source: str) -> Iterator[Any]:
 
 
 @contextmanager
-def _explained(source: str, out: Path, work_dir: Path) -> Iterator[None]:
+def _explained(source: str, out: Path, work_dir: Path, called: str | None) -> Iterator[None]:
     """Turn what GDAL and the system say into one sentence, leaving no half file."""
     try:
         yield
@@ -208,12 +211,13 @@ def _explained(source: str, out: Path, work_dir: Path) -> Iterator[None]:
         reason = first_line(error)
         if "IReadBlock" in reason and "cog.tif" not in reason:
             raise SceneError(
-                f"{source}: cannot be read to its end: {reason}; it is damaged or incomplete, copy "
-                f"it again from where it came"
+                f"{called or source}: cannot be read to its end: {reason}; it is damaged or "
+                f"incomplete, copy it again from where it came"
             ) from unlinked(error)
         raise OutputError(
             f"{out}: cannot be written: {reason}; make sure that {out.parent} has free space and "
-            f"may be written, and that {source} is whole, then run again: finished work is kept"
+            f"may be written, and that {called or source} is whole, then run again"
+            + ("" if called else ": finished work is kept")
         ) from unlinked(error)
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from decr.errors import BandError, ConfigError, GridMismatchError, OutputError
+from decr.errors import BandError, ConfigError, DecrError, GridMismatchError, OutputError
 from decr.files import scratch_folder, writable_folder
 from decr.geo.fused import Laid, described_xml, fused_xml, laid_over
 from decr.geo.gdal import gdal_environment
@@ -100,27 +101,52 @@ def pansharpen(
         ``OUT.aux.xml``) is there already, or ``out`` cannot be written.
     """
     options = options or PansharpenOptions()
+    work = out.with_name(f".{out.name}.decr-pansharpen")
     if out.exists():
-        raise OutputError(f"{out} exists already; delete it or give another name")
+        if work.exists():
+            with scratch_folder(work, out):  # of a run that was killed after its rename
+                pass
+        raise _exists(out)
     with gdal_environment():
         one, many = _opened_pan(pan), open_scene(ms, options.bands)
         _check(one, many, options)
         check_sidecars(out, lambda: local_files(one.path) + local_files(many.path))
-        work = writable_folder(out.parent) / f".{out.name}.decr-pansharpen"
-        with scratch_folder(work, out):
+        writable_folder(out.parent)
+        with scratch_folder(work, out), _explained(out):
+            if out.exists():  # by a process that was at work until now
+                raise _exists(out)
             fused, source = work / "fused.vrt", work / "described.vrt"
             laid, weights = laid_over(one, many), _weights(many, options)
             fused.write_bytes(fused_xml(one, many, laid, weights, options.resampling, work))
             reach = 0 if _gdal_knows(one, many) else _REACH[options.resampling]
-            mask = _written_mask(one, many, laid, reach, work / "mask.tif")
+            mask = _written_mask(one, many, laid, reach, work / "mask.tif", out)
             source.write_bytes(described_xml(one, fused, laid, mask))
             names = {"PAN": pan, "MS": ms}
             tags = {tag: Path(without_keys(str(image))).name for tag, image in names.items()}
             tags["METHOD"] = "GDAL weighted Brovey"
             tags["WEIGHTS"] = ",".join(f"{w:.6g}" for w in weights)
             tags["RESAMPLING"] = options.resampling
-            write_cog(str(source), [], out, tags, work)
+            both = " with ".join(without_keys(str(image)) for image in (pan, ms))
+            write_cog(str(source), [], out, tags, work, called=both)
         return open_scene(out)
+
+
+def _exists(out: Path) -> OutputError:
+    return OutputError(f"{out} exists already; delete it or give another name")
+
+
+@contextmanager
+def _explained(out: Path) -> Iterator[None]:
+    """Say what to do when the virtual files on the way cannot be written."""
+    try:
+        yield
+    except DecrError:
+        raise
+    except OSError as error:
+        raise OutputError(
+            f"{out}: cannot be written ({error.strerror or error}); make sure that {out.parent} "
+            f"has free space, then run again"
+        ) from error
 
 
 def _opened_pan(path: Path | str) -> Scene:
@@ -141,7 +167,9 @@ def _gdal_knows(pan: Scene, ms: Scene) -> bool:
     return integers and ms.mask_kind in ("nodata", "none") and len(numbers) == 1
 
 
-def _written_mask(pan: Scene, ms: Scene, laid: Laid, reach: int, out: Path) -> Path | None:
+def _written_mask(
+    pan: Scene, ms: Scene, laid: Laid, reach: int, mask: Path, out: Path
+) -> Path | None:
     """Write 255 where both images hold data, 0 elsewhere; None where nothing is missing.
 
     A pixel takes the multispectral pixel that its centre lies in, and asks for so many around it.
@@ -156,7 +184,7 @@ def _written_mask(pan: Scene, ms: Scene, laid: Laid, reach: int, out: Path) -> P
     )
     missing = False
     layer = Layer(("mask",), 1, {}, nodata=0)
-    with reader(pan) as one, reader(ms) as many, layer_writer(out, grid, layer) as file:
+    with reader(pan) as one, reader(ms) as many, layer_writer(mask, grid, layer, None, out) as file:
         for window in block_windows(grid, _COLS):
             valid = np.ones(window.shape, np.bool_)
             down, across = window.slices()
@@ -164,7 +192,7 @@ def _written_mask(pan: Scene, ms: Scene, laid: Laid, reach: int, out: Path) -> P
                 valid &= _valid(source, rows[down], cols[across], around)
             missing |= not valid.all()
             file.write(window, valid[None] * np.uint8(255))
-    return out if missing else None
+    return mask if missing else None
 
 
 def _pixels(

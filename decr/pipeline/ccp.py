@@ -34,7 +34,7 @@ from decr.geo.layers import (
     Layer,
     LayerWriter,
     block_windows,
-    is_ours,
+    is_ours_or_torn,
     layer_writer,
     rpcs_of,
 )
@@ -204,7 +204,7 @@ def scene_ccp(
         layers = []
         if folder is not None:
             outs = {kind: _raster(stem, kind, ready) for kind in LAYERS}
-            if not cells.soft and is_ours(weight := outs.pop("weight")):
+            if not cells.soft and is_ours_or_torn(weight := outs.pop("weight")):
                 weight.unlink()  # an earlier run's
             layers = [
                 (kind, stack.enter_context(_layer(out, store, kind, ready, cells, facts)))

@@ -98,7 +98,7 @@ def write_error_map(prepared: Prepared, change: ChangeMap, work: WorkDir, out: P
     with (
         reader(scene) as source,
         change.reading() as weights,
-        layer_writer(finished, scene.grid, layer) as writer,
+        layer_writer(finished, scene.grid, layer, called=out) as writer,
     ):
         for window in block_windows(scene.grid, _COLS):
             weight = weights(window)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from decr.errors import BundleError, ConfigError
-from decr.zoo.bundle import Bundle, check_output, load_bundle, save_bundle
+from decr.zoo.bundle import Bundle, bundle_output, load_bundle, save_bundle
 from decr.zoo.card import Card
 from decr.zoo.credit import each_once, joint_licence
 from decr.zoo.embedded import find_bundle
@@ -57,11 +57,22 @@ def average_bundles(
     BundleError
         If they share no part or not the ones named, or differ in bands or networks.
     OutputError
-        If ``out`` exists already or its folder does not.
+        If ``out`` exists already or its folder does not, or another process writes it.
     """
     if not 0.0 < share < 1.0:
         raise ConfigError(f"the second's share must lie between 0 and 1, not {share}")
-    check_output(out, [], overwrite)
+    with bundle_output(out, [], overwrite):
+        return _averaged(first, second, out, parts, name, share)
+
+
+def _averaged(
+    first: str | Path,
+    second: str | Path,
+    out: Path,
+    parts: tuple[str, ...],
+    name: str | None,
+    share: float,
+) -> Card:
     first, second = (find_bundle(os.fspath(model), False) for model in (first, second))
     ours, theirs = load_bundle(first), load_bundle(second)
     shared = _shared(first, ours, second, theirs, parts)

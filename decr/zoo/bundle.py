@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from decr.errors import BundleError, OutputError
+from decr.files import scratch_folder
 from decr.models.registry import create
 from decr.zoo.card import Card, Part, card_from, check_card, metadata_of
 from decr.zoo.formats import no_bundle
@@ -121,6 +122,15 @@ def check_output(out: Path, inputs: Sequence[Path], overwrite: bool) -> None:
             f"{out}: bundles are safetensors files, and {out.suffix} means another kind; choose a "
             f"name that ends in .safetensors"
         )
+
+
+@contextmanager
+def bundle_output(out: Path, inputs: Sequence[Path], overwrite: bool) -> Iterator[None]:
+    """As `check_output`, and keep other processes from writing the same bundle meanwhile."""
+    check_output(out, inputs, overwrite=True)
+    with scratch_folder(out.with_name(f".{out.name}.decr-models"), out):
+        check_output(out, inputs, overwrite)
+        yield
 
 
 def save_with_card(source: Path, out: Path, card: Card) -> None:

@@ -13,7 +13,7 @@ from torch import nn
 
 from decr.errors import BandError, BundleError, ConfigError
 from decr.geo.bands import bands_of
-from decr.zoo.bundle import check_output, save_bundle, sha256_of
+from decr.zoo.bundle import bundle_output, save_bundle, sha256_of
 from decr.zoo.card import Card, Part
 from decr.zoo.published import NETWORKS, Imported, read_published
 
@@ -122,10 +122,24 @@ def import_checkpoint(
     BandError, ConfigError
         If ``bands`` or ``gsd_m`` cannot be.
     OutputError
-        If ``out`` exists or cannot be written.
+        If ``out`` exists or cannot be written, or another process writes it.
     """
     path, out = Path(path), Path(out)
-    check_output(out, [path, *([] if reference is None else [Path(reference)])], overwrite)
+    inputs = [path, *([] if reference is None else [Path(reference)])]
+    with bundle_output(out, inputs, overwrite):
+        return _imported(path, out, as_name, reference, name, bands, gsd_m, licence)
+
+
+def _imported(
+    path: Path,
+    out: Path,
+    as_name: str | None,
+    reference: Path | None,
+    name: str | None,
+    bands: str | None,
+    gsd_m: float | None,
+    licence: str | None,
+) -> Card:
     if gsd_m is not None and not 0 < gsd_m < math.inf:
         raise ConfigError(f"gsd_m must be a positive number of metres, not {gsd_m}")
     main = _read(path, as_name)

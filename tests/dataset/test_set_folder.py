@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import signal
@@ -178,3 +179,59 @@ def test_other_options_begin_anew_and_foreign_folders_are_left(
     with pytest.raises(OutputError, match="choose another folder"):
         simulate_pairs(images, tmp_path / "mine", options())
     assert [p.name for p in (tmp_path / "mine").iterdir()] == ["letter.txt"]
+
+
+@pytest.mark.parametrize("how", ["link", "lost link", "here", "disk"])
+def test_a_folder_that_no_set_can_replace_is_refused_before_any_work(
+    images: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    out, real = tmp_path / "set", tmp_path / "big"
+    if how != "lost link":
+        real.mkdir()
+    if how.endswith("link"):
+        out.symlink_to(real)
+    elif how == "here":
+        monkeypatch.chdir(real)
+        out = Path()
+    else:
+        out = real
+        monkeypatch.setattr(os.path, "ismount", lambda path: Path(path) == real)
+    there = sorted(tmp_path.iterdir())
+    with pytest.raises(OutputError, match=r"is a link, a mounted disk .* name a folder in it"):
+        simulate_pairs(images, out, options(), no_work)
+    assert sorted(tmp_path.iterdir()) == there
+
+
+def no_work(done: int, total: int) -> None:
+    """Fails if any chip is made."""
+    raise AssertionError
+
+
+@pytest.mark.parametrize("at", ["before the rename", "instead of it", "after it"])
+def test_a_run_that_ends_at_the_last_rename_loses_no_chip(
+    images: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: str
+) -> None:
+    out, real = tmp_path / "set", Path.replace
+    simulate_pairs(images, tmp_path / "whole", options())
+
+    def replace(path: Path, target: Path) -> Path:
+        if target != out:
+            return real(path, target)
+        if at == "instead of it":
+            raise OSError(errno.EBUSY, "Device or resource busy")
+        if at == "after it":
+            real(path, target)
+        raise _Stopped
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", replace)
+        with pytest.raises(OutputError if at == "instead of it" else _Stopped):
+            simulate_pairs(images, out, options())
+    made: list[object] = []
+    monkeypatch.setattr("decr.dataset.write_pairs._make", lambda *chip: made.append(chip))
+    simulate_pairs(images, out, options())
+    assert made == []
+    assert contents(out) == contents(tmp_path / "whole")
+    assert sorted(p.name for p in out.iterdir()) == sorted(
+        p.name for p in (tmp_path / "whole").iterdir()
+    )

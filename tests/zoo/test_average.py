@@ -13,7 +13,7 @@ from decr.calibration import ErrorTable
 from decr.errors import BundleError, ConfigError, OutputError
 from decr.models.registry import create
 from decr.zoo.average import average_bundles
-from decr.zoo.bundle import load_bundle, save_bundle, save_with_card
+from decr.zoo.bundle import Bundle, load_bundle, save_bundle, save_with_card
 from decr.zoo.embedded import embedded_path
 from tests.tiny import DETECTOR, PARTS, randomised, tiny_bundle, tiny_card, tiny_networks
 
@@ -198,3 +198,24 @@ def test_embedded_bundles_have_names(tmp_path: Path) -> None:
     assert card.provenance["averaged"].startswith("detector with ")
     with pytest.raises(BundleError, match="neither a file"):
         average_bundles("embedded-nothing", out, tmp_path / "x.safetensors")
+
+
+def test_two_processes_do_not_write_one_mean(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, out = tiny_bundle(tmp_path, 3), tmp_path / "m.safetensors"
+    refused = []
+
+    def meanwhile(path: Path) -> Bundle:
+        with pytest.raises(OutputError, match="another decr is writing this output") as error:
+            average_bundles(first, first, out, overwrite=True)
+        refused.append(error)
+        return load_bundle(path)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("decr.zoo.average.load_bundle", meanwhile)
+        average_bundles(first, first, out)
+    assert len(refused) == 2
+    assert sorted(file.name for file in tmp_path.iterdir()) == sorted([first.name, out.name])
+    with pytest.raises(OutputError, match="exists already"):
+        average_bundles(first, first, out)

@@ -1,0 +1,50 @@
+"""Rasters read back before they get their names: GDAL tells of a full disk late or not at all."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import rasterio
+from numpy.typing import NDArray
+
+from decr.geo.grid import Window
+from decr.geo.opening import REFUSALS, quiet
+
+Sums = dict[Window, int]
+"""Checksums of what was written under windows that do not overlap, see `sum_of`."""
+
+
+def sum_of(pixels: NDArray[np.generic]) -> int:
+    """A checksum of (C, H, W) as a raster of the same dtype holds them."""
+    return zlib.crc32(np.ascontiguousarray(pixels).data)
+
+
+def check_whole(file: Path, sums: Sums, tags: Mapping[str, Mapping[str, str]]) -> None:
+    """Read a closed raster to its end.
+
+    Parameters
+    ----------
+    sums
+        Of all that was written, in the raster's dtype.
+    tags
+        Those that it must have, by domain; only their names are compared.
+
+    Raises
+    ------
+    OSError
+        If it cannot be read, or holds something else.
+    """
+    try:
+        with quiet():
+            dataset = rasterio.open(file)
+        with dataset:
+            whole = all(tags[domain].keys() <= dataset.tags(ns=domain).keys() for domain in tags)
+            for window, found in sums.items():
+                whole = whole and sum_of(dataset.read(window=window.to_rasterio())) == found
+    except REFUSALS:
+        whole = False
+    if not whole:
+        raise OSError("what was written cannot be read back")
