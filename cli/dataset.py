@@ -174,7 +174,7 @@ def dedupe(folder: Path, layout: str | None, near_bits: int, side: str, as_json:
       decr dataset dedupe set
       decr dataset dedupe CUHK-CR1 --layout cuhk-cr --json
     """
-    from decr.pipeline.dataset_tools import copies_of
+    from decr.pipeline.copies import copies_of
 
     found = copies_of(folder, layout, side, near_bits)
     if as_json:

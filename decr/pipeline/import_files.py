@@ -23,7 +23,7 @@ from decr.dataset.splits import unwrapped
 from decr.dataset.stac import STAC_FOLDER, stac_files
 from decr.pipeline.ccp import Looking
 from decr.pipeline.contact import sheet_of
-from decr.pipeline.dataset_tools import Copies
+from decr.pipeline.copies import Copies
 from decr.pipeline.import_look import Found, Ranges, shared_ground
 from decr.pipeline.set_files import (
     CARD,

@@ -22,7 +22,7 @@ from decr.geo.acquisition import acquired
 from decr.geo.align import outline_lonlat
 from decr.geo.scene import open_scene
 from decr.pipeline.ccp import Looking
-from decr.pipeline.dataset_tools import trained_first
+from decr.pipeline.copies import trained_first
 
 Ranges = Mapping[str, tuple[float, float]]
 """DN that the detector takes for black and white, by type."""

@@ -45,7 +45,7 @@ from decr.geo.gdal import gdal_environment
 from decr.geo.opening import opened
 from decr.pipeline.ccp import Looking, looking, scene_ccp
 from decr.pipeline.ccp_sources import Source
-from decr.pipeline.dataset_tools import Copies, copies_among, trained_first
+from decr.pipeline.copies import Copies, copies_among, trained_first
 from decr.pipeline.engine import local_engine
 from decr.pipeline.import_files import (
     IMPORT_JOB,

@@ -15,7 +15,8 @@ from scipy import ndimage
 
 from cli.main import main
 from decr.dataset.duplicates import find_duplicates
-from decr.pipeline.dataset_tools import copies_of, stats_of, verify_set, write_sheet
+from decr.pipeline.copies import copies_of
+from decr.pipeline.dataset_tools import stats_of, verify_set, write_sheet
 from tests.dataset.two_dates import BANDS, write
 
 

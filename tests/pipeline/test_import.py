@@ -20,7 +20,8 @@ from decr.dataset.layouts import list_pairs
 from decr.dataset.pairs import PairFolder, read_pairs
 from decr.errors import DecrWarning, OutputError
 from decr.pipeline.ccp_many import ccp_scenes
-from decr.pipeline.dataset_tools import copies_of, stats_of, verify_set
+from decr.pipeline.copies import copies_of
+from decr.pipeline.dataset_tools import stats_of, verify_set
 from decr.pipeline.import_set import import_set
 from decr.training.folders import recipe_from_folders
 from tests.dataset.two_dates import write
