@@ -126,7 +126,8 @@ _set_argument = click.argument("folder", metavar="SET", type=click.Path(path_typ
 @command.command("verify")
 @_set_argument
 @_layout_option
-def verify(folder: Path, layout: str | None) -> None:
+@shared.quiet_option
+def verify(folder: Path, layout: str | None, quiet: bool) -> None:
     """Check that a SET is whole: checksums if it has them, and that each pair reads and fits.
 
     \b
@@ -136,7 +137,8 @@ def verify(folder: Path, layout: str | None) -> None:
     """
     from decr.pipeline.dataset_tools import verify_set
 
-    checked = verify_set(folder, layout)
+    with closing(shared.Progress(quiet)) as progress:
+        checked = verify_set(folder, layout, progress)
     for problem in checked.problems:
         click.echo(f"decr: {problem}", err=True)
     sums = "checksums match" if checked.sums else "no checksums"
@@ -164,7 +166,10 @@ def verify(folder: Path, layout: str | None) -> None:
     help="Images that are compared.",
 )
 @shared.json_option("the result")
-def dedupe(folder: Path, layout: str | None, near_bits: int, side: str, as_json: bool) -> None:
+@shared.quiet_option
+def dedupe(
+    folder: Path, layout: str | None, near_bits: int, side: str, as_json: bool, quiet: bool
+) -> None:
     """List images of a SET that are there twice, exactly or nearly, within and across splits.
 
     Nothing is deleted.
@@ -176,7 +181,8 @@ def dedupe(folder: Path, layout: str | None, near_bits: int, side: str, as_json:
     """
     from decr.pipeline.copies import copies_of
 
-    found = copies_of(folder, layout, side, near_bits)
+    with closing(shared.Progress(quiet)) as progress:
+        found = copies_of(folder, layout, side, near_bits, progress)
     if as_json:
         click.echo(json.dumps(found.values()))
         return
@@ -190,7 +196,8 @@ def dedupe(folder: Path, layout: str | None, near_bits: int, side: str, as_json:
 @_set_argument
 @_layout_option
 @shared.json_option("the result")
-def stats(folder: Path, layout: str | None, as_json: bool) -> None:
+@shared.quiet_option
+def stats(folder: Path, layout: str | None, as_json: bool, quiet: bool) -> None:
     """Tell what a SET holds: pairs by split, sizes, bands, types, GSD, CCP.
 
     \b
@@ -199,7 +206,8 @@ def stats(folder: Path, layout: str | None, as_json: bool) -> None:
     """
     from decr.pipeline.dataset_tools import described, stats_of
 
-    found = stats_of(folder, layout)
+    with closing(shared.Progress(quiet)) as progress:
+        found = stats_of(folder, layout, progress)
     click.echo(json.dumps(found) if as_json else described(found))
 
 

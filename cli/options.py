@@ -309,6 +309,8 @@ class Progress:
         "duplicates": ("looking for copies", "image"),
         "evaluate": ("evaluating", "image"),
         "simulate": ("simulating", "pair"),
+        "sums": ("comparing checksums", "file"),
+        "stats": ("looking at pairs", "pair"),
         "plan": ("planning", "block"),
         "ground": ("looking at clear ground", "square"),
         "restore": ("restoring", "tile"),

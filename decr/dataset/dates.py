@@ -150,6 +150,19 @@ def other_date_sample(
         A fixed sky; None draws one.
     """
     place = places[drawn(rng, [place.images[0].area for place in places])]
+    return dated_crop(rng, place, bands, size_px, gsd_range_m, variety, params)
+
+
+def dated_crop(
+    rng: np.random.Generator,
+    place: DatedPlace,
+    bands: tuple[str, ...],
+    size_px: int,
+    gsd_range_m: tuple[float, float],
+    variety: Variety,
+    params: CloudParams | None = None,
+) -> Sample:
+    """What `other_date_sample` makes of the place that it has drawn."""
     now, then = (place.images[int(i)] for i in rng.permutation(len(place.images))[:2])
     # Images of one shape, cut and varied by the same random numbers, stay the same ground and look.
     twin = copy.deepcopy(rng)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,6 +56,7 @@ def of_one_flight(images: list[ClearImage], name: str) -> list[ClearImage]:
     return [image for image in images if _flight(image.name) == flight]
 
 
+@lru_cache(maxsize=2**17)  # each sample asks of every image
 def _flight(name: str) -> str:
     return re.sub(r"(?<!\d)(?!(?:19|20)\d\d(?!\d))\d+", "#", name)
 

@@ -265,7 +265,19 @@ def pair_sample(
     DatasetError
         If no pair is large enough.
     """
-    span = size_px * shrink
+    fit = large_enough(pairs, size_px * shrink)
+    pair = fit[drawn(rng, [p.area for p in fit])]
+    return pair_crop(rng, pair, bands, size_px, shrink)
+
+
+def large_enough(pairs: list[PairImage], span: int) -> list[PairImage]:
+    """Those of which crops of ``span`` pixels can be taken.
+
+    Raises
+    ------
+    DatasetError
+        If there are none.
+    """
     fit = [pair for pair in pairs if min(pair.clear.shape[1:]) >= span]
     if not fit:
         most = max((min(pair.clear.shape[1:]) for pair in pairs), default=0)
@@ -273,7 +285,14 @@ def pair_sample(
             f"no pair is large enough for crops of {span} pixels (the largest of {len(pairs)} "
             f"has {most}); give larger images"
         )
-    pair = fit[drawn(rng, [p.area for p in fit])]
+    return fit
+
+
+def pair_crop(
+    rng: np.random.Generator, pair: PairImage, bands: tuple[str, ...], size_px: int, shrink: int = 1
+) -> Sample:
+    """What `pair_sample` makes of the pair that it has drawn."""
+    span = size_px * shrink
     row = int(rng.integers(pair.clear.shape[1] - span + 1))
     col = int(rng.integers(pair.clear.shape[2] - span + 1))
     order = [pair.bands.index(band) for band in bands]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -65,14 +65,43 @@ class Sample:
     cloud_mask: NDArray[np.bool_]
 
 
+Draw = Callable[[np.random.Generator], Sample]
+"""One sample from one generator: the same generator gives the same sample."""
+
 _LEAST_CLOUD_PX = 20
 """Least outer scale of drawn skies, pixels; below 2.5 m of GSD all are larger anyway."""
 
 
 def drawn(rng: np.random.Generator, areas: Sequence[float]) -> int:
-    """Number of one of several images, drawn by their areas."""
+    """Number of one of several images, drawn by their areas; for many draws see `drawer`."""
+    return drawer(areas)(rng)
+
+
+def drawer(areas: Sequence[float]) -> Callable[[np.random.Generator], int]:
+    """What draws the number of one of several images by their areas, which are summed only once.
+
+    The numbers are those of ``rng.choice(len(areas), p=areas / sum(areas))``.
+
+    Parameters
+    ----------
+    areas
+        In any unit, one for each image.
+
+    Raises
+    ------
+    ConfigError
+        If an area is no number of at least 0, or none is above 0.
+    """
     shares = np.array(areas, float)
-    return int(rng.choice(len(shares), p=shares / shares.sum()))
+    total = shares.sum()
+    if not (shares >= 0).all() or not 0 < total < np.inf:
+        raise ConfigError(
+            f"{len(shares)} images of areas whose sum is {total:g} cannot be drawn by these; give "
+            "images, and weights above 0"
+        )
+    bounds = (shares / total).cumsum()
+    bounds /= bounds[-1]
+    return lambda rng: int(bounds.searchsorted(rng.random(), side="right"))
 
 
 def area_shrunk(image: Float32, k: int) -> Float32:
@@ -310,6 +339,19 @@ def restoration_sample(
         A fixed sky; None draws one.
     """
     image = images[drawn(rng, [i.area for i in images])]
+    return clouded_crop(rng, image, bands, size_px, gsd_range_m, variety, params)
+
+
+def clouded_crop(
+    rng: np.random.Generator,
+    image: ClearImage,
+    bands: tuple[str, ...],
+    size_px: int,
+    gsd_range_m: tuple[float, float],
+    variety: Variety,
+    params: CloudParams | None = None,
+) -> Sample:
+    """What `restoration_sample` makes of the image that it has drawn."""
     clear, gsd_m = crop(rng, image, bands, size_px, gsd_range_m)
     (clear,), mixed = varied([rng], [clear], variety)
     return under_sky(rng, clear, clear, bands, gsd_m, variety, params, mixed)

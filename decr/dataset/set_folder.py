@@ -16,6 +16,7 @@ from decr.dataset.manifest import MANIFEST, manifest_bytes
 from decr.errors import DecrError, OutputError
 from decr.files import LOCK, check_here, empty_work, sole_worker, work_folder, write_whole
 from decr.geo.sources import local_files
+from decr.progress import OnProgress, each_told, silent
 
 SUMS = "SHA256SUMS"
 SCRATCH = "scratch"
@@ -114,8 +115,13 @@ def _check_finished(out: Path, job: str, job_file: str) -> None:
         )
 
 
-def damaged(out: Path) -> list[str]:
+def damaged(out: Path, on_progress: OnProgress = silent) -> list[str]:
     """Names in a set's SHA256SUMS whose file is missing or another.
+
+    Parameters
+    ----------
+    on_progress
+        Called with ("sums", done, total), of files.
 
     Raises
     ------
@@ -131,7 +137,8 @@ def damaged(out: Path) -> list[str]:
         ) from error
     root = out.resolve()
     wrong = []
-    for (digest, name), line in zip(listed, lines, strict=True):
+    each = each_told("sums", [*zip(listed, lines, strict=True)], on_progress)
+    for (digest, name), line in each:
         try:
             inside = line[64:66] == "  " and (out / name).resolve().is_relative_to(root)
             there = inside and (out / name).is_file()

@@ -150,29 +150,33 @@ class ChangeMap:
         """Weights of cells of the survey, within the user's area or not."""
         return self._coarse(cells.scaled(self.survey.k), 0)[1]
 
-    def touched(self, windows: list[Window]) -> list[str]:
-        """What to do with each of some neighbouring windows: "restore", "copy" or "skip".
+    def touched(
+        self, rows: NDArray[np.int64], cols: NDArray[np.int64]
+    ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        """Which of some windows have data, and which of these are to be restored.
 
-        A window is skipped when no pixel in it is valid, restored when a cell in or next to it
-        may be changed, copied otherwise. The user's area does not matter: see `inside`.
+        A window has data when a pixel in it is valid. It is then restored when a cell in or next to
+        it may be changed. The user's area does not matter: see `inside`.
+
+        Parameters
+        ----------
+        rows, cols
+            (n, 2) and (m, 2), first pixel and stop along each axis: every two make a window.
+
+        Returns
+        -------
+        tuple of ndarray
+            (n, m) bool each.
         """
-        whole = windows[0]
-        for window in windows[1:]:
-            whole = whole.union(window)
+        k = self.survey.k
+        whole = Window(int(rows.min()), int(cols.min()), int(np.ptp(rows)), int(np.ptp(cols)))
         origin, coarse = self._coarse(whole, 1)
-        cells = self.survey.stored[origin.slices()]
-        return [self._action(window, origin, coarse, cells) for window in windows]
-
-    def _action(
-        self, window: Window, origin: Window, coarse: Float32, cells: NDArray[np.uint8]
-    ) -> str:
-        own = window.coarsened(self.survey.k)
-        if (cells[own.slices(origin)] == INVALID).all():
-            return "skip"
-        near = own.expand(1, self._all_cells).slices(origin)
-        if not (coarse[near] > 0).any():
-            return "copy"
-        return "restore"
+        corner, shape = (origin.row, origin.col), origin.shape
+        own = [np.stack([x[:, 0] // k, -(-x[:, 1] // k)], axis=1) for x in (rows, cols)]
+        own = [x - first for x, first in zip(own, corner, strict=True)]
+        near = [(x + np.array([-1, 1])).clip(0, size) for x, size in zip(own, shape, strict=True)]
+        valid = _any_in(self.survey.stored[origin.slices()] != INVALID, *own)
+        return valid, valid & _any_in(coarse > 0, *near)
 
     def inside(self, window: Window) -> bool:
         """Whether a pixel of a window lies in the user's area."""
@@ -198,3 +202,13 @@ class ChangeMap:
             return wanted, np.ones(wanted.shape, np.float32)
         wide = wanted.expand(self.rule.reach_px, self._all_cells)
         return wanted, found(np.asarray(self.survey.stored[wide.slices()]))[wanted.slices(wide)]
+
+
+def _any_in(
+    marked: NDArray[np.bool_], rows: NDArray[np.int64], cols: NDArray[np.int64]
+) -> NDArray[np.bool_]:
+    """Whether a cell is marked in each window of `ChangeMap.touched`: (n, m) bool."""
+    sums = np.zeros((marked.shape[0] + 1, marked.shape[1] + 1), np.int64)
+    sums[1:, 1:] = marked.cumsum(axis=0).cumsum(axis=1)
+    bands = sums[rows[:, 1]] - sums[rows[:, 0]]
+    return np.asarray(bands[:, cols[:, 1]] > bands[:, cols[:, 0]])

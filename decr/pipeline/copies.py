@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from decr.dataset.layouts import layout_of, list_pairs
 from decr.dataset.manifest import PairFile
 from decr.geo.gdal import gdal_environment
 from decr.geo.scene import open_scene, reader
+from decr.progress import OnProgress, each_told, silent
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +105,7 @@ def copies_of(
     layout: str | None = None,
     side: str = "clear",
     near_bits: int = NEAR_BITS,
+    on_progress: OnProgress = silent,
 ) -> Copies:
     """Find images that are in a set twice, exactly or nearly.
 
@@ -111,6 +113,8 @@ def copies_of(
     ----------
     side
         "clear" or "cloudy": which images are compared.
+    on_progress
+        Called with ("duplicates", done, total), of images.
 
     Raises
     ------
@@ -122,8 +126,9 @@ def copies_of(
         # Several pairs may share an image; that is no copy within a split.
         first.setdefault((pair.split, _file(pair, side)), pair)
     pairs = [*first.values()]
+    each = each_told("duplicates", pairs, on_progress)
     with gdal_environment():
-        marks = [(name, fingerprint(image)) for name, image in _images(pairs, side)]
+        marks = [(name, fingerprint(image)) for name, image in _images(each, side)]
     return copies_among(pairs, marks, near_bits)
 
 
@@ -160,7 +165,7 @@ def _file(pair: PairFile, side: str) -> Path:
     return pair.clear if side == "clear" else pair.cloudy
 
 
-def _images(pairs: Sequence[PairFile], side: str) -> Iterator[tuple[str, NDArray[np.generic]]]:
+def _images(pairs: Iterable[PairFile], side: str) -> Iterator[tuple[str, NDArray[np.generic]]]:
     for pair in pairs:
         scene = open_scene(_file(pair, side), pair.bands)
         with reader(scene) as file:

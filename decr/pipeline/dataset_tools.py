@@ -19,6 +19,7 @@ from decr.files import there, writable_folder, write_report_file
 from decr.geo.gdal import gdal_environment
 from decr.pipeline.contact import sheet_of
 from decr.pipeline.outputs import exists_already
+from decr.progress import OnProgress, each_told, silent
 from decr.report.histogram import counts
 
 
@@ -41,8 +42,15 @@ class Checked:
     problems: Sequence[str]
 
 
-def verify_set(folder: Path, layout: str | None = None) -> Checked:
+def verify_set(
+    folder: Path, layout: str | None = None, on_progress: OnProgress = silent
+) -> Checked:
     """Check a set: files against SHA256SUMS, if it has them, and for partners; read every pair.
+
+    Parameters
+    ----------
+    on_progress
+        Called with ("sums" or "checking", done, total), of files and pairs.
 
     Raises
     ------
@@ -52,7 +60,8 @@ def verify_set(folder: Path, layout: str | None = None) -> Checked:
     problems, alone = list[str](), list[str]()
     has_sums = (folder / SUMS).is_file()
     if has_sums:
-        problems += [f"{folder / name}: missing or not as made" for name in damaged(folder)]
+        wrong = damaged(folder, on_progress)
+        problems += [f"{folder / name}: missing or not as made" for name in wrong]
     try:
         pairs = list_pairs(folder, layout_of(folder, layout), alone=alone)
     except DatasetError as error:
@@ -62,7 +71,7 @@ def verify_set(folder: Path, layout: str | None = None) -> Checked:
         return Checked(0, has_sums, [*problems, one_line(error)])
     problems += alone
     with gdal_environment():
-        for pair in pairs:
+        for pair in each_told("checking", pairs, on_progress):
             try:
                 read_seen(pair)
             except DecrError as error:
@@ -70,8 +79,15 @@ def verify_set(folder: Path, layout: str | None = None) -> Checked:
     return Checked(len(pairs), has_sums, problems)
 
 
-def stats_of(folder: Path, layout: str | None = None) -> dict[str, Any]:
+def stats_of(
+    folder: Path, layout: str | None = None, on_progress: OnProgress = silent
+) -> dict[str, Any]:
     """What a set holds, as plain values; no pixel is read.
+
+    Parameters
+    ----------
+    on_progress
+        Called with ("stats", done, total), of pairs.
 
     Raises
     ------
@@ -82,7 +98,7 @@ def stats_of(folder: Path, layout: str | None = None) -> dict[str, Any]:
     pairs = list_pairs(folder, name)
     kinds: dict[str, Counter[str]] = {key: Counter() for key in ("size", "bands", "dtype", "gsd")}
     with gdal_environment():
-        for pair in pairs:
+        for pair in each_told("stats", pairs, on_progress):
             usual = LAYOUTS[name].gsd_m
             clear = _kind_of(pair, pair.clear, pair.clear_nir, usual)
             cloudy = _kind_of(pair, pair.cloudy, pair.cloudy_nir, usual)

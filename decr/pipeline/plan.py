@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from decr.geo.grid import Window
-from decr.geo.lattice import Block, Blocks
+from decr.geo.lattice import Axis, Block, Blocks, Lattice
 from decr.pipeline.change_map import ChangeMap
 from decr.pipeline.room import MB, Load, planned_disk_mb, planned_memory_mb
 from decr.pipeline.tone import REACH, Index
@@ -100,25 +102,23 @@ def make_plan(
     on_progress
         Told of blocks looked at, and of all blocks.
     """
-    counts: Counter[str] = Counter()
+    skip = valid = 0
+    rows, cols = (tile_spans(blocks.lattice, axis, factor, scene_window) for axis in (0, 1))
     cloudy: list[tuple[Block, list[Index]]] = []
     inside: set[Index] = set()
     everything = blocks.blocks()
     for done, block in enumerate(everything):
         on_progress(done, len(everything))
         tiles = blocks.tiles_of(block)
-        windows = [blocks.lattice.tile(*t).scaled(factor).clipped(scene_window) for t in tiles]
-        if factor > 1:
-            # Interpolation to the scene's pixels also looks at the cell beside.
-            windows = [window.expand(factor, scene_window) for window in windows]
-        actions = change.touched(windows)
-        counts.update(actions)
-        todo = [t for t, action in zip(tiles, actions, strict=True) if action == "restore"]
+        (top, left), (bottom, right) = tiles[0], tiles[-1]
+        data, restored = change.touched(rows[top : bottom + 1], cols[left : right + 1])
+        valid += int(data.sum())
+        skip += len(tiles) - int(data.sum())
+        todo = [t for t, wanted in zip(tiles, restored.ravel().tolist(), strict=True) if wanted]
         if todo:
             cloudy.append((block, todo))
         if change.aoi is not None:
-            of = dict(zip(tiles, windows, strict=True))
-            inside.update(tile for tile in todo if change.inside(of[tile]))
+            inside.update((i, j) for i, j in todo if change.inside(_window(rows[i], cols[j])))
     on_progress(len(everything), len(everything))
     if change.aoi is not None:
         # Tones are settled with tiles beyond the area, or it would not get the whole scene's.
@@ -132,12 +132,35 @@ def make_plan(
         factor=factor,
         work=work,
         restore=restore,
-        copy=counts["copy"] + counts["restore"] - restore,
-        skip=counts["skip"],
+        copy=valid - restore,
+        skip=skip,
         ccp=change.survey.ccp,
         memory_mb=planned_memory_mb(blocks, factor, work, load) + survey_mb,
         disk_mb=planned_disk_mb(blocks, factor, work, scene_window.area, load) + survey_mb,
     )
+
+
+def tile_spans(lattice: Lattice, axis: Axis, factor: int, scene: Window) -> NDArray[np.int64]:
+    """(n, 2) first scene pixel and stop of what each tile along an axis depends on.
+
+    Parameters
+    ----------
+    factor
+        Scene pixels per pixel of the lattice's grid. If more than 1, interpolation to the scene's
+        pixels also looks at the cell beside a tile.
+    scene
+        The whole scene.
+    """
+    starts = np.array(lattice.starts(axis))
+    beside = factor if factor > 1 else 0
+    first, stop = starts * factor - beside, (starts + lattice.tile_px) * factor + beside
+    return np.stack([first, stop], axis=1).clip(0, scene.shape[axis])
+
+
+def _window(rows: NDArray[np.int64], cols: NDArray[np.int64]) -> Window:
+    """The window of a span of rows and one of columns."""
+    (top, bottom), (left, right) = rows.tolist(), cols.tolist()
+    return Window(top, left, bottom - top, right - left)
 
 
 def _around(tiles: set[Index]) -> set[Index]:

@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from decr.dataset.clear import held_out, read_clear, read_labelled, tell
 from decr.dataset.collage import LabelledImage, detection_sample
-from decr.dataset.dates import DatedPlace, dated_partners, other_date_sample
+from decr.dataset.dates import DatedPlace, dated_crop, dated_partners
 from decr.dataset.fine_views import fine_sample
 from decr.dataset.layouts import list_pairs
 from decr.dataset.manifest import PairFile
-from decr.dataset.pairs import PairImage, pair_sample, read_pairs
-from decr.dataset.samples import ClearImage, Sample, area_shrunk, drawn, restoration_sample
+from decr.dataset.pairs import PairImage, large_enough, pair_crop, pair_sample, read_pairs
+from decr.dataset.samples import (
+    ClearImage,
+    Draw,
+    Sample,
+    area_shrunk,
+    clouded_crop,
+    drawer,
+    restoration_sample,
+)
 from decr.errors import ConfigError, DatasetError, DecrWarning
 from decr.training.recipe import Recipe
 from decr.training.settings import TrainConfig
@@ -165,8 +173,10 @@ def sampler(
     imagery: Imagery,
     *,
     validation: bool = False,
-) -> Callable[[np.random.Generator], Sample]:
+) -> Draw:
     """What draws a stage's samples, each a function of one generator.
+
+    What walks through all images is done here, once, and not for each sample.
 
     Parameters
     ----------
@@ -200,20 +210,20 @@ def sampler(
             f"date_pattern {recipe.date_pattern!r} no ground is there on two dates"
         )
 
+    share = recipe.pair_share if imagery.clear else 1.0
+    paired = _paired(config, recipe, imagery.pairs) if imagery.pairs else None
+    dated = _dated(config, recipe, places) if places else None
+    simulated = _simulated(config, recipe, imagery.clear) if imagery.clear else None
+
     def draw(rng: np.random.Generator) -> Sample:
-        share = recipe.pair_share if imagery.clear else 1.0
         # Without pairs nothing is drawn here: streams are those of recipes that know no pairs.
-        if imagery.pairs and rng.random() < share:
-            return _paired(rng, config, recipe, imagery.pairs)
+        if paired and rng.random() < share:
+            return paired(rng)
         # The same holds for dates.
-        if places and rng.random() < recipe.other_date_share:
-            return _shrunk(
-                other_date_sample(
-                    rng, places, recipe.bands, config.least_px, recipe.gsd_range_m, recipe.variety
-                ),
-                config.least_px // config.size_px,
-            )
-        return _simulated(rng, config, recipe, imagery.clear)
+        if dated and rng.random() < recipe.other_date_share:
+            return dated(rng)
+        assert simulated is not None
+        return simulated(rng)
 
     return draw
 
@@ -229,28 +239,44 @@ def _dated_places(config: TrainConfig, recipe: Recipe, clear: list[ClearImage]) 
     ]
 
 
-def _paired(
-    rng: np.random.Generator, config: TrainConfig, recipe: Recipe, pairs: list[PairImage]
-) -> Sample:
-    if config.shrink != "whole":
-        return pair_sample(rng, pairs, recipe.bands, config.size_px, config.shrink)
-    pair = pairs[drawn(rng, [p.area for p in pairs])]
-    k = min(pair.clear.shape[1:]) // config.size_px
-    return pair_sample(rng, [pair], recipe.bands, config.size_px, k)
+def _paired(config: TrainConfig, recipe: Recipe, pairs: list[PairImage]) -> Draw:
+    bands, size_px, shrink = recipe.bands, config.size_px, config.shrink
+    if shrink != "whole":
+        pairs = large_enough(pairs, size_px * shrink)
+    drawn = drawer([pair.area for pair in pairs])
+
+    def draw(rng: np.random.Generator) -> Sample:
+        pair = pairs[drawn(rng)]
+        if shrink != "whole":
+            return pair_crop(rng, pair, bands, size_px, shrink)
+        return pair_sample(rng, [pair], bands, size_px, min(pair.clear.shape[1:]) // size_px)
+
+    return draw
 
 
-def _simulated(
-    rng: np.random.Generator, config: TrainConfig, recipe: Recipe, images: list[ClearImage]
-) -> Sample:
-    if isinstance(config.shrink, int):
-        k = config.shrink
-    else:
-        image = images[drawn(rng, [i.area for i in images])]
-        images, k = [image], max(1, min(WHOLE_PX, *image.dn.shape[1:]) // config.size_px)
-    sample = restoration_sample(
-        rng, images, recipe.bands, config.size_px * k, recipe.gsd_range_m, recipe.variety
-    )
-    return _shrunk(sample, k)
+def _dated(config: TrainConfig, recipe: Recipe, places: list[DatedPlace]) -> Draw:
+    drawn = drawer([place.images[0].area for place in places])
+    look = recipe.bands, config.least_px, recipe.gsd_range_m, recipe.variety
+    k = config.least_px // config.size_px
+    return lambda rng: _shrunk(dated_crop(rng, places[drawn(rng)], *look), k)
+
+
+def _simulated(config: TrainConfig, recipe: Recipe, images: list[ClearImage]) -> Draw:
+    drawn = drawer([image.area for image in images])
+    look = recipe.gsd_range_m, recipe.variety
+
+    def draw(rng: np.random.Generator) -> Sample:
+        image = images[drawn(rng)]
+        if isinstance(config.shrink, int):
+            k = config.shrink
+            sample = clouded_crop(rng, image, recipe.bands, config.size_px * k, *look)
+        else:
+            k = max(1, min(WHOLE_PX, *image.dn.shape[1:]) // config.size_px)
+            # Draws once more, among one: samples stay those of earlier versions.
+            sample = restoration_sample(rng, [image], recipe.bands, config.size_px * k, *look)
+        return _shrunk(sample, k)
+
+    return draw
 
 
 def _shrunk(sample: Sample, k: int) -> Sample:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from multiprocessing.connection import wait
@@ -18,15 +18,12 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 from torch.utils.data._utils import signal_handling
 
-from decr.dataset.samples import Sample
+from decr.dataset.samples import Draw, Sample
 from decr.errors import DatasetError
 from decr.training.place import Place
 from decr.training.progress import Images
 from decr.training.settings import TrainConfig
 from decr.training.stages import Stage
-
-Draw = Callable[[np.random.Generator], Sample]
-"""One sample from one generator: the same generator gives the same sample."""
 
 
 def number_of(name: str) -> int:

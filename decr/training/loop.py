@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 
 from torch import nn
 
+from decr.dataset.samples import Draw
 from decr.diffusion.schedule import NoiseSchedule
 from decr.files import writable_folder
 from decr.training.identity import Identity
 from decr.training.interrupt import interrupts_deferred
-from decr.training.loading import Draw, batch_of, batches, default_loaders, lost_loaders_told
+from decr.training.loading import batch_of, batches, default_loaders, lost_loaders_told
 from decr.training.log import Log
 from decr.training.losses import mask_logits
 from decr.training.norms import recalibrate

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
@@ -22,6 +24,16 @@ def test_a_flight_is_a_place_and_a_year() -> None:
     images = [ClearImage(n, dn, ("red",), 1.0, 255.0) for n in names]
     assert [i.name for i in of_one_flight(images, "a_2018_9.tif")] == list(names[:2])
     assert [i.name for i in of_one_flight(images, "m_31_2_p17_new.tif")] == [names[3]]
+
+
+def test_names_are_taken_apart_once_not_for_each_sample(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    sub = re.sub
+    monkeypatch.setattr(re, "sub", lambda *given: asked.append(given) or sub(*given))
+    images = [clear_image(f"often_2018_{n}.tif", n, side=2) for n in range(30)]
+    for image in images:
+        assert len(of_one_flight(images, image.name)) == 30
+    assert len(asked) <= 30
 
 
 def test_cells_have_a_mean_and_a_darkest_pixel() -> None:

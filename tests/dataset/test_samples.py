@@ -17,6 +17,7 @@ from decr.dataset.samples import (
     area_shrunk,
     crop,
     draw_range,
+    drawer,
     drawn,
     mixed_bands,
     restoration_sample,
@@ -246,6 +247,26 @@ def test_images_are_drawn_by_their_areas() -> None:
     counts = np.bincount([drawn(rng, [1.0, 3.0, 0.0]) for _ in range(400)], minlength=3)
     assert counts[2] == 0
     assert counts[1] / 400 == pytest.approx(0.75, abs=0.08)
+
+
+@given(
+    areas=st.lists(st.floats(0.0, 1e9), min_size=1, max_size=60).filter(lambda a: sum(a) > 0),
+    seed=st.integers(0, 2**32),
+)
+@example(areas=[1.0] * 999, seed=0)
+def test_draws_are_those_of_choice(areas: list[float], seed: int) -> None:
+    """Bundles can be trained again only as long as samples stay the same."""
+    one, other = np.random.default_rng(seed), np.random.default_rng(seed)
+    draw, shares = drawer(areas), np.array(areas) / np.array(areas).sum()
+    for _ in range(30):
+        assert draw(one) == other.choice(len(areas), p=shares)
+    assert one.random() == other.random()
+
+
+@pytest.mark.parametrize("areas", [[], [0.0, 0.0], [2.0, -1.0], [1.0, np.nan], [np.inf]])
+def test_nothing_is_drawn_by_areas_that_are_none(areas: list[float]) -> None:
+    with pytest.raises(ConfigError, match=f"{len(areas)} images of areas whose sum"):
+        drawer(areas)
 
 
 def test_even_haze_covers_all_and_is_even() -> None:

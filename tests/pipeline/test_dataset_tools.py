@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -67,7 +68,7 @@ def test_planted_copies_are_listed_within_and_across_splits(folder: Path) -> Non
         ("test/0", "train/2"),
         ("test/1", "train/3"),
     ]
-    told = json.loads(CliRunner().invoke(main, ["dataset", "dedupe", str(folder), "--json"]).output)
+    told = json.loads(CliRunner().invoke(main, ["dataset", "dedupe", str(folder), "--json"]).stdout)
     assert len(told["copies"]) == 3
     assert (told["held_out"], told["leaked"]) == (3, 2)
 
@@ -90,7 +91,7 @@ def test_none_of_500_distinct_chips_is_taken_for_a_copy_and_all_planted_ones_are
 def test_a_whole_set_is_whole_and_damage_is_named(folder: Path) -> None:
     assert verify_set(folder).problems == []
     done = CliRunner().invoke(main, ["dataset", "verify", str(folder)])
-    assert (done.exit_code, done.output) == (0, f"{folder}: 9 pairs are whole (no checksums)\n")
+    assert (done.exit_code, done.stdout) == (0, f"{folder}: 9 pairs are whole (no checksums)\n")
     damaged = folder / "train" / "cloudy" / "3.tif"
     damaged.write_bytes(damaged.read_bytes()[:2000])
     write(folder / "test" / "clear" / "2.tif", picture(3, 80))
@@ -150,6 +151,32 @@ def test_stats_tell_what_is_there(folder: Path) -> None:
     assert found["gsd"] == {"0.5 m": 9}
     done = CliRunner().invoke(main, ["dataset", "stats", str(folder)])
     assert "the set does not say; decr ccp measures it" in done.output
+
+
+@pytest.mark.parametrize(
+    ("name", "work", "stages"),
+    [
+        ("verify", verify_set, {"sums": 18, "checking": 9}),
+        ("dedupe", copies_of, {"duplicates": 9}),
+        ("stats", stats_of, {"stats": 9}),
+    ],
+)
+def test_long_looks_tell_how_far_they_are(
+    folder: Path, name: str, work: Callable[..., object], stages: dict[str, int]
+) -> None:
+    names = sorted(f.relative_to(folder).as_posix() for f in folder.rglob("*.tif"))
+    sums = [f"{hashlib.sha256((folder / n).read_bytes()).hexdigest()}  {n}" for n in names]
+    (folder / "SHA256SUMS").write_text("\n".join(sums) + "\n")
+    told: list[tuple[str, int, int]] = []
+    work(folder, on_progress=lambda *one: told.append(one))
+    assert told == [(stage, n, of) for stage, of in stages.items() for n in range(of + 1)]
+    loud, quiet = (
+        CliRunner().invoke(main, ["dataset", name, str(folder), *options])
+        for options in ([], ["-q"])
+    )
+    assert loud.stdout == quiet.stdout
+    assert quiet.stderr == ""
+    assert loud.stderr.count("100%") == len(stages)
 
 
 def test_stats_tell_cloudy_images_that_differ_from_clear_ones(folder: Path) -> None:

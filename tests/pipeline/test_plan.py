@@ -11,16 +11,22 @@ from typing import Any
 import numpy as np
 import pytest
 import rasterio
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from decr.cloud.change import INVALID, ChangeRule
 from decr.config import DecloudConfig
+from decr.geo.grid import Window
 from decr.geo.lattice import Blocks, Lattice
 from decr.geo.output import write_memory_bytes
 from decr.geo.scene import open_scene
+from decr.pipeline.change_map import ChangeMap
 from decr.pipeline.declouds import declouds, probed, survey_and_plan
 from decr.pipeline.engine import local_engine
-from decr.pipeline.plan import Plan, described
+from decr.pipeline.plan import Plan, described, tile_spans
 from decr.pipeline.prepare import prepare
 from decr.pipeline.room import Load, lying_bytes, planned_memory_mb
+from decr.pipeline.survey import Survey
 from decr.pipeline.tiles import Float32
 from tests.pipeline.scenes import darker, same, write_scene
 
@@ -122,3 +128,34 @@ def test_writing_needs_a_cache_for_wide_strips_only(
     assert (sizes[1] > sizes[0]) is grows
     # Some strips must fit: those that one row of the output's blocks cuts.
     assert sizes[1] >= (0 if tiled else 512 * 40_000 * 8)
+
+
+@settings(max_examples=200)
+@given(data=st.data(), factor=st.integers(1, 3), k=st.integers(1, 9), tile_px=st.integers(4, 40))
+def test_tiles_are_decided_as_one_by_one(
+    data: st.DataObject, factor: int, k: int, tile_px: int
+) -> None:
+    height, width = data.draw(st.tuples(st.integers(1, 200), st.integers(1, 200)))
+    seed = data.draw(st.integers(0, 2**32))
+    rng, cells = np.random.default_rng(seed), (-(-height // k), -(-width // k))
+    shares = data.draw(st.sampled_from([(0.97, 0.02, 0.01), (0.1, 0.01, 0.89), (0.0, 0.0, 1.0)]))
+    stored = rng.choice(np.array([0, 250, INVALID], np.uint8), cells, p=shares)
+    rule = data.draw(st.sampled_from([None, ChangeRule(0.5, 0.0, 0.0), ChangeRule(0.5, 1.0, 2.5)]))
+    change = ChangeMap((height, width), Survey(k, stored, 0, 0), rule, None)
+    overlap = data.draw(st.integers(0, tile_px // 2))
+    lattice = Lattice(-(-height // factor), -(-width // factor), tile_px, overlap)
+    blocks, scene = Blocks(lattice, data.draw(st.integers(1, 3))), Window(0, 0, height, width)
+    rows, cols = (tile_spans(lattice, axis, factor, scene) for axis in (0, 1))
+    weights = np.ones(cells) if rule is None else rule.weights(stored)
+    for block in blocks.blocks():
+        tiles = blocks.tiles_of(block)
+        (top, left), (bottom, right) = tiles[0], tiles[-1]
+        valid, restored = change.touched(rows[top : bottom + 1], cols[left : right + 1])
+        for (i, j), has, wanted in zip(tiles, valid.flat, restored.flat, strict=True):
+            seen = lattice.tile(i, j).scaled(factor).clipped(scene)
+            if factor > 1:
+                seen = seen.expand(factor, scene)
+            own = seen.coarsened(k)
+            near = own.expand(1, Window(0, 0, *cells))
+            assert has == (stored[own.slices()] != INVALID).any()
+            assert wanted == (has and (weights[near.slices()] > 0).any())

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
 
 from decr.dataset.manifest import manifest_bytes
-from decr.dataset.pairs import PairFolder
+from decr.dataset.pairs import PairFolder, PairImage, pair_sample
+from decr.dataset.samples import ClearImage, restoration_sample
 from decr.errors import DatasetError, DecrWarning
-from decr.training.imagery import read_imagery, read_split
+from decr.training.imagery import Imagery, read_imagery, read_split, sampler
 from decr.training.recipe import Recipe
 from decr.training.settings import TrainConfig
+from decr.training.stages import STAGES
 from tests.pipeline.scenes import write_scene
 from tests.tiny import BANDS, PARTS
 
@@ -112,3 +115,42 @@ def test_some_pairs_too_small_are_told_with_the_stage_that_asks_for_more(tmp_pat
     match = "1 of 12 pairs is passed over, for want of 128 x 128 .* for stage reference: pair_04"
     with pytest.warns(DecrWarning, match=match):
         assert len(read_imagery(asked).pairs) == 11
+
+
+@pytest.mark.parametrize("shrink", [2, "whole"])
+@pytest.mark.parametrize("of_pairs", [True, False])
+def test_samples_are_drawn_without_a_walk_through_all_images(
+    monkeypatch: pytest.MonkeyPatch, shrink: int | Literal["whole"], of_pairs: bool
+) -> None:
+    """Of 100,000 small pairs a walk takes a hundred times as long as a sample."""
+    grounds = [
+        np.random.default_rng(n).integers(0, 200, (3, 64, 64)).astype(np.uint8) for n in range(40)
+    ]
+    paired = [
+        PairImage("p", dn + 50, dn, BANDS[3], 0.5, 255.0, 1.0 + dn[0, 0, 0]) for dn in grounds
+    ]
+    clear = [ClearImage("c", dn, BANDS[3], 0.5, 255.0, 1.0 + dn[0, 0, 0]) for dn in grounds]
+    config, asked = TrainConfig(size_px=32, shrink=shrink), [0]
+    whole = replace(recipe(Path(), "none"), stages={"coarse": config}, parts=PARTS)
+    kind = PairImage if of_pairs else ClearImage
+    area = vars(kind)["area"].fget
+
+    def counted(image: PairImage | ClearImage) -> float:
+        asked[0] += 1
+        return float(area(image))
+
+    monkeypatch.setattr(kind, "area", property(counted))
+    imagery = Imagery([], [], paired) if of_pairs else Imagery(clear, [], [])
+    draw = sampler(STAGES["coarse"], config, whole, imagery)
+    found = [draw(np.random.default_rng(seed)).clear for seed in range(10)]
+    # A whole image is then drawn from that one alone.
+    assert asked[0] == 40 + (10 if shrink == "whole" else 0)
+    if shrink == 2 and of_pairs:
+        for seed, view in enumerate(found):
+            rng = np.random.default_rng(seed)
+            rng.random()  # whether it is a pair
+            assert (pair_sample(rng, paired, BANDS[3], 32, 2).clear == view).all()
+    elif shrink == 2:
+        rng = np.random.default_rng(0)
+        plain = restoration_sample(rng, clear, BANDS[3], 64, whole.gsd_range_m, whole.variety)
+        assert np.allclose(plain.clear.mean((1, 2)), found[0].mean((1, 2)), atol=1e-6)
