@@ -159,7 +159,7 @@ def read_aoi(path: str | os.PathLike[str], grid: PixelGrid) -> Aoi:
     if not polygons:
         raise ConfigError(f"{name} holds no polygon; draw the area of interest as one")
     area, crs = shapely.union_all(polygons), crs_of(document, name)
-    placed = projected(area, crs, grid, name)
+    placed = projected(area, crs, grid, surroundings(grid, crs), name)
     aoi = Aoi(in_pixels(placed, grid.transform), grid.height, grid.width)
     scene = shapely.box(0, 0, grid.width, grid.height)
     if aoi.area.is_empty or aoi.bounds_window is None or not aoi.area.intersects(scene):
@@ -255,16 +255,18 @@ def crs_of(document: dict[str, Any], name: str) -> CRS:
         ) from unlinked(error)
 
 
-def projected(area: BaseGeometry, source: CRS, grid: PixelGrid, name: str) -> BaseGeometry:
+def projected(
+    area: BaseGeometry, source: CRS, grid: PixelGrid, near: BaseGeometry | None, name: str
+) -> BaseGeometry:
     """Bring the area to the CRS of a scene, which has one; long edges bend as the ground does.
 
-    What lies far from the scene is cut off, so that nothing may be left: the scene's CRS may not be
-    able to show it.
+    What lies outside ``near``, the scene's `surroundings`, is cut off, so that nothing may be left:
+    the scene's CRS may not be able to show it.
     """
     target = grid.crs
     assert target is not None
     if source != target:
-        area = _warped(_near(area, source, grid), source, target, name)
+        area = _warped(_cut(area, source, near), source, target, name)
     return _on_its_side(area, grid) if target.is_geographic else area
 
 
@@ -305,34 +307,46 @@ def _on_its_side(area: BaseGeometry, grid: PixelGrid) -> BaseGeometry:
 
 def _turned_into(area: BaseGeometry, box: BaseGeometry) -> BaseGeometry:
     """What of an area in degrees lies in a box, whatever longitudes either is written with."""
-    turned = (
-        shapely.transform(area, lambda xy, by=by: xy + np.array((by, 0.0)))
-        for by in (-360.0, 0.0, 360.0)
-    )
-    parts = [shapely.intersection(part, box) for part in turned]
+    parts = [shapely.intersection(part, box) for part in turned(area)]
     return shapely.union_all([valid for part in parts for valid in valid_parts(part)])
 
 
-def _near(area: BaseGeometry, source: CRS, grid: PixelGrid) -> BaseGeometry:
-    """The area within three times the scene's bounds, if these can be told in the area's CRS."""
+def turned(area: BaseGeometry) -> list[BaseGeometry]:
+    """An area in degrees with its longitudes as they are written one turn less, as is, and more."""
+    return [
+        shapely.transform(area, lambda xy, by=by: xy + np.array((by, 0.0)))
+        for by in (-360.0, 0.0, 360.0)
+    ]
+
+
+def surroundings(grid: PixelGrid, source: CRS) -> BaseGeometry | None:
+    """Three times the bounds of a placed scene in another CRS, longitudes from -180 to 180.
+
+    None if they cannot be told in it.
+    """
     footprint = grid.footprint()
     assert footprint is not None
     try:
         left, bottom, right, top = transform_bounds(grid.crs, source, *footprint.bounds)
     except (CPLE_BaseError, RasterioError, ValueError):
-        return area
+        return None
     across = source.is_geographic and left > right  # longitudes of a scene over the date line
     width, height = right - left + 360.0 * across, top - bottom
     if not np.isfinite((left, bottom, right, top)).all() or width <= 0 or height <= 0:
-        return area
+        return None
     box = shapely.box(left - width, bottom - height, left + 2 * width, top + height)
     if source.is_geographic:
-        box = _turned_into(box, shapely.box(-180.0, bottom - height, 180.0, top + height))
-    if box.contains(area):
+        return _turned_into(box, shapely.box(-180.0, bottom - height, 180.0, top + height))
+    return box
+
+
+def _cut(area: BaseGeometry, source: CRS, near: BaseGeometry | None) -> BaseGeometry:
+    """The part of an area that lies in a scene's surroundings, if these are known."""
+    if near is None or near.contains(area):
         return area
     if source.is_geographic:
-        return _turned_into(area, box)
-    return shapely.union_all(list(valid_parts(shapely.intersection(area, box))))
+        return _turned_into(area, near)
+    return shapely.union_all(list(valid_parts(shapely.intersection(area, near))))
 
 
 def in_pixels(area: BaseGeometry, t: Affine) -> BaseGeometry:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import shapely
+from numpy.typing import NDArray
 from rasterio.crs import CRS
 from rasterio.errors import RasterioError
 from shapely.errors import ShapelyError
@@ -25,6 +26,8 @@ from decr.geo.aoi import (
     missed,
     polygons_in,
     projected,
+    surroundings,
+    turned,
     unplaced,
     valid_parts,
 )
@@ -53,27 +56,47 @@ class Feature:
     area: Aoi | None
 
 
-def read_features(path: str | os.PathLike[str], grid: PixelGrid) -> list[Feature]:
-    """Read all features of a vector file and place them on a scene.
+@dataclass(frozen=True, slots=True, eq=False)
+class VectorFile:
+    """The features of a vector file, read once to be placed on many scenes.
+
+    Attributes
+    ----------
+    path
+        As it was given.
+    names
+        As `Feature` has them, in file order.
+    areas
+        Of each feature in coordinates of the file, valid; empty where it has no polygon.
+    crs
+        Of these coordinates.
+    tree
+        Of the areas, to find those that lie near a scene.
+    """
+
+    path: str
+    names: tuple[str, ...]
+    areas: NDArray[np.object_]
+    crs: CRS
+    tree: shapely.STRtree
+
+
+Vectors = str | os.PathLike[str] | VectorFile
+
+
+def read_vectors(path: str | os.PathLike[str]) -> VectorFile:
+    """Read all features of a vector file.
 
     Parameters
     ----------
     path
         GeoJSON (.geojson, .json); or anything else that GDAL reads, such as GeoPackage or
         Shapefile, of which the first layer that has polygons counts, with the extra "vector".
-    grid
-        Of the scene; it needs a transform and a CRS.
-
-    Returns
-    -------
-    list of Feature
-        In file order. They may lie outside the scene.
 
     Raises
     ------
     ConfigError
-        If the file cannot be read or holds no feature, if the extra is missing, if the scene is
-        not placed on the map, or cannot show where a feature lies.
+        If the file cannot be read or holds no feature, or if the extra is missing.
 
     Warns
     -----
@@ -81,20 +104,44 @@ def read_features(path: str | os.PathLike[str], grid: PixelGrid) -> list[Feature
         If several layers have polygons.
     """
     name = os.fspath(path)
-    if grid.crs is None or not grid.has_transform:
-        raise unplaced(name)
-    rows = _rows(name)
+    rows = list(_of_geojson(name) if Path(name).suffix.lower() in _JSON else _of_layer(name))
     if not rows:
         raise ConfigError(f"{name} holds no feature; draw the areas as polygons")
-    return [
-        Feature(label or str(number), _placed(polygons, crs, grid, name))
-        for number, (label, polygons, crs) in enumerate(rows, 1)
-    ]
+    names = tuple(label or str(number) for number, (label, _, _) in enumerate(rows, 1))
+    areas = np.array([shapely.union_all(polygons) for _, polygons, _ in rows], np.object_)
+    return VectorFile(name, names, areas, rows[0][2], shapely.STRtree(areas))
 
 
-def why_missed(
-    path: str | os.PathLike[str], features: Sequence[Feature], grid: PixelGrid
-) -> str | None:
+def read_features(file: Vectors, grid: PixelGrid) -> list[Feature]:
+    """Place all features of a vector file on a scene.
+
+    Parameters
+    ----------
+    file
+        The path of one, see `read_vectors`, or what that read.
+    grid
+        Of the scene; it needs a transform and a CRS.
+
+    Returns
+    -------
+    list of Feature
+        In file order. They may lie outside the scene; far from it, they have no area.
+
+    Raises
+    ------
+    ConfigError
+        As `read_vectors`; also if the scene is not placed on the map, or cannot show where a
+        feature lies.
+    """
+    if grid.crs is None or not grid.has_transform:
+        raise unplaced(_path_of(file))
+    file = _read(file)
+    near = surroundings(grid, file.crs)
+    placed = {i: _placed(file.areas[i], file, grid, near) for i in _in_reach(file, near)}
+    return [Feature(name, placed.get(i)) for i, name in enumerate(file.names)]
+
+
+def why_missed(file: Vectors, features: Sequence[Feature], grid: PixelGrid) -> str | None:
     """What to say of a file none of whose features touches the scene; None where one does."""
     scene = shapely.box(0, 0, grid.width, grid.height)
     if any(
@@ -104,19 +151,22 @@ def why_missed(
         for feature in features
     ):
         return None
-    name = os.fspath(path)
-    rows = _rows(name)
-    every = shapely.union_all([polygon for _, polygons, _ in rows for polygon in polygons])
+    file = _read(file)
+    every = shapely.GeometryCollection(list(file.areas))
     if every.is_empty:
-        return f"{name} holds no polygon, so none of its features has a pixel"
-    return missed(every, rows[0][2], grid, name)
+        return f"{file.path} holds no polygon, so none of its features has a pixel"
+    return missed(every, file.crs, grid, file.path)
+
+
+def _path_of(file: Vectors) -> str:
+    return file.path if isinstance(file, VectorFile) else os.fspath(file)
+
+
+def _read(file: Vectors) -> VectorFile:
+    return file if isinstance(file, VectorFile) else read_vectors(file)
 
 
 _Row = tuple[str, list[BaseGeometry], CRS]
-
-
-def _rows(name: str) -> list[_Row]:
-    return list(_of_geojson(name) if Path(name).suffix.lower() in _JSON else _of_layer(name))
 
 
 def _of_geojson(name: str) -> Iterator[_Row]:
@@ -191,10 +241,22 @@ def _has_polygons(name: str, layer: str) -> bool:
     return any(one is not None and not one.is_empty and list(valid_parts(one)) for one in found)
 
 
-def _placed(polygons: list[BaseGeometry], crs: CRS, grid: PixelGrid, name: str) -> Aoi | None:
-    if not polygons:
+def _in_reach(file: VectorFile, near: BaseGeometry | None) -> list[int]:
+    """Which features, by their bounds, lie in the surroundings of a scene, if these are known."""
+    if near is None:
+        return list(range(len(file.areas)))
+    written = turned(near) if file.crs.is_geographic else [near]
+    boxes = [box for one in written for box in shapely.get_parts(one)]
+    found: list[int] = np.unique(file.tree.query(boxes)[1]).tolist()
+    return found
+
+
+def _placed(
+    area: BaseGeometry, file: VectorFile, grid: PixelGrid, near: BaseGeometry | None
+) -> Aoi | None:
+    if area.is_empty:
         return None
-    area = in_pixels(projected(shapely.union_all(polygons), crs, grid, name), grid.transform)
+    area = in_pixels(projected(area, file.crs, grid, near, file.path), grid.transform)
     if area.is_empty or not np.isfinite(shapely.get_coordinates(area)).all():
         return None  # nowhere near the scene
     return Aoi(area, grid.height, grid.width)

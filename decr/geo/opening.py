@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -39,7 +39,8 @@ _opening = fork_lock()
 def quiet() -> Iterator[None]:
     """Keep rasterio from saying that a raster lies nowhere on the map.
 
-    For moments, in which no other thread may open rasters, nor this one by `opened`.
+    For moments, in which no other thread may open rasters that lie nowhere, and this one none by
+    `opened`.
     """
     with _opening, warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
@@ -47,13 +48,16 @@ def quiet() -> Iterator[None]:
 
 
 @contextmanager
-def opened(path: str, overview: int | None = None) -> Iterator[Any]:
+def opened(path: str, overview: int | None = None, placed: bool = False) -> Iterator[Any]:
     """Open with rasterio; missing georeference is no surprise, failures are explained.
 
     Parameters
     ----------
     overview
         Opens this overview (0 is the finest) as if it were the raster; None the raster itself.
+    placed
+        Whether it is known to lie on the map. Then there is nothing to keep quiet, and other
+        threads may open theirs meanwhile: a virtual raster of many parts takes long.
 
     Raises
     ------
@@ -61,7 +65,7 @@ def opened(path: str, overview: int | None = None) -> Iterator[Any]:
         If GDAL refuses.
     """
     try:
-        with quiet():
+        with nullcontext() if placed else quiet():
             level = {} if overview is None else {"overview_level": overview}
             dataset = rasterio.open(path, **level)
     except (*REFUSALS, UnicodeError) as error:

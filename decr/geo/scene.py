@@ -149,7 +149,7 @@ def reader(scene: Scene) -> Iterator[SceneReader]:
         If the file is gone or has changed since `open_scene` looked at it.
     """
     check_states(scene.files)
-    with opened(scene.path, scene.overview) as dataset:
+    with opened(scene.path, scene.overview, placed=scene.grid.has_transform) as dataset:
         found = (*dataset.shape, dataset.count)
         expected = (scene.grid.height, scene.grid.width, scene.count)
         if found != expected:

@@ -26,7 +26,7 @@ from decr.cloud.detector import Detector
 from decr.config import CcpConfig, mask_named
 from decr.errors import OutputError, SceneError
 from decr.files import scratch_folder, writable_folder
-from decr.geo.features import read_features, why_missed
+from decr.geo.features import VectorFile, read_features, read_vectors, why_missed
 from decr.geo.gdal import gdal_environment
 from decr.geo.grid import PixelGrid, Window
 from decr.geo.layers import (
@@ -123,24 +123,28 @@ class Looking:
     ----------
     detector
         None where the user has masks.
+    vectors
+        The features of ``config.aoi``, if it is given.
     """
 
     config: CcpConfig
     detector: Detector | None
     engine: Engine
+    vectors: VectorFile | None
 
 
 def looking(config: CcpConfig, engine: Engine) -> Looking:
-    """Load the detector.
+    """Load the detector, and read the features.
 
     Raises
     ------
     DecrError
-        If it cannot be loaded.
+        If either cannot be done.
     """
-    if mask_named(config.detector) is not None:
-        return Looking(config, None, engine)
-    return Looking(config, detector_of(DetectorChoice(config.detector, config.device)), engine)
+    vectors = None if config.aoi is None else read_vectors(config.aoi)
+    masked = mask_named(config.detector) is not None
+    detector = None if masked else detector_of(DetectorChoice(config.detector, config.device))
+    return Looking(config, detector, engine, vectors)
 
 
 def scene_ccp(
@@ -174,7 +178,7 @@ def scene_ccp(
         check_tiles(source.path, ready.scene.grid, config.tile_px)
         check_metres(source.path, config, ready.pixel_m)
         told = on_progress or silent
-        features = [] if config.aoi is None else read_features(config.aoi, ready.scene.grid)
+        features = [] if look.vectors is None else read_features(look.vectors, ready.scene.grid)
         if folder is None:
             store = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="decr-")))
         else:
@@ -197,10 +201,10 @@ def scene_ccp(
         shape = (ready.scene.grid.height, ready.scene.grid.width)
         cells = cloud_cells(survey, config, shape, ready.pixel_m, store)
         facts = _facts(ready, config, cells)
-        if config.aoi is not None:
-            why = why_missed(config.aoi, features, ready.scene.grid)
-            short = name_in_facts(config.aoi)
-            facts |= {} if why is None else {MISSED: why.replace(str(config.aoi), short)}
+        if look.vectors is not None:
+            why = why_missed(look.vectors, features, ready.scene.grid)
+            path = look.vectors.path
+            facts |= {} if why is None else {MISSED: why.replace(path, name_in_facts(path))}
         layers = []
         if folder is not None:
             outs = {kind: _raster(stem, kind, ready) for kind in LAYERS}

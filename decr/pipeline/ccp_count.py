@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from decr.cloud.coverage import Coverage, cell_counts, coverage
 from decr.errors import ConfigError
+from decr.geo.aoi import Aoi
 from decr.geo.features import Feature
 from decr.geo.grid import PixelGrid, Window
 from decr.geo.layers import NODATA, LayerWriter
@@ -84,6 +85,30 @@ def check_tiles(path: str, grid: PixelGrid, tile_px: int) -> None:
         )
 
 
+class _Areas:
+    """The areas of features, to be asked for those under a window."""
+
+    def __init__(self, features: Sequence[Feature]) -> None:
+        bounded = [
+            (number, feature.area, bounds)
+            for number, feature in enumerate(features)
+            if feature.area is not None and (bounds := feature.area.bounds_window) is not None
+        ]
+        self._bounded = bounded
+        corners = [(b.row, b.col, b.row_stop, b.col_stop) for _, _, b in bounded]
+        self._corners = np.array(corners, np.int64).reshape(-1, 4).T
+
+    def under(self, window: Window) -> Iterator[tuple[int, Aoi, Window]]:
+        """The number of each feature, its area, and the part of the window under its bounds."""
+        top, left, bottom, right = self._corners
+        rows = (top < window.row_stop) & (bottom > window.row)
+        for at in np.flatnonzero(rows & (left < window.col_stop) & (right > window.col)):
+            number, area, bounds = self._bounded[at]
+            shared = bounds.intersection(window)
+            assert shared is not None
+            yield number, area, shared
+
+
 class Count:
     """What is counted of a scene, window by window; windows partition it, in any order."""
 
@@ -98,7 +123,7 @@ class Count:
     ) -> None:
         grid = source.scene.grid
         self._source, self._cells, self._layers = source, cells, layers
-        self._areas = [feature.area for feature in features]
+        self._areas = _Areas(features)
         thin_px = 0 if cells.tells_thin else None
         self.features = [Coverage(thin_px=thin_px) for _ in features]
         rows, cols = (np.arange(0, n, tile_px) for n in (grid.height, grid.width))
@@ -144,11 +169,7 @@ class Count:
                 total[rows, cols] += cell_counts(mask, row_starts, col_starts)
 
     def _count_features(self, window: Window, cloudy: Bool, valid: Bool, thin: Bool | None) -> None:
-        for number, area in enumerate(self._areas):
-            bounds = None if area is None else area.bounds_window
-            shared = None if bounds is None else bounds.intersection(window)
-            if area is None or shared is None:
-                continue
+        for number, area, shared in self._areas.under(window):
             cut = shared.slices(window)
             inside = area.mask(shared) & valid[cut]
             some = None if thin is None else thin[cut]

@@ -60,8 +60,9 @@ def ccp_scenes(
     Raises
     ------
     DecrError
-        If nothing can be looked at at all: no image, no such detector, no such folder, or one whose
-        files a report would replace although decr did not write them.
+        If nothing can be looked at at all: no image, no such detector, features that cannot be
+        read, no such folder, or one whose files a report would replace although decr did not write
+        them.
 
     Warns
     -----

@@ -12,11 +12,16 @@ import numpy as np
 import pytest
 import shapely
 from affine import Affine
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from rasterio.crs import CRS
+from rasterio.warp import transform
 from shapely.geometry import mapping
 
 from decr.errors import ConfigError, DecrWarning
-from decr.geo.features import read_features, why_missed
+from decr.geo import features as geo_features
+from decr.geo.aoi import Aoi
+from decr.geo.features import Feature, read_features, read_vectors, why_missed
 from decr.geo.grid import PixelGrid, Window
 
 GRID = PixelGrid(100, 200, Affine(2.0, 0, 500000, 0, -2.0, 4400000), CRS.from_epsg(32650))
@@ -215,3 +220,61 @@ def test_a_feature_along_the_edge_does_not_touch_a_pixel(tmp_path: Path) -> None
     told = why_missed(path, read_features(path, GRID), GRID)
     assert told is not None
     assert "does not touch" in told
+
+
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(data=st.data())
+def test_what_is_left_out_far_from_a_scene_has_no_pixel_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, data: st.DataObject
+) -> None:
+    """Placing only what can meet a scene, on any map and at the date line, is placing all."""
+    degrees = CRS.from_epsg(4326)
+    own, theirs = (
+        CRS.from_epsg(data.draw(st.sampled_from([4326, 4269, 32660, 3857]))) for _ in range(2)
+    )
+    (x,), (y,) = transform(degrees, own, [data.draw(st.floats(177.5, 179.999))], [-10.0])
+    unit, side = (1e-5 if crs.is_geographic else 1.0 for crs in (theirs, own))
+    grid = PixelGrid(60, 80, Affine(side, 0, x, 0, -side, y), own)
+    centre = grid.footprint()
+    assert centre is not None
+    (a,), (b,) = transform(own, theirs, [centre.centroid.x], [centre.centroid.y])
+    offsets = st.floats(-400, 400)
+    features = []
+    for left, low in data.draw(st.lists(st.tuples(offsets, offsets), min_size=1, max_size=8)):
+        turn = 0 if unit == 1.0 else data.draw(st.sampled_from([-360.0, 0.0, 360.0]))
+        wide, high = data.draw(st.tuples(st.floats(1, 90), st.floats(1, 90)))
+        corner = (a + turn + left * unit, b + low * unit)
+        box = shapely.box(*corner, corner[0] + wide * unit, corner[1] + high * unit)
+        features.append({"type": "Feature", "geometry": mapping(box), "properties": {}})
+    path = geojson(tmp_path / "a.geojson", features)
+    path.write_text(path.read_text().replace("EPSG:32650", theirs.to_string()))
+
+    def in_it(found: list[Feature]) -> list[tuple[Window, bytes] | None]:
+        areas = [one.area for one in found]
+        bounds = [None if area is None else area.bounds_window for area in areas]
+        return [
+            None if area is None or window is None else (window, area.mask(window).tobytes())
+            for area, window in zip(areas, bounds, strict=True)
+        ]
+
+    quick = in_it(read_features(path, grid))
+    with monkeypatch.context() as patched:
+        patched.setattr(geo_features, "_in_reach", lambda file, _: range(len(file.areas)))
+        assert in_it(read_features(path, grid)) == quick
+
+
+def test_what_is_far_from_a_scene_is_not_brought_to_its_map(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    boxes = [(500 * n, 0, 500 * n + 20, 10) for n in range(100)]
+    file = read_vectors(geojson(tmp_path / "a.geojson", [feature(box) for box in boxes]))
+    placed, project = [], geo_features.projected
+    monkeypatch.setattr(
+        geo_features, "projected", lambda *given: placed.append(given) or project(*given)
+    )
+    found = read_features(file, GRID)
+    assert len(placed) == 1
+    assert [type(one.area) for one in found] == [Aoi] + 99 * [type(None)]
+    assert [one.name for one in found] == [str(n) for n in range(1, 101)]

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import pickle
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,6 +19,7 @@ from rasterio.rpc import RPC
 from rasterio.shutil import copy as copy_raster
 
 from decr.errors import BandError, GridMismatchError, SceneError
+from decr.geo import opening
 from decr.geo.grid import Window
 from decr.geo.scene import open_scene, reader
 from decr.geo.sources import state_of
@@ -356,3 +359,31 @@ def test_threads_read_the_same(tmp_path: Path) -> None:
     with ThreadPoolExecutor(4) as pool:
         parts = list(pool.map(part, range(0, 128, 16)))
     np.testing.assert_array_equal(np.concatenate(parts, axis=1), array)
+
+
+def test_threads_open_scenes_on_the_map_side_by_side(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recwarn: pytest.WarningsRecorder
+) -> None:
+    """One that lies nowhere is opened alone, for the filters of warnings are one for all."""
+    placed = open_scene(write(tmp_path / "a.tif", coded(4, 8, 8)))
+    nowhere = open_scene(write(tmp_path / "b.tif", coded(4, 8, 8), transform=None, crs=None))
+    recwarn.clear()
+    opens, both, alone = rasterio.open, threading.Barrier(2, timeout=30), list[bool]()
+
+    def met(path: str, **options: Any) -> Any:
+        if path == placed.path:
+            both.wait()
+        else:
+            alone.append(opening._opening.locked())  # type: ignore[attr-defined]
+        return opens(path, **options)
+
+    def shape(scene: Any) -> tuple[int, ...]:
+        with reader(scene) as source:
+            return source.read(Window(0, 0, 8, 8))[0].shape
+
+    monkeypatch.setattr(rasterio, "open", met)
+    with ThreadPoolExecutor(2) as pool:
+        assert list(pool.map(shape, [placed, placed])) == [(4, 8, 8)] * 2
+        assert list(pool.map(shape, [nowhere, nowhere])) == [(4, 8, 8)] * 2
+    assert alone == [True, True]
+    assert not recwarn.list
