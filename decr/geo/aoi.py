@@ -25,6 +25,7 @@ from shapely.geometry.base import BaseGeometry
 from decr.errors import ConfigError
 from decr.files import is_elsewhere
 from decr.forks import fork_lock
+from decr.geo.gdal import lonlat
 from decr.geo.grid import PixelGrid, Window
 from decr.geo.opening import unlinked
 
@@ -245,7 +246,7 @@ def crs_of(document: dict[str, Any], name: str) -> CRS:
     """Return the CRS of the coordinates: RFC 7946 knows one only, its predecessor named it."""
     member = document.get("crs")
     if member is None:
-        return CRS.from_epsg(4326)
+        return lonlat()
     try:
         return CRS.from_user_input(member["properties"]["name"])
     except (RasterioError, KeyError, TypeError, ValueError) as error:

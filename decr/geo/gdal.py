@@ -1,10 +1,15 @@
-"""GDAL's settings for one thread: a small cache, and errors that are raised, not printed."""
+"""GDAL's settings for one thread: a small cache, errors that are raised; and PROJ's data base."""
 
 from __future__ import annotations
 
 import os
+from functools import lru_cache
 
 import rasterio
+from rasterio.crs import CRS
+from rasterio.errors import CRSError
+
+from decr.errors import ConfigError
 
 CACHE_BYTES = 16 * 2**20
 """Of decoded blocks, for the whole process. Scenes are opened anew for each window that is read,
@@ -24,3 +29,24 @@ def gdal_environment(cache_bytes: int = CACHE_BYTES) -> rasterio.Env:
     """
     patient = {key: value for key, value in _HTTP.items() if key not in os.environ}
     return rasterio.Env(GDAL_CACHEMAX=cache_bytes, **patient)
+
+
+@lru_cache(maxsize=1)
+def lonlat() -> CRS:
+    """EPSG:4326 from PROJ's data base, without which nothing is known of places and metres.
+
+    Raises
+    ------
+    ConfigError
+        If there is none, or another installation's; then no CRS could be trusted.
+    """
+    try:
+        return CRS.from_epsg(4326)
+    except CRSError as error:
+        named = [
+            f"{key}={os.environ[key]}" for key in ("PROJ_DATA", "PROJ_LIB") if key in os.environ
+        ]
+        hint = f"unset {' and '.join(named)}" if named else "install rasterio anew"
+        raise ConfigError(
+            f"PROJ, which knows coordinate systems, cannot read its data base; {hint} ({error})"
+        ) from None

@@ -18,6 +18,7 @@ from rasterio.warp import transform as transform_points
 from shapely.geometry import Polygon
 
 from decr.errors import ConfigError, GridMismatchError
+from decr.geo.gdal import lonlat
 
 if TYPE_CHECKING:
     from rasterio.windows import Window as RasterioWindow
@@ -345,7 +346,7 @@ def _metres_per_unit(crs: Any, x: float, y: float) -> tuple[float, float] | None
 @lru_cache(maxsize=64)
 def _true_scale(wkt: str, x: float, y: float) -> tuple[float, float]:
     """Metres on the ground for a metre of a map at a place, along x and y; 1 where about that."""
-    crs, world = CRS.from_wkt(wkt), CRS.from_epsg(4326)
+    crs, world = CRS.from_wkt(wkt), lonlat()
     step = _SCALE_STEP_M / float(crs.linear_units_factor[1])
     try:
         lons, lats = transform_points(crs, world, [x, x + step, x], [y, y, y + step])

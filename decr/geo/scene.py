@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from decr.errors import BandError, GridMismatchError, SceneError
 from decr.geo.bands import Bands, bands_of
 from decr.geo.cells import cell_least, cell_sums
+from decr.geo.gdal import lonlat
 from decr.geo.grid import GroundPoint, PixelGrid, Window
 from decr.geo.missing import drop_missing, mask_bands, mask_kind, range_of
 from decr.geo.names import name_of
@@ -359,6 +360,8 @@ def _grid_of(dataset: Any) -> PixelGrid:
     """Read where the pixels are; control points matter only without a transform."""
     points, gcp_crs = dataset.gcps
     height, width = dataset.shape
+    if dataset.crs or gcp_crs:
+        lonlat()  # what it raises would else be taken for "unknown" at every turn
     if points and dataset.transform.is_identity:
         gcps = tuple(GroundPoint(p.row, p.col, p.x, p.y) for p in points)
         return PixelGrid(height, width, dataset.transform, dataset.crs, gcps, gcp_crs)
