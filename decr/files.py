@@ -133,10 +133,15 @@ def _held_file(part: Path) -> int | None:
         file = os.open(part, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
     except OSError:
         return None
-    with suppress(OSError):
+    try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if os.path.samestat(os.fstat(file), part.stat()):  # or it has been renamed since
             return file
+    except (BlockingIOError, FileNotFoundError):
+        pass
+    except OSError:  # the file system knows no locks, so that nobody takes this file
+        with suppress(OSError):
+            part.unlink()
     os.close(file)
     return None
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import shutil
 import signal
@@ -176,3 +178,14 @@ def test_a_part_that_cannot_be_taken_is_left_alone(tmp_path: Path) -> None:
     write_whole(tmp_path / "t.json", "whole")
     assert (tmp_path / "t.json").read_text() == "whole"
     assert (tmp_path / "precious").read_text() == "mine"
+
+
+def test_a_file_is_written_where_nothing_can_be_locked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    write_whole(tmp_path / "t.json", "whole")
+    assert [file.name for file in tmp_path.iterdir()] == ["t.json"]

@@ -67,8 +67,11 @@ class Detector:
 
     @property
     def versions(self) -> str:
-        """Its own version and those of its parts: what decides the finds in any scene."""
-        return "+".join((self.version, *(part.version for part in self.fine)))
+        """Its own version, by its ``ice`` if it has one, and those of its parts.
+
+        What decides the finds in any scene.
+        """
+        return "+".join(part.version for part in (self.ice or self, *self.fine))
 
     def for_scene(self, k: int, roles: Collection[str]) -> Detector:
         """What looks at a scene: this detector, or one of its ``fine``.

@@ -247,7 +247,7 @@ def _in_reach(file: VectorFile, near: BaseGeometry | None) -> list[int]:
         return list(range(len(file.areas)))
     written = turned(near) if file.crs.is_geographic else [near]
     boxes = [box for one in written for box in shapely.get_parts(one)]
-    found: list[int] = np.unique(file.tree.query(boxes)[1]).tolist()
+    found: list[int] = np.unique(file.tree.query(np.array(boxes, np.object_))[1]).tolist()
     return found
 
 

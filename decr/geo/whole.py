@@ -30,7 +30,7 @@ def check_whole(file: Path, sums: Sums, tags: Mapping[str, Mapping[str, str]]) -
     sums
         Of all that was written, in the raster's dtype.
     tags
-        Those that it must have, by domain; only their names are compared.
+        Those that it must have, by domain; only their names are compared. GDAL keeps no blank ones.
 
     Raises
     ------
@@ -41,7 +41,8 @@ def check_whole(file: Path, sums: Sums, tags: Mapping[str, Mapping[str, str]]) -
         with quiet():
             dataset = rasterio.open(file)
         with dataset:
-            whole = all(tags[domain].keys() <= dataset.tags(ns=domain).keys() for domain in tags)
+            wanted = {d: {key for key, text in tags[d].items() if text.strip()} for d in tags}
+            whole = all(wanted[domain] <= dataset.tags(ns=domain).keys() for domain in wanted)
             for window, found in sums.items():
                 whole = whole and sum_of(dataset.read(window=window.to_rasterio())) == found
     except REFUSALS:

@@ -44,6 +44,7 @@ def test_only_scenes_with_near_infrared_are_looked_at_so() -> None:
     assert (ice.bands, ice.fine, ice.ice) == ((*plain.bands, "nir"), (), None)
     assert ice.version != plain.version
     whole = replace(plain, ice=ice)
+    assert whole.versions == ice.version  # sets that were begun without it find other clouds
     assert whole.for_reflectance(("red", "green", "blue", "nir")) is ice
     assert whole.for_reflectance(("red", "green", "blue")) is whole
     assert plain.for_reflectance(("red", "green", "blue", "nir")) is plain

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -55,7 +56,15 @@ def test_other_pixels_and_absent_tags_are_not_what_was_written(tmp_path: Path) -
     with pytest.raises(OSError, match="cannot be read back"):
         check_whole(out, sums | {LEFT: sum_of(NOISE[:, :, 1:513])}, {})
     with pytest.raises(OSError, match="cannot be read back"):
-        check_whole(out, sums, {"DECR": {"ANOTHER": ""}})
+        check_whole(out, sums, {"DECR": {"ANOTHER": "tag"}})
+
+
+def test_a_tag_without_text_is_none(tmp_path: Path) -> None:
+    """GDAL drops it: a model of another package need not say its version."""
+    out = tmp_path / "mask.tif"
+    with layer_writer(out, GRID, replace(LAYER, tags={"DECR": "1", "VERSION": "", "MODEL": " "})) as writer:
+        writer.write(LEFT, NOISE[(slice(None), *LEFT.slices())])
+    assert is_ours(out)
 
 
 @pytest.mark.parametrize("missing", [1, 100, 500, 8_000, 400_000])
