@@ -32,9 +32,10 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from decr.config import DecloudConfig  # noqa: E402
+from decr.dataset.augment import vary_radiometry  # noqa: E402
 from decr.dataset.collage import wide_sky  # noqa: E402
 from decr.dataset.fine_views import of_one_flight  # noqa: E402
-from decr.dataset.samples import ClearImage, vary_radiometry  # noqa: E402
+from decr.dataset.samples import ClearImage  # noqa: E402
 from decr.dataset.simulate import simulate_clouds  # noqa: E402
 from decr.pipeline.declouds import declouds  # noqa: E402
 from decr.predictor import Corner, Restorer, load_restorer  # noqa: E402

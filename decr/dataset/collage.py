@@ -11,14 +11,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from decr.dataset.augment import draw_range, unit_from, vary_radiometry
 from decr.dataset.samples import (
     ClearImage,
     Sample,
     area_shrunk,
     crop,
-    draw_range,
-    unit_from,
-    vary_radiometry,
 )
 from decr.dataset.simulate import simulate_clouds
 from decr.dataset.sky import CloudParams, draw_params

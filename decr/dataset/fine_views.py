@@ -13,6 +13,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from decr.dataset.augment import toned_down, unit_from, vary_radiometry, vivid
 from decr.dataset.collage import (
     LabelledImage,
     detector_range,
@@ -26,10 +27,6 @@ from decr.dataset.samples import (
     Sample,
     area_shrunk,
     crop,
-    toned_down,
-    unit_from,
-    vary_radiometry,
-    vivid,
 )
 from decr.dataset.simulate import simulate_clouds
 from decr.dataset.sky import draw_params

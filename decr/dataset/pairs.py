@@ -9,11 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from decr.dataset.augment import unit_from
 from decr.dataset.clear import check_above_zero, tell, valid_inside
 from decr.dataset.layouts import LAYOUTS, list_pairs
 from decr.dataset.manifest import PairFile
 from decr.dataset.read_pair import Side, check_fit, open_side, read_side
-from decr.dataset.samples import Sample, area_shrunk, drawn, unit_from
+from decr.dataset.samples import Sample, area_shrunk, drawn
 from decr.errors import DatasetError
 from decr.geo.align import outline_lonlat
 from decr.geo.scene import Scene

@@ -9,6 +9,14 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from decr.dataset.augment import (
+    draw_range,
+    mixed_bands,
+    toned_down,
+    unit_from,
+    vary_radiometry,
+    vivid,
+)
 from decr.dataset.samples import (
     ClearImage,
     Sample,
@@ -16,15 +24,9 @@ from decr.dataset.samples import (
     _false_colours,
     area_shrunk,
     crop,
-    draw_range,
     drawer,
     drawn,
-    mixed_bands,
     restoration_sample,
-    toned_down,
-    unit_from,
-    vary_radiometry,
-    vivid,
 )
 from decr.dataset.sky import CloudParams
 from decr.errors import ConfigError

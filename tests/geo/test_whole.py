@@ -62,7 +62,9 @@ def test_other_pixels_and_absent_tags_are_not_what_was_written(tmp_path: Path) -
 def test_a_tag_without_text_is_none(tmp_path: Path) -> None:
     """GDAL drops it: a model of another package need not say its version."""
     out = tmp_path / "mask.tif"
-    with layer_writer(out, GRID, replace(LAYER, tags={"DECR": "1", "VERSION": "", "MODEL": " "})) as writer:
+    with layer_writer(
+        out, GRID, replace(LAYER, tags={"DECR": "1", "VERSION": "", "MODEL": " "})
+    ) as writer:
         writer.write(LEFT, NOISE[(slice(None), *LEFT.slices())])
     assert is_ours(out)
 
