@@ -105,8 +105,8 @@ def _check_finished(out: Path, job: str, job_file: str) -> None:
     """Refuse a folder that is not the same job's, or in which a file is not as it was made."""
     if not (out / job_file).is_file() or (out / job_file).read_text() != job:
         raise OutputError(
-            f"{out} is there already and was not made from these images with these options; "
-            "choose another folder, or delete it"
+            f"{out} is there already and was not made from these images with these options "
+            "by this version of decr and its detector; choose another folder, or delete it"
         )
     wrong = damaged(out)
     if wrong:

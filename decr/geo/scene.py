@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from decr.errors import BandError, GridMismatchError, SceneError
+from decr.errors import BandError, ConfigError, GridMismatchError, SceneError
 from decr.geo.bands import Bands, bands_of
 from decr.geo.cells import cell_least, cell_sums
 from decr.geo.gdal import lonlat
@@ -106,7 +106,7 @@ def open_scene(path: str | os.PathLike[str], bands: str | None = None) -> Scene:
         dtype = checked_dtype(dataset, name)
         colours = [colour.name for colour in dataset.colorinterp]
         roles, guess = bands_of(dataset.descriptions, colours, dataset.count, bands, name)
-        grid = _grid_of(dataset)
+        grid = _grid_of(dataset, name)
         notes = [guess] if guess else []
         if grid.gsd_m is None:
             notes.append(f"{name} does not say how large its pixels are on the ground")
@@ -356,12 +356,15 @@ class SceneReader:
             ) from unlinked(error)
 
 
-def _grid_of(dataset: Any) -> PixelGrid:
+def _grid_of(dataset: Any, name: str) -> PixelGrid:
     """Read where the pixels are; control points matter only without a transform."""
     points, gcp_crs = dataset.gcps
     height, width = dataset.shape
     if dataset.crs or gcp_crs:
-        lonlat()  # what it raises would else be taken for "unknown" at every turn
+        try:
+            lonlat()  # what it raises would else be taken for "unknown" at every turn
+        except ConfigError as error:
+            raise SceneError(f"{name}: {error}") from None
     if points and dataset.transform.is_identity:
         gcps = tuple(GroundPoint(p.row, p.col, p.x, p.y) for p in points)
         return PixelGrid(height, width, dataset.transform, dataset.crs, gcps, gcp_crs)

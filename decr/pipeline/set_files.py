@@ -80,7 +80,8 @@ def clouds_found_by(look: Looking) -> dict[str, str]:
     name, threshold = "the user's masks", None
     if detector is not None:
         threshold = config.threshold
-        name = f"{detector.name} {'+'.join(part[:12] for part in detector.versions.split('+'))}"
+        short = (part[:12] + part[64:] for part in detector.versions.split("+"))
+        name = f"{detector.name} {'+'.join(short)}"
     return {
         "CCP": definition(threshold, config.min_object_m2, config.margin_m),
         "Detector": name,

@@ -41,5 +41,6 @@ def test_a_scene_with_a_crs_is_refused_without_it(tmp_path: Path, named: str, ao
         cwd=Path(__file__).resolve().parents[2],
     )
     assert run.returncode == 1
+    assert aoi or f"{scene}: PROJ" in run.stderr  # areas are read before any scene
     assert f"cannot read its data base; unset {named}={tmp_path}" in run.stderr
     assert "Traceback" not in run.stderr
