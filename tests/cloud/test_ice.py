@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import rasterio
 from affine import Affine
 from hypothesis import given
 from hypothesis import strategies as st
@@ -21,6 +22,8 @@ from decr.pipeline.engine import local_engine
 from decr.pipeline.networks import DetectorChoice, detector_of
 from decr.pipeline.prepare import prepare
 from decr.radiometry import from_range, shows_reflectance
+from decr.training.recipe import read_recipe
+from docs.make_ccp_tables import RECIPE, biome, ukis
 from tests.pipeline.scenes import write_scene
 
 SHARES = st.floats(0, 1, width=32)
@@ -105,3 +108,21 @@ def test_counts_are_looked_at_without_near_infrared(tmp_path: Path) -> None:
         look = looking(CcpConfig(bands="b,g,r,n", device="cpu"), engine)
         found = scene_ccp(Source("s", str(scene)), look)
     assert found.facts["detector version"] == look.detector.version
+
+
+def test_of_labelled_cloud_less_than_a_thousandth_is_dark_in_near_infrared(
+    shared: Path, tmp_path: Path
+) -> None:
+    """What the border costs: pixels of Landsat 8 and of UKIS that people called cloud."""
+    if not (shared / "data" / "cloud_masks_l8biome").is_dir():
+        pytest.skip(f"real data absent: no labelled images in {shared / 'data'}")
+    recipe = read_recipe(RECIPE, shared / "data")
+    patches = [p for held in (False, True) for p in biome(shared / "data", recipe, held)]
+    cloudy = dark = 0
+    for patch in [*patches, *ukis(shared / "data", tmp_path)]:
+        with rasterio.open(patch.path) as file:
+            _, _, red, nir = file.read((1, 2, 3, 4))
+        cloudy += int(patch.cloudy.sum())
+        dark += int((patch.cloudy & (nir < DARK_IN_NIR * red)).sum())
+    assert cloudy > 500_000
+    assert dark < 0.001 * cloudy
