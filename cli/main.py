@@ -45,6 +45,16 @@ class LazyGroup(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl([(name, text) for name, (_, text) in sorted(_COMMANDS.items())])
 
+    def main(self, *args: Any, **options: Any) -> Any:
+        """Run all; where the system refuses, mostly standard output on a full disk, one line."""
+        try:
+            return super().main(*args, **options)
+        except OSError as error:
+            if error.errno is None:
+                raise
+            click.echo(f"decr: {_refused(error)}", err=True)
+            sys.exit(1)
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; a mendable error becomes one line and exit code 1."""
         from decr.errors import DecrError, one_line
@@ -61,6 +71,12 @@ class LazyGroup(click.Group):
             done = "go on" if ctx.invoked_subcommand in _RESUMED else "begin again"
             click.echo(f"decr: interrupted; run the same command again to {done}", err=True)
             sys.exit(130)
+
+
+def _refused(error: OSError) -> str:
+    """What the system said no to; the error of standard output names no file."""
+    name = error.filename or "standard output, or a file being written"
+    return f"{name}: {error.strerror}; mend that and run the same command again"
 
 
 _NAMED = 5

@@ -221,6 +221,22 @@ def test_no_traceback_from_a_real_process(tmp_path: Path) -> None:
     assert done.stderr.startswith("decr: ")
 
 
+@pytest.mark.parametrize("arguments", [["--version"], ["models", "list"]])
+def test_a_full_standard_output_is_one_line(arguments: list[str]) -> None:
+    full = Path("/dev/full")
+    if not full.is_char_device():
+        pytest.skip("no /dev/full here")
+    command = [sys.executable, "-m", "cli", *arguments]
+    with full.open("w") as nowhere:
+        done = subprocess.run(
+            command, cwd=ROOT, stdout=nowhere, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert done.stderr.startswith("decr: standard output"), done.stderr
+    assert "space" in done.stderr
+
+
 def test_a_report_tells_seams_stages_and_provenance(scene: Path, tmp_path: Path) -> None:
     fast = ["--steps", "1", "--tile", "64", "--overlap", "16", "--full"]
     out = tmp_path / "o.tif"
