@@ -40,7 +40,7 @@ def ccp(scene: xr.DataArray | str | os.PathLike[str], config: CcpConfig | None =
     Raises
     ------
     BandError
-        If it is no path and no DataArray of three dimensions.
+        If it is no path and no DataArray of three dimensions, or the first of them holds dates.
     DecrError
         For anything else that the user can mend.
 

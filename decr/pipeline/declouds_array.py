@@ -38,7 +38,7 @@ def declouds_array(
     Raises
     ------
     BandError
-        If the array is not three-dimensional (band, y, x).
+        If the array is not three-dimensional (band, y, x), or its first dimension holds dates.
     ConfigError
         If a map of expected errors is wanted, which only files have.
     SceneError

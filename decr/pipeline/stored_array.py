@@ -20,6 +20,7 @@ from decr.files import there
 from decr.geo.bands import role_of
 from decr.geo.gdal import gdal_environment
 from decr.geo.opening import DTYPES, REFUSALS, first_line, opened, quiet, unlinked
+from decr.pipeline.refused_array import check_bands
 
 SCENE_FILE = "scene.tif"
 """What an array is called where the pipeline reads it."""
@@ -65,17 +66,14 @@ def stored(scene: xr.DataArray, folder: Path) -> Path:
     Raises
     ------
     BandError
-        If it is no DataArray (band, y, x).
+        If it is no DataArray (band, y, x), or has dates where bands should be.
     SceneError
         If it is empty, its numbers are of a kind that no scene has, or its rows or columns are not
         evenly spaced.
     OutputError
         If there is no room for it.
     """
-    if not isinstance(scene, xr.DataArray) or scene.ndim != 3:
-        found = f"dimensions {scene.dims}" if isinstance(scene, xr.DataArray) else type(scene)
-        hint = "; give dataset.to_array('band')" if hasattr(scene, "to_array") else ""
-        raise BandError(f"wanted a DataArray of three dimensions (band, y, x), not {found}{hint}")
+    check_bands(scene)
     try:
         across = (scene.rio.y_dim, scene.rio.x_dim)
     except MissingSpatialDimensionError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,11 @@ import rioxarray
 import xarray as xr
 
 import decr
-from decr.errors import ConfigError, DecrError, DecrWarning, SceneError
+from decr.errors import BandError, ConfigError, DecrError, DecrWarning, SceneError
 from decr.geo import opening
+from decr.geo.scene import open_scene
 from decr.pipeline.stored_array import stored
+from decr.pipeline.words import of_array
 from tests.pipeline.scenes import cloudy_pixels, same, write_scene
 
 
@@ -65,7 +68,7 @@ def test_words_of_arrays_name_no_file() -> None:
     assert "decr-" not in said
     with pytest.raises(SceneError, match=r"^the array: all pixels are nodata, (?!.*restore)"):
         decr.ccp((0 * array).rio.write_nodata(0), decr.CcpConfig(detector="threshold"))
-    with pytest.raises(DecrError, match="--bands r,g names 2 bands but the array has 4"):
+    with pytest.raises(DecrError, match='bands="r,g" names 2 bands but the array has 4'):
         decr.declouds_array(array, decr.DecloudConfig(bands="r,g"), restorer=same())
 
 
@@ -179,3 +182,105 @@ def test_what_computes_an_array_may_open_rasters(tmp_path: Path) -> None:
     with rasterio.open(stored(array, tmp_path)) as written:
         np.testing.assert_array_equal(written.read(), pixels)
     assert array.chunks is not None
+
+
+def test_options_are_called_as_in_python() -> None:
+    array = xr.DataArray(cloudy_pixels(50, 60), dims=("band", "y", "x"))
+    with pytest.warns(DecrWarning, match=r'pass bands="b,g,r,n" to silence') as told:
+        decr.ccp(array, decr.CcpConfig(detector="threshold", dn_range=(5000, 9000)))
+    assert any("mend dn_range=, or leave it out" in str(w.message) for w in told)
+    assert any("say it with gsd_m= if you know it" in str(w.message) for w in told)
+    assert not any("--" in str(w.message) for w in told if w.category is DecrWarning)
+    for bands, says in (
+        (None, 'for example bands="p,-" '),
+        ("r,g,b", 'bands="r,g,b" names 3 bands .* for example bands="p,-"$'),
+        ("foo", "^bands=\"foo\": unknown band 'foo'"),
+        ("r,g", "missing; pass bands= if the bands are there"),
+    ):
+        with pytest.raises(DecrError, match=says):
+            decr.cloud_mask(array[:2], decr.CcpConfig(bands=bands))
+    with pytest.raises(DecrError, match='so gsd="model" cannot be followed; use gsd="native"'):
+        decr.declouds_array(array, decr.DecloudConfig(gsd="model"), restorer=same(gsd_m=2.0))
+
+
+@pytest.mark.parametrize(
+    ("said", "wanted"),
+    [
+        ("give --range LOW,HIGH, LOW first", "give dn_range=(LOW, HIGH), LOW first"),
+        ("--tile 1 makes; give --tile 64", "tile_px=1 makes; give tile_px=64"),
+        ("or use --device cpu", 'or use device="cpu"'),
+        ("leave out --min-object, --margin", "leave out min_object_m2=, margin_m="),
+        ("`dask worker --memory-limit`", "`dask worker --memory-limit`"),
+        ("/tmp/a.tif: --bands p", 'the array: bands="p"'),
+    ],
+)
+def test_options_are_called_by_their_arguments(said: str, wanted: str) -> None:
+    with pytest.raises(DecrError) as caught, of_array(Path("/tmp/a.tif")):
+        raise DecrError(said)
+    assert str(caught.value) == wanted
+
+
+def calls(given: Any) -> Iterator[str]:
+    """What each call with an array says of something that is none."""
+    for call in (decr.cloud_mask, decr.declouds_array):
+        with pytest.raises(BandError) as caught:
+            call(given)
+        yield str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("dim", "first"),
+    [("time", [1, 2]), ("time", None), ("when", np.array(["2023-01-01"], "datetime64[ns]"))],
+)
+def test_dates_are_no_bands(dim: str, first: Any) -> None:
+    count = 1 if first is None else len(first)
+    stack = xr.DataArray(cloudy_pixels(50, 60)[:count], dims=(dim, "y", "x"))
+    stack = stack if first is None else stack.assign_coords({dim: first})
+    remedy = f"give one date at a time: array.isel({dim}=0).expand_dims('band')"
+    for said in calls(stack):
+        assert said == f"the array's first dimension '{dim}' holds dates, not bands; {remedy}"
+    one = stack.isel({dim: 0}).expand_dims("band")
+    assert decr.ccp(one, decr.CcpConfig(detector="threshold")).coverage.valid_px == 3000
+
+
+def test_what_is_no_scene_is_told_how_to_become_one(tmp_path: Path) -> None:
+    path = write_scene(tmp_path / "s.tif", cloudy_pixels(50, 60))
+    array = rioxarray.open_rasterio(path)
+    assert isinstance(array, xr.DataArray)
+    dated = array.expand_dims("time")
+    by_path = "rioxarray.open_rasterio(path), or give decr.ccp the path itself"
+    with path.open("rb") as file:
+        for given, remedy in (
+            (array.values, "; give xarray.DataArray(pixels, dims=('band', 'y', 'x'))"),
+            (str(path), by_path),
+            (path, by_path),
+            (file, by_path),
+            (array[0], "; give array.expand_dims('band')"),
+            (dated, "; give one at a time: array.isel(time=0)"),
+            (dated.transpose("band", "time", "y", "x"), "array.isel(time=0)"),
+            (array.expand_dims(["place", "run"]), "array.isel(place=0, run=0)"),
+            (array.to_dataset(name="a"), "; give dataset['a']"),
+            (None, "not <class 'NoneType'>"),
+        ):
+            for said in calls(given):
+                assert said.startswith("wanted a DataArray of three dimensions (band, y, x), not ")
+                assert said.endswith(remedy)
+        with pytest.raises(BandError, match="the path itself"):
+            decr.ccp(file)  # type: ignore[arg-type]
+
+
+def test_advice_on_a_dataset_keeps_the_names_of_its_bands(tmp_path: Path) -> None:
+    names = ("red", "green", "blue", "nir")
+    path = write_scene(tmp_path / "s.tif", cloudy_pixels(50, 60), names=names)
+    dataset = rioxarray.open_rasterio(path, band_as_variable=True)
+    assert isinstance(dataset, xr.Dataset)
+    called = dataset.rename(dict(zip(dataset, names, strict=True)))
+    for given in (dataset, called):
+        for said in calls(given):
+            advice = said.partition("; give ")[2]
+            array = eval(advice, {"dataset": given})
+            assert open_scene(stored(array, tmp_path)).bands.roles == names
+    for variable in dataset.values():
+        del variable.attrs["long_name"]
+    for said in calls(dataset):
+        assert said.endswith("give dataset.to_array('band'), and name its bands by bands=")
