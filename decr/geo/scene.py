@@ -22,6 +22,9 @@ from decr.geo.opening import REFUSALS, checked_dtype, first_line, opened, unlink
 from decr.geo.pieces import along_blocks, whole_blocks
 from decr.geo.sources import FileState, check_parts, check_states
 
+RANGE_TAG = "DECR_RANGE_DTYPE"
+"""Where a file says that its numbers have the range of another type than theirs."""
+
 
 @dataclass(frozen=True, slots=True)
 class Scene:
@@ -37,6 +40,9 @@ class Scene:
         Role of each band of the file.
     dtype
         Of the digital numbers, one of `DTYPES`.
+    range_dtype
+        The type whose range they have: ``dtype``, but for floats that were of another before; a
+        tag of the file says so (`RANGE_TAG`).
     nodata
         Per band of the file: the value that means "no data" (may be NaN), or None.
     mask_kind
@@ -56,6 +62,7 @@ class Scene:
     grid: PixelGrid
     bands: Bands
     dtype: str
+    range_dtype: str
     nodata: tuple[float | None, ...]
     mask_kind: str
     block_shape: tuple[int, int]
@@ -115,6 +122,7 @@ def open_scene(path: str | os.PathLike[str], bands: str | None = None) -> Scene:
             grid=grid,
             bands=roles,
             dtype=dtype,
+            range_dtype=dataset.tags().get(RANGE_TAG, dtype),
             nodata=tuple(dataset.nodatavals),
             mask_kind=mask_kind(dataset, roles),
             block_shape=tuple(dataset.block_shapes[0]),

@@ -26,7 +26,9 @@ def declouds_array(
         (band, y, x) with a rioxarray grid (CRS, transform, nodata) or without one; all of it is
         held in memory, whatever holds it now. Bands are named by ``config.bands``, or else by their
         coordinate if it says what all of them are ("red"), or by ``attrs["long_name"]`` as
-        rioxarray reads it, of which numbers in that coordinate tell who is who.
+        rioxarray reads it, of which numbers in that coordinate tell who is who. Floats that were 8
+        bits in their file, as ``masked=True`` reads them, range from 0 to 255 as those do if
+        ``config.dn_range`` says nothing else.
     config, restorer
         As for :func:`decr.declouds`.
 

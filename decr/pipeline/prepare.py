@@ -122,7 +122,7 @@ def prepare(
     k = survey_factor(scene, whole, restorer.gsd_m)
     seen = for_detector(radiometry, scene.dtype)
     detector = whole.for_scene(k, scene.bands.fed_roles)
-    if config.dn_range is None and scene.dtype in detector.ranges:
+    if config.dn_range is None and scene.range_dtype in detector.ranges:
         seen = radiometry_of(scene, None, detector.ranges)
     if shows_reflectance(seen, scene.dtype):
         detector = detector.for_reflectance(scene.bands.fed_roles)

@@ -45,9 +45,9 @@ def radiometry_of(
     if given is not None:
         _warn_of_misfit(scene, given)
         return from_range(*given, count)
-    if scene.dtype in declared:
-        return replace(from_range(*declared[scene.dtype], count), source="model")
-    if scene.dtype == "uint8":
+    if scene.range_dtype in declared:
+        return replace(from_range(*declared[scene.range_dtype], count), source="model")
+    if scene.range_dtype == "uint8":
         return of_bytes(count)
     data = scene.bands.data_indices
     with reader(scene) as source:

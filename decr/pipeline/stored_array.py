@@ -20,6 +20,7 @@ from decr.files import there
 from decr.geo.bands import role_of
 from decr.geo.gdal import gdal_environment
 from decr.geo.opening import DTYPES, REFUSALS, first_line, opened, quiet, unlinked
+from decr.geo.scene import RANGE_TAG
 from decr.pipeline.refused_array import check_bands
 
 SCENE_FILE = "scene.tif"
@@ -123,6 +124,7 @@ def stored(scene: xr.DataArray, folder: Path) -> Path:
                 blockysize=256,
                 recalc_transform=turned is None,
                 photometric="MINISBLACK",  # or three bytes are red, green and blue, a fourth alpha
+                tags={RANGE_TAG: "uint8"} if _were_bytes(scene, plain.values) else {},
             )
     return path
 
@@ -147,6 +149,26 @@ def _nodata(scene: xr.DataArray) -> float | None:
         number = scene.encoding.get("_FillValue")
         number = None if number is None or np.isnan(number) else number
     return None if number is None else float(number)
+
+
+def _were_bytes(scene: xr.DataArray, numbers: NDArray[Any]) -> bool:
+    """Whether floats are numbers of 8 bits that became floats to have NaN for what is missing.
+
+    Their encoding says so, as rioxarray leaves it behind ``masked=True``, and stays with numbers
+    that were divided by 255 since.
+    """
+    encoding = scene.encoding
+    kind = encoding.get("rasterio_dtype", encoding.get("dtype"))
+    scaled = encoding.keys() & {"scales", "offsets"} or (
+        np.any(np.not_equal(encoding.get("scale_factor", 1), 1))
+        or np.any(np.not_equal(encoding.get("add_offset", 0), 0))
+    )
+    if scene.dtype.kind != "f" or kind not in ("uint8", np.uint8) or scaled:
+        return False
+    found = numbers[np.isfinite(numbers)]
+    if not found.size or found.min() < 0 or found.max() > 255:
+        return False
+    return bool(found.max() > 2 or (found % 1 == 0).all())
 
 
 def _names(scene: xr.DataArray) -> dict[str, Any]:
