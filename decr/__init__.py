@@ -9,18 +9,27 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from decr.config import CcpConfig, DecloudConfig
-    from decr.errors import DecrError
-    from decr.geo.scene import open_scene
+    from decr.errors import DecrError, DecrWarning
+    from decr.geo.scene import Scene, open_scene
+    from decr.pipeline.ccp import SceneCcp
     from decr.pipeline.ccp_array import ccp, cloud_mask
-    from decr.pipeline.declouds import declouds, plan_scene
+    from decr.pipeline.declouds import DecloudResult, declouds, plan_scene
     from decr.pipeline.declouds_array import declouds_array
+    from decr.pipeline.plan import Plan
+    from decr.predictor import Restorer
 
 __version__ = "0.1.0"
 
 __all__ = [
     "CcpConfig",
     "DecloudConfig",
+    "DecloudResult",
     "DecrError",
+    "DecrWarning",
+    "Plan",
+    "Restorer",
+    "Scene",
+    "SceneCcp",
     "ccp",
     "cloud_mask",
     "declouds",
@@ -33,7 +42,13 @@ __all__ = [
 _HOMES = {
     "CcpConfig": "decr.config",
     "DecloudConfig": "decr.config",
+    "DecloudResult": "decr.pipeline.declouds",
     "DecrError": "decr.errors",
+    "DecrWarning": "decr.errors",
+    "Plan": "decr.pipeline.plan",
+    "Restorer": "decr.predictor",
+    "Scene": "decr.geo.scene",
+    "SceneCcp": "decr.pipeline.ccp",
     "ccp": "decr.pipeline.ccp_array",
     "cloud_mask": "decr.pipeline.ccp_array",
     "declouds": "decr.pipeline.declouds",

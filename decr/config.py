@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import operator
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
@@ -71,7 +71,7 @@ class DecloudConfig:
         compiler; on a CPU in float32 it was measured to be slower.
     """
 
-    model: str = "embedded"
+    model: Path | str = "embedded"
     detector: str = "compact"
     bands: str | None = None
     dn_range: tuple[float, float] | None = None
@@ -86,7 +86,7 @@ class DecloudConfig:
     margin_m: float = 12.0
     feather_m: float = 16.0
     ground: bool = True
-    aoi: Path | None = None
+    aoi: Path | str | None = None
     error_map: bool = False
     gsd: WorkGsd = "native"
     batch: int = 4
@@ -191,11 +191,11 @@ class CcpConfig:
     margin_m: float = 0.0
     feather_m: float = 0.0
     tile_px: int = 512
-    aoi: Path | None = None
+    aoi: Path | str | None = None
     gsd_m: float | None = None
     fast: bool = False
-    cloudy: tuple[int, ...] = ()
-    thin: tuple[int, ...] = ()
+    cloudy: Sequence[int] = ()
+    thin: Sequence[int] = ()
     device: str = "auto"
 
     def __post_init__(self) -> None:

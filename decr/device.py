@@ -42,6 +42,15 @@ def pick_device(device: str) -> torch.device:
         raise ConfigError(f"unknown device {device!r}; use auto, cpu or cuda") from error
 
 
+def ready_device(device: str) -> torch.device:
+    """As `pick_device`; of CUDA the one that "cuda" means now, by number, made repeatable."""
+    target = pick_device(device)
+    if target.type != "cuda":
+        return target
+    make_cuda_repeatable()
+    return torch.device("cuda", torch.cuda.current_device()) if target.index is None else target
+
+
 def device_count() -> int:
     """CUDA devices that this process can see."""
     return int(torch.cuda.device_count())

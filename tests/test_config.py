@@ -145,11 +145,11 @@ def test_so_are_those_for_cloud_coverage(options: dict[str, Any], says: str) -> 
 
 def test_other_kinds_that_say_the_same_are_taken() -> None:
     numbers: Any = np.array([1, 3])
-    assert CcpConfig(detector="file:m", cloudy=numbers, thin=[2]).cloudy == (1, 3)  # type: ignore[arg-type]
+    assert CcpConfig(detector="file:m", cloudy=numbers, thin=[2]).cloudy == (1, 3)
     full: Any = np.bool_(True)
     assert str(DecloudConfig(full=full)) == str(DecloudConfig(full=True))
-    model: Any = Path("m.safetensors")
-    assert DecloudConfig(model=model, aoi="a.geojson").model == model  # type: ignore[arg-type]
+    model = Path("m.safetensors")
+    assert DecloudConfig(model=model, aoi="a.geojson").model == model
 
 
 def test_one_mask_may_be_named_in_two_ways() -> None:

@@ -101,6 +101,29 @@ def test_type_checkers_refuse_unknown_names(tmp_path: Path) -> None:
     ]
 
 
+def test_type_checkers_take_what_calls_take(tmp_path: Path) -> None:
+    api = pytest.importorskip("mypy.api", reason="mypy is not installed")
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import decr, warnings\n"
+        "from pathlib import Path\n"
+        "warnings.simplefilter('ignore', decr.DecrWarning)\n"
+        "decr.DecloudConfig(model=Path('m.safetensors'), aoi='a.geojson', cloud_mask='m.tif')\n"
+        "decr.DecloudConfig(model='embedded', aoi=Path('a.geojson'))\n"
+        "decr.CcpConfig(detector='file:m.tif', aoi='a.geojson', cloudy=[1, 2], thin=(3,))\n"
+    )
+    options = ["--strict", "--follow-imports=skip", "--config-file=", f"--cache-dir={tmp_path}"]
+    homes = [str(ROOT / "decr" / f"{name}.py") for name in ("__init__", "config", "errors")]
+    told, _, code = api.run([*options, str(script), *homes])
+    assert code == 0, told
+
+
+@pytest.mark.parametrize("name", ["DecrWarning", "DecloudResult", "Plan", "Restorer", "SceneCcp"])
+def test_what_calls_give_and_warn_of_is_public(name: str) -> None:
+    assert name in decr.__all__
+    assert isinstance(getattr(decr, name), type)
+
+
 def test_no_public_name_hides_a_module() -> None:
     folder = ROOT / "decr"
     modules = {p.stem for p in folder.glob("*.py")} | {p.name for p in folder.iterdir()}

@@ -77,7 +77,8 @@ def prepare_ccp(source: Source, config: CcpConfig, detector: Detector | None) ->
     if detector is None:
         masks = mask_named(config.detector)
         assert masks is not None
-        mask = MaskSource(mask_of(masks, source), MaskClasses(config.cloudy, config.thin))
+        classes = MaskClasses(tuple(config.cloudy), tuple(config.thin))
+        mask = MaskSource(mask_of(masks, source), classes)
         # survey_scene wants a detector and a radiometry, and with a mask looks at neither.
         detector = Detector(f"file:{name_in_facts(masks)}", "", (), 0.0, _no_probability)
         radiometry, k = of_bytes(scene.count), 1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import rasterio
 import xarray as xr
 
@@ -30,7 +32,8 @@ def declouds_array(
         bits in their file, as ``masked=True`` reads them, range from 0 to 255 as those do if
         ``config.dn_range`` says nothing else.
     config, restorer
-        As for :func:`decr.declouds`.
+        As for :func:`decr.declouds`. Loops over many arrays need not load the model at each call:
+        give them the ``restorer`` that `decr.predictor.load_restorer` makes of its bundle file.
 
     Returns
     -------
@@ -63,6 +66,7 @@ def declouds_array(
 def _check_choices(config: DecloudConfig, restorer: Restorer | None) -> None:
     """Refuse what cannot be found before the pixels of an array are computed."""
     check_there(config.aoi, config.cloud_mask)
-    if restorer is None and others_model(config.model) is None:
-        find_bundle(config.model, scene_has_nir=False)
+    model = os.fspath(config.model)
+    if restorer is None and others_model(model) is None:
+        find_bundle(model, scene_has_nir=False)
     detector_of(DetectorChoice(config.detector, config.device))

@@ -14,6 +14,7 @@ import decr
 from decr.cloud.detector import Detector, threshold_detector
 from decr.cloud.ice import without_ice
 from decr.config import DecloudConfig
+from decr.device import default_lanes, ready_device
 from decr.errors import ConfigError
 from decr.files import there
 from decr.forks import fork_lock
@@ -22,6 +23,7 @@ from decr.offered import offered_detector, offered_restorer
 from decr.pipeline.omnicloudmask import omnicloudmask_detector
 from decr.plugins import detector_plugin
 from decr.predictor import Restorer, load_detector, load_restorer
+from decr.zoo.bundle import sha256_of
 from decr.zoo.embedded import EMBEDDED, embedded_path, find_bundle, others_model
 
 DETECTORS = ("compact", "threshold", "cloudnet", "omnicloudmask", "file:MASK")
@@ -85,7 +87,7 @@ class Named:
 def model_choice(config: DecloudConfig, scene_has_nir: bool) -> ModelChoice:
     """What a run's options say of its model."""
     return ModelChoice(
-        config.model,
+        os.fspath(config.model),
         scene_has_nir,
         config.seed,
         config.steps,
@@ -143,7 +145,9 @@ def restorer_of(choice: ModelChoice, lanes: int | None = None) -> Restorer:
 def detector_of(choice: DetectorChoice, lanes: int | None = None) -> Detector:
     """The detector: compact (embedded), threshold, cloudnet, omnicloudmask, or another's.
 
-    Others are entry points of the group ``decr.detectors``, and bundle files.
+    Others are entry points of the group ``decr.detectors``, and bundle files. The networks of the
+    last four files stay in memory, 5 MB for each of those embedded, since loading takes longer than
+    looking at a small scene; a file with other bytes is loaded anew.
 
     Raises
     ------
@@ -155,25 +159,36 @@ def detector_of(choice: DetectorChoice, lanes: int | None = None) -> Detector:
         return threshold_detector()
     if name in ("compact", "embedded-detector"):
         plain, *fine = (
-            load_detector(embedded_path(part), choice.device, lanes) for part in COMPACT
+            _loaded_detector(embedded_path(part), choice.device, lanes) for part in COMPACT
         )
         return replace(plain, fine=tuple(fine), ice=without_ice(plain))
     if name in EMBEDDED:
-        return load_detector(embedded_path(name), choice.device, lanes)
+        return _loaded_detector(embedded_path(name), choice.device, lanes)
     if name == "cloudnet":
-        return load_detector(_cloudnet_bundle(), choice.device, lanes)
+        return _loaded_detector(_cloudnet_bundle(), choice.device, lanes)
     if name == "omnicloudmask":
         return omnicloudmask_detector(choice.device)
     plugin = detector_plugin(name)
     if plugin is not None:
         return offered_detector(plugin, choice.device)
     if there(name):
-        return load_detector(Path(name), choice.device, lanes)
+        return _loaded_detector(Path(name), choice.device, lanes)
     near = get_close_matches(name, (*DETECTORS, *COMPACT), 1)
     raise ConfigError(
         f"{name}: neither a detector's bundle file nor one of {', '.join(DETECTORS)}, nor of an "
         f"installed package{f'; is {near[0]} meant?' if near else ''}"
     )
+
+
+def _loaded_detector(path: Path, device: str, lanes: int | None) -> Detector:
+    """As `load_detector`, which is asked only if something that decides the result is new."""
+    target = ready_device(device)
+    return _kept_bundle(path, sha256_of(path), str(target), lanes or default_lanes(target))
+
+
+@lru_cache(maxsize=4)
+def _kept_bundle(path: Path, sha256: str, device: str, lanes: int) -> Detector:
+    return load_detector(path, device, lanes)
 
 
 def _cloudnet_bundle() -> Path:

@@ -179,7 +179,7 @@ def load_bundle(path: Path) -> Bundle:
         # First without memory: a card may claim a network far larger than the file.
         with torch.device("meta"):
             _check_fit(path, name, _created(path, card, part), mine)
-        network = _created(path, card, part)
+        network = _created(path, card, part).float()  # whatever torch's default is
         network.load_state_dict(mine)
         networks[name] = network.eval().requires_grad_(False)
     extra = [k for k in tensors if k.split("/", 1)[0] not in card.parts]

@@ -75,6 +75,18 @@ def test_numbers_that_16_bits_cannot_hold_are_kept_in_32(tmp_path: Path) -> None
     assert float(got[full[0].removeprefix("detector/")][0]) == 100_000.0
 
 
+def test_networks_are_of_32_bits_whatever_is_torchs_default(tmp_path: Path) -> None:
+    path = tiny_bundle(tmp_path, 3, DETECTOR)
+    wanted = load_bundle(path).networks["detector"].state_dict()
+    torch.set_default_dtype(torch.float64)
+    try:
+        got = load_bundle(path).networks["detector"].state_dict()
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert all(got[key].dtype == value.dtype for key, value in wanted.items())
+    assert all(torch.equal(got[key], value) for key, value in wanted.items())
+
+
 def test_another_card_leaves_every_tensor_as_it_is(tmp_path: Path) -> None:
     path, out = tmp_path / "full.safetensors", tmp_path / "out.safetensors"
     card = tiny_card(PARTS, 3)
