@@ -45,7 +45,12 @@ if TYPE_CHECKING:
     metavar="ADDRESS",
     help="Running Dask scheduler whose workers restore, such as tcp://host:8786.",
 )
-@click.option("--overwrite", is_flag=True, help="Replace an existing output.")
+@click.option(
+    "--overwrite",
+    is_flag=True,
+    help="Replace an existing output, but of several none that the same command made before it was "
+    "interrupted or a scene failed.",
+)
 @click.option("--dry-run", is_flag=True, help="Print the plan and stop.")
 @shared.json_option("the result or plan")
 @click.option(
@@ -123,7 +128,7 @@ def command(
                 _tell_plan(plan, scenes[0], as_json, head=False)
                 return
             plans = plans_many(scenes, folder, config, overwrite=overwrite, on_progress=progress)
-            _all(plans, as_json, None, progress, heads=len(scenes) > 1)
+            _all(plans, as_json, None, progress, overwrite, heads=len(scenes) > 1)
             return
         engine = stack.enter_context(open_engine(workers, scheduler, config.device))
         if engine.travels and not quiet:
@@ -160,7 +165,7 @@ def command(
             on_plan=on_plan,
             on_report=on_report,
         )
-        _all(outcomes, as_json, report, progress)
+        _all(outcomes, as_json, report, progress, overwrite)
 
 
 def _expanded(scenes: tuple[str, ...], out: Path) -> tuple[str, ...]:
@@ -188,11 +193,11 @@ def _tell_plan(plan: Plan, scene: str, as_json: bool, head: bool) -> None:
         click.echo(f"{scene}\n{described(plan)}" if head else described(plan))
 
 
-def _left_alone(out: Path) -> None:
-    click.echo(
-        f"decr: warning: {out} exists already and is left as it is; --overwrite replaces it",
-        err=True,
-    )
+def _left_alone(out: Path, overwrite: bool) -> None:
+    said = "exists already and is left as it is; --overwrite replaces it"
+    if overwrite:
+        said = "was finished by this command before and is left as it is; delete it to begin anew"
+    click.echo(f"decr: warning: {out} {said}", err=True)
 
 
 def _end(failed: int, count: int) -> None:
@@ -207,6 +212,7 @@ def _all(
     as_json: bool,
     report: Path | None,
     progress: shared.Progress,
+    overwrite: bool,
     heads: bool = False,
 ) -> None:
     """Tell what becomes of each scene, or would; exit code 1 at the end if one failed."""
@@ -223,7 +229,7 @@ def _all(
         elif outcome.plan is not None:
             _tell_plan(outcome.plan, outcome.scene, as_json, heads)
         elif outcome.result is None:
-            _left_alone(outcome.out)
+            _left_alone(outcome.out, overwrite)
         else:
             _tell(outcome.result, as_json, report)
         seen.append(outcome)

@@ -207,8 +207,10 @@ def sole_worker(work: Path, out: Path) -> Iterator[None]:
     Raises
     ------
     OutputError
-        If the folder cannot be made, or another process holds it.
+        If the folder cannot be made, lies on another disk than the output, or another process
+        holds it.
     """
+    _check_disk(work, out)
     lock = _locked(work, out)
     _held.add(lock)
     try:
@@ -260,6 +262,19 @@ def _let_go() -> None:
 
 
 os.register_at_fork(after_in_child=_let_go)
+
+
+def _check_disk(work: Path, out: Path) -> None:
+    """Refuse a link to another disk, from which nothing could be renamed to the output."""
+    try:
+        elsewhere = work != out and work.stat().st_dev != out.parent.stat().st_dev
+    except OSError:  # it is not there yet, or cannot be taken
+        return
+    if elsewhere:
+        raise OutputError(
+            f"{out}: {work} lies on another disk, from which the output cannot be renamed; remove "
+            f"it, or name an output on that disk"
+        )
 
 
 def _locked(work: Path, out: Path) -> BinaryIO:

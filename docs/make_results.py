@@ -62,8 +62,8 @@ SAID = {
     "gsd": "One model meets several pixel sizes; all are scored on the coarsest grid. The paper trains a model for each size.",
     "ablation": "The paper puts the learnt fusion above all others. Each line says whether these tiles agree, and the second table "
     "why: it tells how near to the truth any W could come. The diffusion's x_t is made of its own last fused estimate, so by the "
-    "last step, which is the output, both estimates err alike: the nearer their correlation is to 1, the less a weight between "
-    "them can gain over 0.5, whoever chooses it.",
+    "last step both estimates err alike: the nearer their correlation is to 1, the less a weight between them can gain over 0.5, "
+    "whoever chooses it.",
     "uncertainty": "Eight samples per tile. The reference has no noise, so where W is near 1 samples cannot differ: they are "
     "far too sure, and their spread must not be read as a confidence.",
 }

@@ -100,6 +100,33 @@ def test_why_a_folder_cannot_be_held(tmp_path: Path) -> None:
         raise AssertionError
 
 
+def test_a_work_folder_on_another_disk_is_refused_before_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere, work, out = tmp_path / "disk", tmp_path / "o.tif.decr-work", tmp_path / "o.tif"
+    elsewhere.mkdir()
+    work.symlink_to(elsewhere)
+    stat = Path.stat
+
+    def on_its_own(path: Path, **how: bool) -> os.stat_result:
+        found = stat(path, **how)
+        other = found.st_dev + (path in (work, elsewhere))
+        return os.stat_result((*found[:2], other, *found[3:]))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "stat", on_its_own)
+        with (
+            pytest.raises(OutputError, match=r"o\.tif: .*o\.tif\.decr-work lies on another disk"),
+            sole_worker(work, out),
+        ):
+            raise AssertionError
+        with sole_worker(elsewhere, elsewhere):  # a folder that is worked in, renamed nowhere
+            (elsewhere / LOCK).unlink()
+    assert list(elsewhere.iterdir()) == []
+    with sole_worker(work, out):  # a link on one disk
+        assert (elsewhere / LOCK).exists()
+
+
 def test_a_forked_child_does_not_hold_what_its_killed_parent_held(tmp_path: Path) -> None:
     """Processes that draw samples outlive a training that is killed by seconds."""
     work, out = tmp_path / "w", tmp_path / "o"

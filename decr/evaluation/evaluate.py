@@ -116,7 +116,7 @@ class Row:
     scores: Scores
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Evaluation:
     """All rows, and everything needed to know what they mean.
 

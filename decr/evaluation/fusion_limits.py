@@ -61,6 +61,11 @@ def limits_of(reference: Float64, diffusion: Float64, weight: Float64) -> dict[s
     weight
         (C, H, W) W as it counted.
 
+    Notes
+    -----
+    It is of the fusion alone: after it a model's output also has the reference's levels, where its
+    card says ``level_px``, and is clipped to unit.
+
     Returns
     -------
     dict
@@ -127,8 +132,9 @@ def described(rows: Sequence[Mapping[str, float]]) -> str:
     """A table of the steps, and in words what it means for a learnt W against W = 0.5."""
     lines = [
         "what W could gain, step by step: PSNR of W reference + (1 - W) diffusion, dB, on the full "
-        "model's way;",
-        'correlation of their errors; "best" and "per" choose W in 0..1 by the truth',
+        "model's way,",
+        "before its level_px and clipping; correlation of their errors; "
+        '"best" and "per" choose W in 0..1 by the truth',
         f"{'t':>5}" + "".join(f"  {head:>10}" for _, head in _HEADS),
     ]
     for row in rows:
@@ -141,7 +147,7 @@ def described(rows: Sequence[Mapping[str, float]]) -> str:
 
 
 def verdict(rows: Sequence[Mapping[str, float]]) -> str:
-    """Why a learnt W is, or is not, better than 0.5: from the last step, which is the output."""
+    """Why a learnt W is, or is not, better than 0.5: from the fusion of the last step."""
     last: Mapping[str, Any] = rows[-1]
     over = {name: last[name] - last["half"] for name in ("best", "windows", "learnt")}
     return (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterator, Sequence
 from itertools import combinations
@@ -30,6 +31,7 @@ def columns(evaluation: Evaluation) -> list[str]:
     return [part + name for part in PARTS for name in METRICS if part + name in have]
 
 
+@functools.lru_cache(maxsize=1)  # each table asks, and draws of many images take seconds
 def means(evaluation: Evaluation) -> dict[str, dict[str, Mean | None]]:
     """Mean by model and column; None where no image has the score."""
     found: dict[str, dict[str, Mean | None]] = {}
@@ -41,6 +43,7 @@ def means(evaluation: Evaluation) -> dict[str, dict[str, Mean | None]]:
     return found
 
 
+@functools.lru_cache(maxsize=1)
 def comparisons(evaluation: Evaluation) -> dict[tuple[str, str], dict[str, Comparison]]:
     """Every two models, image by image, over the images on which both have the score."""
     found = {}

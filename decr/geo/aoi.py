@@ -35,6 +35,10 @@ _LEAF_PX = 32
 _PIECES = 256
 """Parts of an area's longest side; edges are cut to them before reprojection bends them."""
 
+_NUDGE_PX = (1e-6, 1.6180339887e-6)
+"""How far right and down of its centre a pixel is tested: one that lies on an edge is then on one
+side of it. More than coordinates are rounded by, and along no edge between corners of a grid."""
+
 _GEOS = fork_lock()
 
 _POLYGONS = ("Polygon", "MultiPolygon")
@@ -82,6 +86,9 @@ class Aoi:
     def mask(self, window: Window) -> NDArray[np.bool_]:
         """Tell which pixel centres of a window lie inside the area.
 
+        A centre that lies exactly on an edge counts to what is right of it, or below a level one:
+        of areas that share an edge to one of them.
+
         Returns
         -------
         ndarray
@@ -107,9 +114,10 @@ class Aoi:
 def _centres_in(area: BaseGeometry, window: Window) -> Window | None:
     """Pixels of a window whose centres lie within the bounds of an area; None without any."""
     left, top, right, bottom = area.bounds
-    row, col = max(window.row, math.ceil(top - 0.5)), max(window.col, math.ceil(left - 0.5))
-    height = min(window.row_stop, math.floor(bottom - 0.5) + 1) - row
-    width = min(window.col_stop, math.floor(right - 0.5) + 1) - col
+    x, y = (0.5 + by for by in _NUDGE_PX)
+    row, col = max(window.row, math.ceil(top - y)), max(window.col, math.ceil(left - x))
+    height = min(window.row_stop, math.floor(bottom - y) + 1) - row
+    width = min(window.col_stop, math.floor(right - x) + 1) - col
     return Window(row, col, height, width) if height > 0 and width > 0 else None
 
 
@@ -125,9 +133,9 @@ def _fill(mask: NDArray[np.bool_], origin: Window, area: BaseGeometry, part: Win
         for quarter in _quarters(part):
             _fill(mask, origin, area, quarter)
         return
-    rows = np.arange(part.row, part.row_stop) + 0.5
-    cols = np.arange(part.col, part.col_stop) + 0.5
-    x, y = np.meshgrid(cols, rows)
+    right, down = (0.5 + by for by in _NUDGE_PX)
+    cols, rows = np.arange(part.col, part.col_stop), np.arange(part.row, part.row_stop)
+    x, y = np.meshgrid(cols + right, rows + down)
     mask[part.slices(origin)] |= shapely.contains_xy(area, x, y)
 
 

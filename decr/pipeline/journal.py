@@ -91,12 +91,12 @@ class WorkDir:
 
     def note_output(self, finished: Path, kind: str = OUTPUT) -> None:
         """Record a finished file, which will be an output by its next rename."""
-        self.note(kind, 0, 0, **_identity(finished))
+        self.note(kind, 0, 0, **identity_of(finished))
 
     def made(self, out: Path, kind: str = OUTPUT) -> bool:
         """Whether a file is the output of this very job: killed before it could tidy up."""
         noted = self.done.get((kind, 0, 0))
-        return noted is not None and out.exists() and _identity(out).items() <= noted.items()
+        return noted is not None and out.exists() and identity_of(out).items() <= noted.items()
 
     def save(self, kind: str, row: int, col: int, arrays: Mapping[str, NDArray[Any]]) -> None:
         """Write arrays of a block, whole or not at all."""
@@ -130,7 +130,7 @@ def _write_array(file: IO[bytes], values: NDArray[Any]) -> None:
         file.write(plane.tobytes())
 
 
-def _identity(path: Path) -> dict[str, int]:
+def identity_of(path: Path) -> dict[str, int]:
     """What a rename does not change."""
     stat = path.stat()
     return {"inode": stat.st_ino, "bytes": stat.st_size, "mtime_ns": stat.st_mtime_ns}
@@ -146,7 +146,7 @@ def may_have_made(out: Path, file: Path | None = None, kind: str = OUTPUT) -> bo
     """
     done = _finished(work_folder(out) / _JOURNAL, cut=False)
     noted = done.get((kind, 0, 0))
-    return noted is not None and _identity(file or out).items() <= noted.items()
+    return noted is not None and identity_of(file or out).items() <= noted.items()
 
 
 @contextmanager

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from decr.config import DecloudConfig
+from decr.config import DecloudConfig, options
 from decr.errors import (
     ConfigError,
     DecrError,
@@ -21,6 +22,7 @@ from decr.pipeline.declouds import DecloudResult, OnReport, declouds, plan_scene
 from decr.pipeline.engine import Engine
 from decr.pipeline.error_map import error_map_path
 from decr.pipeline.journal import may_have_made
+from decr.pipeline.noted import forget, note, noted, read_by
 from decr.pipeline.outputs import check_outputs, outputs_of
 from decr.pipeline.plan import Plan
 from decr.progress import OnProgress
@@ -106,7 +108,9 @@ def declouds_many(
     """Remove the clouds of scenes one after the other; one that fails does not stop the rest.
 
     Scenes whose output is there already are left alone, so that the same call goes on where it was
-    interrupted. Once a Dask scheduler is lost or does not answer, none of the rest is begun.
+    interrupted; with ``overwrite`` only those that the same call has made since it last ended
+    without a scene that failed. Once a Dask scheduler is lost or does not answer, none of the rest
+    is begun.
 
     Parameters
     ----------
@@ -129,24 +133,25 @@ def declouds_many(
     OutputError
         If the folder cannot be made.
     """
-    outputs = targets(scenes, folder, config is not None and config.error_map)
+    config = options(DecloudConfig, config)
+    outputs = targets(scenes, folder, config.error_map)
     check_here(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"{folder}: cannot make this folder ({error.strerror})") from error
-    lost = ""
+    lost, failed = "", False
     for scene, out in zip(scenes, outputs, strict=True):
         if on_start is not None:
             on_start(scene, out)
-        if not overwrite and finished(scene, out):
-            yield Outcome(scene, out)
-            continue
-        if lost:
-            yield Outcome(scene, out, error=lost)
-            continue
-        try:
-            result = declouds(
+        read = read_by(scene, config) if overwrite else None
+        if _left(scene, out, config, overwrite, read):
+            outcome = Outcome(scene, out)
+        elif lost:
+            outcome = Outcome(scene, out, error=lost)
+        else:
+            work = partial(
+                declouds,
                 scene,
                 out,
                 config,
@@ -156,17 +161,31 @@ def declouds_many(
                 on_plan=on_plan,
                 on_report=on_report,
             )
-        except OutputExistsError as error:
-            # What was left of another run made it look as if that was still to be finished.
-            said = None if there(out) and not _same(scene, out) else str(error)
-            yield Outcome(scene, out, error=said)
-        except SchedulerError as error:
-            lost = one_line(error)
-            yield Outcome(scene, out, error=lost)
-        except DecrError as error:
-            yield Outcome(scene, out, error=one_line(error))
-        else:
-            yield Outcome(scene, out, result)
+            try:
+                outcome = _tried(scene, out, work)
+            except SchedulerError as error:
+                lost = one_line(error)
+                outcome = Outcome(scene, out, error=lost)
+        if read is not None and outcome.result is not None:
+            note(out, config, read)
+        failed = failed or outcome.error is not None
+        yield outcome
+    if not failed:
+        forget(folder, {out.name for out in outputs})
+
+
+def _tried(scene: str, out: Path, work: Callable[[], DecloudResult]) -> Outcome:
+    """What becomes of a scene; only the loss of a scheduler is raised."""
+    try:
+        return Outcome(scene, out, work())
+    except OutputExistsError as error:
+        # What was left of another run made it look as if that was still to be finished.
+        said = None if there(out) and not _same(scene, out) else str(error)
+        return Outcome(scene, out, error=said)
+    except SchedulerError:
+        raise
+    except DecrError as error:
+        return Outcome(scene, out, error=one_line(error))
 
 
 def plan_checked(
@@ -213,7 +232,8 @@ def plans_many(
     outputs = targets(scenes, folder, config.error_map)
     check_writable(folder)
     for scene, out in zip(scenes, outputs, strict=True):
-        if not overwrite and finished(scene, out):
+        read = read_by(scene, config) if overwrite else None
+        if _left(scene, out, config, overwrite, read):
             yield Outcome(scene, out)
             continue
         try:
@@ -229,6 +249,13 @@ def plans_many(
             yield Outcome(scene, out, error=one_line(error))
         else:
             yield Outcome(scene, out, plan=plan)
+
+
+def _left(scene: str, out: Path, config: DecloudConfig, overwrite: bool, read: str | None) -> bool:
+    """Whether an output is left alone: any, or with ``overwrite`` what the same call has made."""
+    if overwrite:
+        return read is not None and noted(out, config, read)
+    return finished(scene, out)
 
 
 def _same(scene: str, out: Path) -> bool:

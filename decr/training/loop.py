@@ -145,7 +145,7 @@ def _tell(
     """Log a step, look at the networks when it is time to, and report."""
     config = run.config
     if run.step % _LOG_EVERY == 0:
-        log.write(run.step, loss=round(run.loss, 5), lr=config.rate(run.step))
+        log.write(run.step, loss=round(run.loss, 5), lr=config.rate(run.step - 1))
     # Also at the end, which may come before it is time.
     due = config.validate_every and (
         run.step % config.validate_every == 0 or run.step == config.last

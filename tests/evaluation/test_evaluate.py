@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,8 +17,9 @@ from PIL import Image
 from cli.main import main
 from decr.errors import BundleError, ConfigError, DatasetError
 from decr.evaluation import evaluate as module
+from decr.evaluation import summary
 from decr.evaluation.evaluate import EvaluationConfig, evaluate
-from decr.evaluation.files import as_json
+from decr.evaluation.files import as_json, write_evaluation
 from decr.evaluation.metrics import psnr
 from decr.evaluation.perceptual import BACKBONE_VARIABLE
 from decr.evaluation.subjects import Sampling, restored
@@ -81,6 +83,28 @@ def test_models_are_compared_image_by_image(data: Path, tmp_path: Path) -> None:
     assert "**tiny - no change**" in markdown(found)
     mean = means(found)["no change"]["psnr"]
     assert mean.low <= mean.mean <= mean.high
+
+
+def test_tables_and_files_draw_each_interval_once(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = evaluate(replace(config(data, str(tiny_bundle(tmp_path, 3)), "none"), lpips=False))
+    asked = []
+
+    def counted(real: Callable[..., Any]) -> Callable[..., Any]:
+        return lambda *given: asked.append(real.__name__) or real(*given)
+
+    monkeypatch.setattr(summary, "mean_of", counted(summary.mean_of))
+    monkeypatch.setattr(summary, "compare", counted(summary.compare))
+    text = described(found)
+    write_evaluation(tmp_path / "report", found)
+    assert (tmp_path / "report" / "evaluation.txt").read_text() == text + "\n"
+    count = len(summary.columns(found))
+    assert (asked.count("mean_of"), asked.count("compare")) == (2 * count, count)
+    # Another evaluation has its own.
+    others = tuple(replace(row, scores={"psnr": 1.0}) for row in found.rows)
+    assert means(replace(found, rows=others))["no change"]["psnr"].mean == 1.0
+    assert means(found)["no change"]["psnr"].mean != 1.0
 
 
 def test_without_lpips_nothing_is_looked_for(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from decr.diffusion.fusion import level
 from decr.evaluation.analysis import Setting, bench_of
 from decr.evaluation.fusion_limits import WINDOW_PX, described, limits, limits_of, verdict
 from decr.evaluation.metrics import psnr
 from decr.evaluation.sampling import Fused, sampled
+from decr.zoo.bundle import read_card, save_with_card
 
 
 def errors(seed: int, alike: float) -> tuple[np.ndarray, np.ndarray]:
@@ -90,6 +95,27 @@ def test_a_fusion_is_told_as_it_counts(setting: Setting) -> None:
     told: list[Fused] = []
     sampled(bench.networks, cloudy, 0, steps=4, fusion="diffusion", on_fusion=told.append)
     assert told == []
+
+
+def test_limits_are_told_to_be_of_the_fusion_before_its_levels(
+    setting: Setting, tmp_path: Path
+) -> None:
+    leveled = tmp_path / "leveled.safetensors"
+    card = replace(read_card(Path(setting.model)), level_px=16)
+    save_with_card(Path(setting.model), leveled, card)
+    bench, seen = bench_of(replace(setting, model=str(leveled))), list[Fused]()
+    tile = bench.tiles[0]
+    out = sampled(bench.networks, tile.cloudy, 0, steps=4, on_fusion=seen.append)
+    last = seen[-1]
+    fused = last.weight * last.reference + (1 - last.weight) * last.diffusion
+    errors = ((x[0].double().numpy() - tile.clear) / 2 for x in (last.reference, last.diffusion))
+    learnt = limits_of(*errors, last.weight[0].double().numpy())["learnt"]
+    assert learnt == pytest.approx(psnr(fused[0].numpy(), tile.clear, 2.0), abs=1e-4)
+    assert abs(learnt - psnr(out, tile.clear, 2.0)) > 1e-3
+    after = (fused + level(last.reference - fused, 16))[0].clamp(-1, 1)
+    np.testing.assert_allclose(after.numpy(), out, atol=1e-6)
+    heads = described(limits(bench)).splitlines()[:2]
+    assert "before its level_px and clipping" in heads[1]
 
 
 def test_what_is_said_holds_either_way() -> None:

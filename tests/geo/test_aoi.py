@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -114,6 +115,62 @@ def test_mask_agrees_with_gdal(seed: int) -> None:
     theirs = geometry_mask([area], (150, 200), Affine.identity(), invert=True)
     # Only centres that lie on an edge may differ, and random edges miss them.
     assert (ours != theirs).sum() <= 1
+
+
+_HALVES = st.integers(0, 60).map(lambda n: n / 2)
+"""Half of them pass through centres of pixels."""
+
+
+def _covered(areas: list[Polygon]) -> np.ndarray:
+    """How many areas each pixel of 30 x 30 belongs to, each read within its own bounds."""
+    times = np.zeros((30, 30), np.int64)
+    for aoi in (Aoi(area, 30, 30) for area in areas):
+        window = aoi.bounds_window
+        if window is not None:
+            times[window.slices()] += aoi.mask(window)
+    return times
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.sets(_HALVES), st.lists(st.sets(_HALVES), min_size=1))
+def test_rectangles_that_share_edges_share_no_pixel_and_lose_none(
+    across: set[float], down: list[set[float]]
+) -> None:
+    xs = sorted({-1.0, 31.0, *across})
+    areas = []
+    for n, (left, right) in enumerate(pairwise(xs)):  # corners of one lie on edges of another
+        ys = sorted({-1.0, 31.0, *down[n % len(down)]})
+        areas += [shapely.box(left, top, right, bottom) for top, bottom in pairwise(ys)]
+    assert (_covered(areas) == 1).all()
+
+
+_OFF = st.floats(0, 30, width=32)
+
+
+@settings(deadline=None, max_examples=100)
+@given(
+    st.one_of(st.tuples(_HALVES, _HALVES), st.tuples(_OFF, _OFF)),
+    st.lists(st.one_of(_HALVES, _OFF), min_size=4, max_size=20),
+)
+def test_slanted_splits_share_no_pixel_and_lose_none(
+    middle: tuple[float, float], cuts: list[float]
+) -> None:
+    corners = [(-40.0, -40.0), (70.0, -40.0), (70.0, 70.0), (-40.0, 70.0)]
+    sides, ends = [(1, 0), (0, 1), (-1, 0), (0, -1)], []
+    for n, (corner, along) in enumerate(zip(corners, sides, strict=True)):
+        ends.append(corner)
+        for cut in sorted(set(cuts[n::4])):
+            far = 40.0 + cut
+            ends.append((corner[0] + along[0] * far, corner[1] + along[1] * far))
+    fan = [Polygon([middle, a, b]) for a, b in pairwise([*ends, ends[0]])]
+    assert (_covered(fan) == 1).all()
+
+
+def test_a_centre_on_an_edge_belongs_to_what_is_right_of_it_or_below() -> None:
+    aoi, whole = Aoi(shapely.box(2.5, 3.5, 5.5, 6.5), 10, 10), Window(0, 0, 10, 10)
+    assert aoi.bounds_window == Window(3, 2, 3, 3)
+    assert aoi.mask(whole)[3:6, 2:5].all()
+    assert aoi.mask(whole).sum() == 9
 
 
 def test_holes_are_left_out_and_parts_within_them_are_in() -> None:

@@ -7,6 +7,7 @@ import signal
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -213,6 +214,21 @@ def test_the_log_has_a_line_per_twenty_steps(tmp_path: Path) -> None:
     lines = [json.loads(line) for line in (tmp_path / "coarse.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == [20, 40]
     assert all(set(line) == {"step", "loss", "lr"} for line in lines)
+
+
+def test_the_log_has_the_rate_that_a_step_was_made_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used, real = [], torch.optim.AdamW.step
+
+    def step(self: torch.optim.AdamW, *given: Any) -> Any:
+        used.append(self.param_groups[0]["lr"])
+        return real(self, *given)
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", step)
+    train("coarse", tmp_path, replace(CONFIG, steps=40, batch=1, save_every=99))
+    lines = [json.loads(line) for line in (tmp_path / "coarse.jsonl").read_text().splitlines()]
+    assert [line["lr"] for line in lines] == [used[19], used[39]]
 
 
 def test_learning_rate_warms_up_and_falls_to_two_percent() -> None:
