@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import sys
+import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, get_args
 
@@ -187,7 +188,10 @@ restoration_options = together(
         help="Under clouds, draw restored tiles towards the level of clear ground nearby.",
     ),
     click.option(
-        "--aoi", type=click.Path(path_type=Path), help="GeoJSON polygons that limit the work."
+        "--aoi",
+        type=click.Path(path_type=Path),
+        help="GeoJSON polygons that limit what is restored. The whole scene is read and written "
+        "all the same.",
     ),
     click.option(
         "--error-map",
@@ -295,8 +299,12 @@ def config_from(options: dict[str, Any]) -> DecloudConfig:
         return DecloudConfig(**options)
 
 
+_CLOCK_S, _CLOCK_IN_FILES_S = 1.0, 60.0
+"""How often a bar of one long step is shown again."""
+
+
 class Progress:
-    """Progress bars on stderr, one for each stage."""
+    """Progress bars on stderr, one for each stage; of one that is a single step the clock goes."""
 
     _LABELS: ClassVar = {
         "survey": ("finding clouds", "block"),
@@ -322,6 +330,8 @@ class Progress:
         self.quiet = quiet
         self._bar: Any = None
         self._stage = ""
+        self._clock: threading.Thread | None = None
+        self._over = threading.Event()
 
     def __call__(self, stage: str, done: int, total: int, loss: float | None = None) -> None:
         """Show that ``done`` of ``total`` are done, and the loss of a training."""
@@ -344,12 +354,35 @@ class Progress:
                 mininterval=0.5,
             )
             self._stage = stage
+            if total == 1 and done == 0:
+                self._start_clock()
+        if done == total:
+            self._stop_clock()
         if loss is not None:
             self._bar.set_postfix(loss=f"{loss:.4f}", refresh=False)
         self._bar.update(done - self._bar.n)
 
+    def _start_clock(self) -> None:
+        every_s, bar = _CLOCK_S if sys.stderr.isatty() else _CLOCK_IN_FILES_S, self._bar
+
+        def until_over() -> None:
+            with suppress(OSError, ValueError):  # standard error has gone
+                while not self._over.wait(every_s):
+                    bar.refresh()
+
+        self._over.clear()
+        self._clock = threading.Thread(target=until_over, name="decr-clock", daemon=True)
+        self._clock.start()
+
+    def _stop_clock(self) -> None:
+        if self._clock is not None:
+            self._over.set()
+            self._clock.join()
+        self._clock = None
+
     def close(self) -> None:
         """Leave the last bar as it stands; the next call begins another."""
+        self._stop_clock()
         if self._bar is not None:
             self._bar.close()
         self._bar, self._stage = None, ""

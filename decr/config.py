@@ -53,7 +53,7 @@ class DecloudConfig:
         Move restored tiles towards the level of clear ground nearby; see `decr.pipeline.ground`.
         Without effect where every pixel is restored (``full``), for no ground is known to be clear.
     aoi
-        GeoJSON that limits the work.
+        GeoJSON that limits what is restored; the whole scene is read and written all the same.
     error_map
         Also write how far off restored pixels are to be expected; see
         `decr.pipeline.error_map`.

@@ -47,7 +47,8 @@ def in_one_crs(
     outlines, crs
         Of each row; a row without a CRS loses its outline if others have one.
     """
-    known = {c.to_wkt(): c for c in crs if c is not None}
+    objects = {id(c): c for c in crs if c is not None}  # of thousands of rows, mostly one
+    known = {c.to_wkt(): c for c in objects.values()}
     if len(known) <= 1:
         only = next(iter(known.values()), None)
         pairs = zip(outlines, crs, strict=True)
@@ -102,7 +103,7 @@ def geoparquet(
         column["bbox"] = [float(v) for v in shapely.total_bounds(there)]
     geo = {"version": "1.1.0", "primary_column": "geometry", "columns": {"geometry": column}}
     arrays = {name: pa.array(values) for name, values in columns.items()}
-    wkb = [None if s is None else shapely.to_wkb(s) for s in turned]
+    wkb = shapely.to_wkb(np.array(turned, dtype=object))
     arrays["geometry"] = pa.array(wkb, pa.binary())
     table = pa.table(arrays).replace_schema_metadata({"geo": json.dumps(geo), **about})
     sheet = io.BytesIO()

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from decr.geo.bands import Bands
 from decr.geo.cells import cell_sums
 from decr.geo.grid import PixelGrid
+from decr.geo.missing import blank
 from decr.geo.scene import Scene, reader
 
 LONGEST_PX = 1024
@@ -71,7 +72,9 @@ def quicklook(scene: Scene, k: int, bands: Sequence[int]) -> tuple[Float32, NDAr
     with reader(scene) as source:
         for piece in source.pieces():
             dn, valid = source.read(piece, bands)
-            dn[:, ~valid] = 0
+            if not valid.any():
+                continue
+            blank(dn, valid)
             rows, cols = piece.coarsened(k).slices()
             before = (piece.row % k, 0), (piece.col % k, 0)
             count[rows, cols] += cell_sums(np.pad(valid, before), k)
@@ -104,6 +107,6 @@ def stretched(
     for mean, seen in (reference, *others):
         unit = np.clip((mean - np.float32(low)) / np.float32(width), 0.0, 1.0)
         picture = np.rint(255 * unit**_GAMMA).astype(np.uint8)
-        picture[:, ~seen] = NO_DATA_GREY
+        blank(picture, seen, NO_DATA_GREY)
         pictures.append(np.ascontiguousarray(np.moveaxis(picture, 0, -1)))
     return pictures

@@ -16,7 +16,7 @@ from decr.geo.bands import Bands, bands_of
 from decr.geo.cells import cell_least, cell_sums
 from decr.geo.gdal import lonlat
 from decr.geo.grid import GroundPoint, PixelGrid, Window
-from decr.geo.missing import drop_missing, mask_bands, mask_kind, range_of
+from decr.geo.missing import blank, drop_missing, mask_bands, mask_kind, range_of
 from decr.geo.names import name_of
 from decr.geo.opening import REFUSALS, checked_dtype, first_line, opened, unlinked
 from decr.geo.pieces import along_blocks, whole_blocks
@@ -316,14 +316,16 @@ class SceneReader:
         for cells in self.cell_pieces(window, k):
             pixels = cells.scaled(k).clipped(scene.grid.window)
             dn, valid = self.read(pixels, wanted)
-            dn[:, ~valid] = 0
+            if not valid.any():
+                continue
+            blank(dn, valid)
             rows, cols = cells.slices(window)
             count[rows, cols] = number = cell_sums(valid, k)
             for band, plane in enumerate(dn):
                 mean[band, rows, cols] = cell_sums(plane, k) / np.maximum(number, 1)
             if not darkest:
                 continue
-            dn[:, ~valid] = range_of(dn.dtype)[1]
+            blank(dn, valid, range_of(dn.dtype)[1])
             for band, plane in enumerate(dn, start=len(wanted)):
                 mean[band, rows, cols] = np.where(number > 0, cell_least(plane, k), 0)
         return mean, count

@@ -14,6 +14,7 @@ from decr.forks import fork_lock
 from decr.geo.gdal import gdal_environment
 from decr.geo.grid import Window
 from decr.geo.lattice import Blocks
+from decr.geo.missing import blank
 from decr.geo.scene import Scene, reader
 from decr.pipeline.allocation import Allocation, add, cells_under, empty
 from decr.pipeline.engine import Tell
@@ -148,7 +149,7 @@ def _lessen(
     for first in range(0, total.shape[1], _STRIP_ROWS):  # in little room: units of 8 bytes
         rows = slice(first, first + _STRIP_ROWS)
         unit = radiometry.encode(dn[:, rows])
-        unit[:, ~valid[rows]] = 0.0
+        blank(unit, valid[rows])
         total[:, rows] -= quantised(unit) * np.int32(FULL // LEVELS)
 
 

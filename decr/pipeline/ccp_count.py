@@ -15,6 +15,7 @@ from decr.geo.aoi import Aoi
 from decr.geo.features import Feature
 from decr.geo.grid import PixelGrid, Window
 from decr.geo.layers import NODATA, LayerWriter
+from decr.geo.missing import blank
 from decr.geo.quicklook import shown_bands, stretched
 from decr.geo.scene import SceneReader
 from decr.pipeline.cells import CloudCells
@@ -196,7 +197,7 @@ class Count:
             assert self._cells.soft is not None
             planes = [np.rint(self._cells.soft.weights(window) * np.float32(FULL_BYTE))]
         stack = np.stack(planes).astype(np.uint8)
-        stack[:, ~valid] = NODATA
+        blank(stack, valid, NODATA)
         return stack
 
     def _sample(self, window: Window, cloudy: Bool, valid: Bool, thin: Bool | None) -> None:

@@ -252,13 +252,15 @@ def tiles_parquet(scenes: Sequence[SceneCcp]) -> bytes:
     }
     outlines, crs = [], []
     for scene in scenes:
+        windows = []
         for window, counts in scene.tiles.windows(scene.grid):
             place = (window.row, window.col, window.height, window.width)
             values = (scene.name, scene.group, *place, *_counts(counts).values())
             for column, value in zip(columns.values(), values, strict=True):
                 column.append(value)
-            outlines.append(scene.grid.footprint(window))
-            crs.append(scene.grid.crs)
+            windows.append(window)
+        outlines += scene.grid.footprints(windows)
+        crs += [scene.grid.crs] * len(windows)
     placed, common = in_one_crs(outlines, crs)
     return geoparquet(columns, placed, common, told_facts(scenes))
 

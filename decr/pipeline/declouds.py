@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
@@ -98,13 +99,16 @@ def survey_and_plan(
     engine: Engine,
     work: WorkDir | None = None,
     on_progress: OnProgress | None = None,
+    folder: Path | None = None,
 ) -> tuple[ChangeMap, Plan]:
     """First pass over the scene: clouds, then what to do with every tile.
 
     Parameters
     ----------
     work
-        Keeps the survey, so that a run that goes on need not repeat it; None keeps it in memory.
+        Keeps the survey, so that a run that goes on need not repeat it.
+    folder
+        Holds the survey of who keeps none; None holds it in memory.
 
     Raises
     ------
@@ -112,7 +116,7 @@ def survey_and_plan(
         If the scene holds no valid pixel.
     """
     scene, config = prepared.scene, prepared.config
-    survey = _survey(prepared, engine, work, on_progress)
+    survey = _survey(prepared, engine, work, on_progress, folder)
     if survey.valid_px == 0:
         raise SceneError(ALL_NODATA.format(scene.path))
     change = ChangeMap(
@@ -137,7 +141,11 @@ def survey_and_plan(
 
 
 def _survey(
-    prepared: Prepared, engine: Engine, work: WorkDir | None, on_progress: OnProgress | None
+    prepared: Prepared,
+    engine: Engine,
+    work: WorkDir | None,
+    on_progress: OnProgress | None,
+    folder: Path | None,
 ) -> Survey:
     """Survey the scene, or take the finished survey of an interrupted run."""
     scene, config = prepared.scene, prepared.config
@@ -146,6 +154,7 @@ def _survey(
         with still_whole(work.path / _CLOUDS_FILE, work.path):
             stored = np.load(work.path / _CLOUDS_FILE, mmap_mode="r")
         return Survey(prepared.k, stored, found["cloudy_px"], found["valid_px"])
+    folder = folder if work is None else work.path
     survey = survey_scene(
         scene,
         prepared.detector_radiometry,
@@ -155,7 +164,7 @@ def _survey(
         engine,
         networks=prepared.networks[1],
         mask=None if config.cloud_mask is None else MaskSource(config.cloud_mask),
-        store=None if work is None else work.path / _CLOUDS_FILE,
+        store=None if folder is None else folder / _CLOUDS_FILE,
         work=work,
         on_progress=partial(on_progress or silent, "survey"),
     )
@@ -219,9 +228,10 @@ def plan_scene(
     config: DecloudConfig | None = None,
     on_progress: OnProgress | None = None,
 ) -> Plan:
-    """What `declouds` would do, with a time estimate; nothing is written.
+    """What `declouds` would do, with a time estimate; nothing is left on disk.
 
-    Clouds are looked for in the whole scene, and the model restores two batches.
+    Clouds are looked for in the whole scene, and the model restores two batches. What is found lies
+    in a temporary folder meanwhile: a byte for each cell of the detector.
 
     Parameters
     ----------
@@ -244,9 +254,13 @@ def plan_scene(
         For anything the user can mend, as `declouds` does.
     """
     config = options(DecloudConfig, config)
-    with gdal_environment(), open_engine(device=config.device) as engine:
+    with (
+        gdal_environment(),
+        open_engine(device=config.device) as engine,
+        tempfile.TemporaryDirectory(prefix="decr-") as folder,
+    ):
         prepared = prepare(name_of(path), config)
-        _, plan = survey_and_plan(prepared, engine, on_progress=on_progress)
+        _, plan = survey_and_plan(prepared, engine, None, on_progress, Path(folder))
         return probed(prepared, plan)
 
 

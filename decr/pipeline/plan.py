@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from decr.geo.grid import Window
 from decr.geo.lattice import Axis, Block, Blocks, Lattice
 from decr.pipeline.change_map import ChangeMap
+from decr.pipeline.memory import let_go
 from decr.pipeline.room import MB, Load, planned_disk_mb, planned_memory_mb
 from decr.pipeline.tone import REACH, Index
 from decr.progress import Counted
@@ -119,6 +120,7 @@ def make_plan(
             cloudy.append((block, todo))
         if change.aoi is not None:
             inside.update((i, j) for i, j in todo if change.inside(_window(rows[i], cols[j])))
+        let_go(change.survey.stored)
     on_progress(len(everything), len(everything))
     if change.aoi is not None:
         # Tones are settled with tiles beyond the area, or it would not get the whole scene's.

@@ -99,13 +99,15 @@ def looked_at(
     now = quicklook(result, px, bands)
     after, before = stretched(now, (was, valid))
     weight = np.where(valid, np.rint(255 * change.quicklook(px)), 0).astype(np.uint8)
+    # A mask says nothing of the output.
+    masked = prepared.config.cloud_mask is not None
     return Looks(
         before,
         after,
         _overlay(change.survey, threshold, px, valid),
         weight,
         gathered(work, [block.index for block in plan.work], valid.shape),
-        None if prepared.config.cloud_mask else _ccp(prepared, change.survey, result, on_progress),
+        None if masked else _ccp(prepared, change.survey, result, work, on_progress),
     )
 
 
@@ -125,6 +127,7 @@ def _ccp(
     prepared: Prepared,
     before: Survey,
     result: Scene,
+    work: WorkDir,
     on_progress: Counted,
 ) -> float:
     """Cloud coverage of the output, found as that of the scene was."""
@@ -136,6 +139,7 @@ def _ccp(
             before.k,
             prepared.config.threshold,
             engine,
+            store=work.path / "clouds_after.npy",
             on_progress=on_progress,
         )
     return survey.ccp

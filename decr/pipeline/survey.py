@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import warnings
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 
 from decr.cloud.change import cloudy_cells, probability_to_byte
 from decr.cloud.detector import Detector
-from decr.errors import ConfigError, DecrWarning
+from decr.errors import ConfigError, DecrWarning, OutputError
 from decr.geo.cells import cell_sums
 from decr.geo.gdal import COARSE_CACHE_BYTES, gdal_environment
 from decr.geo.lattice import Block, Blocks, Lattice
@@ -21,7 +22,7 @@ from decr.geo.mask_file import MaskClasses, MaskFile, doubt_of, open_mask
 from decr.geo.scene import Scene, SceneReader, reader
 from decr.geo.sources import check_parts
 from decr.pipeline.engine import Engine, Tell, in_order
-from decr.pipeline.journal import WorkDir, explained, still_whole
+from decr.pipeline.journal import WorkDir, still_whole
 from decr.pipeline.memory import give_back, let_go
 from decr.pipeline.networks import Named, the_detector
 from decr.pipeline.tiles import (
@@ -304,15 +305,26 @@ def on_disk(path: Path, shape: tuple[int, ...], dtype: type[N], begun: bool = Fa
     """A memory map of zeros whose room on disk is taken now: a full disk would kill us later.
 
     Or, if it is ``begun``, of what an interrupted run left in its work directory.
+
+    Raises
+    ------
+    OutputError
+        If there is no room, or what was left cannot be read.
     """
     if begun:
         with still_whole(path, path.parent):
             found: NDArray[N] = np.load(path, mmap_mode="r+")
         return found
-    with explained(path.parent):
+    try:
         stored = np.lib.format.open_memmap(path, "w+", dtype, shape)
         with path.open("r+b") as file:
             os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    except OSError as error:
+        size_mb = math.prod(shape) * np.dtype(dtype).itemsize / 2**20
+        raise OutputError(
+            f"{path}: cannot be made with {size_mb:.1f} MB ({error.strerror}); free some space "
+            f"there (temporary folders lie where TMPDIR says) and run the same command again"
+        ) from error
     return stored
 
 

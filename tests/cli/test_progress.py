@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import sys
+import threading
+import time
 from contextlib import closing
 
 import pytest
 
+from cli import options
 from cli.options import Progress
 
 
@@ -15,3 +19,29 @@ def test_nothing_is_shown_where_standard_error_is_closed(monkeypatch: pytest.Mon
     with closing(Progress(quiet=False)) as progress:
         progress("restore", 1, 2)
         assert progress._bar is None
+
+
+def test_the_clock_of_a_single_long_step_goes(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(options, "_CLOCK_IN_FILES_S", 0.1)
+    with closing(Progress(quiet=False)) as progress:
+        progress("write", 0, 1)
+        time.sleep(2.3)
+        progress("write", 1, 1)
+        shown = capsys.readouterr().err
+        assert {"00:00", "00:01"} <= {*re.findall(r"0/1 \[(\d\d:\d\d)", shown)}
+        time.sleep(0.3)
+        assert not capsys.readouterr().err  # done: it stands
+        progress("report", 0, 2)
+        capsys.readouterr()
+        time.sleep(0.3)
+        assert not capsys.readouterr().err  # it moves by itself
+
+
+def test_the_clock_stops_where_a_step_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(options, "_CLOCK_IN_FILES_S", 0.1)
+    with closing(Progress(quiet=False)) as progress:
+        progress("write", 0, 1)
+        assert "decr-clock" in {thread.name for thread in threading.enumerate()}
+    assert "decr-clock" not in {thread.name for thread in threading.enumerate()}

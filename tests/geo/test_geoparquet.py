@@ -71,6 +71,19 @@ def test_one_crs_is_kept_and_several_become_degrees() -> None:
     assert 39 < first.centroid.y < 41
 
 
+def test_a_crs_that_many_rows_share_is_written_out_once() -> None:
+    written = []
+
+    class Told(CRS):  # type: ignore[misc]
+        def to_wkt(self, *of: Any, **how: Any) -> str:
+            written.append(self)
+            return str(super().to_wkt(*of, **how))
+
+    crs = Told.from_epsg(32650)
+    assert in_one_crs([BOX] * 100, [crs] * 100) == ([BOX] * 100, crs)
+    assert len(written) < 5
+
+
 def test_without_pyarrow_the_extra_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -140,6 +140,23 @@ def test_window_transform_agrees_with_rasterio(w: Window, angle: float, pixel: f
     assert grid.gsd_m == pytest.approx(pixel)
 
 
+@given(st.lists(windows, max_size=9), st.floats(-180, 180), st.floats(0.1, 30))
+def test_footprints_of_many_windows_have_the_corners_of_each(
+    many: list[Window], angle: float, pixel: float
+) -> None:
+    rotated = Affine.translation(500000.3, 4400000.7) @ Affine.rotation(angle) @ Affine.scale(pixel)
+    found = PixelGrid(200, 200, rotated, UTM).footprints(many)
+    t = rotated
+    for w, outline in zip(many, found, strict=True):
+        corners = [(w.col, w.row), (w.col_stop, w.row), (w.col_stop, w.row_stop)]
+        corners += [(w.col, w.row_stop), (w.col, w.row)]
+        assert outline is not None
+        assert list(outline.exterior.coords) == [
+            (t.a * c + t.b * r + t.c, t.d * c + t.e * r + t.f) for c, r in corners
+        ]
+    assert PixelGrid(200, 200, Affine.identity()).footprints(many) == [None] * len(many)
+
+
 def test_the_footprint_of_a_north_up_grid_or_window_is_its_box() -> None:
     grid = PixelGrid(100, 200, NORTH_UP, UTM)
     expected = Polygon.from_bounds(500000, 4399950, 500100, 4400000)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import math
+import os
+import resource
+import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,19 +20,21 @@ from hypothesis import strategies as st
 
 from decr.cloud.change import INVALID, ChangeRule
 from decr.config import DecloudConfig
+from decr.errors import OutputError, SceneError
 from decr.geo.grid import Window
 from decr.geo.lattice import Blocks, Lattice
 from decr.geo.output import write_memory_bytes
 from decr.geo.scene import open_scene
 from decr.pipeline.change_map import ChangeMap
-from decr.pipeline.declouds import declouds, probed, survey_and_plan
+from decr.pipeline.declouds import declouds, plan_scene, probed, survey_and_plan
 from decr.pipeline.engine import local_engine
-from decr.pipeline.plan import Plan, described, tile_spans
+from decr.pipeline.memory import let_go
+from decr.pipeline.plan import Plan, described, make_plan, tile_spans
 from decr.pipeline.prepare import prepare
 from decr.pipeline.room import Load, lying_bytes, planned_memory_mb
-from decr.pipeline.survey import Survey
+from decr.pipeline.survey import Survey, on_disk
 from decr.pipeline.tiles import Float32
-from tests.pipeline.scenes import darker, same, write_scene
+from tests.pipeline.scenes import cloudy_pixels, darker, same, write_scene
 
 LOAD = Load(
     bytes_per_pixel=8, beside=0, channels=4, write_bytes=0, side_by_side=1, batch=4, at_once=1
@@ -110,6 +116,60 @@ def test_time_is_that_of_tiles_side_by_side(
     assert 4 < plan.restore < 1000
     whole = seconds if lanes > plan.restore else seconds * plan.restore
     assert plan.seconds == pytest.approx(whole)
+
+
+def test_the_survey_of_a_plan_lies_on_disk_and_is_gone_afterwards(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lay: list[Path] = []
+
+    def seen(blocks: Blocks, factor: int, change: ChangeMap, *others: Any) -> Plan:
+        assert isinstance(change.survey.stored, np.memmap)
+        lay.append(Path(str(change.survey.stored.filename)))
+        assert lay[-1].exists()
+        return make_plan(blocks, factor, change, *others)
+
+    (temporary := tmp_path / "temporary").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    monkeypatch.setattr("decr.pipeline.declouds.make_plan", seen)
+    scene = write_scene(tmp_path / "s.tif", cloudy_pixels(300, 300))
+    plan = plan_scene(scene, DecloudConfig(detector="threshold", steps=1))
+    assert plan.restore > 0
+    assert lay[0].is_relative_to(temporary)
+    assert not list(temporary.iterdir())
+    with pytest.raises(SceneError, match="all pixels are nodata"):
+        plan_scene(write_scene(tmp_path / "none.tif", np.zeros((4, 90, 90), np.uint16), nodata=0))
+    assert not list(temporary.iterdir())
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs Linux's resident size")
+def test_planning_does_not_keep_the_survey_in_memory(tmp_path: Path) -> None:
+    side = 8192
+    stored = on_disk(tmp_path / "clouds.npy", (side, side), np.uint8)
+    change = ChangeMap((side, side), Survey(1, stored, 0, side**2), ChangeRule(0.5, 1, 1), None)
+    blocks, most = Blocks(Lattice(side, side, 256, 64), 4), [0]
+
+    def look(done: int, total: int) -> None:
+        resident = int(Path("/proc/self/statm").read_text().split()[1])
+        most.append(resident * resource.getpagesize())
+
+    let_go(stored)
+    look(0, 1)
+    before = most[-1]
+    make_plan(blocks, 1, change, Window(0, 0, side, side), LOAD, look)
+    assert max(most) - before < side**2 // 2
+
+
+def test_a_survey_that_finds_no_room_says_how_much_it_needs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    scene = write_scene(tmp_path / "s.tif", cloudy_pixels(300, 300))
+    with pytest.raises(OutputError, match=r"clouds\.npy: .* MB \(No space left .* TMPDIR"):
+        plan_scene(scene, DecloudConfig(detector="threshold", steps=1))
 
 
 @pytest.mark.parametrize(("tiled", "grows"), [(True, False), (False, True)])

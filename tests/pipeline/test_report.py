@@ -25,6 +25,7 @@ from decr.pipeline.report_files import (
     write_index,
     write_report,
 )
+from decr.pipeline.survey import Survey, survey_scene
 from decr.predictor import Restorer
 from decr.report.values import RestorationReport
 from tests.pipeline.scenes import GRID, RGBN, cloudy_pixels, read, same, write_scene
@@ -145,6 +146,21 @@ def test_clouds_of_the_output_are_counted_as_those_of_the_scene(
     again = declouds(tmp_path / "some.tif", tmp_path / "2.tif", config, restorer=same())
     assert 0 < again.ccp_before == result.ccp_after < result.ccp_before
     assert again.ccp_after is None  # nobody asked
+
+
+def test_clouds_of_the_output_lie_on_disk_meanwhile(
+    scene: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found: list[Survey] = []
+
+    def surveyed(*of: Any, **how: Any) -> Survey:
+        found.append(survey_scene(*of, **how))
+        return found[-1]
+
+    monkeypatch.setattr("decr.pipeline.report.survey_scene", surveyed)
+    reported(scene, tmp_path / "out.tif", same())
+    assert isinstance(found[0].stored, np.memmap)
+    assert not list(tmp_path.glob("*.decr-work"))
 
 
 def test_a_mask_says_nothing_of_the_output(scene: Path, tmp_path: Path) -> None:
