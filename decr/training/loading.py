@@ -153,12 +153,16 @@ def _drawn_elsewhere(steps: _Steps, loaders: int) -> Iterator[Images]:
         # thread happens to be.
         of_torch = getattr(handler, "__module__", None) == signal_handling.__name__
         _handle_children(signal.SIG_DFL if of_torch else handler)
-        ends = [one.sentinel for one in set(multiprocessing.active_children()) - before]
+        own = set(multiprocessing.active_children()) - before
         try:
             yield from batches
         except (RuntimeError, OSError, EOFError) as error:
             # A connection breaks a moment before its process is known to be gone.
-            if wait(ends, timeout=1.0):
+            ended = wait([one.sentinel for one in own], timeout=1.0)
+            for one in own:
+                if one.sentinel in ended:
+                    one.join()  # or its SIGCHLD may come after torch's handler is back
+            if ended:
                 raise ChildProcessError("a loader was killed") from error
             raise
     finally:
