@@ -178,7 +178,7 @@ def both(pair: Acquisitions, masks: Masks, shift: tuple[float, float]) -> Iterat
     nodata = pair.clear.nodata[pair.indices(pair.clear)[0]]
     with (
         reader(pair.cloudy) as cloudy,
-        aligned(pair.clear.path, grid, shift, smooth, nodata) as clear,
+        aligned(pair.clear.path, grid, shift, smooth, nodata, pair.clear.bands) as clear,
         aligned(str(masks.cloudy), grid, (0.0, 0.0), False, NODATA) as cloudy_mask,
         aligned(str(masks.clear), grid, shift, False, NODATA) as clear_mask,
     ):

@@ -13,14 +13,18 @@ import shapely
 from affine import Affine
 from numpy.typing import NDArray
 from rasterio.enums import Resampling
+from rasterio.io import MemoryFile
 from rasterio.vrt import WarpedVRT
 from rasterio.warp import transform, transform_geom
 from shapely import affinity
 from shapely.geometry import Polygon, mapping, shape
 
 from decr.errors import GridMismatchError, SceneError
+from decr.geo.bands import Bands
 from decr.geo.grid import PixelGrid, Window
+from decr.geo.missing import masked_falsely
 from decr.geo.opening import REFUSALS, first_line, opened, unlinked
+from decr.geo.overlay import overlay, without_alpha
 
 LEAST_SHIFT_PX = 0.1
 """Smaller shifts are left: resampling would cost more than it mends."""
@@ -64,6 +68,7 @@ def aligned(
     shift: tuple[float, float],
     smooth: bool,
     nodata: float | None,
+    bands: Bands | None = None,
 ) -> Iterator[Aligned]:
     """Open an image as if it had been stored on a grid.
 
@@ -75,6 +80,8 @@ def aligned(
         Cubic convolution; else the nearest pixel.
     nodata
         What means "nothing" in the file, and is read where the file ends.
+    bands
+        What the file's bands are: where it calls one alpha that is none, that is no mask.
 
     Raises
     ------
@@ -86,10 +93,10 @@ def aligned(
         t.a, t.b, t.c + shift[1] * t.a + shift[0] * t.b,
         t.d, t.e, t.f + shift[1] * t.d + shift[0] * t.e,
     )  # fmt: skip
-    with opened(path) as dataset:
+    with opened(path) as dataset, _unmasked(dataset, bands) as source:
         try:
             warped = WarpedVRT(
-                dataset,
+                source,
                 crs=grid.crs,
                 transform=moved,
                 width=grid.width,
@@ -103,6 +110,17 @@ def aligned(
             raise SceneError(f"{path} cannot be warped: {first_line(error)}") from unlinked(error)
         with warped:
             yield Aligned(path, warped)
+
+
+@contextmanager
+def _unmasked(dataset: Any, bands: Bands | None) -> Iterator[Any]:
+    """The dataset, or one of the same pixels in which no band is taken for the mask of others."""
+    if bands is None or not masked_falsely(dataset, bands):
+        yield dataset
+        return
+    xml = without_alpha(overlay(dataset, [], {}).xml)
+    with MemoryFile(xml, ext=".vrt") as file, file.open() as plain:
+        yield plain
 
 
 def check_alike(path: str, grid: PixelGrid, other: str, like: PixelGrid) -> None:

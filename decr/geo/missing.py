@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rasterio.enums import MaskFlags
+from rasterio.enums import ColorInterp, MaskFlags
 
 from decr.geo.bands import Bands
+from decr.geo.opening import opened
+
+_SAMPLED_PX = 1024
+"""Most pixels along a side of masks that are compared."""
 
 
 def mask_bands(dataset: Any, bands: Bands) -> tuple[int, ...]:
@@ -23,6 +28,35 @@ def mask_bands(dataset: Any, bands: Bands) -> tuple[int, ...]:
     return tuple(sorted({*stored} - {*shared[1:]}))
 
 
+def masked_falsely(dataset: Any, bands: Bands) -> frozenset[int]:
+    """0-based bands for whose mask GDAL takes a band that is called alpha, and is none."""
+    called = [i for i, colour in enumerate(dataset.colorinterp) if colour == ColorInterp.alpha]
+    if bands.alpha_index in called:
+        return frozenset()
+    flags = dataset.mask_flag_enums
+    return frozenset(i for i in range(dataset.count) if MaskFlags.alpha in flags[i])
+
+
+def loses_mask(path: str, level: int, bands: Bands) -> bool:
+    """Whether an overview of a file (0 is the finest) lacks the mask that the file has.
+
+    GDAL takes all pixels of an overview for valid where it was made before the mask.
+    """
+    with opened(path) as dataset, opened(path, level) as overview:
+        shape = min(_SAMPLED_PX, overview.height), min(_SAMPLED_PX, overview.width)
+        return any(
+            overview.read_masks(band + 1, out_shape=shape).all()
+            and not dataset.read_masks(band + 1, out_shape=shape).all()
+            for band in mask_bands(dataset, bands)
+        )
+
+
+def calls_fourth_alpha(dataset: Any, bands: Bands) -> bool:
+    """Whether a file says red, green, blue, alpha of bands of which the fourth is none."""
+    colours = [colour.name for colour in dataset.colorinterp]
+    return colours == ["red", "green", "blue", "alpha"] and bool(masked_falsely(dataset, bands))
+
+
 def mask_kind(dataset: Any, bands: Bands) -> str:
     """Name the strongest of the marks for missing pixels."""
     if bands.alpha_index is not None:
@@ -31,6 +65,11 @@ def mask_kind(dataset: Any, bands: Bands) -> str:
         return "per_dataset"
     has_nodata = any(dataset.nodatavals[i] is not None for i in bands.data_indices)
     return "nodata" if has_nodata else "none"
+
+
+def nodata_differs(nodata: Sequence[float | None], bands: Bands) -> bool:
+    """Whether data bands say "no data" by different values, of which a GeoTIFF holds one."""
+    return len({repr(nodata[i]) for i in bands.data_indices}) > 1
 
 
 def drop_missing(valid: NDArray[np.bool_], plane: NDArray[Any], nodata: float | None) -> None:

@@ -9,6 +9,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
 import rasterio
 from rasterio._err import CPLE_BaseError
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
@@ -145,3 +146,15 @@ def checked_dtype(dataset: Any, path: str) -> str:
             "if it is one, convert it with gdal_translate -ot UInt16 (or Float32)"
         )
     return str(dtypes[0])
+
+
+def check_not_negative(dataset: Any, path: str) -> None:
+    """Refuse one band of greys of which 0 is white: its clouds are dark, its ground is bright."""
+    if dataset.count > 1 or dataset.tags(ns="IMAGE_STRUCTURE").get("MINISWHITE") != "YES":
+        return
+    top = np.iinfo(dataset.dtypes[0]).max if dataset.dtypes[0] in ("uint8", "uint16") else "white"
+    turn = "gdal_translate -expand gray" if top == 255 else f"store {top} minus each number"
+    raise SceneError(
+        f"{path} is a negative: it says that 0 is white; turn it round first ({turn}), or pass "
+        "--bands p if its clouds are bright all the same"
+    )

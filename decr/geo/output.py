@@ -19,11 +19,13 @@ from rasterio.windows import Window as RasterioWindow
 
 from decr.errors import DecrError, DecrWarning, OutputError, OutputExistsError, SceneError
 from decr.forks import is_forked
+from decr.geo.layers import Layer, layer_writer
 from decr.geo.metadata import OUR_DOMAIN, compare_metadata
+from decr.geo.missing import calls_fourth_alpha, nodata_differs
 from decr.geo.opening import REFUSALS, first_line, quiet, unlinked
-from decr.geo.overlay import Overlay, Patch, overlay
-from decr.geo.scene import Scene
-from decr.geo.tiff_tags import fill_room
+from decr.geo.overlay import Overlay, Patch, overlay, without_alpha
+from decr.geo.scene import Scene, reader
+from decr.geo.tiff_tags import call_fourth_alpha, fill_room
 
 _CACHE_BYTES = 32 * 2**20
 _MAX_CACHE_BYTES = 2 * 2**30
@@ -83,6 +85,7 @@ def write_cog(
     before_rename: Callable[[Path], None] | None = None,
     threads: int = _THREADS,
     called: str | None = None,
+    scene: Scene | None = None,
 ) -> None:
     """Write a scene with patches over it as a COG with overviews and all metadata of the scene.
 
@@ -107,6 +110,10 @@ def write_cog(
         That compress, at most as many as there are cores; the bytes do not depend on it.
     called
         What messages call a scene that was made on the way, and is gone after a failure.
+    scene
+        The source as it was opened: what it knows better than the file. Overviews leave nothing out
+        for a fourth band that is called alpha, and is none. Where nodata differs by band, of which
+        a GeoTIFF holds one, a mask says in its place which pixels are missing.
 
     Raises
     ------
@@ -127,13 +134,17 @@ def write_cog(
     cog, vrt = work_dir / "cog.tif", work_dir / "cog.vrt"
     with _gdal(work_dir), _explained(source, out, work_dir, called):
         _clear(work_dir)
+        mask = None if scene is None else _valid_mask(scene, work_dir / "cog.mask.tif", out)
         with _opened(source) as dataset:
-            content = overlay(dataset, patches, {OUR_DOMAIN: dict(tags)})
+            content = overlay(dataset, patches, {OUR_DOMAIN: dict(tags)}, mask)
             bytes_per_px = sum(np.dtype(name).itemsize for name in dataset.dtypes)
             cache = _cache_bytes(dataset.block_shapes[0], dataset.width, bytes_per_px)
-        vrt.write_bytes(content.xml)
+            unlike = scene is not None and calls_fourth_alpha(dataset, scene.bands)
+        vrt.write_bytes(without_alpha(content.xml) if unlike else content.xml)
         with rasterio.Env(GDAL_CACHEMAX=cache):
             rasterio.shutil.copy(str(vrt), str(cog), driver="COG", **_creation_options(threads))
+        if unlike:
+            call_fourth_alpha(cog)
         _finish(cog, vrt, content)
         # What GDAL kept beside the file does not come along.
         cog.with_name(cog.name + ".aux.xml").unlink(missing_ok=True)
@@ -183,6 +194,17 @@ def write_memory_bytes(scene: Scene) -> int:
     cache = _cache_bytes(scene.block_shape, scene.grid.width, bytes_per_px)
     blocks = _running(_THREADS) * _BLOCKS_PER_THREAD
     return cache + _BUFFER_BYTES + blocks * _BLOCK_PX**2 * bytes_per_px
+
+
+def _valid_mask(scene: Scene, mask: Path, out: Path) -> Path | None:
+    """Write 255 where all data bands hold data, 0 elsewhere; None if nodata says so alike."""
+    if not nodata_differs(scene.nodata, scene.bands):
+        return None
+    layer = Layer(("mask",), 1, {}, nodata=0)
+    with reader(scene) as source, layer_writer(mask, scene.grid, layer, called=out) as file:
+        for piece in source.pieces():
+            file.write(piece, source.valid(piece)[None] * np.uint8(255))
+    return mask
 
 
 @contextmanager

@@ -61,7 +61,9 @@ class Overlay:
     xmp: str | None
 
 
-def overlay(dataset: Any, patches: Sequence[Patch], own_tags: Domains) -> Overlay:
+def overlay(
+    dataset: Any, patches: Sequence[Patch], own_tags: Domains, mask: Path | None = None
+) -> Overlay:
     """Describe a scene with patches over it.
 
     Parameters
@@ -72,6 +74,8 @@ def overlay(dataset: Any, patches: Sequence[Patch], own_tags: Domains) -> Overla
         The later ones lie on top.
     own_tags
         Tag domains that replace those of the scene.
+    mask
+        GeoTIFF of one band, 0 where a pixel is missing; in place of the scene's nodata and mask.
 
     Raises
     ------
@@ -89,19 +93,28 @@ def overlay(dataset: Any, patches: Sequence[Patch], own_tags: Domains) -> Overla
     root.extend(control_points(dataset, described))
     root.extend(_metadata(described, room_for(tags, band_tags), xmp))
     changed = {band for patch in patches for band in patch.bands}
+    if mask is not None:
+        for band in bands:
+            band[:] = [part for part in band if part.tag != "NoDataValue"]
     out = [_band(root, dataset, old, i + 1, i in changed) for i, old in enumerate(bands)]
     name = _source_name(dataset, bands[0])
     shape = dataset.shape
     for index, element in enumerate(out):
         _add_source(element, name, str(index + 1), dataset.block_shapes[index], shape)
-    if described.find("MaskBand") is not None:
-        mask = ET.SubElement(ET.SubElement(root, "MaskBand"), "VRTRasterBand", dataType="Byte")
-        _add_source(mask, name, "mask,1", dataset.block_shapes[0], shape)
+    if mask is not None or described.find("MaskBand") is not None:
+        band = ET.SubElement(ET.SubElement(root, "MaskBand"), "VRTRasterBand", dataType="Byte")
+        file, which = (name, "mask,1") if mask is None else (str(mask.absolute()), "1")
+        _add_source(band, file, which, dataset.block_shapes[0], shape)
     # Thousands of files in one folder: listing it for each is slow.
     with rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR"):
         for patch in patches:
             _add_patch(out, patch, dataset)
     return Overlay(ET.tostring(root, encoding="utf-8"), tags, band_tags, xmp)
+
+
+def without_alpha(xml: bytes) -> bytes:
+    """The same virtual raster, in which GDAL takes no band for the mask of others."""
+    return xml.replace(b"<ColorInterp>Alpha<", b"<ColorInterp>Undefined<")
 
 
 def _size(prefix: str, width: int, height: int) -> dict[str, str]:

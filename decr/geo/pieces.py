@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from itertools import product
 from math import gcd
 
+import numpy as np
+
 from decr.geo.grid import Window
 
 _BYTES = 32 * 2**20
@@ -64,3 +66,36 @@ def along_blocks(
         piece = Window(row, col, rows, cols).intersection(cells)
         if piece is not None:
             yield piece
+
+
+def spread_windows(scene: Window, block: tuple[int, int], most: int) -> list[Window]:
+    """Up to ``most`` x ``most`` windows, one anywhere in each part of a scene, from the top.
+
+    Places are drawn (from a fixed seed): on a regular grid of windows, ground or clouds that
+    repeat could be missed altogether. Of a file in blocks, which are decoded whole in any case,
+    windows have 512 pixels along each side and begin where a block begins; of one in strips, 64.
+
+    Parameters
+    ----------
+    block
+        As for `whole_blocks`.
+    """
+    in_blocks = block[1] <= 1024
+    size, begin = (512, block) if in_blocks else (64, (1, 1))
+    rng = np.random.default_rng(0)
+    height, width = scene.shape
+    rows, cols = (min(most, -(-n // size)) for n in (height, width))
+    shifts = rng.random((rows, cols, 2))
+    windows = []
+    for i in range(rows):
+        for j in range(cols):
+            # A window that is all of the scene's rows or columns begins with them.
+            row, col = (
+                int((k + shift) / parts * n) // b * b if n > size else 0
+                for k, parts, n, shift, b in zip(
+                    (i, j), (rows, cols), (height, width), shifts[i, j], begin, strict=True
+                )
+            )
+            windows.append(Window(row, col, min(size, height - row), min(size, width - col)))
+    # From the top: some formats are decoded from there, and again for each step back.
+    return sorted(windows, key=lambda w: (w.row, w.col))

@@ -12,13 +12,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from decr.errors import BandError, ConfigError, GridMismatchError, SceneError
-from decr.geo.bands import Bands, bands_of
+from decr.geo.bands import Bands, bands_of, is_alpha_by_default, picture_in_alpha
 from decr.geo.cells import cell_least, cell_sums
+from decr.geo.fourth import WITH_NIR, holds_picture
 from decr.geo.gdal import lonlat
 from decr.geo.grid import GroundPoint, PixelGrid, Window
-from decr.geo.missing import blank, drop_missing, mask_bands, mask_kind, range_of
+from decr.geo.missing import (
+    blank,
+    drop_missing,
+    mask_bands,
+    mask_kind,
+    masked_falsely,
+    range_of,
+)
 from decr.geo.names import name_of
-from decr.geo.opening import REFUSALS, checked_dtype, first_line, opened, unlinked
+from decr.geo.opening import (
+    REFUSALS,
+    check_not_negative,
+    checked_dtype,
+    first_line,
+    opened,
+    unlinked,
+)
 from decr.geo.pieces import along_blocks, whole_blocks
 from decr.geo.sources import FileState, check_parts, check_states
 
@@ -90,7 +105,10 @@ class Scene:
 
 
 def open_scene(path: str | os.PathLike[str], bands: str | None = None) -> Scene:
-    """Look at a raster file without reading pixels.
+    """Look at a raster file, without reading pixels in most.
+
+    Of four bands of bytes without names, of which the fourth is called alpha, a few windows are
+    read: it is near infrared if it holds a picture.
 
     Parameters
     ----------
@@ -102,8 +120,8 @@ def open_scene(path: str | os.PathLike[str], bands: str | None = None) -> Scene:
     Raises
     ------
     SceneError
-        If the file, or one that it is made of, is missing, or it is not a raster, empty, or of a
-        kind of number that is not supported.
+        If the file, or one that it is made of, is missing, or it is not a raster, empty, of a kind
+        of number that is not supported, or of greys of which 0 is white (unless ``bands`` is said).
     BandError
         If its bands cannot be told apart, or do not fit `bands`.
     """
@@ -111,13 +129,15 @@ def open_scene(path: str | os.PathLike[str], bands: str | None = None) -> Scene:
     with opened(name) as dataset:
         check_parts(name)
         dtype = checked_dtype(dataset, name)
+        if bands is None:
+            check_not_negative(dataset, name)
         colours = [colour.name for colour in dataset.colorinterp]
         roles, guess = bands_of(dataset.descriptions, colours, dataset.count, bands, name)
         grid = _grid_of(dataset, name)
         notes = [guess] if guess else []
         if grid.gsd_m is None:
             notes.append(f"{name} does not say how large its pixels are on the ground")
-        return Scene(
+        scene = Scene(
             path=name,
             grid=grid,
             bands=roles,
@@ -128,6 +148,13 @@ def open_scene(path: str | os.PathLike[str], bands: str | None = None) -> Scene:
             block_shape=tuple(dataset.block_shapes[0]),
             warnings=tuple(notes),
         )
+        unsure = bands is None and dtype == "uint8"
+        if not unsure or not is_alpha_by_default(dataset.descriptions, colours):
+            return scene
+        seen = replace(scene, bands=WITH_NIR, mask_kind=mask_kind(dataset, WITH_NIR))
+        if not holds_picture(SceneReader(seen, dataset)):
+            return scene
+        return replace(seen, warnings=(picture_in_alpha(name), *notes))
 
 
 def overview_factors(path: str | os.PathLike[str]) -> tuple[int, ...]:
@@ -179,6 +206,7 @@ class SceneReader:
         is_float = np.dtype(scene.dtype).kind == "f"
         self._with_values = {i for i in data if is_float or scene.nodata[i] is not None}
         self._masked = mask_bands(dataset, scene.bands)
+        self._falsely = masked_falsely(dataset, scene.bands)
         self._bytes_per_px = scene.count * np.dtype(scene.dtype).itemsize
 
     def read(
@@ -248,7 +276,8 @@ class SceneReader:
                 masks = self._dataset.read_masks(indexes, out_shape=shape)
             else:
                 dn, masks = self._picked(indexes, *grid.picked(side))
-        valid = (masks != 0).all(axis=0)
+        own = [band not in self._falsely for band in bands]
+        valid = (masks[own] != 0).all(axis=0)
         for plane, band in zip(dn, bands, strict=True):
             drop_missing(valid, plane, self.scene.nodata[band])
         return dn, valid

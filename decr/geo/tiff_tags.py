@@ -24,6 +24,8 @@ ROOM_KEY = "DECR_ROOM"
 
 _GDAL_METADATA = 42112
 _XMP = 700
+_EXTRA_SAMPLES = 338
+_UNASSOCIATED_ALPHA = 2
 _PLACEHOLDER = re.compile(rb'[ \t]*<Item name="' + ROOM_KEY.encode() + rb'">_*</Item>\n?')
 _END = b"</GDALMetadata>"
 
@@ -60,12 +62,32 @@ def fill_room(
         If the placeholder is not there, that is, if GDAL did not write the file.
     """
     with path.open("r+b") as file:
-        tags = {tag.code: tag for tag in _directory(file, path)}
+        tags = next(_directories(file, path))
         if _GDAL_METADATA not in tags:
             raise OutputError(f"{path}: holds no tags; {_REMEDY}")
         _fill_metadata(file, tags[_GDAL_METADATA], _items(dataset, bands), path)
         if xmp is not None and _XMP in tags:
             _shorten(file, tags[_XMP], _packet(xmp))
+
+
+def call_fourth_alpha(path: Path) -> None:
+    """Say of the fourth of four bands in a GeoTIFF and its overviews that it is alpha.
+
+    Its pixels stay. GDAL, told so before it makes overviews, would leave out of them the colours of
+    pixels that are 0 in it.
+
+    Raises
+    ------
+    OutputError
+        If GDAL did not write one number for it, as for red, green, blue and a band of no colour.
+    """
+    with path.open("r+b") as file:
+        for tags in list(_directories(file, path)):
+            tag = tags.get(_EXTRA_SAMPLES)
+            if tag is None or tag.size != 1:
+                raise OutputError(f"{path}: does not say what its fourth band is; {_REMEDY}")
+            file.seek(tag.size_at + struct.calcsize(tag.size_format))
+            file.write(struct.pack(f"{tag.size_format[0]}H", _UNASSOCIATED_ALPHA))
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,8 +157,8 @@ def _lines(domains: Domains, sample: str) -> Iterator[str]:
             yield f"  <Item {attributes}>{escape(escape(value))}</Item>\n"
 
 
-def _directory(file: BinaryIO, path: Path) -> Iterator[_Tag]:
-    """Read the entries of the first directory of a TIFF file; those of single bytes make sense."""
+def _directories(file: BinaryIO, path: Path) -> Iterator[dict[int, _Tag]]:
+    """Entries of each directory of a TIFF file by code; those of single bytes make sense."""
     start = file.read(16)
     order = {b"II": "<", b"MM": ">"}.get(start[:2], "<")
     magic = struct.unpack(f"{order}H", start[2:4])[0]
@@ -146,9 +168,13 @@ def _directory(file: BinaryIO, path: Path) -> Iterator[_Tag]:
     word, number = (f"{order}Q", f"{order}Q") if big else (f"{order}I", f"{order}H")
     entry = f"{order}HH{word[1]}{word[1]}"
     where = struct.unpack(word, start[8:16] if big else start[4:8])[0]
-    file.seek(where)
-    count = struct.unpack(number, file.read(struct.calcsize(number)))[0]
-    at, step = file.tell(), struct.calcsize(entry)
-    for code, _, size, offset in struct.iter_unpack(entry, file.read(count * step)):
-        yield _Tag(code, offset, size, at + 4, word)
-        at += step
+    while where:
+        file.seek(where)
+        count = struct.unpack(number, file.read(struct.calcsize(number)))[0]
+        at, step = file.tell(), struct.calcsize(entry)
+        entries = file.read(count * step)
+        where = struct.unpack(word, file.read(struct.calcsize(word)))[0]
+        yield {
+            code: _Tag(code, offset, size, at + i * step + 4, word)
+            for i, (code, _, size, offset) in enumerate(struct.iter_unpack(entry, entries))
+        }

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from decr.cloud.detector import Detector
 from decr.config import CcpConfig, mask_named
 from decr.geo.mask_file import MaskClasses
+from decr.geo.missing import loses_mask
 from decr.geo.names import without_keys
 from decr.geo.scene import Scene, open_scene, overview_factors, overview_of
 from decr.pipeline.ccp_sources import Source, mask_of
@@ -131,6 +132,12 @@ def _opened(
             f"(gdaladdo makes overviews)",
         )
         return scene, "every pixel, for want of overviews", 1.0
+    if loses_mask(source.path, fit[-1], scene.bands):
+        warn(
+            f"{source.path}: its overview does not say which pixels its mask leaves out; every "
+            f"pixel is read (gdaladdo -clean, then gdaladdo, makes overviews of both)",
+        )
+        return scene, "every pixel, for want of a mask in the overview", 1.0
     words = f"overview 1:{factors[fit[-1]]} of the file; pixels are its pixels"
     overview = overview_of(scene, fit[-1])
     return overview, words, scene.grid.window.area / overview.grid.window.area

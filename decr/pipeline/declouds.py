@@ -17,6 +17,7 @@ from decr.cloud.change import ChangeRule, rule_in_cells
 from decr.config import DecloudConfig, options
 from decr.errors import DecrError, SceneError
 from decr.geo.gdal import gdal_environment
+from decr.geo.missing import nodata_differs
 from decr.geo.names import name_of
 from decr.geo.output import write_cog, write_memory_bytes
 from decr.geo.overlay import Patch
@@ -128,7 +129,7 @@ def survey_and_plan(
     )
     load = Load(
         bytes_per_pixel=np.dtype(scene.dtype).itemsize * scene.count,
-        beside=4 * config.error_map,
+        beside=4 * config.error_map + 2 * nodata_differs(scene.nodata, scene.bands),  # its mask
         channels=len(prepared.composer.feed),
         write_bytes=write_memory_bytes(scene),
         side_by_side=prepared.restorer.side_by_side,
@@ -137,7 +138,7 @@ def survey_and_plan(
     )
     told = partial(on_progress or silent, "plan")
     plan = make_plan(prepared.blocks, prepared.factor, change, scene.grid.window, load, told)
-    return change, plan
+    return change, replace(plan, bands=scene.bands.roles)
 
 
 def _survey(
@@ -413,5 +414,11 @@ def _write(
     if not work.made(out):
         with giving_back():
             write_cog(
-                prepared.scene.path, patches, out, tags, work.path, before_rename=work.note_output
+                prepared.scene.path,
+                patches,
+                out,
+                tags,
+                work.path,
+                before_rename=work.note_output,
+                scene=prepared.scene,
             )

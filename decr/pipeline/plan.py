@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,6 +55,8 @@ class Plan:
     seconds_per_tile
         From a timed probe: of tiles side by side, the time of all over their number; None if none
         was made.
+    bands
+        Role of each of the scene's bands in file order, as `decr.geo.bands.Bands.roles`.
     """
 
     blocks: Blocks
@@ -66,15 +69,17 @@ class Plan:
     memory_mb: float
     disk_mb: float
     seconds_per_tile: float | None = None
+    bands: tuple[str, ...] = ()
 
     @property
     def seconds(self) -> float | None:
         """Estimated time for the tiles, without reading the scene and writing the file."""
         return None if self.seconds_per_tile is None else self.seconds_per_tile * self.restore
 
-    def facts(self) -> dict[str, float | None]:
-        """The numbers above without the blocks, for JSON."""
+    def facts(self) -> dict[str, Any]:
+        """What is above without the blocks, for JSON."""
         return {
+            "bands": self.bands,
             "restore": self.restore,
             "copy": self.copy,
             "skip": self.skip,
@@ -176,6 +181,7 @@ def described(plan: Plan) -> str:
     lattice = plan.blocks.lattice
     total = max(1, plan.restore + plan.copy + plan.skip)
     lines = [
+        f"bands     {', '.join(plan.bands)}",
         f"tiles     {total} of {lattice.tile_px} px, overlap {lattice.overlap_px} px"
         + (f", at 1/{plan.factor} of the scene's resolution" if plan.factor > 1 else ""),
         f"restore   {plan.restore} ({100 * plan.restore / total:.1f} %)",

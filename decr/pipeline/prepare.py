@@ -11,6 +11,7 @@ from decr.device import resolved
 from decr.errors import ConfigError, SceneError
 from decr.geo.aoi import Aoi, read_aoi
 from decr.geo.lattice import Blocks, Lattice
+from decr.geo.missing import nodata_differs
 from decr.geo.names import absolute_name
 from decr.geo.opening import opened
 from decr.geo.scene import Scene, open_scene
@@ -105,6 +106,12 @@ def prepare(
     scene = open_scene(path, config.bands)
     for warning in scene.warnings:
         warn(warning)
+    if nodata_differs(scene.nodata, scene.bands):
+        values = ", ".join("none" if value is None else f"{value:g}" for value in scene.nodata)
+        warn(
+            f"{scene.path}: nodata differs by band ({values}), and a GeoTIFF has one for all; the "
+            "output has a mask in their place",
+        )
     slow = _slow_to_read(scene, config.tile_px)
     if slow is not None:
         warn(

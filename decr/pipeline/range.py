@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from decr.errors import SceneError
-from decr.geo.grid import Window
+from decr.geo.pieces import spread_windows
 from decr.geo.scene import Scene, SceneReader, reader
 from decr.pipeline.words import warn
 from decr.radiometry import Radiometry, estimated, from_range, of_bytes
@@ -79,33 +79,14 @@ def _one_for_all(radiometry: Radiometry, count: int) -> Radiometry:
 def _sampled(
     source: SceneReader, scene: Scene, bands: tuple[int, ...], most: int = 24
 ) -> NDArray[np.generic]:
-    """(C, N) valid DN from up to ``most`` x ``most`` windows, one anywhere in each part of a scene.
+    """(C, N) valid DN from up to ``most`` x ``most`` windows, see `spread_windows`.
 
-    Places are drawn (from a fixed seed): on a regular grid of windows, ground or clouds that
-    repeat could be missed altogether. Of a file in blocks, which are decoded whole in any case,
-    every eighth pixel of 512 is looked at, so that a few clouds in a large scene are not missed;
-    of one in strips, windows of 64. Windows begin where a block begins.
+    Of those of a file in blocks every eighth pixel is looked at, so that a few clouds in a large
+    scene are not missed.
     """
-    size, step = (512, 8) if scene.block_shape[1] <= 1024 else (64, 1)
-    begin = scene.block_shape if step > 1 else (1, 1)
-    rng = np.random.default_rng(0)
-    height, width = scene.grid.height, scene.grid.width
-    rows, cols = (min(most, -(-n // size)) for n in (height, width))
-    shifts = rng.random((rows, cols, 2))
-    windows = []
-    for i in range(rows):
-        for j in range(cols):
-            # A window that is all of the scene's rows or columns begins with them.
-            row, col = (
-                int((k + shift) / parts * n) // b * b if n > size else 0
-                for k, parts, n, shift, b in zip(
-                    (i, j), (rows, cols), (height, width), shifts[i, j], begin, strict=True
-                )
-            )
-            windows.append(Window(row, col, min(size, height - row), min(size, width - col)))
+    step = 8 if scene.block_shape[1] <= 1024 else 1
     found = []
-    # From the top: some formats are decoded from there, and again for each step back.
-    for window in sorted(windows, key=lambda w: (w.row, w.col)):
+    for window in spread_windows(scene.grid.window, scene.block_shape, most):
         dn, valid = source.read(window, bands)
         found.append(dn[:, ::step, ::step][:, valid[::step, ::step]])
     return np.concatenate(found, axis=1)

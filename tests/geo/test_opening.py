@@ -229,3 +229,22 @@ def test_parts_elsewhere_and_overviews_of_virtual_rasters_are_not_looked_for(sce
         check_parts(str(virtual))
     virtual.write_text("<VRTDataset>")
     check_parts(str(virtual))
+
+
+@pytest.mark.parametrize(("dtype", "turn"), [("uint8", "-expand gray"), ("uint16", "65535 minus")])
+def test_greys_of_which_0_is_white_are_refused_unless_somebody_names_them(
+    tmp_path: Path, dtype: str, turn: str
+) -> None:
+    path = write(tmp_path / "n.tif", coded(1, 20, 30, dtype), photometric="MINISWHITE")
+    with pytest.raises(SceneError, match=rf"n\.tif is a negative: .*{turn}.*--bands p"):
+        open_scene(path)
+    assert open_scene(path, "p").bands.roles == ("pan",)
+    # The way out for bytes: GDAL's table of the colours turns them round, as -expand gray does.
+    with rasterio.open(path) as file:
+        table = file.colormap(1)
+    assert dtype != "uint8" or all(table[value][0] == 255 - value for value in range(256))
+
+
+def test_bands_of_a_file_that_says_0_is_white_of_no_greys_are_opened(tmp_path: Path) -> None:
+    path = write(tmp_path / "s.tif", coded(4, 20, 30), photometric="MINISWHITE")
+    assert open_scene(path).bands.roles == ("blue", "green", "red", "nir")

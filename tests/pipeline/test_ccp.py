@@ -221,6 +221,38 @@ def test_fast_reads_the_coarsest_overview_that_is_fine_enough(tmp_path: Path) ->
         assert file.crs.to_epsg() == 32650
 
 
+@pytest.mark.parametrize("inside", [True, False])
+@pytest.mark.parametrize("mask_first", [True, False])
+def test_fast_never_loses_a_mask_that_was_made_after_the_overviews(
+    tmp_path: Path, inside: bool, mask_first: bool
+) -> None:
+    scene = write_scene(tmp_path / "s.tif", cloudy_pixels(512, 640))
+    mask = np.full((512, 640), 255, np.uint8)
+    mask[:, :320] = 0
+
+    def overviews() -> None:
+        with rasterio.open(scene, "r+") as file:
+            file.build_overviews([2, 4, 8], Resampling.average)
+
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=inside):
+        if not mask_first:
+            overviews()
+        with rasterio.open(scene, "r+") as file:
+            file.write_mask(mask)
+        if mask_first:
+            overviews()
+    whole = found(scene, detector="threshold")
+    assert whole.coverage.valid_px == 512 * 320
+    if mask_first:
+        got = found(scene, detector="threshold", fast=True)
+        assert got.coverage.valid_px == 64 * 40
+        return
+    with pytest.warns(DecrWarning, match="does not say which pixels its mask leaves out"):
+        got = found(scene, detector="threshold", fast=True)
+    assert got.coverage == whole.coverage
+    assert "want of a mask" in got.facts["read"]
+
+
 def test_counts_of_several_scenes_are_in_pixels_of_their_files(tmp_path: Path) -> None:
     """Also where an overview does not divide the file: its pixels are not whole blocks of it."""
     one = write_scene(tmp_path / "one.tif", cloudy_pixels(1001, 1003))

@@ -88,6 +88,16 @@ def test_work_on_disk_is_what_was_planned(tmp_path: Path, gsd: str) -> None:
     assert f"disk      up to {plan.disk_mb:.0f} MB" in described(plan)
 
 
+def test_bands_are_told_in_the_order_of_the_file(tmp_path: Path) -> None:
+    names = ("nir", "red", "green", "blue")
+    scene = write_scene(tmp_path / "s.tif", np.full((4, 70, 80), 900, np.uint16), names=names)
+    config = DecloudConfig(detector="threshold", tile_px=64, overlap_px=16)
+    with local_engine() as engine:
+        _, plan = survey_and_plan(prepare(str(scene), config, same()), engine)
+    assert plan.facts()["bands"] == names
+    assert described(plan).splitlines()[0] == "bands     nir, red, green, blue"
+
+
 def _size(path: Path) -> int:
     """In bytes; 0 if it has just gone."""
     try:
