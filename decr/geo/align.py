@@ -20,7 +20,7 @@ from shapely.geometry import Polygon, mapping, shape
 
 from decr.errors import GridMismatchError, SceneError
 from decr.geo.grid import PixelGrid, Window
-from decr.geo.opening import REFUSALS, first_line, opened, unlinked
+from decr.geo.opening import REFUSALS, first_line, opened, remedy_of, unlinked
 
 LEAST_SHIFT_PX = 0.1
 """Smaller shifts are left: resampling would cost more than it mends."""
@@ -51,8 +51,9 @@ class Aligned:
                 [band + 1 for band in bands], window=window.to_rasterio()
             )
         except REFUSALS as error:
+            reason = first_line(error)
             raise SceneError(
-                f"{self.path} cannot be read: {first_line(error)}; copy it again from its source"
+                f"{self.path} cannot be read: {reason}; {remedy_of(reason)}"
             ) from unlinked(error)
         return found
 

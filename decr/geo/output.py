@@ -20,7 +20,7 @@ from rasterio.windows import Window as RasterioWindow
 from decr.errors import DecrError, DecrWarning, OutputError, OutputExistsError, SceneError
 from decr.forks import is_forked
 from decr.geo.metadata import OUR_DOMAIN, compare_metadata
-from decr.geo.opening import REFUSALS, first_line, quiet, unlinked
+from decr.geo.opening import REFUSALS, first_line, quiet, remedy_of, unlinked
 from decr.geo.overlay import Overlay, Patch, overlay
 from decr.geo.scene import Scene
 from decr.geo.tiff_tags import fill_room
@@ -211,8 +211,7 @@ def _explained(source: str, out: Path, work_dir: Path, called: str | None) -> It
         reason = first_line(error)
         if "IReadBlock" in reason and "cog.tif" not in reason:
             raise SceneError(
-                f"{called or source}: cannot be read to its end: {reason}; it is damaged or "
-                f"incomplete, copy it again from where it came"
+                f"{called or source}: cannot be read to its end: {reason}; {remedy_of(reason)}"
             ) from unlinked(error)
         raise OutputError(
             f"{out}: cannot be written: {reason}; make sure that {out.parent} has free space and "

@@ -18,7 +18,7 @@ from decr.geo.gdal import lonlat
 from decr.geo.grid import GroundPoint, PixelGrid, Window
 from decr.geo.missing import drop_missing, mask_bands, mask_kind, range_of
 from decr.geo.names import name_of
-from decr.geo.opening import REFUSALS, checked_dtype, first_line, opened, unlinked
+from decr.geo.opening import REFUSALS, checked_dtype, first_line, opened, remedy_of, unlinked
 from decr.geo.pieces import along_blocks, whole_blocks
 from decr.geo.sources import FileState, check_parts, check_states
 
@@ -357,10 +357,11 @@ class SceneReader:
         try:
             yield
         except REFUSALS as error:
+            reason = first_line(error)
             raise SceneError(
                 f"{self.scene.path} cannot be read at rows {window.row} to {window.row_stop - 1}, "
-                f"cols {window.col} to {window.col_stop - 1}: {first_line(error)}; "
-                "the file is damaged or incomplete, copy it again from where it came"
+                f"cols {window.col} to {window.col_stop - 1}: {reason}; "
+                f"{remedy_of(reason, 'the file')}"
             ) from unlinked(error)
 
 
