@@ -199,7 +199,7 @@ def _warn_of_loss(path: Path, out: Path, job: Mapping[str, Any]) -> None:
     told = [*dict.fromkeys(told)] if old else ["its job.json is damaged"]
     more = f" and {len(told) - _TOLD} more" if len(told) > _TOLD else ""
     warn(
-        f"{path}: throws away {lost} finished parts of a run that was another: "
+        f"{path}: throws away {lost} finished parts of an earlier run that was not the same: "
         f"{', '.join(told[:_TOLD])}{more}; to keep such work, name another output"
     )
 
