@@ -125,7 +125,8 @@ if TYPE_CHECKING:
     type=click.IntRange(min=0),
     metavar="N",
     help="Processes that draw samples; 0 is a thread. Default: a thread beside a CPU, all cores "
-    "but one beside a CUDA device. Does not change the result.",
+    "but one beside a CUDA device; fewer where /dev/shm is too small for their batches. Does not "
+    "change the result.",
 )
 @click.option("--tensorboard", is_flag=True, help="Log for TensorBoard, too, if it is installed.")
 @click.option("--dry-run", is_flag=True, help="Say what would be trained, and stop.")

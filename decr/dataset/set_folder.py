@@ -103,7 +103,7 @@ def _is_empty_folder(path: Path) -> bool:
 
 def _check_finished(out: Path, job: str, job_file: str) -> None:
     """Refuse a folder that is not the same job's, or in which a file is not as it was made."""
-    if not (out / job_file).is_file() or (out / job_file).read_text() != job:
+    if not _is_of(out / job_file, job):
         raise OutputError(
             f"{out} is there already and was not made from these images with these options "
             "by this version of decr and its detector; choose another folder, or delete it"
@@ -159,7 +159,7 @@ def entries(manifest: Path) -> list[dict[str, Any]]:
 
 def _begin(work: Path, job: str, job_file: str, keep: Sequence[str]) -> dict[str, Record]:
     """Begin in the work folder, or go on: the chips that are finished there."""
-    if not (work / job_file).is_file() or (work / job_file).read_text() != job:
+    if not _is_of(work / job_file, job):
         # First those without which no run takes what a kill leaves for its own work.
         for name in (job_file, _JOURNAL):
             (work / name).unlink(missing_ok=True)
@@ -167,21 +167,35 @@ def _begin(work: Path, job: str, job_file: str, keep: Sequence[str]) -> dict[str
         write_whole(work / job_file, job.encode())
     done: dict[str, Record] = {}
     for chip in noted(work / _JOURNAL):
-        # Somebody may have tidied up; what is gone is made again.
-        if all((work / name).is_file() for name in chip["sums"]):
+        # Somebody may have tidied up, or the machine gone down before files were on the disk:
+        # what is gone or another is made again.
+        sums = [(work / name, digest) for name, digest in chip["sums"].items()]
+        if all(file.is_file() and file_mark(file) == digest for file, digest in sums):
             done[chip["name"]] = Record(chip["entry"], chip["sums"])
     return done
 
 
+def _is_of(path: Path, job: str) -> bool:
+    """Whether a job file is there, and says this job."""
+    return path.is_file() and path.read_bytes() == job.encode()
+
+
 def noted(journal: Path) -> list[dict[str, Any]]:
-    """Lines of a journal, which may not be there yet; a line torn by a kill is cut off."""
+    """Lines of a journal, which may not be there yet; what a kill or the disk has torn is cut off.
+
+    That is from the first line on that is not whole.
+    """
     if not journal.exists():
         return []
-    data = journal.read_bytes()
-    whole = data[: data.rfind(b"\n") + 1]
-    if len(whole) < len(data):
-        os.truncate(journal, len(whole))
-    return [json.loads(line) for line in whole.decode().splitlines()]
+    data, lines, whole = journal.read_bytes(), [], 0
+    for line in data.splitlines(keepends=True):
+        try:
+            lines.append(json.loads(line if line.endswith(b"\n") else b""))
+        except ValueError:
+            os.truncate(journal, whole)
+            break
+        whole += len(line)
+    return lines
 
 
 def add_line(journal: Path, line: Mapping[str, Any]) -> None:

@@ -23,7 +23,7 @@ from decr.errors import GridMismatchError, SceneError
 from decr.geo.bands import Bands
 from decr.geo.grid import PixelGrid, Window
 from decr.geo.missing import masked_falsely
-from decr.geo.opening import REFUSALS, first_line, opened, unlinked
+from decr.geo.opening import REFUSALS, first_line, opened, remedy_of, unlinked
 from decr.geo.overlay import overlay, without_alpha
 
 LEAST_SHIFT_PX = 0.1
@@ -55,8 +55,9 @@ class Aligned:
                 [band + 1 for band in bands], window=window.to_rasterio()
             )
         except REFUSALS as error:
+            reason = first_line(error)
             raise SceneError(
-                f"{self.path} cannot be read: {first_line(error)}; copy it again from its source"
+                f"{self.path} cannot be read: {reason}; {remedy_of(reason)}"
             ) from unlinked(error)
         return found
 

@@ -19,7 +19,7 @@ from rasterio.warp import transform_bounds
 from decr.errors import ConfigError, GridMismatchError, SceneError
 from decr.geo.grid import PixelGrid, Window
 from decr.geo.metadata import OUR_DOMAIN
-from decr.geo.opening import REFUSALS, first_line, opened, unlinked
+from decr.geo.opening import REFUSALS, first_line, opened, remedy_of, unlinked
 
 _LOOK_PX = 2048
 _STRIP_PX = (256, 2048)
@@ -96,9 +96,10 @@ class MaskFile:
                 found = wanted(layer.read(1, window=there))
                 cloudy |= found & (layer.read_masks(1, window=there) != 0)
         except REFUSALS as error:
+            reason = first_line(error)
             raise SceneError(
-                f"{self.layers[0].name}: the cloud mask cannot be read: {first_line(error)}; it "
-                f"is damaged or incomplete, copy it again from where it came"
+                f"{self.layers[0].name}: the cloud mask cannot be read: {reason}; "
+                f"{remedy_of(reason)}"
             ) from unlinked(error)
         return cloudy
 

@@ -52,13 +52,31 @@ def absolute_name(path: str) -> str:
 
     Names of other forms that lead to files here stay relative, too (``vrt://s.tif?bands=1``).
     """
-    inside = re.match(r'\w+:"|(?:/vsi(?:zip|tar|gzip|7z|rar)/\{?)+', path)
-    start = inside.end() if inside else 0
-    name = path[start:]
-    ends = '[/"}]' if path[:start].endswith("{") else '[/"]'
-    if name.startswith("/") or not there(re.split(ends, name)[0] or "."):
+    before, name, after = _parts(path)
+    if name.startswith("/") or not _begins_here(name):
         return path
-    return f"{path[:start]}{Path.cwd()}/{name}"
+    return f"{before}{Path.cwd()}/{name}{after}"
+
+
+def settled_name(path: str) -> str:
+    """As `absolute_name`, and without links, dots and repeated slashes: one name for one file."""
+    before, name, after = _parts(path)
+    return f"{before}{os.path.realpath(name)}{after}" if _begins_here(name) else path
+
+
+def _parts(path: str) -> tuple[str, str, str]:
+    """What GDAL has before the name of a file or archive, that name, and what comes after it."""
+    inside = re.match(r'\w+:"|(?:/vsi(?:zip|tar|gzip|7z|rar)/\{?)+', path)
+    before = inside[0] if inside else ""
+    rest, end = path[len(before) :], {'"': '"', "{": "}"}.get(before[-1:])
+    name = rest if end is None else rest.partition(end)[0]
+    return before, name, rest[len(name) :]
+
+
+def _begins_here(name: str) -> bool:
+    """Whether the outermost folder of a file's name, or the file, is on this machine."""
+    parts = Path(name).parts
+    return there(Path(*parts[: 2 if name.startswith("/") else 1]))
 
 
 def stem_of(path: str) -> str:

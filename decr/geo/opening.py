@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import warnings
 from collections.abc import Iterator
@@ -104,9 +105,26 @@ def _why_not_open(path: str, error: Exception) -> str:
         return f"{path} may not be read by this user; change its permissions"
     if isinstance(error, UnicodeEncodeError):
         return f"{path} has a name that is not UTF-8, which GDAL cannot open; rename it"
+    if limited := _of_limit(first_line(error)):
+        return f"{path} cannot be opened: {first_line(error)}; {limited}"
     polygons = file.suffix.lower() in _VECTORS
     remedy = "make one of its polygons with gdal_rasterize" if polygons else "give a GeoTIFF"
     return f"{path} is not a raster that GDAL can read: {first_line(error)}; {remedy}"
+
+
+def remedy_of(reason: str, what: str = "it") -> str:
+    """What to do about a file that cannot be read to its end, for a reason of GDAL's."""
+    return _of_limit(reason) or f"{what} is damaged or incomplete, copy it again from where it came"
+
+
+def _of_limit(reason: str) -> str | None:
+    """What to do if the reason is none of the file's; None if it is."""
+    if os.strerror(errno.EMFILE) not in reason:
+        return None
+    return (
+        "this process may not open so many files at once: raise its limit (ulimit -n 4096), or "
+        "let GDAL keep fewer of them open (GDAL_MAX_DATASET_POOL_SIZE=20)"
+    )
 
 
 def first_line(error: BaseException) -> str:

@@ -22,7 +22,7 @@ from decr.forks import is_forked
 from decr.geo.layers import Layer, layer_writer
 from decr.geo.metadata import OUR_DOMAIN, compare_metadata
 from decr.geo.missing import calls_fourth_alpha, nodata_differs
-from decr.geo.opening import REFUSALS, first_line, quiet, unlinked
+from decr.geo.opening import REFUSALS, first_line, quiet, remedy_of, unlinked
 from decr.geo.overlay import Overlay, Patch, overlay, without_alpha
 from decr.geo.scene import Scene, reader
 from decr.geo.tiff_tags import call_fourth_alpha, fill_room
@@ -233,8 +233,7 @@ def _explained(source: str, out: Path, work_dir: Path, called: str | None) -> It
         reason = first_line(error)
         if "IReadBlock" in reason and "cog.tif" not in reason:
             raise SceneError(
-                f"{called or source}: cannot be read to its end: {reason}; it is damaged or "
-                f"incomplete, copy it again from where it came"
+                f"{called or source}: cannot be read to its end: {reason}; {remedy_of(reason)}"
             ) from unlinked(error)
         raise OutputError(
             f"{out}: cannot be written: {reason}; make sure that {out.parent} has free space and "

@@ -32,6 +32,7 @@ from decr.geo.opening import (
     checked_dtype,
     first_line,
     opened,
+    remedy_of,
     unlinked,
 )
 from decr.geo.pieces import along_blocks, whole_blocks
@@ -388,10 +389,11 @@ class SceneReader:
         try:
             yield
         except REFUSALS as error:
+            reason = first_line(error)
             raise SceneError(
                 f"{self.scene.path} cannot be read at rows {window.row} to {window.row_stop - 1}, "
-                f"cols {window.col} to {window.col_stop - 1}: {first_line(error)}; "
-                "the file is damaged or incomplete, copy it again from where it came"
+                f"cols {window.col} to {window.col_stop - 1}: {reason}; "
+                f"{remedy_of(reason, 'the file')}"
             ) from unlinked(error)
 
 

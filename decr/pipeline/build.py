@@ -9,6 +9,7 @@ of other chips, does not look for clouds anew.
 from __future__ import annotations
 
 import json
+import shutil
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -57,12 +58,13 @@ from decr.dataset.set_folder import (
     Record,
     add_line,
     entries,
+    file_mark,
     make_set,
     note,
     noted,
 )
 from decr.errors import ConfigError, DatasetError
-from decr.files import work_folder
+from decr.files import work_folder, write_whole
 from decr.geo.align import KERNEL_PX
 from decr.geo.gdal import gdal_environment
 from decr.geo.grid import Window
@@ -304,8 +306,10 @@ def _masks(run: _Run, pair: Acquisitions) -> Masks:
 def _mask(run: _Run, path: str) -> Path:
     folder = run.scratch / run.clouds[path]
     name = Path(path).stem
-    mask = folder / f"{name}_mask.tif"
-    if not mask.is_file():
+    mask, mark = folder / f"{name}_mask.tif", folder / f"{name}_mask.sha256"
+    there = mask.is_file() and mark.is_file()
+    if not there or mark.read_bytes() != file_mark(mask).encode():
+        shutil.rmtree(folder, ignore_errors=True)
         scene_ccp(
             Source(name, path),
             run.look,
@@ -313,6 +317,7 @@ def _mask(run: _Run, path: str) -> Path:
             on_progress=lambda stage, done, total: run.on_progress("clouds", done, total),
         )
         (folder / f"{name}_probability.tif").unlink(missing_ok=True)
+        write_whole(mark, file_mark(mask))
     return mask
 
 

@@ -10,26 +10,39 @@ from typing import Any
 
 import decr
 from decr.config import DecloudConfig
+from decr.geo.names import settled_name
 from decr.geo.sources import local_files
+from decr.pipeline.networks import in_any_folder
 from decr.pipeline.plan import Plan
 from decr.pipeline.prepare import Prepared
 from decr.pipeline.tiles import STRIP_ROWS
+from decr.plugins import detector_plugin, model_plugin
+
+_UNDECIDING = ("bands", "batch", "device")
+"""Options that decide no byte, or that the scene has taken up."""
 
 
 def job_of(prepared: Prepared) -> dict[str, Any]:
     """Everything that decides the output's bytes, or how work is kept.
 
-    The batch does not; the kind of device does, by the model's settings.
+    The batch does not; the kind of device does, by the model's settings. Nor does how a file's name
+    is written, or whether its bands are named in the file or by an option.
     """
     scene, config, radiometry = prepared.scene, prepared.config, prepared.composer.radiometry
-    options = {k: str(v) for k, v in asdict(config).items() if k not in ("batch", "device")}
+    options = {k: str(v) for k, v in asdict(config).items() if k not in _UNDECIDING}
     read = [scene.path] if config.cloud_mask is None else [scene.path, str(config.cloud_mask)]
-    files = {file for path in read for file in local_files(path)}
+    files = {file.resolve() for path in read for file in local_files(path)}
     if config.aoi is not None:
-        files.add(Path(config.aoi))
+        files.add(Path(config.aoi).resolve())
+        options["aoi"] = settled_name(str(config.aoi))
+    if config.cloud_mask is not None:
+        options["cloud_mask"] = settled_name(str(config.cloud_mask))
+    for name, offered in (("model", model_plugin), ("detector", detector_plugin)):
+        found = in_any_folder(options[name], offered)
+        options[name] = settled_name(found) if found.startswith("/") else found
     return {
         "decr": decr.__version__,
-        "scene": scene.path,
+        "scene": settled_name(scene.path),
         # Not of scenes elsewhere: they are taken to stay as they are.
         "files": {str(f): state_of(f) for f in sorted(files)},
         "grid": [list(scene.grid.transform), scene.grid.crs and scene.grid.crs.to_wkt()],

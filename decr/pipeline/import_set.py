@@ -277,6 +277,7 @@ def _record(run: _Run, pair: PairFile, facts: Found, ranges: Ranges) -> Record:
 def _clouds(run: _Run, pair: PairFile, path: Path, facts: Found) -> tuple[bytes, float]:
     """The cloud mask of an image as the bytes of a GeoTIFF, and its CCP."""
     folder = run.scratch / "clouds"
+    shutil.rmtree(folder, ignore_errors=True)  # of a run that was killed
     source = Source(pair.name, str(path), gsd_m=facts.gsd_m)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", DecrWarning)

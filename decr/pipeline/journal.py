@@ -20,12 +20,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from decr.errors import OutputError
-from decr.files import empty_work, sole_worker, work_folder, write_whole
+from decr.files import empty_work, json_object, sole_worker, work_folder, write_whole
 from decr.geo.opening import REFUSALS, unlinked
+from decr.pipeline.words import warn
 
 OUTPUT = "output"
 """What the journal calls the output, beside which other files may be made."""
 _JOB, _JOURNAL = "job.json", "journal.jsonl"
+_TOLD, _END = 5, 20
+"""How many values of another job are told, and how much of either end of a long one."""
 
 
 @contextmanager
@@ -157,7 +160,7 @@ def work_dir(out: Path, job: Mapping[str, Any]) -> Iterator[WorkDir]:
     ----------
     job
         Everything that decides the output's bytes. If an earlier run had another job, its work is
-        thrown away.
+        thrown away, and a warning says what is other.
 
     Raises
     ------
@@ -170,6 +173,7 @@ def work_dir(out: Path, job: Mapping[str, Any]) -> Iterator[WorkDir]:
         resumed = _is_same_job(path, text)
         with explained(path):
             if not resumed:
+                _warn_of_loss(path, out, json.loads(text))
                 _cleared(path, text)
             done = _finished(path / _JOURNAL) if resumed else {}
             journal = (path / _JOURNAL).open("a")
@@ -182,6 +186,35 @@ def _is_same_job(path: Path, text: str) -> bool:
         return (path / _JOB).read_text() == text
     except (OSError, UnicodeDecodeError):
         return False
+
+
+def _warn_of_loss(path: Path, out: Path, job: Mapping[str, Any]) -> None:
+    """Say which finished work is about to be thrown away, and what is other now."""
+    lost = len(_finished(path / _JOURNAL, cut=False))
+    if not lost or (out.exists() and may_have_made(out)):
+        return
+    old, new = _flat(json_object(path / _JOB)), _flat(job)
+    keys = [key for key in {**new, **old} if old.get(key) != new.get(key)]
+    told = [f"{key[1]} {_short(old.get(key))} -> {_short(new.get(key))}" for key in keys]
+    told = [*dict.fromkeys(told)] if old else ["its job.json is damaged"]
+    more = f" and {len(told) - _TOLD} more" if len(told) > _TOLD else ""
+    warn(
+        f"{path}: throws away {lost} finished parts of an earlier run that was not the same: "
+        f"{', '.join(told[:_TOLD])}{more}; to keep such work, name another output"
+    )
+
+
+def _flat(job: Mapping[str, Any]) -> dict[tuple[str, str], Any]:
+    """Values of a job by group and name: options first, and files, which may be many, last."""
+    groups = {k: v if isinstance(v, dict) else {k: v} for k, v in job.items()}
+    order = sorted(groups, key=lambda group: (group == "files", group != "options"))
+    return {(group, name): groups[group][name] for group in order for name in groups[group]}
+
+
+def _short(value: Any) -> str:
+    """A value as text whose ends can be told, such as those of a path."""
+    text = "none" if value is None else str(value)
+    return text if len(text) <= 2 * _END else f"{text[:_END]}...{text[-_END:]}"
 
 
 def discard(path: Path) -> None:

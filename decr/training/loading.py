@@ -5,10 +5,13 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from mmap import PAGESIZE
 from multiprocessing.connection import wait
+from multiprocessing.queues import Queue
 from pathlib import Path
 from threading import current_thread, main_thread
 from typing import Any
@@ -19,11 +22,28 @@ from torch.utils.data import DataLoader, Dataset
 from torch.utils.data._utils import signal_handling
 
 from decr.dataset.samples import Draw, Sample
-from decr.errors import DatasetError
+from decr.errors import DatasetError, DecrWarning
+from decr.files import there
 from decr.training.place import Place
 from decr.training.progress import Images
 from decr.training.settings import TrainConfig
 from decr.training.stages import Stage
+
+_SHARED = "/dev/shm"
+"""Where torch hands over batches from process to process."""
+_AHEAD = 2
+"""Batches that each process has ready."""
+_UNSENT = os.EX_IOERR
+"""How a process ends that cannot hand over a batch."""
+_UNSENT_TOLD = (
+    f"could not hand them over: {_SHARED} is full or too small, or too few files may be open; make "
+    f"it larger (docker run --shm-size 2g), raise 'ulimit -n', or run again with --loaders 0 to go "
+    f"on from the last checkpoint"
+)
+_KILLED_TOLD = (
+    "was killed, as they are where memory runs out; run again to go on from the last checkpoint, "
+    "with fewer --loaders"
+)
 
 
 def number_of(name: str) -> int:
@@ -78,7 +98,13 @@ class _Steps(Dataset[Images]):
 
 
 def batches(
-    draw: Draw, config: TrainConfig, stage: Stage, first: int, rows: range, loaders: int
+    draw: Draw,
+    config: TrainConfig,
+    stage: Stage,
+    first: int,
+    rows: range,
+    loaders: int,
+    sharers: int = 1,
 ) -> Iterator[Images]:
     """Batches of the steps from ``first`` on, the next ones prepared while one is used.
 
@@ -87,9 +113,17 @@ def batches(
     Parameters
     ----------
     loaders
-        Processes that draw them, a whole batch each; 0 is a thread of this process.
+        Processes that draw them, a whole batch each; 0 is a thread of this process. Where there is
+        not the room to hand over the batches of so many, they are fewer.
+    sharers
+        Processes of this machine that do the same.
+
+    Warns
+    -----
+    DecrWarning
+        If loaders are fewer.
     """
-    drawn = _drawn(_Steps(draw, config, stage, first, rows), loaders)
+    drawn = _drawn(_Steps(draw, config, stage, first, rows), loaders, sharers)
     for step in range(first, config.last):
         if step == first or step % config.turns == 0:
             batch = next(drawn)
@@ -98,7 +132,7 @@ def batches(
 
 @contextmanager
 def lost_loaders_told(run_dir: Path) -> Iterator[None]:
-    """One clear error where a process that draws was killed.
+    """One clear error where a process that draws was killed, or could not hand over its samples.
 
     Raises
     ------
@@ -108,15 +142,13 @@ def lost_loaders_told(run_dir: Path) -> Iterator[None]:
     try:
         yield
     except ChildProcessError as error:
-        raise DatasetError(
-            f"{run_dir}: a process that draws samples was killed, as they are where memory runs "
-            f"out; run again to go on from the last checkpoint, with fewer --loaders"
-        ) from error
+        raise DatasetError(f"{run_dir}: a process that draws samples {error}") from error
 
 
-def _drawn(steps: _Steps, loaders: int) -> Iterator[Images]:
+def _drawn(steps: _Steps, loaders: int, sharers: int) -> Iterator[Images]:
     """Each batch once, in order."""
-    if loaders and len(steps):
+    loaders = _fitting(steps, loaders, sharers) if loaders and len(steps) else 0
+    if loaders:
         yield from _drawn_elsewhere(steps, loaders)
         return
     with ThreadPoolExecutor(1) as pool:
@@ -128,14 +160,41 @@ def _drawn(steps: _Steps, loaders: int) -> Iterator[Images]:
             yield batch
 
 
+def _fitting(steps: _Steps, loaders: int, sharers: int) -> int:
+    """As many of the loaders as there is room for what they have ready and what is in use."""
+    if not there(_SHARED):  # torch takes another way, or says why not
+        return loaders
+    sample = stacked([steps.draw(np.random.default_rng(0))])
+    batch = sum(field.nbytes * len(steps.rows) + PAGESIZE for field in sample)
+    free, need = _free_bytes() // sharers, (_AHEAD * loaders + 1) * batch
+    if need <= free:
+        return loaders
+    fitting = max(0, (free // batch - 1) // _AHEAD)
+    warnings.warn(
+        f"{_SHARED}: has {free / 1e6:.1f} MB free for this process, and --loaders {loaders} needs "
+        f"{need / 1e6:.1f} MB for batches: samples are drawn by "
+        f"{f'{fitting} of them' if fitting else 'a thread'}; make it larger (docker run "
+        f"--shm-size {-(-need * sharers // 2**20)}m), or say --loaders {fitting}",
+        DecrWarning,
+        stacklevel=2,
+    )
+    return fitting
+
+
+def _free_bytes() -> int:
+    """Room for what processes share."""
+    room = os.statvfs(_SHARED)
+    return room.f_bavail * room.f_frsize
+
+
 def _drawn_elsewhere(steps: _Steps, loaders: int) -> Iterator[Images]:
     """The same, by other processes.
 
     Raises
     ------
     ChildProcessError
-        If one of them was killed. Torch has a RuntimeError for that, but it may also be whatever
-        the connection that breaks raises.
+        If one of them was killed, or could not hand over a batch; says so. Torch has a RuntimeError
+        for that, but it may also be whatever the connection that breaks raises.
     """
     before, handler = set(multiprocessing.active_children()), signal.getsignal(signal.SIGCHLD)
     try:
@@ -144,8 +203,9 @@ def _drawn_elsewhere(steps: _Steps, loaders: int) -> Iterator[Images]:
                 steps,
                 batch_size=None,
                 num_workers=loaders,
+                prefetch_factor=_AHEAD,
                 multiprocessing_context="fork",
-                worker_init_fn=_deaf,
+                worker_init_fn=_begins,
                 pin_memory=torch.cuda.is_available(),
             )
         )
@@ -163,7 +223,8 @@ def _drawn_elsewhere(steps: _Steps, loaders: int) -> Iterator[Images]:
                 if one.sentinel in ended:
                     one.join()  # or its SIGCHLD may come after torch's handler is back
             if ended:
-                raise ChildProcessError("a loader was killed") from error
+                lost = {one.exitcode for one in own} & {_UNSENT, -signal.SIGBUS}
+                raise ChildProcessError(_UNSENT_TOLD if lost else _KILLED_TOLD) from error
             raise
     finally:
         _handle_children(handler)
@@ -175,10 +236,15 @@ def _handle_children(handler: Any) -> None:
         signal.signal(signal.SIGCHLD, handler)
 
 
-def _deaf(_: int) -> None:
-    """Ctrl-C reaches every process of a terminal; the one that trains says when to stop.
+def _begins(_: int) -> None:
+    """Prepare a process that draws.
 
-    It does so by SIGTERM, which it may itself put off to the end of a step: see `interrupt`.
+    Ctrl-C reaches every process of a terminal; the one that trains says when to stop. It does so by
+    SIGTERM, which it may itself put off to the end of a step: see `interrupt`.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    # Or a batch that cannot be handed over would be left out, and waited for without end.
+    Queue._on_queue_feeder_error = staticmethod(  # type: ignore[attr-defined]
+        lambda error, batch: os._exit(_UNSENT)
+    )

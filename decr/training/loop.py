@@ -85,8 +85,8 @@ def train_stage(
     ------
     DatasetError
         If the loss stops being a number, and the last good checkpoint is kept; if a process that
-        draws samples was killed; or if the checkpoint there was made with other settings, samples
-        or networks.
+        draws samples was killed or cannot hand them over; or if the checkpoint there was made with
+        other settings, samples or networks.
     OutputError
         If a checkpoint cannot be written.
 
@@ -108,7 +108,7 @@ def train_stage(
         _log(run, tensorboard) as log,
         lost_loaders_told(run_dir),
     ):
-        for images in batches(draw, config, stage, run.step, rows, loaders):
+        for images in batches(draw, config, stage, run.step, rows, loaders, place.size):
             run.advance(images)
             if log is not None:
                 _tell(run, log, watch, on_step)

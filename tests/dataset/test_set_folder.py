@@ -120,7 +120,17 @@ def test_a_run_killed_while_it_clears_leaves_nothing_to_go_on_with(
     assert contents(out) == contents(tmp_path / "whole")
 
 
-def test_what_was_finished_but_is_gone_is_made_again(images: list[Path], tmp_path: Path) -> None:
+DAMAGED = {
+    "gone": Path.unlink,
+    "empty": lambda path: path.write_bytes(b""),  # as a power cut leaves it
+    "one byte": lambda path: path.write_bytes(path.read_bytes()[:-1] + b"?"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGED)
+def test_what_was_finished_but_is_gone_or_damaged_is_made_again(
+    images: list[Path], tmp_path: Path, damage: str
+) -> None:
     def stop(done: int, total: int) -> None:
         if done == 8:
             raise _Stopped
@@ -128,7 +138,25 @@ def test_what_was_finished_but_is_gone_is_made_again(images: list[Path], tmp_pat
     out = tmp_path / "set"
     with pytest.raises(_Stopped):
         simulate_pairs(images, out, options(), stop)
-    next((tmp_path / "set.decr-work").rglob("*.tif")).unlink()
+    DAMAGED[damage](next((tmp_path / "set.decr-work").rglob("*.tif")))
+    simulate_pairs(images, out, options())
+    simulate_pairs(images, tmp_path / "whole", options())
+    assert contents(out) == contents(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("file", ["journal.jsonl", "simulation.json"])
+def test_a_damaged_note_of_what_is_finished_stops_no_run(
+    images: list[Path], tmp_path: Path, file: str
+) -> None:
+    def stop(done: int, total: int) -> None:
+        if done == 8:
+            raise _Stopped
+
+    out, note = tmp_path / "set", tmp_path / "set.decr-work" / file
+    with pytest.raises(_Stopped):
+        simulate_pairs(images, out, options(), stop)
+    half = note.stat().st_size // 2
+    note.write_bytes(note.read_bytes()[:half] + b"\0\xff" + note.read_bytes()[half:])
     simulate_pairs(images, out, options())
     simulate_pairs(images, tmp_path / "whole", options())
     assert contents(out) == contents(tmp_path / "whole")

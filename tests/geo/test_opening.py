@@ -21,7 +21,7 @@ from decr.geo import opening
 from decr.geo.delivery import rasters_of
 from decr.geo.grid import PixelGrid
 from decr.geo.layers import Layer, layer_writer
-from decr.geo.names import absolute_name, stem_of, without_keys
+from decr.geo.names import absolute_name, settled_name, stem_of, without_keys
 from decr.geo.output import write_cog
 from decr.geo.scene import open_scene
 from decr.geo.sources import check_parts, local_files
@@ -120,8 +120,10 @@ def test_names_of_files_here_become_absolute_and_no_others(
     ):
         assert absolute_name(name) == absolute
         assert absolute_name(absolute) == absolute
+        settled = absolute.replace("//s.tif", "/s.tif").replace(f"../{here.name}/", "")
+        assert settled_name(name) == settled_name(absolute) == settled
     for name in ("gone.tif", "https://host/s.tif", "/vsis3/b/s.tif", "vrt://s.tif?bands=1"):
-        assert absolute_name(name) == name
+        assert absolute_name(name) == settled_name(name) == name
 
 
 @pytest.mark.parametrize("what", ["array", "output", "layer"])

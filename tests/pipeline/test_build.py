@@ -16,11 +16,13 @@ from affine import Affine
 from PIL import Image
 from rasterio.warp import transform_bounds
 
+from decr.dataset.acquisitions import PairRow
 from decr.dataset.layouts import list_pairs, sniff_layout
 from decr.dataset.pairs import PairFolder, read_pairs
 from decr.errors import (
     OutputError,
 )
+from decr.pipeline.build import build_set
 from tests.dataset.two_dates import (
     BANDS,
     GAIN,
@@ -32,7 +34,7 @@ from tests.dataset.two_dates import (
     TwoDates,
     two_dates,
 )
-from tests.pipeline.built import OPTIONS, QUICK, ROOT, build, contents, kill_when, table
+from tests.pipeline.built import OPTIONS, QUICK, ROOT, build, ccp, contents, kill_when, table
 
 
 @pytest.fixture(scope="module")
@@ -267,3 +269,25 @@ def test_after_kill_9_the_same_command_makes_the_same_bytes(
     assert "clear image off by +2.30 rows, -1.40 cols" in done.stdout
     assert contents(folder) == contents(out)
     assert not work.exists()
+
+
+def test_finished_work_that_is_damaged_is_made_again(dates: TwoDates, tmp_path: Path) -> None:
+    """Chips and masks of clouds that a power cut has left empty or of zeros."""
+
+    def stop(stage: str, done: int, total: int) -> None:
+        if (stage, done) == ("writing", 4):
+            raise KeyboardInterrupt
+
+    out, work = tmp_path / "set", tmp_path / "set.decr-work"
+    row = PairRow(dates.cloudy, dates.clear)
+    with pytest.raises(KeyboardInterrupt):
+        build_set([row], out, QUICK, ccp(dates), stop)
+    chips = sorted(work.glob("*/cloudy/*.tif"))
+    masks = sorted(work.glob("scratch/*/*_mask.tif"))
+    assert (len(chips), len(masks)) == (4, 2)
+    for file in (chips[1], masks[0]):
+        file.write_bytes(b"")
+    masks[1].write_bytes(bytes(masks[1].stat().st_size))
+    build(dates, out, QUICK)
+    build(dates, tmp_path / "whole", QUICK)
+    assert contents(out) == contents(tmp_path / "whole")

@@ -192,6 +192,26 @@ def test_after_kill_9_the_same_command_makes_the_same_bytes(
     assert not work.exists()
 
 
+def test_a_finished_pair_that_is_damaged_is_copied_again(
+    published: Path, out: Path, tmp_path: Path
+) -> None:
+    def stop(stage: str, done: int, total: int) -> None:
+        if (stage, done) == ("writing", 3):
+            raise KeyboardInterrupt
+
+    folder = tmp_path / "set"
+    with pytest.raises(KeyboardInterrupt):
+        import_set(published, folder, "cuhk", QUICK, on_progress=stop)
+    work = tmp_path / "set.decr-work"
+    next(work.glob("*/clear/*.png")).write_bytes(b"")
+    for pair in list_pairs(published, "cuhk"):
+        torn = work / "scratch" / "clouds" / f"{pair.name}_mask.tif"
+        torn.parent.mkdir(parents=True, exist_ok=True)
+        torn.write_bytes(bytes(500))
+    import_set(published, folder, "cuhk", QUICK)
+    assert contents(folder) == contents(out)
+
+
 def test_a_flat_set_is_split_by_its_list_or_by_decr(tmp_path: Path) -> None:
     root = tmp_path / "RICE1"
     for number in range(12):

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
+import warnings
 from dataclasses import replace
+from mmap import PAGESIZE
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +17,8 @@ from torch.utils.data._utils import signal_handling
 
 from decr.dataset.samples import Sample
 from decr.diffusion.schedule import NoiseSchedule
-from decr.errors import DatasetError
+from decr.errors import DatasetError, DecrWarning
+from decr.training import loading
 from decr.training.loading import batches, default_loaders
 from decr.training.loop import train_stage
 from decr.training.place import Place
@@ -92,6 +96,53 @@ def test_processes_that_are_killed_are_one_error_and_the_run_goes_on(tmp_path: P
     assert not multiprocessing.active_children()
     few = replace(long, until=30)
     assert train_stage(stage, parts, draw, tmp_path, few, schedule, loaders=0).finished
+
+
+def test_a_process_that_cannot_hand_over_its_samples_is_one_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where /dev/shm is full: what should come never does."""
+    monkeypatch.setattr(loading, "batch_of", lambda *_: (lambda: None,))
+    stage, schedule, parts = STAGES["coarse"], NoiseSchedule.linear(), tiny_networks(PARTS, 3)
+    told = r"could not hand them over: /dev/shm is full .*docker run --shm-size.* --loaders 0"
+    with pytest.raises(DatasetError, match=told):
+        train_stage(stage, parts, draw, tmp_path, CONFIG, schedule, loaders=2)
+    assert not multiprocessing.active_children()
+
+
+@pytest.mark.parametrize(
+    ("batches_free", "sharers", "fitting"),
+    [(9, 1, 4), (8.9, 1, 3), (3, 1, 1), (2.9, 1, 0), (0, 1, 0), (9, 2, 1)],
+)
+def test_loaders_are_as_many_as_there_is_room_for(
+    monkeypatch: pytest.MonkeyPatch, batches_free: float, sharers: int, fitting: int
+) -> None:
+    """Two batches each, and one in use: of 3 samples of 2 x 3 floats and a flag per pixel."""
+    batch, started = 3 * 32 * 32 * (2 * 3 * 4 + 1) + 3 * PAGESIZE, list[int]()
+    monkeypatch.setattr(loading, "_free_bytes", lambda: int(batches_free * batch) + 1)
+    real = loading._drawn_elsewhere
+
+    def seen(steps: Any, loaders: int) -> Any:
+        started.append(loaders)
+        return real(steps, loaders)
+
+    monkeypatch.setattr(loading, "_drawn_elsewhere", seen)
+    stage, rows = STAGES["reference"], range(1, 4)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", DecrWarning)
+        found = list(batches(draw, CONFIG, stage, 0, rows, 4, sharers))
+    assert started == ([fitting] if fitting else [])
+    said = [str(warning.message) for warning in caught if warning.category is DecrWarning]
+    assert len(said) == (fitting < 4)
+    for one in said:
+        need = f"--loaders 4 needs {9 * batch / 1e6:.1f} MB for batches: "
+        by = f"{fitting} of them" if fitting else "a thread"
+        assert need in one
+        assert f"are drawn by {by}; make it larger (docker run --shm-size {sharers}m)" in one
+        assert one.endswith(f"say --loaders {fitting}")
+    wanted = list(batches(draw, CONFIG, stage, 0, rows, 0))
+    for a, b in zip(wanted, found, strict=True):
+        assert all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
 
 
 @pytest.mark.parametrize("beside", [False, True])
