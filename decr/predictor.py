@@ -19,10 +19,9 @@ from decr.cloud.detector import Detector
 from decr.device import (
     Recorded,
     default_lanes,
-    make_cuda_repeatable,
     micro_batch,
-    pick_device,
     pick_precision,
+    ready_device,
 )
 from decr.diffusion.fusion import FusedDenoiser, prior_of
 from decr.diffusion.noise import noise_field, noise_window
@@ -116,7 +115,7 @@ def load_restorer(
     ``restore`` raises ConfigError for tiles of a size that the network cannot take.
     """
     bundle = _restoring(path)
-    card, target = bundle.card, _repeatable(pick_device(device))
+    card, target = bundle.card, ready_device(device)
     dtype = pick_precision(precision, target)
     steps = card.steps if steps is None else steps
     floor = card.prior_floor if prior_floor is None else prior_floor
@@ -170,13 +169,6 @@ def _restoring(path: Path) -> Bundle:
             f"or a reference, cnp and wa, or a cnp alone (plain conditional diffusion)"
         )
     return bundle
-
-
-def _repeatable(device: torch.device) -> torch.device:
-    """The device, whose arithmetic is now repeatable."""
-    if device.type == "cuda":
-        make_cuda_repeatable()
-    return device
 
 
 Run = Callable[[Tensor, Tensor, bool], Tensor]
@@ -341,7 +333,7 @@ def load_detector(path: Path, device: str = "auto", lanes: int | None = None) ->
     bundle = load_bundle(path)
     if set(bundle.card.parts) != {"detector"}:
         raise BundleError(f"{path}: holds {', '.join(bundle.card.parts)}, not a cloud detector")
-    target = _repeatable(pick_device(device))
+    target = ready_device(device)
     network = bundle.networks["detector"]
     _move(network, target)
     side_by_side = lanes or default_lanes(target)

@@ -95,7 +95,7 @@ def estimated(samples: NDArray[np.generic], dtype: DTypeLike) -> Radiometry:
     samples
         (C, N) DN of valid pixels, from a decimated read.
     dtype
-        Type of the scene.
+        Type of the scene's numbers: floats may be those of a whole type (`Scene.range_dtype`).
 
     Returns
     -------
@@ -124,7 +124,7 @@ def estimated(samples: NDArray[np.generic], dtype: DTypeLike) -> Radiometry:
     margin = 0.05 * (high - low)
     low, high = low - margin, high + margin
     if kind.kind in "iu":
-        top = float(np.max(samples))
+        top = min(float(np.max(samples)), float(np.iinfo(kind).max))
         depth = next(b for b in _BIT_DEPTHS if top < 2**b) if top >= 0 else 16
         floor, ceiling = float(np.iinfo(kind).min), min(2.0**depth - 1, float(np.iinfo(kind).max))
         low, high = max(floor, float(np.floor(low))), min(float(np.ceil(high)), ceiling)
@@ -153,7 +153,7 @@ def for_detector(own: Radiometry, dtype: DTypeLike) -> Radiometry:
     own
         The scene's, in DN.
     dtype
-        Type of the scene.
+        Type of the scene's numbers: floats may be those of a whole type (`Scene.range_dtype`).
 
     Returns
     -------
@@ -195,7 +195,7 @@ def shows_reflectance(shown: Radiometry, dtype: DTypeLike) -> bool:
     shown
         What a detector is shown of the scene, in DN.
     dtype
-        Type of the scene.
+        Type of the scene's numbers: floats may be those of a whole type (`Scene.range_dtype`).
 
     Examples
     --------

@@ -10,6 +10,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from decr.device import pick_device
 from decr.diffusion.fusion import FusedDenoiser
 from decr.diffusion.noise import noise_window
 from decr.diffusion.samplers import ddim
@@ -19,7 +20,6 @@ from decr.predictor import (
     load_detector,
     load_restorer,
     micro_batch,
-    pick_device,
     pick_precision,
 )
 from decr.zoo.bundle import load_bundle, save_with_card

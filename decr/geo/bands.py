@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from decr.errors import BandError, PaletteError
@@ -24,6 +25,8 @@ _NAMES = {
 }
 _PREFIX = re.compile(r"^(?:(?:band|channel|b)?\s*\d+|band|channel)\b\s*")
 _INTERPRETED = frozenset({"red", "green", "blue", "nir", "pan", "alpha"})
+_SHOWN = 16
+"""Bands of one scene that a message lists."""
 _UNNAMED = frozenset({"gray", "undefined"})
 
 
@@ -157,7 +160,7 @@ def bands_of(
     if roles is None:
         raise BandError(
             f"{path}: cannot tell its {_bands(count)} apart (descriptions: "
-            f"{', '.join(d or 'none' for d in descriptions)}; colours: {', '.join(colorinterp)}); "
+            f"{_first(d or 'none' for d in descriptions)}; colours: {_first(colorinterp)}); "
             f"name them in file order, for example {_example(count)} "
             "(b blue, g green, r red, n near infrared, p pan, a alpha, - passes through)"
         )
@@ -177,23 +180,22 @@ def _of_palette(path: str) -> PaletteError:
 def _overridden(override: str, count: int, path: str) -> Bands:
     """Read the user's list of bands."""
     names = [name.strip().lower() for name in override.split(",")]
+    said = f"--bands {shlex.quote(override)}"
     unknown = [name for name in names if name != PASS_THROUGH and name not in _NAMES]
     if unknown:
         raise BandError(
-            f"--bands {override}: unknown band {unknown[0]!r}; "
+            f"{said}: unknown band {unknown[0]!r}; "
             f"known: {', '.join(f'{k} ({v})' for k, v in _LETTERS.items())} and - (pass through)"
         )
     if len(names) != count:
         raise BandError(
-            f"--bands {override} names {_bands(len(names))} but {path} has {count}; "
+            f"{said} names {_bands(len(names))} but {path} has {count}; "
             f"name every band in file order, for example {_example(count)}"
         )
     try:
         return Bands(tuple(_NAMES.get(name, PASS_THROUGH) for name in names))
     except BandError as error:
-        raise BandError(
-            f"--bands {override} for {path}: {error}; for example {_example(count)}"
-        ) from error
+        raise BandError(f"{said} for {path}: {error}; for example {_example(count)}") from error
 
 
 def is_alpha_by_default(descriptions: Sequence[str | None], colorinterp: Sequence[str]) -> bool:
@@ -297,7 +299,14 @@ def _guessed(roles: list[str], path: str) -> str:
 def _example(count: int) -> str:
     """Return a `--bands` option for a file with so many bands."""
     known = {1: "p", 2: "p,-", 3: "r,g,b", 4: "b,g,r,n", 5: "b,g,r,n,a"}
-    return "--bands " + known.get(count, ",".join([*"bgrn", *("-" * (count - 4))]))
+    others = "-" * (count - 4) if count <= _SHOWN else ["-", "..."]
+    return "--bands " + known.get(count, ",".join([*"bgrn", *others]))
+
+
+def _first(texts: Iterable[str]) -> str:
+    """As many as a message has room for."""
+    shown = list(texts)
+    return ", ".join(shown if len(shown) <= _SHOWN else [*shown[:_SHOWN], "..."])
 
 
 def _bands(count: int) -> str:

@@ -89,8 +89,8 @@ def prepare_ccp(source: Source, config: CcpConfig, detector: Detector | None) ->
         scene.feed(detector.bands, "detector")  # before other words of it, and naming the file
         _check_gsd(scene, detector, gsd_m, k)
         found = radiometry_of(scene, config.dn_range, detector.ranges)
-        radiometry = for_detector(found, scene.dtype)
-        if shows_reflectance(radiometry, scene.dtype):
+        radiometry = for_detector(found, scene.range_dtype)
+        if shows_reflectance(radiometry, scene.range_dtype):
             detector = detector.for_reflectance(scene.bands.fed_roles)
     return PreparedCcp(
         scene=scene,

@@ -28,9 +28,10 @@ def declouds_array(
         (band, y, x) with a rioxarray grid (CRS, transform, nodata) or without one; all of it is
         held in memory, whatever holds it now. Bands are named by ``config.bands``, or else by their
         coordinate if it says what all of them are ("red"), or by ``attrs["long_name"]`` as
-        rioxarray reads it, of which numbers in that coordinate tell who is who. Floats that were 8
-        bits in their file, as ``masked=True`` reads them, range from 0 to 255 as those do if
-        ``config.dn_range`` says nothing else.
+        rioxarray reads it, of which numbers in that coordinate tell who is who. Floats that were
+        whole numbers in their file, as ``masked=True`` reads them, have the range of those (8 bits:
+        0 to 255) if ``config.dn_range`` says nothing else. Their encoding tells, which xarray drops
+        in ``where``, ``fillna``, ``clip`` or ``astype``: give ``dn_range=(0, 255)`` after these.
     config, restorer
         As for :func:`decr.declouds`. Loops over many arrays need not load the model at each call:
         give them the ``restorer`` that `decr.predictor.load_restorer` makes of its bundle file.

@@ -127,11 +127,11 @@ def prepare(
     feed = scene.feed(restorer.bands)
     radiometry = radiometry_of(scene, config.dn_range, restorer.ranges)
     k = survey_factor(scene, whole, restorer.gsd_m)
-    seen = for_detector(radiometry, scene.dtype)
+    seen = for_detector(radiometry, scene.range_dtype)
     detector = whole.for_scene(k, scene.bands.fed_roles)
     if config.dn_range is None and scene.range_dtype in detector.ranges:
         seen = radiometry_of(scene, None, detector.ranges)
-    if shows_reflectance(seen, scene.dtype):
+    if shows_reflectance(seen, scene.range_dtype):
         detector = detector.for_reflectance(scene.bands.fed_roles)
     height, width = -(-scene.grid.height // factor), -(-scene.grid.width // factor)
     blocks = Blocks(Lattice(height, width, config.tile_px, config.overlap_px), BLOCK_STRIDES)

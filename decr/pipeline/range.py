@@ -56,7 +56,7 @@ def radiometry_of(
             samples = _thinned(source, scene, data)
     if not samples.size:
         raise SceneError(ALL_NODATA.format(scene.path))
-    return _one_for_all(estimated(samples, scene.dtype), count)
+    return _one_for_all(estimated(samples, scene.range_dtype), count)
 
 
 def _warn_of_misfit(scene: Scene, given: tuple[float, float]) -> None:

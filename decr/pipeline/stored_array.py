@@ -27,6 +27,9 @@ SCENE_FILE = "scene.tif"
 """What an array is called where the pipeline reads it."""
 _OFF_PX = 0.1
 """How far rows and columns may lie from where one transform puts them."""
+_WHOLE = ("uint8", "uint16", "int16")
+_OVERSHOOT, _OVERSHOT = 1 / 64, 0.05
+"""So far beyond a type's ends, of all between them, may lie such a share of what was of it."""
 
 
 def check_there(aoi: Path | str | None, mask: Path | str | None) -> None:
@@ -115,6 +118,7 @@ def stored(scene: xr.DataArray, folder: Path) -> Path:
         ) from error
     with _on_disk():
         plain.load()  # what computes it may want to open rasters
+        kind = _range_dtype(scene, plain.values)
         with quiet():
             plain.rio.to_raster(
                 path,
@@ -124,7 +128,7 @@ def stored(scene: xr.DataArray, folder: Path) -> Path:
                 blockysize=256,
                 recalc_transform=turned is None,
                 photometric="MINISBLACK",  # or three bytes are red, green and blue, a fourth alpha
-                tags={RANGE_TAG: "uint8"} if _were_bytes(scene, plain.values) else {},
+                tags={} if kind is None else {RANGE_TAG: kind},
             )
     return path
 
@@ -151,24 +155,26 @@ def _nodata(scene: xr.DataArray) -> float | None:
     return None if number is None else float(number)
 
 
-def _were_bytes(scene: xr.DataArray, numbers: NDArray[Any]) -> bool:
-    """Whether floats are numbers of 8 bits that became floats to have NaN for what is missing.
+def _range_dtype(scene: xr.DataArray, numbers: NDArray[Any]) -> str | None:
+    """The whole type whose numbers became floats to have NaN for what is missing, or None.
 
     Their encoding says so, as rioxarray leaves it behind ``masked=True``, and stays with numbers
-    that were divided by 255 since.
+    that were divided by 255 since. Some may lie beyond its ends: cubic resampling overshoots.
     """
     encoding = scene.encoding
     kind = encoding.get("rasterio_dtype", encoding.get("dtype"))
-    scaled = encoding.keys() & {"scales", "offsets"} or (
-        np.any(np.not_equal(encoding.get("scale_factor", 1), 1))
-        or np.any(np.not_equal(encoding.get("add_offset", 0), 0))
-    )
-    if scene.dtype.kind != "f" or kind not in ("uint8", np.uint8) or scaled:
-        return False
+    kind = getattr(kind, "name", getattr(kind, "__name__", kind))  # np.dtype, type or text
+    unscaled = {"scale_factor": 1, "add_offset": 0, "scales": 1, "offsets": 0}
+    scaled = any(np.any(np.not_equal(encoding.get(key, no), no)) for key, no in unscaled.items())
+    if scene.dtype.kind != "f" or kind not in _WHOLE or scaled:
+        return None
     found = numbers[np.isfinite(numbers)]
-    if not found.size or found.min() < 0 or found.max() > 255:
-        return False
-    return bool(found.max() > 2 or (found % 1 == 0).all())
+    low, high = np.iinfo(kind).min, np.iinfo(kind).max
+    slack = _OVERSHOOT * (high - low)
+    beyond = (found < low - slack) | (found > high + slack)
+    if not found.size or beyond.mean() > _OVERSHOT:
+        return None
+    return str(kind) if found.max() > 2 or (found % 1 == 0).all() else None
 
 
 def _names(scene: xr.DataArray) -> dict[str, Any]:

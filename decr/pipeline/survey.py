@@ -158,7 +158,7 @@ def _sums(task: SurveyTask) -> CellSums:
                 return _marked(task, source, mask)
         roles = task.scene.bands.fed_roles
         detector = the_detector(task.networks).for_scene(task.k, roles)
-        if shows_reflectance(task.radiometry, task.scene.dtype):
+        if shows_reflectance(task.radiometry, task.scene.range_dtype):
             detector = detector.for_reflectance(roles)
         seen, count = source.read_coarse(total.window, task.k, task.feed, detector.darkest)
     # Means and, if they were read, the darkest have the bands and the range of the scene alike.

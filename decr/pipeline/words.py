@@ -16,7 +16,8 @@ from decr.errors import DecrError, DecrWarning
 _file: ContextVar[Path | None] = ContextVar("file", default=None)
 _OPTION = re.compile(
     r"--(bands|compile|detector|device|feather|gsd|margin|min-object|model|range|tile)\b"
-    r"(?: ([\w-]+(?:,[\w-]+)+|\w+(?=:)|\d+|p|cpu|model|native)(?!\w))?"
+    r"(?: ('[^']*'|file:MASK|[\w-]+(?:,[\w-]+)+(?:,\.{3})?|\S+(?=: | names \d| for )"
+    r"|\d+|p|cpu|model|native)(?!\w))?"
 )
 """An option of the command line that arrays have, too, and what it is given."""
 _ARGUMENTS = {
@@ -63,4 +64,5 @@ def _argument(option: re.Match[str]) -> str:
         return f"{argument}="
     if name == "range":
         return f"{argument}=({value.replace(',', ', ')})"
-    return f"{argument}={value}" if value.isdecimal() else f'{argument}="{value}"'
+    text = value.strip("'")
+    return f"{argument}={value}" if value.isdecimal() else f'{argument}="{text}"'

@@ -207,7 +207,7 @@ def test_bands_called_by_text_are_no_numbers_of_names(tmp_path: Path) -> None:
         (lambda a: a[0], "three dimensions"),
         (lambda a: a.values, "DataArray"),
         (lambda a: a.to_dataset(name="a"), "DataArray"),
-        (lambda a: a.to_dataset("band"), r"give dataset\.to_array\('band'\)"),
+        (lambda a: a.to_dataset("band"), r"give xarray\.concat\(dataset\.values\(\), 'band'\)"),
     ],
 )
 def test_arrays_that_are_no_scene_are_refused(

@@ -1,7 +1,8 @@
-"""Files of 8 bits that are read as floats: what white is stays known."""
+"""Files of whole numbers that are read as floats: what white is stays known."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,15 @@ import rioxarray
 import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rasterio.enums import Resampling
 
 import decr
 from decr.geo.scene import open_scene
 from decr.pipeline.range import radiometry_of
 from decr.pipeline.stored_array import stored
+from decr.radiometry import estimated
+from decr.zoo.bundle import read_card, save_with_card
+from decr.zoo.embedded import embedded_path
 from tests.pipeline.scenes import cloudy_pixels, darker, write_scene
 
 
@@ -81,6 +86,54 @@ def test_what_was_made_of_bytes_is_bytes_no_more(path: Path, tmp_path: Path) -> 
     nothing = array.copy(data=np.full_like(array, np.nan))
     with rasterio.open(stored(nothing, tmp_path)) as written:
         assert "DECR_RANGE_DTYPE" not in written.tags()
+
+
+@pytest.mark.parametrize("resampling", [Resampling.cubic, Resampling.lanczos])
+def test_resampling_that_overshoots_leaves_bytes(tmp_path: Path, resampling: Resampling) -> None:
+    pixels = np.clip(cloudy_pixels(200, 300) // 7, 1, 255).astype("uint8")
+    pixels[:, :20] = 0
+    array = opened(write_scene(tmp_path / "s.tif", pixels, nodata=0), masked=True)
+    finer = array.rio.reproject(array.rio.crs, resolution=0.4, resampling=resampling)
+    assert finer.max() > 270
+    assert found_range(finer, tmp_path) == ("dtype", 0, 255)
+
+
+@pytest.mark.parametrize("dtype", ["uint16", "int16"])
+@pytest.mark.parametrize("declared", [None, 2047.0, 20000.0])
+def test_the_same_clouds_are_found_in_16_bits_and_in_floats_of_them(
+    tmp_path: Path, dtype: str, declared: float | None
+) -> None:
+    pixels = np.clip(cloudy_pixels(200, 300), 1, 1900).astype(dtype)
+    pixels[:, :20] = 0
+    path = write_scene(tmp_path / "s.tif", pixels, nodata=0)
+    detector = "compact"
+    if declared is not None:
+        own, detector = embedded_path("embedded-detector"), str(tmp_path / "d.safetensors")
+        card = replace(read_card(own), ranges={dtype: (0.0, declared)})
+        save_with_card(own, Path(detector), card)
+    config = decr.CcpConfig(detector=detector)
+    plain, floats = (decr.ccp(opened(path, masked=masked), config) for masked in (False, True))
+    assert floats.coverage == plain.coverage
+    assert floats.facts["DN range"] == plain.facts["DN range"]
+    assert ("model" in plain.facts["DN range"]) == (declared is not None)
+    restored = [
+        decr.declouds_array(
+            opened(path, masked=masked), decr.DecloudConfig(detector=detector), restorer=darker()
+        ).fillna(0)
+        for masked in (False, True)
+    ]
+    assert np.abs(restored[1] - restored[0]).max() <= 0.5 + 1e-3
+
+
+@given(st.sampled_from([8, 11, 16]), st.floats(0, 0.04), st.floats(0, 0.3))
+@settings(max_examples=30, deadline=None)
+def test_ranges_of_whole_numbers_hold_what_overshoots(bits: int, share: float, over: float) -> None:
+    top = 2.0**bits - 1
+    samples = np.linspace(0, top, 1000)[None]
+    samples[:, : int(1000 * share)] = top * (1 + over)
+    found = estimated(samples, "uint16")
+    assert found.low[0] == 0
+    assert top * 0.9 <= found.high[0] <= 65535
 
 
 def test_numbers_that_were_scaled_are_bytes_no_more(path: Path, tmp_path: Path) -> None:

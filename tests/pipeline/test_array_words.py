@@ -195,6 +195,10 @@ def test_options_are_called_as_in_python() -> None:
         (None, 'for example bands="p,-" '),
         ("r,g,b", 'bands="r,g,b" names 3 bands .* for example bands="p,-"$'),
         ("foo", "^bands=\"foo\": unknown band 'foo'"),
+        ("red", '^bands="red" names 1 band but'),
+        ("b;g", "^bands=\"b;g\": unknown band 'b;g'"),
+        ("r, g,b", '^bands="r, g,b" names 3 bands but'),
+        ("r,r", '^bands="r,r" for the array: '),
         ("r,g", "missing; pass bands= if the bands are there"),
     ):
         with pytest.raises(DecrError, match=says):
@@ -212,6 +216,8 @@ def test_options_are_called_as_in_python() -> None:
         ("leave out --min-object, --margin", "leave out min_object_m2=, margin_m="),
         ("`dask worker --memory-limit`", "`dask worker --memory-limit`"),
         ("/tmp/a.tif: --bands p", 'the array: bands="p"'),
+        ("given as --detector file:MASK", 'given as detector="file:MASK"'),
+        ("--bands b.g names 1 band", 'bands="b.g" names 1 band'),
     ],
 )
 def test_options_are_called_by_their_arguments(said: str, wanted: str) -> None:
@@ -278,9 +284,10 @@ def test_advice_on_a_dataset_keeps_the_names_of_its_bands(tmp_path: Path) -> Non
     for given in (dataset, called):
         for said in calls(given):
             advice = said.partition("; give ")[2]
-            array = eval(advice, {"dataset": given})
+            array = eval(advice, {"dataset": given, "xarray": xr})
             assert open_scene(stored(array, tmp_path)).bands.roles == names
     for variable in dataset.values():
         del variable.attrs["long_name"]
     for said in calls(dataset):
-        assert said.endswith("give dataset.to_array('band'), and name its bands by bands=")
+        array = "xarray.concat(dataset.values(), 'band')"
+        assert said.endswith(f"give {array}, and name its bands by bands=")
