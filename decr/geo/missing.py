@@ -52,9 +52,10 @@ def loses_mask(path: str, level: int, bands: Bands) -> bool:
 
 
 def calls_fourth_alpha(dataset: Any, bands: Bands) -> bool:
-    """Whether a file says red, green, blue, alpha of bands of which the fourth is none."""
-    colours = [colour.name for colour in dataset.colorinterp]
-    return colours == ["red", "green", "blue", "alpha"] and bool(masked_falsely(dataset, bands))
+    """Whether a file says of three bands that they are colours, and falsely that one is alpha."""
+    three = sorted(colour.name for colour in dataset.colorinterp[:3])
+    four = dataset.count == 4 and three == ["blue", "green", "red"]
+    return four and bool(masked_falsely(dataset, bands))
 
 
 def mask_kind(dataset: Any, bands: Bands) -> str:
