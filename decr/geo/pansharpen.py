@@ -20,7 +20,7 @@ from decr.geo.gdal import gdal_environment
 from decr.geo.grid import PixelGrid, Window
 from decr.geo.layers import Layer, block_windows, layer_writer
 from decr.geo.names import without_keys
-from decr.geo.opening import opened
+from decr.geo.opening import check_not_negative, opened
 from decr.geo.output import check_sidecars, write_cog
 from decr.geo.scene import Scene, SceneReader, open_scene, reader
 from decr.geo.sources import local_files
@@ -157,6 +157,7 @@ def _opened_pan(path: Path | str) -> Scene:
             raise BandError(
                 f"{path}: PAN has one band, this has {dataset.count}; are PAN and MS swapped?"
             )
+        check_not_negative(dataset, str(path), option="")
     return open_scene(path, "p,a" if alpha else "p")
 
 
