@@ -72,7 +72,7 @@ def what_fourth_is(source: SceneReader) -> tuple[bool, tuple[str, ...]]:
     if not counts.any():
         counts = _counted(source, _MANY)
     between, grades = counts[1:-1].sum(), np.count_nonzero(counts[1:-1])
-    called = f"{source.scene.path} calls its fourth band alpha, as GDAL does by default"
+    called = f"{source.scene.path}: calls its fourth band alpha, as GDAL does by default"
     if 2 * between > counts.sum() and grades > _GRADES:
         return True, (
             f"{called}, but it holds a picture; assuming red, green, blue, nir. If that is right, "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,7 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from decr.errors import BandError, ConfigError, DecrError, GridMismatchError, OutputError
+from decr.errors import (
+    BandError,
+    ConfigError,
+    DecrError,
+    DecrWarning,
+    GridMismatchError,
+    OutputError,
+)
 from decr.files import scratch_folder, writable_folder
 from decr.geo.fused import Laid, described_xml, fused_xml, laid_over
 from decr.geo.gdal import gdal_environment
@@ -99,6 +107,11 @@ def pansharpen(
     OutputError
         If ``out`` or a file that would be taken for a part of it (``OUT.msk``, ``OUT.ovr``,
         ``OUT.aux.xml``) is there already, or ``out`` cannot be written.
+
+    Warns
+    -----
+    DecrWarning
+        If the names of bands, which are written into ``out``, are guessed.
     """
     options = options or PansharpenOptions()
     work = out.with_name(f".{out.name}.decr-pansharpen")
@@ -110,6 +123,8 @@ def pansharpen(
     with gdal_environment():
         one, many = _opened_pan(pan), open_scene(ms, options.bands)
         _check(one, many, options)
+        for guess in many.guesses:
+            warnings.warn(guess, DecrWarning, stacklevel=2)
         check_sidecars(out, lambda: local_files(one.path) + local_files(many.path))
         writable_folder(out.parent)
         with scratch_folder(work, out), _explained(out):

@@ -90,6 +90,11 @@ class Scene:
         """Number of bands in the file."""
         return self.bands.count
 
+    @property
+    def guesses(self) -> tuple[str, ...]:
+        """Those of `warnings` that are of its bands; that of an unknown pixel size comes last."""
+        return self.warnings if self.grid.gsd_m is not None else self.warnings[:-1]
+
     def feed(self, model_bands: tuple[str, ...], what: str = "model") -> tuple[int, ...]:
         """As `Bands.model_map`; errors name the file, too.
 

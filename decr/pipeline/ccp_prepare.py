@@ -72,8 +72,7 @@ def prepare_ccp(source: Source, config: CcpConfig, detector: Detector | None) ->
         stated *= math.sqrt(file_px)
     gsd_m = scene.grid.gsd_m or stated
     pixel_m = scene.grid.pixel_m or (None if stated is None else (stated, stated))
-    known_note = 1 if scene.grid.gsd_m is None else 0  # what it says of its GSD comes last
-    for warning in scene.warnings[: len(scene.warnings) - known_note]:
+    for warning in scene.guesses:
         warn(warning)
     if detector is None:
         masks = mask_named(config.detector)
