@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import csv
+import warnings
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from decr.dataset.manifest import safe_name
-from decr.errors import BandError, ConfigError, DatasetError
+from decr.errors import BandError, ConfigError, DatasetError, DecrWarning
 from decr.geo.acquisition import Acquired, acquired, given_date
 from decr.geo.align import check_alike
 from decr.geo.scene import Scene, open_scene
@@ -120,7 +121,7 @@ def read_rows(path: Path) -> list[PairRow]:
 def open_pairs(
     rows: Sequence[PairRow], bands: str | None = None, resample: bool = False
 ) -> list[Acquisitions]:
-    """Look at all images of all pairs; no pixel is read.
+    """Look at all images of all pairs; no pixel is read in most, see `open_scene`.
 
     Parameters
     ----------
@@ -137,9 +138,26 @@ def open_pairs(
         If a date is not known, or the two hold other kinds of numbers.
     GridMismatchError
         If the grids differ in more than where they begin, and ``resample`` is not set.
+
+    Warns
+    -----
+    DecrWarning
+        If pairs have different bands.
     """
     names = _names([row.cloudy.stem for row in rows])
-    return [_opened(name, row, bands, resample) for name, row in zip(names, rows, strict=True)]
+    pairs = [_opened(name, row, bands, resample) for name, row in zip(names, rows, strict=True)]
+    others = [pair for pair in pairs if {*pair.bands} != {*pairs[0].bands}]
+    if others:
+        first = pairs[0]
+        warnings.warn(
+            f"{others[0].cloudy.path} and {others[0].clear.path}: give a pair of bands "
+            f"{', '.join(others[0].bands)}, but {first.cloudy.path} one of "
+            f"{', '.join(first.bands)}, as {len(pairs) - len(others)} of {len(pairs)} do; name "
+            "those of all files with --bands (r,g,b,n where near infrared is called alpha)",
+            DecrWarning,
+            stacklevel=2,
+        )
+    return pairs
 
 
 def _opened(name: str, row: PairRow, bands: str | None, resample: bool) -> Acquisitions:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from decr.dataset.clear import Folder
 from decr.dataset.duplicates import split_of
+from decr.dataset.guesses import tell_guesses
 from decr.dataset.manifest import safe_name
 from decr.dataset.measure import full_scale
 from decr.dataset.splits import block_of, by_hash, in_common
@@ -143,7 +144,7 @@ def open_sources(
     scenes = [open_scene(file, bands) for file in files]
     for scene in scenes:
         _check_kind(scene, gsd_m)
-    _warn_of_guesses(scenes)
+    tell_guesses(scenes)
     sources = []
     for key, scene in zip(_keys(files), scenes, strict=True):
         metres = scene.grid.gsd_m or gsd_m
@@ -274,14 +275,6 @@ def _check_kind(scene: Scene, gsd_m: float | None) -> None:
         )
     if gsd_m is None and scene.grid.gsd_m is None:
         raise DatasetError(f"{scene.path} does not say its pixel size; give --gsd in metres")
-
-
-def _warn_of_guesses(scenes: Sequence[Scene]) -> None:
-    # The note on an unknown pixel size comes last; who got here has given one.
-    notes = [n for s in scenes for n in s.warnings[: None if s.grid.gsd_m is not None else -1]]
-    if notes:
-        more = f" (and {len(notes) - 1} more files like it)" if len(notes) > 1 else ""
-        warnings.warn(notes[0] + more, DecrWarning, stacklevel=3)
 
 
 def _keys(files: Sequence[Path]) -> list[str]:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from decr.dataset.collage import LabelledImage
+from decr.dataset.guesses import for_want, tell_guesses
 from decr.dataset.manifest import MANIFEST
 from decr.dataset.samples import ClearImage
 from decr.errors import BandError, ConfigError, DatasetError, DecrWarning
@@ -154,10 +155,12 @@ def read_clear(folder: Folder, bands: tuple[str, ...], least_px: int) -> list[Cl
     Warns
     -----
     DecrWarning
-        If images are passed over, or lose more than half of their pixels with the invalid ones.
+        If bands are guessed, images are passed over, or lose more than half of their pixels with
+        the invalid ones.
     """
     images = []
-    lacking: list[str] = []
+    scenes: list[Scene] = []
+    lacking: list[tuple[str, Path]] = []
     small: list[str] = []
     cut: list[str] = []
     files = folder.files()
@@ -165,11 +168,12 @@ def read_clear(folder: Folder, bands: tuple[str, ...], least_px: int) -> list[Cl
         try:
             scene = open_scene(path, folder.bands)
         except BandError:
-            lacking.append(path.name)
+            lacking.append((path.name, path))
             continue
         if any(band not in scene.bands.roles for band in bands):
-            lacking.append(path.name)
+            lacking.append((path.name, path))
             continue
+        scenes.append(scene)
         gsd_m, white = folder.gsd_m or scene.grid.gsd_m, _white(folder, scene)
         if gsd_m is None:
             raise _unknown(path, "GSD", "--gsd, or gsd_m in a recipe")
@@ -187,8 +191,8 @@ def read_clear(folder: Folder, bands: tuple[str, ...], least_px: int) -> list[Cl
             cut.append(path.name)
         roles = tuple(scene.bands.roles[i] for i in keep)
         images.append(ClearImage(path.name, dn, roles, gsd_m, white, folder.weight))
-    told = {
-        f"passed over, for want of the bands {', '.join(bands)}": lacking,
+    tell_guesses(scenes)
+    told = for_want(bands, lacking, folder.bands is not None) | {
         f"passed over, for want of {least_px} x {least_px} valid pixels": small,
         "cut to less than half, to be without invalid pixels": cut,
     }
@@ -314,15 +318,22 @@ def read_labelled(folder: Folder) -> list[LabelledImage]:
     DatasetError
         If the folder names no masks, one is missing or of another size than its image, or the
         white level of an image is not known.
+
+    Warns
+    -----
+    DecrWarning
+        If bands are guessed.
     """
     if folder.masks is None:
         raise DatasetError(f"{folder.path}: labelled imagery needs a folder of masks")
     images = []
+    scenes: list[Scene] = []
     for path in folder.files():
         mask_path = folder.masks / path.relative_to(folder.path)
         if not mask_path.exists():
             raise DatasetError(f"{mask_path}: the mask of {path.name} is missing")
         scene, mask = open_scene(path, folder.bands), open_scene(mask_path, "pan")
+        scenes.append(scene)
         if mask.grid.window != scene.grid.window:
             raise DatasetError(
                 f"{mask_path}: has {mask.grid.width} x {mask.grid.height} pixels, but its image "
@@ -344,6 +355,7 @@ def read_labelled(folder: Folder) -> list[LabelledImage]:
                 label[0] >= folder.cloudy_from,
             )
         )
+    tell_guesses(scenes)
     return images
 
 

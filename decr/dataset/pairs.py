@@ -11,6 +11,7 @@ from scipy import ndimage
 
 from decr.dataset.augment import unit_from
 from decr.dataset.clear import check_above_zero, tell, valid_inside
+from decr.dataset.guesses import for_want, tell_guesses
 from decr.dataset.layouts import LAYOUTS, list_pairs
 from decr.dataset.manifest import PairFile
 from decr.dataset.read_pair import Side, check_fit, open_side, read_side
@@ -127,7 +128,7 @@ def read_pairs(folder: PairFolder, bands: tuple[str, ...]) -> list[PairImage]:
     Warns
     -----
     DecrWarning
-        If pairs are passed over, or cut.
+        If bands are guessed, or pairs are passed over, or cut.
     """
     listed = list_pairs(folder.path, folder.layout, folder.skip)
     files = [f for f in listed if folder.split in (None, "all", f.split)]
@@ -139,13 +140,13 @@ def read_pairs(folder: PairFolder, bands: tuple[str, ...]) -> list[PairImage]:
         )
     opened: list[tuple[PairFile, Side, Side]] = []
     total = 0
-    lacking = []
+    lacking: list[tuple[str, Path]] = []
     for file in files:
         said = folder.bands or file.bands
         cloudy = open_side(file.cloudy, file.cloudy_nir, said, bands)
         clear = open_side(file.clear, file.clear_nir, said, bands)
         if cloudy is None or clear is None:
-            lacking.append(file.name)
+            lacking.append((file.name, file.clear if clear is None else file.cloudy))
             continue
         check_fit(cloudy.scene, clear.scene)
         opened.append((file, cloudy, clear))
@@ -155,8 +156,9 @@ def read_pairs(folder: PairFolder, bands: tuple[str, ...]) -> list[PairImage]:
             f"{folder.path}: {len(opened)} pairs would take {total / 2**30:.1f} GiB of memory, "
             f"more than {MOST_BYTES / 2**30:g}; leave some out with skip, or make a smaller set"
         )
-    why = f"passed over, for want of the bands {', '.join(bands)}"
-    tell(str(folder.path), f"{len(files)} pairs", {why: lacking})
+    tell_guesses([side.scene for _, *sides in opened for side in sides])
+    told = for_want(bands, lacking, folder.bands is not None)
+    tell(str(folder.path), f"{len(files)} pairs", told)
     return _read_all(folder, opened, bands)
 
 

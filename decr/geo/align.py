@@ -13,7 +13,6 @@ import shapely
 from affine import Affine
 from numpy.typing import NDArray
 from rasterio.enums import Resampling
-from rasterio.io import MemoryFile
 from rasterio.vrt import WarpedVRT
 from rasterio.warp import transform, transform_geom
 from shapely import affinity
@@ -24,7 +23,6 @@ from decr.geo.bands import Bands
 from decr.geo.grid import PixelGrid, Window
 from decr.geo.missing import masked_falsely
 from decr.geo.opening import REFUSALS, first_line, opened, remedy_of, unlinked
-from decr.geo.overlay import overlay, without_alpha
 
 LEAST_SHIFT_PX = 0.1
 """Smaller shifts are left: resampling would cost more than it mends."""
@@ -94,16 +92,19 @@ def aligned(
         t.a, t.b, t.c + shift[1] * t.a + shift[0] * t.b,
         t.d, t.e, t.f + shift[1] * t.d + shift[0] * t.e,
     )  # fmt: skip
-    with opened(path) as dataset, _unmasked(dataset, bands) as source:
+    with opened(path) as dataset:
+        # GDAL looks for alpha where it is told of none (0), but not where there is no such band.
+        falsely = bands is not None and masked_falsely(dataset, bands)
         try:
             warped = WarpedVRT(
-                source,
+                dataset,
                 crs=grid.crs,
                 transform=moved,
                 width=grid.width,
                 height=grid.height,
                 resampling=Resampling.cubic if smooth else Resampling.nearest,
                 src_nodata=nodata,
+                src_alpha=-1 if falsely else 0,
                 nodata=nodata,
                 tolerance=1e-6,  # rasterio cannot do without one
             )
@@ -111,17 +112,6 @@ def aligned(
             raise SceneError(f"{path} cannot be warped: {first_line(error)}") from unlinked(error)
         with warped:
             yield Aligned(path, warped)
-
-
-@contextmanager
-def _unmasked(dataset: Any, bands: Bands | None) -> Iterator[Any]:
-    """The dataset, or one of the same pixels in which no band is taken for the mask of others."""
-    if bands is None or not masked_falsely(dataset, bands):
-        yield dataset
-        return
-    xml = without_alpha(overlay(dataset, [], {}).xml)
-    with MemoryFile(xml, ext=".vrt") as file, file.open() as plain:
-        yield plain
 
 
 def check_alike(path: str, grid: PixelGrid, other: str, like: PixelGrid) -> None:

@@ -198,24 +198,6 @@ def _overridden(override: str, count: int, path: str) -> Bands:
         raise BandError(f"{said} for {path}: {error}; for example {_example(count)}") from error
 
 
-def is_alpha_by_default(descriptions: Sequence[str | None], colorinterp: Sequence[str]) -> bool:
-    """Whether the last of these bands may be called alpha for being the fourth alone.
-
-    GDAL calls it so in each file of four bands of bytes that it is not told otherwise of.
-    """
-    nameless = all(role_of(text) is None for text in descriptions)
-    return nameless and tuple(colorinterp) == ("red", "green", "blue", "alpha")
-
-
-def picture_in_alpha(path: str) -> str:
-    """Warn that near infrared was assumed."""
-    return (
-        f"{path} calls its fourth band alpha, as GDAL does by default, but it holds a picture; "
-        "assuming red, green, blue, nir. If that is right, pass --bands r,g,b,n to silence this, "
-        "else b,g,r,n (blue comes first, as in Jilin-1) or r,g,b,a (it is transparency)"
-    )
-
-
 def role_of(description: str | None) -> str | None:
     """Role that a band description names, or None."""
     text = re.sub(r"[^a-z0-9]+", " ", (description or "").lower()).strip()

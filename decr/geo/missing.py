@@ -51,10 +51,24 @@ def loses_mask(path: str, level: int, bands: Bands) -> bool:
         )
 
 
+def blackens(path: str, level: int, bands: Bands) -> bool:
+    """Whether an overview of a file may be black for a band that is falsely called alpha.
+
+    GDAL leaves the colours of pixels that are 0 in it out of the overviews that it makes. Frames
+    are black in any case, and cannot be told apart.
+    """
+    with opened(path) as dataset, opened(path, level) as overview:
+        if not masked_falsely(dataset, bands):
+            return False
+        shape = min(_SAMPLED_PX, overview.height), min(_SAMPLED_PX, overview.width)
+        return not overview.read(out_shape=(overview.count, *shape)).any(axis=0).all()
+
+
 def calls_fourth_alpha(dataset: Any, bands: Bands) -> bool:
-    """Whether a file says red, green, blue, alpha of bands of which the fourth is none."""
-    colours = [colour.name for colour in dataset.colorinterp]
-    return colours == ["red", "green", "blue", "alpha"] and bool(masked_falsely(dataset, bands))
+    """Whether a file says of three bands that they are colours, and falsely that one is alpha."""
+    three = sorted(colour.name for colour in dataset.colorinterp[:3])
+    four = dataset.count == 4 and three == ["blue", "green", "red"]
+    return four and bool(masked_falsely(dataset, bands))
 
 
 def mask_kind(dataset: Any, bands: Bands) -> str:

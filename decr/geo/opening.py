@@ -166,13 +166,25 @@ def checked_dtype(dataset: Any, path: str) -> str:
     return str(dtypes[0])
 
 
-def check_not_negative(dataset: Any, path: str) -> None:
-    """Refuse one band of greys of which 0 is white: its clouds are dark, its ground is bright."""
-    if dataset.count > 1 or dataset.tags(ns="IMAGE_STRUCTURE").get("MINISWHITE") != "YES":
+def check_not_negative(dataset: Any, path: str, option: str = "--bands") -> None:
+    """Refuse greys of which 0 is white: clouds are dark, and ground is bright.
+
+    That is one band, or one and alpha; nobody can have meant it of more.
+
+    Parameters
+    ----------
+    option
+        By which a user can name the bands all the same; "" for none.
+    """
+    bands = [colour.name for colour in dataset.colorinterp if colour.name != "alpha"]
+    if len(bands) > 1 or dataset.tags(ns="IMAGE_STRUCTURE").get("MINISWHITE") != "YES":
         return
     top = np.iinfo(dataset.dtypes[0]).max if dataset.dtypes[0] in ("uint8", "uint16") else "white"
-    turn = "gdal_translate -expand gray" if top == 255 else f"store {top} minus each number"
+    alone = dataset.count == 1
+    expand = top == 255 and alone
+    turn = "gdal_translate -expand gray" if expand else f"store {top} minus each number"
+    named = f", or pass {option} {'p' if alone else 'p,a'} if its clouds are bright all the same"
     raise SceneError(
-        f"{path} is a negative: it says that 0 is white; turn it round first ({turn}), or pass "
-        "--bands p if its clouds are bright all the same"
+        f"{path} is a negative: it says that 0 is white; turn it round first ({turn})"
+        f"{named if option else ''}"
     )

@@ -139,7 +139,8 @@ def write_cog(
             content = overlay(dataset, patches, {OUR_DOMAIN: dict(tags)}, mask)
             bytes_per_px = sum(np.dtype(name).itemsize for name in dataset.dtypes)
             cache = _cache_bytes(dataset.block_shapes[0], dataset.width, bytes_per_px)
-            unlike = scene is not None and calls_fourth_alpha(dataset, scene.bands)
+            # Where there is a mask, GDAL makes overviews by that, and not by alpha.
+            unlike = scene and not mask and calls_fourth_alpha(dataset, scene.bands)
         vrt.write_bytes(without_alpha(content.xml) if unlike else content.xml)
         with rasterio.Env(GDAL_CACHEMAX=cache):
             rasterio.shutil.copy(str(vrt), str(cog), driver="COG", **_creation_options(threads))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,14 +14,21 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from decr.errors import BandError, ConfigError, DecrError, GridMismatchError, OutputError
+from decr.errors import (
+    BandError,
+    ConfigError,
+    DecrError,
+    DecrWarning,
+    GridMismatchError,
+    OutputError,
+)
 from decr.files import scratch_folder, writable_folder
 from decr.geo.fused import Laid, described_xml, fused_xml, laid_over
 from decr.geo.gdal import gdal_environment
 from decr.geo.grid import PixelGrid, Window
 from decr.geo.layers import Layer, block_windows, layer_writer
 from decr.geo.names import without_keys
-from decr.geo.opening import opened
+from decr.geo.opening import check_not_negative, opened
 from decr.geo.output import check_sidecars, write_cog
 from decr.geo.scene import Scene, SceneReader, open_scene, reader
 from decr.geo.sources import local_files
@@ -99,6 +107,11 @@ def pansharpen(
     OutputError
         If ``out`` or a file that would be taken for a part of it (``OUT.msk``, ``OUT.ovr``,
         ``OUT.aux.xml``) is there already, or ``out`` cannot be written.
+
+    Warns
+    -----
+    DecrWarning
+        If the names of bands, which are written into ``out``, are guessed.
     """
     options = options or PansharpenOptions()
     work = out.with_name(f".{out.name}.decr-pansharpen")
@@ -110,6 +123,8 @@ def pansharpen(
     with gdal_environment():
         one, many = _opened_pan(pan), open_scene(ms, options.bands)
         _check(one, many, options)
+        for guess in many.guesses:
+            warnings.warn(guess, DecrWarning, stacklevel=2)
         check_sidecars(out, lambda: local_files(one.path) + local_files(many.path))
         writable_folder(out.parent)
         with scratch_folder(work, out), _explained(out):
@@ -157,6 +172,7 @@ def _opened_pan(path: Path | str) -> Scene:
             raise BandError(
                 f"{path}: PAN has one band, this has {dataset.count}; are PAN and MS swapped?"
             )
+        check_not_negative(dataset, str(path), option="")
     return open_scene(path, "p,a" if alpha else "p")
 
 

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from decr.errors import BandError, ConfigError, GridMismatchError, SceneError
-from decr.geo.bands import Bands, bands_of, is_alpha_by_default, picture_in_alpha
+from decr.geo.bands import Bands, bands_of
 from decr.geo.cells import cell_least, cell_sums
-from decr.geo.fourth import WITH_NIR, holds_picture
+from decr.geo.fourth import WITH_NIR, is_alpha_by_default, what_fourth_is
 from decr.geo.gdal import lonlat
 from decr.geo.grid import GroundPoint, PixelGrid, Window
 from decr.geo.missing import (
@@ -91,6 +91,11 @@ class Scene:
         """Number of bands in the file."""
         return self.bands.count
 
+    @property
+    def guesses(self) -> tuple[str, ...]:
+        """Those of `warnings` that are of its bands; that of an unknown pixel size comes last."""
+        return self.warnings if self.grid.gsd_m is not None else self.warnings[:-1]
+
     def feed(self, model_bands: tuple[str, ...], what: str = "model") -> tuple[int, ...]:
         """As `Bands.model_map`; errors name the file, too.
 
@@ -149,13 +154,11 @@ def open_scene(path: str | os.PathLike[str], bands: str | None = None) -> Scene:
             block_shape=tuple(dataset.block_shapes[0]),
             warnings=tuple(notes),
         )
-        unsure = bands is None and dtype == "uint8"
-        if not unsure or not is_alpha_by_default(dataset.descriptions, colours):
+        if bands is not None or not is_alpha_by_default(dataset):
             return scene
         seen = replace(scene, bands=WITH_NIR, mask_kind=mask_kind(dataset, WITH_NIR))
-        if not holds_picture(SceneReader(seen, dataset)):
-            return scene
-        return replace(seen, warnings=(picture_in_alpha(name), *notes))
+        is_nir, words = what_fourth_is(SceneReader(seen, dataset))
+        return replace(seen if is_nir else scene, warnings=(*words, *notes))
 
 
 def overview_factors(path: str | os.PathLike[str]) -> tuple[int, ...]:

@@ -26,6 +26,7 @@ _GDAL_METADATA = 42112
 _XMP = 700
 _EXTRA_SAMPLES = 338
 _UNASSOCIATED_ALPHA = 2
+_NO_COLOUR = re.compile(rb'(sample="3" role="colorinterp">)Undefined(</Item>\n)')
 _PLACEHOLDER = re.compile(rb'[ \t]*<Item name="' + ROOM_KEY.encode() + rb'">_*</Item>\n?')
 _END = b"</GDALMetadata>"
 
@@ -74,20 +75,30 @@ def call_fourth_alpha(path: Path) -> None:
     """Say of the fourth of four bands in a GeoTIFF and its overviews that it is alpha.
 
     Its pixels stay. GDAL, told so before it makes overviews, would leave out of them the colours of
-    pixels that are 0 in it.
+    pixels that are 0 in it. Colours in another order than red, green, blue are in the tags.
 
     Raises
     ------
     OutputError
-        If GDAL did not write one number for it, as for red, green, blue and a band of no colour.
+        If GDAL did not write a number for it.
     """
     with path.open("r+b") as file:
-        for tags in list(_directories(file, path)):
-            tag = tags.get(_EXTRA_SAMPLES)
-            if tag is None or tag.size != 1:
+        directories = list(_directories(file, path))
+        if _GDAL_METADATA in directories[0]:
+            tag = directories[0][_GDAL_METADATA]
+            file.seek(tag.offset)
+            named = _NO_COLOUR.sub(rb"\1Alpha\2    ", file.read(tag.size))
+            file.seek(tag.offset)
+            file.write(named)
+        for tags in directories:
+            extra = tags.get(_EXTRA_SAMPLES)
+            if extra is None:
                 raise OutputError(f"{path}: does not say what its fourth band is; {_REMEDY}")
-            file.seek(tag.size_at + struct.calcsize(tag.size_format))
-            file.write(struct.pack(f"{tag.size_format[0]}H", _UNASSOCIATED_ALPHA))
+            room = struct.calcsize(extra.size_format)
+            here = 2 * extra.size <= room  # numbers that fit lie where else their offset would
+            at = extra.size_at + room if here else extra.offset
+            file.seek(at + 2 * (extra.size - 1))
+            file.write(struct.pack(f"{extra.size_format[0]}H", _UNASSOCIATED_ALPHA))
 
 
 @dataclass(frozen=True, slots=True)

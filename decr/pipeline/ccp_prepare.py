@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from decr.cloud.detector import Detector
 from decr.config import CcpConfig, mask_named
 from decr.geo.mask_file import MaskClasses
-from decr.geo.missing import loses_mask
+from decr.geo.missing import blackens, loses_mask
 from decr.geo.names import without_keys
 from decr.geo.scene import Scene, open_scene, overview_factors, overview_of
 from decr.pipeline.ccp_sources import Source, mask_of
@@ -72,8 +72,7 @@ def prepare_ccp(source: Source, config: CcpConfig, detector: Detector | None) ->
         stated *= math.sqrt(file_px)
     gsd_m = scene.grid.gsd_m or stated
     pixel_m = scene.grid.pixel_m or (None if stated is None else (stated, stated))
-    known_note = 1 if scene.grid.gsd_m is None else 0  # what it says of its GSD comes last
-    for warning in scene.warnings[: len(scene.warnings) - known_note]:
+    for warning in scene.guesses:
         warn(warning)
     if detector is None:
         masks = mask_named(config.detector)
@@ -138,6 +137,13 @@ def _opened(
             f"pixel is read (gdaladdo -clean, then gdaladdo, makes overviews of both)",
         )
         return scene, "every pixel, for want of a mask in the overview", 1.0
+    if blackens(source.path, fit[-1], scene.bands):
+        warn(
+            f"{source.path}: its overview may be black where near infrared, which the file calls "
+            f"alpha, is 0; every pixel is read (gdal_translate -colorinterp_4 undefined, then "
+            f"gdaladdo, makes overviews of all)",
+        )
+        return scene, "every pixel, as the overview may lack some", 1.0
     words = f"overview 1:{factors[fit[-1]]} of the file; pixels are its pixels"
     overview = overview_of(scene, fit[-1])
     return overview, words, scene.grid.window.area / overview.grid.window.area

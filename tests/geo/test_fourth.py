@@ -138,7 +138,7 @@ def test_little_is_read_of_a_large_scene_and_the_same_each_time(
     monkeypatch.setattr(SceneReader, "read", read)
     profile = {"driver": "GTiff", "count": 4, "height": 20_000, "width": 30_000, "dtype": "uint8"}
     with rasterio.open(tmp_path / "s.tif", "w", **profile, tiled=True, sparse_ok=True) as file:
-        file.write(ground(512, 512), window=((0, 512), (0, 512)))
+        file.write(ground(512, 30_000), window=((0, 512), (0, 30_000)))
     scene = open_scene(tmp_path / "s.tif")
     assert len(asked) == 16
     assert max(window.area for window in asked) <= 512 * 512
@@ -147,6 +147,46 @@ def test_little_is_read_of_a_large_scene_and_the_same_each_time(
     assert len(quarters) == 16
     assert open_scene(tmp_path / "s.tif") == scene
     assert asked[:16] == asked[16:]
+
+
+@given(
+    seed=st.integers(0, 99),
+    row=st.integers(0, 3400),
+    col=st.integers(0, 3400),
+    tiled=st.booleans(),
+)
+@settings(
+    max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+def test_a_small_picture_on_a_large_canvas_is_found_wherever_it_lies(
+    tmp_path: Path, seed: int, row: int, col: int, tiled: bool
+) -> None:
+    """2 % of the canvas, which a few windows may miss altogether."""
+    path, window = tmp_path / "s.tif", ((row, row + 600), (col, col + 600))
+    profile = {"driver": "GTiff", "count": 4, "height": 4000, "width": 4000, "dtype": "uint8"}
+    with rasterio.open(path, "w", **profile, tiled=tiled, sparse_ok=True) as file:
+        file.write(ground(600, 600, seed), window=window)
+    assert open_scene(path).bands.roles == NIR
+
+
+@given(seed=st.integers(0, 99), number=st.sampled_from([0, 255]), share=st.floats(0.55, 0.85))
+@settings(
+    max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+def test_transparency_that_may_be_a_picture_is_told(
+    tmp_path: Path, seed: int, number: int, share: float
+) -> None:
+    """More than half of it is water, or vegetation as bright as can be."""
+    array = ground(seed=seed)
+    array[3, : int(90 * share)] = number
+    path = nameless(tmp_path / "s.tif", array)
+    scene = open_scene(path)
+    assert (scene.bands.roles, scene.mask_kind) == (ALPHA, "alpha")
+    (told,) = scene.warnings
+    for word in (str(path), "transparency", "--bands r,g,b,n", "r,g,b,a"):
+        assert word in told
+    for said in ("r,g,b,n", "r,g,b,a"):
+        assert open_scene(path, said).warnings == ()
 
 
 def test_a_damaged_file_is_told_when_it_is_looked_at(tmp_path: Path) -> None:
@@ -159,12 +199,17 @@ def test_a_damaged_file_is_told_when_it_is_looked_at(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16"])
-def test_overviews_show_water_that_is_black_in_near_infrared(tmp_path: Path, dtype: str) -> None:
+@pytest.mark.parametrize("order", ["red green blue", "blue green red"])
+def test_overviews_show_water_that_is_black_in_near_infrared(
+    tmp_path: Path, dtype: str, order: str
+) -> None:
     array, water = with_water()
-    source = nameless(tmp_path / "s.tif", array.astype(dtype), colours=ALPHA)
+    colours = (*order.split(), "alpha")
+    source = nameless(tmp_path / "s.tif", array.astype(dtype), colours=colours)
     out, work = tmp_path / "o.tif", tmp_path / "work"
     work.mkdir()
-    scene = open_scene(source, "r,g,b,n")
+    three = ",".join(colour[0] for colour in colours[:3])
+    scene = open_scene(source, f"{three},n")
     write_cog(str(source), [], out, {}, work, scene=scene)
     assert compare_metadata(source, out) == []
     assert cog_validate(out, strict=True)[0]
@@ -174,13 +219,13 @@ def test_overviews_show_water_that_is_black_in_near_infrared(tmp_path: Path, dty
     assert levels == [2, 4]
     for level, k in enumerate(levels):
         with rasterio.open(out, overview_level=level) as file:
-            assert [colour.name for colour in file.colorinterp] == list(ALPHA)
+            assert file.colorinterp[3].name == "alpha"
             shape = (4, 1200 // k, k, 1200 // k, k)
             wanted = array.reshape(shape).mean(axis=(2, 4))
             inside = water[::k, ::k]
             assert np.abs(file.read() - wanted)[:, inside].max() <= level + 1
     # What is transparency is left out of colours, as ever.
-    known = open_scene(source, "r,g,b,a")
+    known = open_scene(source, f"{three},a")
     write_cog(str(source), [], tmp_path / "a.tif", {}, work, scene=known)
     with rasterio.open(tmp_path / "a.tif", overview_level=0) as file:
         assert not file.read()[:, 5:100, 5:100].any()
@@ -198,6 +243,17 @@ def test_the_fourth_band_can_be_called_alpha_afterwards(tmp_path: Path, big: str
         assert [colour.name for colour in file.colorinterp] == list(ALPHA)
         assert half.colorinterp[3].name == "alpha"
         np.testing.assert_array_equal(file.read(), ground())
+
+
+@pytest.mark.parametrize("big", ["YES", "NO"])
+def test_so_can_the_fourth_of_bands_without_colours(tmp_path: Path, big: str) -> None:
+    """Of which three are told to be of no colour, so that the numbers lie elsewhere in the file."""
+    array = ground().astype(np.uint16)
+    path = nameless(tmp_path / "s.tif", array, photometric="minisblack", bigtiff=big)
+    call_fourth_alpha(path)
+    with rasterio.open(path) as file:
+        assert [c.name for c in file.colorinterp] == ["gray", "undefined", "undefined", "alpha"]
+        np.testing.assert_array_equal(file.read(), array)
 
 
 @pytest.mark.parametrize("smooth", [False, True])

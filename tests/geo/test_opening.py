@@ -247,6 +247,17 @@ def test_greys_of_which_0_is_white_are_refused_unless_somebody_names_them(
     assert dtype != "uint8" or all(table[value][0] == 255 - value for value in range(256))
 
 
+def test_greys_and_alpha_of_which_0_is_white_are_refused_unless_somebody_names_them(
+    tmp_path: Path,
+) -> None:
+    colours = ("gray", "alpha")
+    options: dict[str, Any] = {"photometric": "MINISWHITE", "descriptions": None}
+    path = write(tmp_path / "n.tif", coded(2, 20, 30, "uint8"), colours=colours, **options)
+    with pytest.raises(SceneError, match=r"negative: .*255 minus each number.*--bands p,a "):
+        open_scene(path)
+    assert open_scene(path, "p,a").bands.roles == ("pan", "alpha")
+
+
 def test_bands_of_a_file_that_says_0_is_white_of_no_greys_are_opened(tmp_path: Path) -> None:
     path = write(tmp_path / "s.tif", coded(4, 20, 30), photometric="MINISWHITE")
     assert open_scene(path).bands.roles == ("blue", "green", "red", "nir")

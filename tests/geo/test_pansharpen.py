@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,14 @@ from rasterio.windows import Window
 from scipy import ndimage
 
 from cli.main import main
-from decr.errors import BandError, DecrError, GridMismatchError, OutputError
+from decr.errors import (
+    BandError,
+    DecrError,
+    DecrWarning,
+    GridMismatchError,
+    OutputError,
+    SceneError,
+)
 from decr.files import scratch_folder
 from decr.geo.pansharpen import RESAMPLING, PansharpenOptions, pansharpen
 from decr.geo.scene import open_scene, reader
@@ -393,3 +401,30 @@ def test_what_would_be_taken_for_a_part_of_the_output_is_not_lost(tmp_path: Path
     assert beside.read_bytes() == before
     with pytest.raises(OutputError, match="part of another raster"):
         pansharpen(pan, beside, tmp_path / "pan.tif.ovr", PansharpenOptions("b,g,r,n"))
+
+
+def test_a_negative_is_refused(tmp_path: Path) -> None:
+    pan, ms = images(tmp_path)
+    with rasterio.open(pan) as file:
+        dn = file.read()
+    write(pan, 65535 - dn, descriptions=None, crs=UTM, transform=NORTH_UP, photometric="MINISWHITE")
+    with pytest.raises(SceneError, match=r"pan\.tif is a negative: .*65535 minus.*number\)$"):
+        pansharpen(pan, ms, tmp_path / "out.tif")
+    assert [path.name for path in sorted(tmp_path.iterdir())] == ["ms.tif", "pan.tif"]
+
+
+def test_guessed_names_that_are_written_are_told(tmp_path: Path) -> None:
+    pan, ms = images(tmp_path)
+    with rasterio.open(ms) as file:
+        dn = file.read() // 8
+    for path, pixels, grid in (
+        (ms, dn, MS_GRID),
+        (pan, dn[:1].repeat(4, 1).repeat(4, 2), NORTH_UP),
+    ):
+        write(path, pixels.astype(np.uint8), descriptions=None, crs=UTM, transform=grid)
+    with pytest.warns(DecrWarning, match=r"ms\.tif: calls its fourth band alpha.*--bands r,g,b,n"):
+        pansharpen(pan, ms, tmp_path / "out.tif")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        known = pansharpen(pan, ms, tmp_path / "known.tif", PansharpenOptions("r,g,b,n"))
+    assert known.bands.roles == ("red", "green", "blue", "nir")

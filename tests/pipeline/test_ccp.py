@@ -253,6 +253,29 @@ def test_fast_never_loses_a_mask_that_was_made_after_the_overviews(
     assert "want of a mask" in got.facts["read"]
 
 
+@pytest.mark.parametrize("dark", [True, False])
+def test_fast_counts_clouds_that_are_black_in_near_infrared_called_alpha(
+    tmp_path: Path, dark: bool
+) -> None:
+    pixels = np.full((4, 512, 640), 60, np.uint8)
+    pixels[:, :256] = 240
+    pixels[3, :256, :320] = 0 if dark else 240
+    scene = write_scene(tmp_path / "s.tif", pixels, names=None)
+    with rasterio.open(scene, "r+") as file:
+        file.build_overviews([2, 4, 8], Resampling.average)
+    options: dict[str, Any] = {"detector": "threshold", "bands": "r,g,b,n"}
+    whole = found(scene, **options)
+    assert whole.ccp == 0.5
+    if not dark:
+        got = found(scene, **options, fast=True)
+        assert (got.ccp, got.coverage.valid_px) == (0.5, 64 * 80)
+        return
+    with pytest.warns(DecrWarning, match=r"s\.tif: its overview may be black where near infrared"):
+        got = found(scene, **options, fast=True)
+    assert got.coverage == whole.coverage
+    assert "overview may lack" in got.facts["read"]
+
+
 def test_counts_of_several_scenes_are_in_pixels_of_their_files(tmp_path: Path) -> None:
     """Also where an overview does not divide the file: its pixels are not whole blocks of it."""
     one = write_scene(tmp_path / "one.tif", cloudy_pixels(1001, 1003))

@@ -54,13 +54,18 @@ def _by_band(folder: Path) -> tuple[Path, np.ndarray]:
     valid[:100] = False
     scene = folder / "s.vrt"
     gdal_copy(str(write_scene(folder / "s.tif", pixels)), str(scene), driver="VRT")
+    _say_nodata(scene, {1: 0, 2: 7, 4: 9999})
+    assert open_scene(scene).nodata == (0, 7, None, 9999)
+    return scene, valid
+
+
+def _say_nodata(scene: Path, values: dict[int, int]) -> None:
+    """Write nodata by band, from 1, into a virtual raster that has none."""
     text = scene.read_text()
-    for band, value in ((1, 0), (2, 7), (4, 9999)):
+    for band, value in values.items():
         start = text.index(">", text.index(f'band="{band}"')) + 1
         text = f"{text[:start]}<NoDataValue>{value}</NoDataValue>{text[start:]}"
     scene.write_text(text)
-    assert open_scene(scene).nodata == (0, 7, None, 9999)
-    return scene, valid
 
 
 def test_where_nodata_differs_by_band_a_mask_says_what_is_missing(tmp_path: Path) -> None:
@@ -84,6 +89,28 @@ def test_where_nodata_differs_by_band_a_mask_says_what_is_missing(tmp_path: Path
     again = tmp_path / "a.tif"
     declouds(out, again, FULL, restorer=darker())
     assert compare_metadata(out, again) == []
+
+
+def test_near_infrared_called_alpha_keeps_overviews_under_a_mask(tmp_path: Path) -> None:
+    """Nodata on one band alone asks for a mask, and the fourth band is called alpha."""
+    pixels = np.random.default_rng(0).integers(40, 200, (4, 1100, 1100)).astype(np.uint8)
+    pixels[3, :400, :400] = 0  # water
+    pixels[0, 600:, 600:] = 0  # missing
+    scene, out = tmp_path / "s.vrt", tmp_path / "o.tif"
+    gdal_copy(str(write_scene(tmp_path / "s.tif", pixels, names=None)), str(scene), driver="VRT")
+    _say_nodata(scene, {1: 0})
+    config = DecloudConfig(detector="threshold", tile_px=256, overlap_px=64, bands="r,g,b,n")
+    with pytest.warns(DecrWarning) as told:
+        declouds(scene, out, config, restorer=darker())
+    assert any("nodata differs by band" in str(warning.message) for warning in told)
+    written = open_scene(out, "r,g,b,n")
+    with reader(written) as source:
+        valid = source.valid(written.grid.window)
+    np.testing.assert_array_equal(valid, pixels[0] > 0)
+    with rasterio.open(out, overview_level=0) as half:
+        water = half.read(window=((5, 190), (5, 190)))
+    assert water[:3].min() >= 40
+    assert not water[3].any()
 
 
 def test_that_nodata_differs_is_told_before_any_work(tmp_path: Path) -> None:

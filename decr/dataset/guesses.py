@@ -1,0 +1,62 @@
+"""What is told of images of a set whose bands nobody named."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+from decr.errors import DecrWarning
+from decr.geo.fourth import WITH_NIR, is_alpha_assumed
+from decr.geo.scene import Scene
+
+_ASSUMED = "taken for transparency, as GDAL does by default"
+
+
+def tell_guesses(scenes: Sequence[Scene], stacklevel: int = 3) -> None:
+    """Warn of what was assumed of bands, once for all images that it was assumed of.
+
+    Warns
+    -----
+    DecrWarning
+        Also if the fourth band was taken for near infrared in some, and for transparency in others.
+    """
+    notes: dict[str, list[str]] = {}
+    for scene in scenes:
+        for note in scene.guesses:
+            notes.setdefault(note.replace(scene.path, ""), []).append(note)
+    for alike in notes.values():
+        more = f" (and {len(alike) - 1} more files like it)" if len(alike) > 1 else ""
+        warnings.warn(alike[0] + more, DecrWarning, stacklevel=stacklevel)
+    guessed = [s.path for s in scenes if s.bands == WITH_NIR and s.guesses]
+    others = [s.path for s in scenes if guessed and s.bands.alpha_index == 3]
+    assumed = [path for path in others if is_alpha_assumed(path)]
+    if assumed:
+        warnings.warn(
+            f"{assumed[0]}: its fourth band is {_ASSUMED}, but that of {guessed[0]} for near "
+            f"infrared; so are {len(assumed)} and {len(guessed)} of {len(scenes)} images: say for "
+            f"all of them which it is (--bands r,g,b,n or r,g,b,a)",
+            DecrWarning,
+            stacklevel=stacklevel,
+        )
+
+
+def for_want(
+    bands: Sequence[str], lacking: Sequence[tuple[str, Path]], named: bool
+) -> dict[str, list[str]]:
+    """Names of images that lack bands, by why they are passed over.
+
+    Parameters
+    ----------
+    lacking
+        Name and file of each.
+    named
+        Whether somebody said what their bands are.
+    """
+    why = f"passed over, for want of the bands {', '.join(bands)}"
+    hint = f"{why} (the fourth is {_ASSUMED}; --bands r,g,b,n says that it is near infrared)"
+    asked = "nir" in bands and not named
+    found: dict[str, list[str]] = {}
+    for name, path in lacking:
+        found.setdefault(hint if asked and is_alpha_assumed(str(path)) else why, []).append(name)
+    return found
