@@ -105,7 +105,7 @@ def _why_not_open(path: str, error: Exception) -> str:
         return f"{path} may not be read by this user; change its permissions"
     if isinstance(error, UnicodeEncodeError):
         return f"{path} has a name that is not UTF-8, which GDAL cannot open; rename it"
-    if limited := _of_limit(first_line(error)):
+    if limited := of_limit(first_line(error)):
         return f"{path} cannot be opened: {first_line(error)}; {limited}"
     polygons = file.suffix.lower() in _VECTORS
     remedy = "make one of its polygons with gdal_rasterize" if polygons else "give a GeoTIFF"
@@ -114,10 +114,10 @@ def _why_not_open(path: str, error: Exception) -> str:
 
 def remedy_of(reason: str, what: str = "it") -> str:
     """What to do about a file that cannot be read to its end, for a reason of GDAL's."""
-    return _of_limit(reason) or f"{what} is damaged or incomplete, copy it again from where it came"
+    return of_limit(reason) or f"{what} is damaged or incomplete, copy it again from where it came"
 
 
-def _of_limit(reason: str) -> str | None:
+def of_limit(reason: str) -> str | None:
     """What to do if the reason is none of the file's; None if it is."""
     if os.strerror(errno.EMFILE) not in reason:
         return None

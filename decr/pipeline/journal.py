@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 
 from decr.errors import OutputError
 from decr.files import empty_work, json_object, sole_worker, work_folder, write_whole
-from decr.geo.opening import REFUSALS, unlinked
+from decr.geo.names import without_keys
+from decr.geo.opening import REFUSALS, of_limit, unlinked
 from decr.pipeline.words import warn
 
 OUTPUT = "output"
@@ -37,8 +38,9 @@ def explained(path: Path) -> Iterator[None]:
     try:
         yield
     except REFUSALS as error:
+        remedy = of_limit(str(error)) or "free some space"
         raise OutputError(
-            f"{path}: cannot write finished work ({error}); free some space and run the "
+            f"{path}: cannot write finished work ({error}); {remedy} and run the "
             f"same command again: what is finished is kept"
         ) from unlinked(error)
 
@@ -49,9 +51,14 @@ def still_whole(file: Path, work: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
+        limited = of_limit(str(error))
+        remedy = (
+            f"{limited}, and run the same command again: what is finished is kept"
+            if limited
+            else f"delete the folder {work} and run the same command again, from the beginning"
+        )
         raise OutputError(
-            f"{file}: finished work cannot be read ({error or type(error).__name__}); delete the "
-            f"folder {work} and run the same command again, from the beginning"
+            f"{file}: finished work cannot be read ({error or type(error).__name__}); {remedy}"
         ) from error
 
 
@@ -195,7 +202,7 @@ def _warn_of_loss(path: Path, out: Path, job: Mapping[str, Any]) -> None:
         return
     old, new = _flat(json_object(path / _JOB)), _flat(job)
     keys = [key for key in {**new, **old} if old.get(key) != new.get(key)]
-    told = [f"{key[1]} {_short(old.get(key))} -> {_short(new.get(key))}" for key in keys]
+    told = [_other(key[1], _short(old.get(key)), _short(new.get(key))) for key in keys]
     told = [*dict.fromkeys(told)] if old else ["its job.json is damaged"]
     more = f" and {len(told) - _TOLD} more" if len(told) > _TOLD else ""
     warn(
@@ -211,9 +218,13 @@ def _flat(job: Mapping[str, Any]) -> dict[tuple[str, str], Any]:
     return {(group, name): groups[group][name] for group in order for name in groups[group]}
 
 
+def _other(name: str, old: str, new: str) -> str:
+    return f"{name} {old} -> {new}" if old != new else f"{name} {new} by another query"
+
+
 def _short(value: Any) -> str:
-    """A value as text whose ends can be told, such as those of a path."""
-    text = "none" if value is None else str(value)
+    """A value as text whose ends can be told, such as those of a path, without keys."""
+    text = "none" if value is None else without_keys(str(value))
     return text if len(text) <= 2 * _END else f"{text[:_END]}...{text[-_END:]}"
 
 

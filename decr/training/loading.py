@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -23,7 +24,6 @@ from torch.utils.data._utils import signal_handling
 
 from decr.dataset.samples import Draw, Sample
 from decr.errors import DatasetError, DecrWarning
-from decr.files import there
 from decr.training.place import Place
 from decr.training.progress import Images
 from decr.training.settings import TrainConfig
@@ -162,11 +162,19 @@ def _drawn(steps: _Steps, loaders: int, sharers: int) -> Iterator[Images]:
 
 def _fitting(steps: _Steps, loaders: int, sharers: int) -> int:
     """As many of the loaders as there is room for what they have ready and what is in use."""
-    if not there(_SHARED):  # torch takes another way, or says why not
+    if sys.platform != "linux":
         return loaders
+    if not os.access(_SHARED, os.W_OK):
+        warnings.warn(
+            f"{_SHARED}: cannot be written, so processes cannot hand over samples: a thread draws "
+            f"them; make it writable, or say --loaders 0",
+            DecrWarning,
+            stacklevel=2,
+        )
+        return 0
     sample = stacked([steps.draw(np.random.default_rng(0))])
     batch = sum(field.nbytes * len(steps.rows) + PAGESIZE for field in sample)
-    free, need = _free_bytes() // sharers, (_AHEAD * loaders + 1) * batch
+    free, need = _free_bytes(sharers), (_AHEAD * loaders + 1) * batch
     if need <= free:
         return loaders
     fitting = max(0, (free // batch - 1) // _AHEAD)
@@ -181,10 +189,10 @@ def _fitting(steps: _Steps, loaders: int, sharers: int) -> int:
     return fitting
 
 
-def _free_bytes() -> int:
-    """Room for what processes share."""
+def _free_bytes(sharers: int) -> int:
+    """Room for what one of the processes that do the same hands over; others may have begun."""
     room = os.statvfs(_SHARED)
-    return room.f_bavail * room.f_frsize
+    return min(room.f_bavail, room.f_blocks // sharers) * room.f_frsize
 
 
 def _drawn_elsewhere(steps: _Steps, loaders: int) -> Iterator[Images]:

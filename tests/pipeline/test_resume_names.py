@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -13,9 +14,10 @@ import numpy as np
 import pytest
 
 from decr.config import DecloudConfig
-from decr.errors import DecrWarning
+from decr.errors import DecrWarning, OutputError
 from decr.pipeline.declouds import DecloudResult, declouds
 from decr.pipeline.identity import job_of
+from decr.pipeline.journal import still_whole, work_dir
 from decr.pipeline.prepare import prepare
 from decr.zoo.bundle import save_bundle
 from tests.pipeline.scenes import cloudy_pixels, darker, same, write_scene
@@ -134,6 +136,28 @@ def test_a_changed_scene_and_a_damaged_job_are_told(
     Path("o.tif.decr-work/job.json").write_bytes(b"\0\xff")
     with pytest.warns(DecrWarning, match=r"its job\.json is damaged"):
         _restored("s.tif")
+
+
+def test_keys_of_addresses_are_not_told(tmp_path: Path) -> None:
+    address = "https://host/s.tif?sig="
+    with work_dir(tmp_path / "o.tif", {"scene": f"{address}OLDSECRET"}) as work:
+        work.note("block", 0, 0)
+    with (
+        pytest.warns(DecrWarning, match=r"scene https://host/s\.tif by another query;"),
+        work_dir(tmp_path / "o.tif", {"scene": f"{address}SECRET"}) as work,
+    ):
+        assert not work.done
+
+
+@pytest.mark.parametrize(("number", "kept"), [(errno.EMFILE, True), (errno.EIO, False)])
+def test_work_that_is_only_out_of_reach_is_not_to_be_deleted(
+    tmp_path: Path, number: int, kept: bool
+) -> None:
+    with pytest.raises(OutputError) as told, still_whole(tmp_path / "b.npz", tmp_path):
+        raise OSError(number, os.strerror(number))
+    assert ("ulimit -n" in str(told.value)) == kept
+    assert ("what is finished is kept" in str(told.value)) == kept
+    assert ("delete the folder" in str(told.value)) != kept
 
 
 def test_a_run_that_was_only_to_be_tidied_up_loses_nothing(

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
 import warnings
 from dataclasses import replace
 from mmap import PAGESIZE
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -119,7 +121,9 @@ def test_loaders_are_as_many_as_there_is_room_for(
 ) -> None:
     """Two batches each, and one in use: of 3 samples of 2 x 3 floats and a flag per pixel."""
     batch, started = 3 * 32 * 32 * (2 * 3 * 4 + 1) + 3 * PAGESIZE, list[int]()
-    monkeypatch.setattr(loading, "_free_bytes", lambda: int(batches_free * batch) + 1)
+    blocks = int(batches_free * batch) + 1
+    room = SimpleNamespace(f_bavail=blocks, f_blocks=blocks, f_frsize=1)
+    monkeypatch.setattr(os, "statvfs", lambda _: room)
     real = loading._drawn_elsewhere
 
     def seen(steps: Any, loaders: int) -> Any:
@@ -164,3 +168,23 @@ def test_torch_does_not_handle_the_end_of_processes_meanwhile(
         assert signal.getsignal(signal.SIGCHLD) == found
     finally:
         signal.signal(signal.SIGCHLD, before)
+
+
+def test_a_process_may_use_its_share_after_others_took_theirs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    room = SimpleNamespace(f_bavail=50, f_blocks=100, f_frsize=10)
+    monkeypatch.setattr(os, "statvfs", lambda _: room)
+    assert loading._free_bytes(2) == 500
+    assert loading._free_bytes(4) == 250
+    assert loading._free_bytes(1) == 500
+
+
+def test_a_thread_draws_where_processes_cannot_hand_over(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(loading, "_SHARED", str(tmp_path / "none"))
+    monkeypatch.setattr(loading, "_drawn_elsewhere", pytest.fail)
+    with pytest.warns(DecrWarning, match=r"none: cannot be written.*--loaders 0"):
+        found = list(batches(draw, CONFIG, STAGES["reference"], 0, range(2), 2))
+    assert len(found) == CONFIG.last
