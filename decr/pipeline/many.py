@@ -16,7 +16,7 @@ from decr.errors import (
     SchedulerError,
     one_line,
 )
-from decr.files import check_here, check_writable, there
+from decr.files import check_disk, check_here, check_writable, there, work_folder
 from decr.geo.names import stem_of
 from decr.pipeline.declouds import DecloudResult, OnReport, declouds, plan_scene
 from decr.pipeline.engine import Engine
@@ -204,6 +204,7 @@ def plan_checked(
         As `declouds` does, before its first tile.
     """
     check_outputs(scene, config, outputs_of(out, config), overwrite)
+    check_disk(work_folder(out), out)
     check_writable(out.parent)
     return plan_scene(scene, config, on_progress)
 
