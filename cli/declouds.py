@@ -127,7 +127,14 @@ def command(
                 progress.close()
                 _tell_plan(plan, scenes[0], as_json, head=False)
                 return
-            plans = plans_many(scenes, folder, config, overwrite=overwrite, on_progress=progress)
+            plans = plans_many(
+                scenes,
+                folder,
+                config,
+                overwrite=overwrite,
+                report=report is not None,
+                on_progress=progress,
+            )
             _all(plans, as_json, None, progress, overwrite, heads=len(scenes) > 1)
             return
         engine = stack.enter_context(open_engine(workers, scheduler, config.device))

@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -263,6 +264,7 @@ def declouds(
     on_progress: OnProgress | None = None,
     on_plan: Callable[[Plan], None] | None = None,
     on_report: OnReport | None = None,
+    on_job: Callable[[Mapping[str, Any]], None] | None = None,
 ) -> DecloudResult:
     """Remove the clouds of a scene.
 
@@ -291,6 +293,8 @@ def declouds(
         Called at the end with the result and what a page shows of it. That takes one more look at
         the scene and two at the output: its clouds are found as the scene's were. The output's
         bytes do not depend on it.
+    on_job
+        Called at the beginning with everything that decides the output's bytes.
 
     Returns
     -------
@@ -308,7 +312,10 @@ def declouds(
         stack.enter_context(gdal_environment())
         engine = engine or stack.enter_context(open_engine(device=config.device))
         prepared = prepare(name, config, restorer, engine)
-        work = stack.enter_context(work_dir(target, job_of(prepared)))
+        job = job_of(prepared)
+        if on_job is not None:
+            on_job(job)
+        work = stack.enter_context(work_dir(target, job))
         if not overwrite and (taken := taken_of(outputs, work)) is not None:
             discard(work.path)
             raise exists_already(taken)
