@@ -94,7 +94,7 @@ def command(
       decr declouds delivery.zip -o clear/
       decr declouds scene.tif -o clear.tif --scheduler tcp://node1:8786
     """
-    from decr.files import writable_folder
+    from decr.files import check_writable, writable_folder
     from decr.pipeline.cluster import open_engine
     from decr.pipeline.declouds import declouds
     from decr.pipeline.many import declouds_many, plan_checked, plans_many, targets
@@ -110,8 +110,8 @@ def command(
     outs = [Path(out)] if folder is None else targets(scenes, folder, config.error_map)
     on_plan = (lambda plan: click.echo(described(plan), err=True)) if verbose else None
     on_report: OnReport | None = None
-    if report is not None and not dry_run:
-        writable_folder(report)
+    if report is not None:
+        (check_writable if dry_run else writable_folder)(report)
         check_report(report, outs, index=folder is not None)
 
         def on_report(result: DecloudResult, shown: RestorationReport) -> None:
@@ -127,7 +127,14 @@ def command(
                 progress.close()
                 _tell_plan(plan, scenes[0], as_json, head=False)
                 return
-            plans = plans_many(scenes, folder, config, overwrite=overwrite, on_progress=progress)
+            plans = plans_many(
+                scenes,
+                folder,
+                config,
+                overwrite=overwrite,
+                report=report is not None,
+                on_progress=progress,
+            )
             _all(plans, as_json, None, progress, overwrite, heads=len(scenes) > 1)
             return
         engine = stack.enter_context(open_engine(workers, scheduler, config.device))

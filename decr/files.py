@@ -210,7 +210,7 @@ def sole_worker(work: Path, out: Path) -> Iterator[None]:
         If the folder cannot be made, lies on another disk than the output, or another process
         holds it.
     """
-    _check_disk(work, out)
+    check_disk(work, out)
     lock = _locked(work, out)
     _held.add(lock)
     try:
@@ -264,8 +264,14 @@ def _let_go() -> None:
 os.register_at_fork(after_in_child=_let_go)
 
 
-def _check_disk(work: Path, out: Path) -> None:
-    """Refuse a link to another disk, from which nothing could be renamed to the output."""
+def check_disk(work: Path, out: Path) -> None:
+    """Refuse a work folder that is a link to another disk than the output's.
+
+    Raises
+    ------
+    OutputError
+        For nothing could be renamed from there.
+    """
     try:
         elsewhere = work != out and work.stat().st_dev != out.parent.stat().st_dev
     except OSError:  # it is not there yet, or cannot be taken

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -28,7 +28,25 @@ def local_files(path: str) -> list[Path]:
     SceneError
         If GDAL refuses the raster, or a virtual one that it is made of.
     """
-    found, seen, todo = set(), set(), [path]
+    return sorted({file for name in _names_of(path) if (file := file_of(name)) is not None})
+
+
+def all_here(path: str) -> bool:
+    """Whether all files that a raster is read from are of this machine, where `local_files` sees.
+
+    Raises
+    ------
+    SceneError
+        As `local_files` does.
+    """
+    # A raster in a file has a name that is none of a file.
+    files = [file_of(name) for name in _names_of(path) if name != path or file_of(name)]
+    return bool(files) and None not in files
+
+
+def _names_of(path: str) -> Iterator[str]:
+    """The raster's name, and what GDAL calls the files that it is read from."""
+    seen, todo = set(), [path]
     while todo:
         name = todo.pop()
         if name in seen:
@@ -36,16 +54,13 @@ def local_files(path: str) -> list[Path]:
         seen.add(name)
         if name.endswith(".aux.xml") and name != path:
             continue
-        file = file_of(name)
-        if file is not None:
-            found.add(file)
+        yield name
         if name == path or name.lower().endswith(".vrt") or name.startswith(OF_FILE):
             with opened(name) as dataset:
                 todo += dataset.files
                 if dataset.driver == "Zarr":  # GDAL names none of its chunks
                     arrays = [Path(file).parent for file in dataset.files]
-                    found |= {f for array in arrays for f in array.rglob("*") if f.is_file()}
-    return sorted(found)
+                    todo += [str(f) for array in arrays for f in array.rglob("*") if f.is_file()]
 
 
 def check_parts(path: str) -> None:

@@ -10,7 +10,6 @@ cloudy) -> `Count` (pixels) -> `SceneCcp`. `decr.pipeline.ccp_many` goes from im
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
@@ -179,9 +178,8 @@ def scene_ccp(
         check_metres(source.path, config, ready.pixel_m)
         told = on_progress or silent
         features = [] if look.vectors is None else read_features(look.vectors, ready.scene.grid)
-        if folder is None:
-            store = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="decr-")))
-        else:
+        store = None
+        if folder is not None:
             stem = folder / source.name
             store = writable_folder(stem.parent) / f".{stem.name}.decr-ccp"
             stack.enter_context(scratch_folder(store, stem))
@@ -193,7 +191,7 @@ def scene_ccp(
             config.threshold,
             look.engine,
             mask=ready.mask,
-            store=store / "clouds.npy",
+            store=store,
             on_progress=partial(told, "survey"),
         )
         if survey.valid_px == 0:
@@ -206,7 +204,7 @@ def scene_ccp(
             path = look.vectors.path
             facts |= {} if why is None else {MISSED: why.replace(path, name_in_facts(path))}
         layers = []
-        if folder is not None:
+        if store is not None:
             outs = {kind: _raster(stem, kind, ready) for kind in LAYERS}
             if not cells.soft and is_ours_or_torn(weight := outs.pop("weight")):
                 weight.unlink()  # an earlier run's

@@ -20,7 +20,7 @@ from decr.errors import ConfigError
 from decr.geo.grid import Window
 from decr.pipeline.change_map import ChangeMap
 from decr.pipeline.memory import let_go
-from decr.pipeline.survey import Survey, on_disk
+from decr.pipeline.survey import Survey, unnamed
 
 Bool = NDArray[np.bool_]
 _STRIP_CELLS = 2**24
@@ -97,7 +97,7 @@ def cloud_cells(
     config: CcpConfig,
     shape: tuple[int, int],
     pixel_m: tuple[float, float] | None,
-    store: Path,
+    store: Path | None,
 ) -> CloudCells:
     """Apply the options of `CcpConfig` that make clouds of probabilities.
 
@@ -108,7 +108,7 @@ def cloud_cells(
     pixel_m
         Metres along both sides of a pixel; None if nobody says, see `check_metres`.
     store
-        A folder for rasters of the survey's size.
+        A folder for rasters of the survey's size: see `decr.pipeline.survey.unnamed`.
     """
     threshold = config.threshold
     kept, soft = survey.stored, None
@@ -127,7 +127,7 @@ def cloud_cells(
 
 
 def _without_small(
-    stored: NDArray[np.uint8], threshold: float, cells: int, store: Path
+    stored: NDArray[np.uint8], threshold: float, cells: int, store: Path | None
 ) -> NDArray[np.uint8]:
     """The probabilities, but 0 in clouds of fewer than so many cells."""
     height, width = stored.shape
@@ -138,7 +138,7 @@ def _without_small(
         return cloudy_cells(np.asarray(stored[cut]), threshold)
 
     objects = find_objects([lambda cut=cut: strip(cut) for cut in cuts])  # type: ignore[misc]
-    kept = on_disk(store / "kept.npy", (height, width), np.uint8)
+    kept = unnamed(store, (height, width), np.uint8)
     for number, cut in enumerate(cuts):
         cloudy = strip(cut)
         small = cloudy & ~objects.at_least(number, cloudy, cells)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -39,13 +39,11 @@ from decr.pipeline.restoration import Restoration
 from decr.pipeline.restore import restore_blocks
 from decr.pipeline.room import Load
 from decr.pipeline.seams import Seams, seams_of
-from decr.pipeline.survey import MaskSource, Survey, flushed, survey_scene
+from decr.pipeline.survey import CLOUDS_FILE, MaskSource, Survey, flushed, survey_scene
 from decr.plugins import checked
 from decr.predictor import Restorer
 from decr.progress import OnProgress, silent
 from decr.report.values import RestorationReport
-
-_CLOUDS_FILE = "clouds.npy"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +98,6 @@ def survey_and_plan(
     engine: Engine,
     work: WorkDir | None = None,
     on_progress: OnProgress | None = None,
-    folder: Path | None = None,
 ) -> tuple[ChangeMap, Plan]:
     """First pass over the scene: clouds, then what to do with every tile.
 
@@ -108,8 +105,6 @@ def survey_and_plan(
     ----------
     work
         Keeps the survey, so that a run that goes on need not repeat it.
-    folder
-        Holds the survey of who keeps none; None holds it in memory.
 
     Raises
     ------
@@ -117,7 +112,7 @@ def survey_and_plan(
         If the scene holds no valid pixel.
     """
     scene, config = prepared.scene, prepared.config
-    survey = _survey(prepared, engine, work, on_progress, folder)
+    survey = _survey(prepared, engine, work, on_progress)
     if survey.valid_px == 0:
         raise SceneError(ALL_NODATA.format(scene.path))
     change = ChangeMap(
@@ -146,16 +141,14 @@ def _survey(
     engine: Engine,
     work: WorkDir | None,
     on_progress: OnProgress | None,
-    folder: Path | None,
 ) -> Survey:
     """Survey the scene, or take the finished survey of an interrupted run."""
     scene, config = prepared.scene, prepared.config
     if work is not None and ("survey", 0, 0) in work.done:
         found = work.done["survey", 0, 0]
-        with still_whole(work.path / _CLOUDS_FILE, work.path):
-            stored = np.load(work.path / _CLOUDS_FILE, mmap_mode="r")
+        with still_whole(work.path / CLOUDS_FILE, work.path):
+            stored = np.load(work.path / CLOUDS_FILE, mmap_mode="r")
         return Survey(prepared.k, stored, found["cloudy_px"], found["valid_px"])
-    folder = folder if work is None else work.path
     survey = survey_scene(
         scene,
         prepared.detector_radiometry,
@@ -165,7 +158,6 @@ def _survey(
         engine,
         networks=prepared.networks[1],
         mask=None if config.cloud_mask is None else MaskSource(config.cloud_mask),
-        store=None if folder is None else folder / _CLOUDS_FILE,
         work=work,
         on_progress=partial(on_progress or silent, "survey"),
     )
@@ -232,7 +224,7 @@ def plan_scene(
     """What `declouds` would do, with a time estimate; nothing is left on disk.
 
     Clouds are looked for in the whole scene, and the model restores two batches. What is found lies
-    in a temporary folder meanwhile: a byte for each cell of the detector.
+    in a temporary file meanwhile: a byte for each cell of the detector.
 
     Parameters
     ----------
@@ -255,13 +247,9 @@ def plan_scene(
         For anything the user can mend, as `declouds` does.
     """
     config = options(DecloudConfig, config)
-    with (
-        gdal_environment(),
-        open_engine(device=config.device) as engine,
-        tempfile.TemporaryDirectory(prefix="decr-") as folder,
-    ):
+    with gdal_environment(), open_engine(device=config.device) as engine:
         prepared = prepare(name_of(path), config)
-        _, plan = survey_and_plan(prepared, engine, None, on_progress, Path(folder))
+        _, plan = survey_and_plan(prepared, engine, None, on_progress)
         return probed(prepared, plan)
 
 
@@ -276,6 +264,7 @@ def declouds(
     on_progress: OnProgress | None = None,
     on_plan: Callable[[Plan], None] | None = None,
     on_report: OnReport | None = None,
+    on_job: Callable[[Mapping[str, Any]], None] | None = None,
 ) -> DecloudResult:
     """Remove the clouds of a scene.
 
@@ -304,6 +293,8 @@ def declouds(
         Called at the end with the result and what a page shows of it. That takes one more look at
         the scene and two at the output: its clouds are found as the scene's were. The output's
         bytes do not depend on it.
+    on_job
+        Called at the beginning with everything that decides the output's bytes.
 
     Returns
     -------
@@ -321,7 +312,10 @@ def declouds(
         stack.enter_context(gdal_environment())
         engine = engine or stack.enter_context(open_engine(device=config.device))
         prepared = prepare(name, config, restorer, engine)
-        work = stack.enter_context(work_dir(target, job_of(prepared)))
+        job = job_of(prepared)
+        if on_job is not None:
+            on_job(job)
+        work = stack.enter_context(work_dir(target, job))
         if not overwrite and (taken := taken_of(outputs, work)) is not None:
             discard(work.path)
             raise exists_already(taken)

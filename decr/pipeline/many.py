@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from decr.config import DecloudConfig, options
 from decr.errors import (
@@ -16,13 +17,13 @@ from decr.errors import (
     SchedulerError,
     one_line,
 )
-from decr.files import check_here, check_writable, there
+from decr.files import check_disk, check_here, check_writable, there, work_folder
 from decr.geo.names import stem_of
 from decr.pipeline.declouds import DecloudResult, OnReport, declouds, plan_scene
 from decr.pipeline.engine import Engine
 from decr.pipeline.error_map import error_map_path
 from decr.pipeline.journal import may_have_made
-from decr.pipeline.noted import forget, note, noted, read_by
+from decr.pipeline.noted import forget, note, noted
 from decr.pipeline.outputs import check_outputs, outputs_of
 from decr.pipeline.plan import Plan
 from decr.progress import OnProgress
@@ -142,10 +143,10 @@ def declouds_many(
         raise OutputError(f"{folder}: cannot make this folder ({error.strerror})") from error
     lost, failed = "", False
     for scene, out in zip(scenes, outputs, strict=True):
+        jobs: list[Mapping[str, Any]] = []
         if on_start is not None:
             on_start(scene, out)
-        read = read_by(scene, config) if overwrite else None
-        if _left(scene, out, config, overwrite, read):
+        if _left(scene, out, config, overwrite, on_report is not None, None if lost else engine):
             outcome = Outcome(scene, out)
         elif lost:
             outcome = Outcome(scene, out, error=lost)
@@ -160,18 +161,20 @@ def declouds_many(
                 on_progress=on_progress,
                 on_plan=on_plan,
                 on_report=on_report,
+                on_job=jobs.append,
             )
             try:
                 outcome = _tried(scene, out, work)
             except SchedulerError as error:
                 lost = one_line(error)
                 outcome = Outcome(scene, out, error=lost)
-        if read is not None and outcome.result is not None:
-            note(out, config, read)
+        if overwrite and outcome.result is not None:
+            note(scene, out, config, jobs[-1], on_report is not None)
         failed = failed or outcome.error is not None
         yield outcome
     if not failed:
-        forget(folder, {out.name for out in outputs})
+        for out in outputs:
+            forget(out)
 
 
 def _tried(scene: str, out: Path, work: Callable[[], DecloudResult]) -> Outcome:
@@ -204,6 +207,7 @@ def plan_checked(
         As `declouds` does, before its first tile.
     """
     check_outputs(scene, config, outputs_of(out, config), overwrite)
+    check_disk(work_folder(out), out)
     check_writable(out.parent)
     return plan_scene(scene, config, on_progress)
 
@@ -214,9 +218,10 @@ def plans_many(
     config: DecloudConfig,
     *,
     overwrite: bool = False,
+    report: bool = False,
     on_progress: OnProgress | None = None,
 ) -> Iterator[Outcome]:
-    """What `declouds_many` would do; nothing is written.
+    """What `declouds_many` would do, with or without reports; nothing is written.
 
     Yields
     ------
@@ -232,8 +237,7 @@ def plans_many(
     outputs = targets(scenes, folder, config.error_map)
     check_writable(folder)
     for scene, out in zip(scenes, outputs, strict=True):
-        read = read_by(scene, config) if overwrite else None
-        if _left(scene, out, config, overwrite, read):
+        if _left(scene, out, config, overwrite, report):
             yield Outcome(scene, out)
             continue
         try:
@@ -251,11 +255,16 @@ def plans_many(
             yield Outcome(scene, out, plan=plan)
 
 
-def _left(scene: str, out: Path, config: DecloudConfig, overwrite: bool, read: str | None) -> bool:
+def _left(
+    scene: str,
+    out: Path,
+    config: DecloudConfig,
+    overwrite: bool,
+    report: bool,
+    engine: Engine | None = None,
+) -> bool:
     """Whether an output is left alone: any, or with ``overwrite`` what the same call has made."""
-    if overwrite:
-        return read is not None and noted(out, config, read)
-    return finished(scene, out)
+    return noted(scene, out, config, report, engine) if overwrite else finished(scene, out)
 
 
 def _same(scene: str, out: Path) -> bool:

@@ -4,66 +4,80 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection
+import warnings
+from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import decr
 from decr.config import DecloudConfig
-from decr.errors import DecrError
+from decr.errors import DecrError, DecrWarning
 from decr.files import json_object, write_whole
-from decr.pipeline.identity import state_of
+from decr.geo.gdal import gdal_environment
+from decr.geo.sources import all_here
+from decr.pipeline.engine import Engine
+from decr.pipeline.identity import job_of
 from decr.pipeline.journal import identity_of
-from decr.pipeline.outputs import outputs_of, read_files
-
-FILE = ".decr-finished.json"
-"""In the folder of the outputs, until a call of which no scene fails has ended."""
+from decr.pipeline.outputs import outputs_of
+from decr.pipeline.prepare import prepare
 
 
-def read_by(scene: str, config: DecloudConfig) -> str | None:
-    """SHA-256 of what a scene is restored from, and how; None if that cannot be told."""
+def note_of(out: Path) -> Path:
+    """The note of an output, beside it until a call of which no scene fails has ended."""
+    return out.with_name(f".{out.name}.decr-finished")
+
+
+def note(
+    scene: str, out: Path, config: DecloudConfig, job: Mapping[str, Any], report: bool
+) -> None:
+    """Note an output that has just been made, if all that it is made from lies on this machine.
+
+    Parameters
+    ----------
+    job
+        Everything that decides its bytes.
+    report
+        Whether it has a report.
+    """
+    named = [scene] if config.cloud_mask is None else [scene, str(config.cloud_mask)]
+    with suppress(DecrError, OSError):  # what is not noted is made again
+        if all(map(all_here, named)):
+            made = {"job": _digest(job), "files": _files(out, config), "report": report}
+            write_whole(note_of(out), json.dumps(made))
+
+
+def noted(
+    scene: str, out: Path, config: DecloudConfig, report: bool, engine: Engine | None = None
+) -> bool:
+    """Whether an output is as it was noted, and would be made alike now.
+
+    Parameters
+    ----------
+    report
+        Whether it must have a report.
+    """
+    found = json_object(note_of(out))
     try:
-        files = {str(file): state_of(file) for file in read_files(scene, config)}
+        if not found or found.get("files") != _files(out, config):
+            return False
+        if report and not found.get("report"):
+            return False
+        with gdal_environment(), warnings.catch_warnings():
+            warnings.simplefilter("ignore", DecrWarning)  # told where it is made
+            return bool(found.get("job") == _digest(job_of(prepare(scene, config, None, engine))))
     except (DecrError, OSError):
-        return None
-    options = {key: str(value) for key, value in asdict(config).items()}
-    told = json.dumps([decr.__version__, scene, options, files], sort_keys=True)
-    return hashlib.sha256(told.encode()).hexdigest()
-
-
-def note(out: Path, config: DecloudConfig, read: str) -> None:
-    """Note an output that has just been made."""
-    with suppress(OSError):
-        made = _made(out, config, read)
-        _rewrite(out.parent, {**json_object(out.parent / FILE), out.name: made})
-
-
-def noted(out: Path, config: DecloudConfig, read: str) -> bool:
-    """Whether the files of an output are those that were noted, made from the same in one way."""
-    found = json_object(out.parent / FILE).get(out.name)
-    try:
-        return found is not None and found == _made(out, config, read)
-    except OSError:
         return False
 
 
-def forget(folder: Path, names: Collection[str]) -> None:
-    """Forget outputs: when the same call is given again, they are made anew."""
-    known = json_object(folder / FILE)
-    if known.keys() & names:
-        _rewrite(folder, {name: one for name, one in known.items() if name not in names})
+def forget(out: Path) -> None:
+    """Forget an output: when the same call is given again, it is made anew."""
+    with suppress(OSError):
+        note_of(out).unlink()
 
 
-def _made(out: Path, config: DecloudConfig, read: str) -> dict[str, Any]:
-    files = outputs_of(out, config).values()
-    return {"read": read, "files": {file.name: identity_of(file) for file in files}}
+def _digest(job: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(job, sort_keys=True).encode()).hexdigest()
 
 
-def _rewrite(folder: Path, known: dict[str, Any]) -> None:
-    with suppress(OSError):  # what is not noted is made again
-        if known:
-            write_whole(folder / FILE, json.dumps(known))
-        else:
-            (folder / FILE).unlink()
+def _files(out: Path, config: DecloudConfig) -> dict[str, dict[str, int]]:
+    return {file.name: identity_of(file) for file in outputs_of(out, config).values()}

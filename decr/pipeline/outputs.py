@@ -47,7 +47,7 @@ def check_outputs(
     """
     out = outputs[OUTPUT]
     _check_names(path, outputs)
-    read = functools.cache(lambda: read_files(path, config))
+    read = functools.cache(lambda: _read_files(path, config))
     for kind, file in outputs.items():
         if file.is_dir():
             raise OutputError(f"{file}: is a folder; move it, or give another name than {out}")
@@ -90,7 +90,7 @@ def _check_names(path: str, outputs: Mapping[str, Path]) -> None:
             )
 
 
-def read_files(path: str, config: DecloudConfig) -> list[Path]:
+def _read_files(path: str, config: DecloudConfig) -> list[Path]:
     """The files on this machine that a run reads."""
     named = [config.aoi, config.model, config.detector]
     found = [Path(name) for name in named if name is not None]

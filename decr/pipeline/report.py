@@ -139,7 +139,7 @@ def _ccp(
             before.k,
             prepared.config.threshold,
             engine,
-            store=work.path / "clouds_after.npy",
+            store=work.path,
             on_progress=on_progress,
         )
     return survey.ccp

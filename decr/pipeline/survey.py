@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import math
 import os
+import tempfile
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -39,6 +42,8 @@ from decr.radiometry import Radiometry, shows_reflectance
 
 Float32 = NDArray[np.float32]
 N = TypeVar("N", bound=np.generic)
+CLOUDS_FILE = "clouds.npy"
+"""The raster in a work directory."""
 DETECTION_TILE_PX = 256
 DETECTION_OVERLAP_PX = 64
 _ROW = "survey_row"
@@ -233,10 +238,11 @@ def survey_scene(
     mask
         The user's mask; replaces the detector.
     store
-        A .npy file that holds the raster as a memory map, and one more beside it where thick
-        cloud is told; None keeps them in memory.
+        A folder in which the raster lies as a memory map, and one more where thick cloud is told:
+        see `unnamed`.
     work
-        Where that lies: notes rows of blocks, so that a survey that was killed goes on after them.
+        Keeps them instead, and notes rows of blocks, so that a survey that was killed goes on
+        after them.
 
     Raises
     ------
@@ -255,12 +261,13 @@ def survey_scene(
     feed = scene.bands.data_indices[:1] if mask else scene.feed(detector.bands, "detector")
     encoding, networks = radiometry.pick(feed), networks or detector
     tells = bool(mask.classes.thin) if mask else detector.tells_thin
-    names = ("", "_thick")[: 2 if tells else 1]
+    names = (CLOUDS_FILE, "clouds_thick.npy")[: 2 if tells else 1]
+    shape = (height, width)
     row = None if work is None else work.last(_ROW)
     rasters = [
-        np.empty((height, width), np.uint8)
-        if store is None
-        else on_disk(store.with_stem(store.stem + name), (height, width), np.uint8, row is not None)
+        unnamed(store, shape, np.uint8)
+        if work is None
+        else on_disk(work.path / name, shape, np.uint8, row is not None)
         for name in names
     ]
     # The last finished row is surveyed again, for what it leaves in the next.
@@ -315,17 +322,50 @@ def on_disk(path: Path, shape: tuple[int, ...], dtype: type[N], begun: bool = Fa
         with still_whole(path, path.parent):
             found: NDArray[N] = np.load(path, mmap_mode="r+")
         return found
-    try:
+    with _room(path, shape, dtype):
         stored = np.lib.format.open_memmap(path, "w+", dtype, shape)
         with path.open("r+b") as file:
             os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    return stored
+
+
+def unnamed(folder: Path | None, shape: tuple[int, ...], dtype: type[N]) -> NDArray[N]:
+    """As `on_disk`, of a file without a name: it is gone with this process, however that ends.
+
+    Parameters
+    ----------
+    folder
+        Where the file lies; None takes that for temporary files, or if there is none, memory.
+
+    Raises
+    ------
+    OutputError
+        If there is no room.
+    """
+    try:
+        place = folder or Path(tempfile.gettempdir())
+    except FileNotFoundError:
+        return np.zeros(shape, dtype)
+    more = "" if folder else ", or name another folder by the variable TMPDIR,"
+    with _room(place, shape, dtype, more), tempfile.TemporaryFile(dir=place) as file:
+        stored = np.memmap(file, dtype, "w+", shape=shape)
+        os.posix_fallocate(file.fileno(), 0, stored.nbytes)
+    return stored
+
+
+@contextmanager
+def _room(
+    place: Path, shape: tuple[int, ...], dtype: type[np.generic], more: str = ""
+) -> Iterator[None]:
+    """Say how much room there must be at a place where an array cannot be put."""
+    try:
+        yield
     except OSError as error:
         size_mb = math.prod(shape) * np.dtype(dtype).itemsize / 2**20
         raise OutputError(
-            f"{path}: cannot be made with {size_mb:.1f} MB ({error.strerror}); free some space "
-            f"there (temporary folders lie where TMPDIR says) and run the same command again"
+            f"{place}: no room for {size_mb:.1f} MB ({error.strerror}); free some space there"
+            f"{more} and run the same command again"
         ) from error
-    return stored
 
 
 def flushed(*arrays: NDArray[Any]) -> None:

@@ -275,9 +275,10 @@ def test_a_report_that_cannot_be_written_is_refused_before_any_work(
 ) -> None:
     (tmp_path / "file").write_text("")
     out = tmp_path / "o.tif"
-    result = run("declouds", scene, "-o", out, "--report", tmp_path / "file" / "in")
-    assert result.exit_code == 1
-    assert "in: cannot write there" in result.stderr
+    for more in (), ("--dry-run",):
+        result = run("declouds", scene, "-o", out, "--report", tmp_path / "file" / "in", *more)
+        assert result.exit_code == 1
+        assert "in: cannot write there" in result.stderr
     assert not out.exists()
     assert not (tmp_path / "o.tif.decr-work").exists()
     plan = run("declouds", scene, "-o", out, "--report", tmp_path / "r", "--dry-run", "-q")

@@ -67,12 +67,10 @@ def test_rasters_on_disk_do_not_stay_in_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scene, mask, _, _ = masked_scene(tmp_path, 1300, 700)
-    gone: list[tuple[str, str]] = []
+    gone: list[tuple[str, NDArray[np.uint8]]] = []
     for module in (pipeline_survey, pipeline_cells):
         name = module.__name__.rsplit(".", 1)[-1]
-        monkeypatch.setattr(
-            module, "let_go", lambda a, name=name: gone.append((name, Path(a.filename).name))
-        )
+        monkeypatch.setattr(module, "let_go", lambda a, name=name: gone.append((name, a)))
     found(
         scene, tmp_path / "out", detector=f"file:{mask}", cloudy=(192, 255), thin=(192,),
         min_object_m2=4.0,
@@ -80,9 +78,11 @@ def test_rasters_on_disk_do_not_stay_in_memory(
     # After each block of the survey, and each window that is counted, every raster there is.
     files = {"survey": 2, "cells": 3}
     for name, count in files.items():
-        names = [file for module, file in gone if module == name]
-        assert len(set(names)) == count, (name, names)
-        assert len(names) >= 2 * count, (name, names)
+        rasters = [id(raster) for module, raster in gone if module == name]
+        assert len(set(rasters)) == count, (name, rasters)
+        assert len(rasters) >= 2 * count, (name, rasters)
+    assert all(isinstance(raster, np.memmap) for _, raster in gone)
+    assert not list(tmp_path.rglob("*.npy"))
 
 
 @pytest.mark.parametrize(("least", "kept"), [(160.0, 10), (161.0, 0)])

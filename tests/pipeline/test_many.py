@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -220,6 +221,25 @@ def test_a_dry_run_refuses_and_passes_over_what_the_run_does(
     assert again.stdout.count("1.tif") == again.stdout.count("2.tif") == 1
     maps = run("1.tif", "1_error.tif", "-o", out, "--dry-run", "-q", "--error-map")
     assert "both an output and another's map" in maps.stderr
+
+
+def test_a_dry_run_refuses_a_work_folder_on_another_disk(
+    scenes: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "disk").mkdir()
+    work = tmp_path / "o.tif.decr-work"
+    work.symlink_to(tmp_path / "disk")
+    stat = Path.stat
+
+    def on_its_own(path: Path, **how: bool) -> os.stat_result:
+        found = stat(path, **how)
+        return os.stat_result((*found[:2], found.st_dev + (path == work), *found[3:]))
+
+    monkeypatch.setattr(Path, "stat", on_its_own)
+    for more in (), ("--dry-run",):
+        result = run(scenes[0], "-o", tmp_path / "o.tif", "-q", *more, *FAST)
+        assert result.exit_code == 1
+        assert "o.tif.decr-work lies on another disk" in result.stderr
 
 
 def test_plans_of_scenes_are_outcomes_of_which_nothing_is_written(

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import os
+import zipfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import rasterio
 
 from decr.config import DecloudConfig
 from decr.errors import OutputError
-from decr.pipeline import many
+from decr.geo.sources import all_here
+from decr.pipeline import many, prepare
+from decr.pipeline.declouds import OnReport
 from decr.pipeline.many import declouds_many, plans_many
-from decr.pipeline.noted import FILE
+from decr.pipeline.noted import note_of
 from tests.pipeline.scenes import cloudy_pixels, write_scene
 
 CONFIG = DecloudConfig(detector="threshold", tile_px=64, overlap_px=16, steps=1)
@@ -31,7 +35,10 @@ def made(scenes: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     """Replace outputs up to a scene at which an error is raised; names of those that were begun."""
 
     def call(
-        stop: str = "", error: BaseException | None = None, config: DecloudConfig = CONFIG
+        stop: str = "",
+        error: BaseException | None = None,
+        config: DecloudConfig = CONFIG,
+        on_report: OnReport | None = None,
     ) -> list[str]:
         begun = []
         real = many.declouds
@@ -45,7 +52,8 @@ def made(scenes: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         with monkeypatch.context() as patched:
             patched.setattr(many, "declouds", declouds)
             try:
-                list(declouds_many(scenes, tmp_path / "out", config, overwrite=True))
+                given = scenes, tmp_path / "out", config
+                list(declouds_many(*given, overwrite=True, on_report=on_report))
             except KeyboardInterrupt:
                 assert isinstance(error, KeyboardInterrupt)
         return begun
@@ -54,6 +62,13 @@ def made(scenes: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 ALL = ["1.tif", "2.tif", "3.tif"]
+
+_BAND = """<VRTRasterBand dataType="UInt16" band="{0}"><Description>{1}</Description>
+<SimpleSource><SourceFilename relativeToVRT="0">{{0}}</SourceFilename>
+<SourceBand>{0}</SourceBand></SimpleSource></VRTRasterBand>"""
+_ROLES = enumerate(("blue", "green", "red", "nir"), start=1)
+_VRT = f"""<VRTDataset rasterXSize="120" rasterYSize="90">
+{"".join(_BAND.format(*role) for role in _ROLES)}</VRTDataset>"""
 
 
 def test_a_call_that_replaces_goes_on_after_a_kill(
@@ -65,7 +80,7 @@ def test_a_call_that_replaces_goes_on_after_a_kill(
         (out / name).write_text("of before")
     assert made("2.tif", KeyboardInterrupt()) == ALL[:2]
     first = (out / "1.tif").stat().st_mtime_ns
-    assert (out / FILE).exists()
+    assert note_of(out / "1.tif").exists()
     plans = list(plans_many(scenes, out, CONFIG, overwrite=True))
     assert [one.plan is None for one in plans] == [True, False, False]
     assert made("3.tif", KeyboardInterrupt()) == ALL[1:]
@@ -79,7 +94,7 @@ def test_a_call_that_replaces_goes_on_after_a_kill(
 def test_scenes_that_failed_are_done_again_alone(made: Made, tmp_path: Path) -> None:
     assert made("2.tif", OutputError("the disk is full")) == ALL
     assert made() == ["2.tif"]
-    assert not (tmp_path / "out" / FILE).exists()
+    assert sorted(file.name for file in (tmp_path / "out").iterdir()) == ALL
 
 
 def test_what_other_inputs_or_options_made_is_replaced(made: Made, tmp_path: Path) -> None:
@@ -94,8 +109,83 @@ def test_what_other_inputs_or_options_made_is_replaced(made: Made, tmp_path: Pat
     assert made("3.tif", error) == ["2.tif", "3.tif"]
     (tmp_path / "out" / "2.tif").unlink()
     assert made("3.tif", error) == ["2.tif", "3.tif"]
-    (tmp_path / "out" / FILE).write_text("torn")
+    for name in ALL[:2]:
+        note_of(tmp_path / "out" / name).write_text("torn")
     assert made() == ALL
+
+
+def test_what_another_model_would_make_is_replaced(
+    made: Made, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = prepare.restorer_of
+    assert made("3.tif", KeyboardInterrupt()) == ALL
+    monkeypatch.setattr(
+        prepare, "restorer_of", lambda choice: replace(real(choice), settings={"by": "0.4"})
+    )
+    assert made() == ALL
+
+
+def test_nodata_that_was_told_beside_a_scene_since_is_looked_at(made: Made, tmp_path: Path) -> None:
+    assert made("3.tif", KeyboardInterrupt()) == ALL
+    (tmp_path / "1.tif.aux.xml").write_text(
+        '<PAMDataset><PAMRasterBand band="1"><NoDataValue>1900</NoDataValue></PAMRasterBand>'
+        "</PAMDataset>"
+    )
+    assert made() == ["1.tif", "3.tif"]
+
+
+def test_options_that_decide_no_byte_leave_what_is_finished(made: Made) -> None:
+    assert made("3.tif", KeyboardInterrupt()) == ALL
+    assert made("3.tif", KeyboardInterrupt(), replace(CONFIG, batch=2)) == ALL[2:]
+    assert made(config=replace(CONFIG, device="cpu")) == ALL[2:]
+
+
+def test_a_report_that_was_not_asked_for_before_is_made(
+    made: Made, scenes: list[str], tmp_path: Path
+) -> None:
+    def report(*_: object) -> None: ...
+
+    assert made("3.tif", KeyboardInterrupt()) == ALL
+    plans = list(plans_many(scenes, tmp_path / "out", CONFIG, overwrite=True, report=True))
+    assert None not in [one.plan for one in plans]
+    assert made("3.tif", KeyboardInterrupt(), on_report=report) == ALL
+    assert made("3.tif", KeyboardInterrupt()) == ALL[2:]
+    assert made(on_report=report) == ALL[2:]
+
+
+def test_what_lies_elsewhere_is_not_noted(scenes: list[str], tmp_path: Path) -> None:
+    with rasterio.MemoryFile(Path(scenes[0]).read_bytes()) as elsewhere:
+        virtual = tmp_path / "virtual.vrt"
+        virtual.write_text(_VRT.format(elsewhere.name))
+        out = tmp_path / "out"
+        given = [elsewhere.name, str(virtual), scenes[1], str(tmp_path / "gone.tif")]
+        outcomes = list(declouds_many(given, out, CONFIG, overwrite=True))
+    assert [one.error is None for one in outcomes] == [True, True, True, False]
+    assert [file.name for file in out.glob(".*")] == [note_of(out / "2.tif").name]
+
+
+def test_archives_and_virtual_rasters_of_files_here_are_here(
+    scenes: list[str], tmp_path: Path
+) -> None:
+    virtual, archive = tmp_path / "virtual.vrt", tmp_path / "a.zip"
+    virtual.write_text(_VRT.format(scenes[0]))
+    with zipfile.ZipFile(archive, "w") as file:
+        file.write(scenes[0], "1.tif")
+    for name in (scenes[0], str(virtual), f"/vsizip/{archive}/1.tif", f"vrt://{virtual}?bands=1"):
+        assert all_here(name)
+
+
+def test_calls_into_one_folder_keep_each_other_s_notes(scenes: list[str], tmp_path: Path) -> None:
+    out, others = tmp_path / "out", [str(tmp_path / "bad.tif")]
+    first = declouds_many([*scenes[:2], *others], out, CONFIG, overwrite=True)
+    next(first)
+    noted = note_of(out / "1.tif").stat()
+    (other,) = declouds_many(scenes[2:], out, CONFIG, overwrite=True)
+    assert other.error is None
+    next(first)
+    assert note_of(out / "1.tif").stat().st_ino == noted.st_ino  # each has its own
+    list(first)
+    assert [note_of(out / name).exists() for name in ALL] == [True, True, False]
 
 
 def test_a_call_that_replaces_nothing_forgets_what_was_noted(

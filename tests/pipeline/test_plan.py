@@ -17,6 +17,7 @@ import pytest
 import rasterio
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from decr.cloud.change import INVALID, ChangeRule
 from decr.config import DecloudConfig
@@ -39,6 +40,7 @@ from tests.pipeline.scenes import cloudy_pixels, darker, same, write_scene
 LOAD = Load(
     bytes_per_pixel=8, beside=0, channels=4, write_bytes=0, side_by_side=1, batch=4, at_once=1
 )
+CONFIG = DecloudConfig(detector="threshold", steps=1)
 
 
 def memory_mb(side: int, write_bytes: int = 0, factor: int = 1) -> float:
@@ -128,28 +130,53 @@ def test_time_is_that_of_tiles_side_by_side(
     assert plan.seconds == pytest.approx(whole)
 
 
-def test_the_survey_of_a_plan_lies_on_disk_and_is_gone_afterwards(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    lay: list[Path] = []
+@pytest.fixture
+def surveys(monkeypatch: pytest.MonkeyPatch) -> list[NDArray[np.uint8]]:
+    """Where a survey lies when a plan is made of it."""
+    found: list[NDArray[np.uint8]] = []
 
     def seen(blocks: Blocks, factor: int, change: ChangeMap, *others: Any) -> Plan:
-        assert isinstance(change.survey.stored, np.memmap)
-        lay.append(Path(str(change.survey.stored.filename)))
-        assert lay[-1].exists()
+        found.append(change.survey.stored)
         return make_plan(blocks, factor, change, *others)
+
+    monkeypatch.setattr("decr.pipeline.declouds.make_plan", seen)
+    return found
+
+
+def test_the_survey_of_a_plan_lies_in_a_temporary_file_which_no_kill_leaves(
+    tmp_path: Path, surveys: list[NDArray[np.uint8]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    allocate, links = os.posix_fallocate, list[int]()
+
+    def seen(file: int, *room: int) -> None:
+        links.append(os.fstat(file).st_nlink)
+        allocate(file, *room)
 
     (temporary := tmp_path / "temporary").mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(temporary))
-    monkeypatch.setattr("decr.pipeline.declouds.make_plan", seen)
+    monkeypatch.setattr(os, "posix_fallocate", seen)
     scene = write_scene(tmp_path / "s.tif", cloudy_pixels(300, 300))
-    plan = plan_scene(scene, DecloudConfig(detector="threshold", steps=1))
-    assert plan.restore > 0
-    assert lay[0].is_relative_to(temporary)
-    assert not list(temporary.iterdir())
+    assert plan_scene(scene, CONFIG).restore > 0
+    assert isinstance(surveys[0], np.memmap)
+    assert links == [0]
     with pytest.raises(SceneError, match="all pixels are nodata"):
         plan_scene(write_scene(tmp_path / "none.tif", np.zeros((4, 90, 90), np.uint16), nodata=0))
     assert not list(temporary.iterdir())
+
+
+def test_where_there_is_no_temporary_folder_memory_holds_the_survey_of_a_plan(
+    tmp_path: Path, surveys: list[NDArray[np.uint8]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none() -> str:
+        raise FileNotFoundError(errno.ENOENT, "No usable temporary directory found in [...]")
+
+    scene = write_scene(tmp_path / "s.tif", cloudy_pixels(300, 300))
+    wanted = plan_scene(scene, CONFIG)
+    monkeypatch.setattr(tempfile, "gettempdir", none)
+    found = plan_scene(scene, CONFIG)
+    assert found.restore == wanted.restore > 0
+    assert [type(survey) for survey in surveys] == [np.memmap, np.ndarray]
+    assert (surveys[0] == surveys[1]).all()
 
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs Linux's resident size")
@@ -176,10 +203,15 @@ def test_a_survey_that_finds_no_room_says_how_much_it_needs(
     def full(*_: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
+    (temporary := tmp_path / "temporary").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
     monkeypatch.setattr(os, "posix_fallocate", full)
     scene = write_scene(tmp_path / "s.tif", cloudy_pixels(300, 300))
-    with pytest.raises(OutputError, match=r"clouds\.npy: .* MB \(No space left .* TMPDIR"):
-        plan_scene(scene, DecloudConfig(detector="threshold", steps=1))
+    with pytest.raises(OutputError, match=r"/temporary: .* MB \(No space left .* TMPDIR"):
+        plan_scene(scene, CONFIG)
+    with pytest.raises(OutputError, match=r"work/clouds\.npy: .* MB \(No space left") as told:
+        declouds(scene, tmp_path / "o.tif", CONFIG)
+    assert "TMPDIR" not in str(told.value)  # which does nothing for it
 
 
 @pytest.mark.parametrize(("tiled", "grows"), [(True, False), (False, True)])

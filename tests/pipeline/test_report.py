@@ -151,15 +151,18 @@ def test_clouds_of_the_output_are_counted_as_those_of_the_scene(
 def test_clouds_of_the_output_lie_on_disk_meanwhile(
     scene: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found: list[Survey] = []
+    found, lying = list[Survey](), list[str]()
 
     def surveyed(*of: Any, **how: Any) -> Survey:
         found.append(survey_scene(*of, **how))
+        lying.extend(file.name for file in (tmp_path / "out.tif.decr-work").glob("*.npy"))
         return found[-1]
 
     monkeypatch.setattr("decr.pipeline.report.survey_scene", surveyed)
     reported(scene, tmp_path / "out.tif", same())
     assert isinstance(found[0].stored, np.memmap)
+    assert "clouds.npy" in lying
+    assert not [name for name in lying if "after" in name]  # a kill leaves nothing
     assert not list(tmp_path.glob("*.decr-work"))
 
 
