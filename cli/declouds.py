@@ -8,6 +8,7 @@ import json
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -99,7 +100,7 @@ def command(
     from decr.pipeline.declouds import declouds
     from decr.pipeline.many import declouds_many, plan_checked, plans_many, targets
     from decr.pipeline.plan import described
-    from decr.pipeline.report_files import check_report, write_report
+    from decr.pipeline.report_files import check_report, has_report, write_report
 
     config = shared.config_from(restoration)
     scenes = _expanded(scenes, Path(out))
@@ -117,6 +118,7 @@ def command(
         def on_report(result: DecloudResult, shown: RestorationReport) -> None:
             write_report(report, result, shown)
 
+    reported = None if report is None else partial(has_report, report)
     with ExitStack() as stack:
         stack.callback(progress.close)
         if dry_run:
@@ -132,8 +134,8 @@ def command(
                 folder,
                 config,
                 overwrite=overwrite,
-                report=report is not None,
                 on_progress=progress,
+                has_report=reported,
             )
             _all(plans, as_json, None, progress, overwrite, heads=len(scenes) > 1)
             return
@@ -171,6 +173,7 @@ def command(
             on_progress=progress,
             on_plan=on_plan,
             on_report=on_report,
+            has_report=reported,
         )
         _all(outcomes, as_json, report, progress, overwrite)
 

@@ -12,7 +12,7 @@ import numpy as np
 import shapely
 from affine import Affine
 from numpy.typing import NDArray
-from rasterio.enums import Resampling
+from rasterio.enums import ColorInterp, Resampling
 from rasterio.vrt import WarpedVRT
 from rasterio.warp import transform, transform_geom
 from shapely import affinity
@@ -21,7 +21,6 @@ from shapely.geometry import Polygon, mapping, shape
 from decr.errors import GridMismatchError, SceneError
 from decr.geo.bands import Bands
 from decr.geo.grid import PixelGrid, Window
-from decr.geo.missing import masked_falsely
 from decr.geo.opening import REFUSALS, first_line, opened, remedy_of, unlinked
 
 LEAST_SHIFT_PX = 0.1
@@ -94,7 +93,8 @@ def aligned(
     )  # fmt: skip
     with opened(path) as dataset:
         # GDAL looks for alpha where it is told of none (0), but not where there is no such band.
-        falsely = bands is not None and masked_falsely(dataset, bands)
+        called = ColorInterp.alpha in dataset.colorinterp
+        falsely = called and bands is not None and bands.alpha_index is None
         try:
             warped = WarpedVRT(
                 dataset,

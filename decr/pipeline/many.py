@@ -105,6 +105,7 @@ def declouds_many(
     on_progress: OnProgress | None = None,
     on_plan: Callable[[Plan], None] | None = None,
     on_report: OnReport | None = None,
+    has_report: Callable[[Path], bool] | None = None,
 ) -> Iterator[Outcome]:
     """Remove the clouds of scenes one after the other; one that fails does not stop the rest.
 
@@ -119,6 +120,8 @@ def declouds_many(
         Made if it is not there. See `targets`.
     on_start
         Called with each scene and its output before it is begun.
+    has_report
+        Whether the report of an output is there; with ``overwrite`` none without it is left alone.
     config, engine, overwrite, on_progress, on_plan, on_report
         As for `decr.declouds`.
 
@@ -146,7 +149,7 @@ def declouds_many(
         jobs: list[Mapping[str, Any]] = []
         if on_start is not None:
             on_start(scene, out)
-        if _left(scene, out, config, overwrite, on_report is not None, None if lost else engine):
+        if _left(scene, out, config, overwrite, has_report, None if lost else engine):
             outcome = Outcome(scene, out)
         elif lost:
             outcome = Outcome(scene, out, error=lost)
@@ -169,7 +172,7 @@ def declouds_many(
                 lost = one_line(error)
                 outcome = Outcome(scene, out, error=lost)
         if overwrite and outcome.result is not None:
-            note(scene, out, config, jobs[-1], on_report is not None)
+            note(scene, out, config, jobs[-1])
         failed = failed or outcome.error is not None
         yield outcome
     if not failed:
@@ -218,10 +221,10 @@ def plans_many(
     config: DecloudConfig,
     *,
     overwrite: bool = False,
-    report: bool = False,
     on_progress: OnProgress | None = None,
+    has_report: Callable[[Path], bool] | None = None,
 ) -> Iterator[Outcome]:
-    """What `declouds_many` would do, with or without reports; nothing is written.
+    """What `declouds_many` would do; nothing is written.
 
     Yields
     ------
@@ -237,7 +240,7 @@ def plans_many(
     outputs = targets(scenes, folder, config.error_map)
     check_writable(folder)
     for scene, out in zip(scenes, outputs, strict=True):
-        if _left(scene, out, config, overwrite, report):
+        if _left(scene, out, config, overwrite, has_report):
             yield Outcome(scene, out)
             continue
         try:
@@ -260,11 +263,13 @@ def _left(
     out: Path,
     config: DecloudConfig,
     overwrite: bool,
-    report: bool,
+    has_report: Callable[[Path], bool] | None,
     engine: Engine | None = None,
 ) -> bool:
     """Whether an output is left alone: any, or with ``overwrite`` what the same call has made."""
-    return noted(scene, out, config, report, engine) if overwrite else finished(scene, out)
+    if not overwrite:
+        return finished(scene, out)
+    return (has_report is None or has_report(out)) and noted(scene, out, config, engine)
 
 
 def _same(scene: str, out: Path) -> bool:

@@ -27,40 +27,26 @@ def note_of(out: Path) -> Path:
     return out.with_name(f".{out.name}.decr-finished")
 
 
-def note(
-    scene: str, out: Path, config: DecloudConfig, job: Mapping[str, Any], report: bool
-) -> None:
+def note(scene: str, out: Path, config: DecloudConfig, job: Mapping[str, Any]) -> None:
     """Note an output that has just been made, if all that it is made from lies on this machine.
 
     Parameters
     ----------
     job
         Everything that decides its bytes.
-    report
-        Whether it has a report.
     """
     named = [scene] if config.cloud_mask is None else [scene, str(config.cloud_mask)]
     with suppress(DecrError, OSError):  # what is not noted is made again
         if all(map(all_here, named)):
-            made = {"job": _digest(job), "files": _files(out, config), "report": report}
+            made = {"job": _digest(job), "files": _files(out, config)}
             write_whole(note_of(out), json.dumps(made))
 
 
-def noted(
-    scene: str, out: Path, config: DecloudConfig, report: bool, engine: Engine | None = None
-) -> bool:
-    """Whether an output is as it was noted, and would be made alike now.
-
-    Parameters
-    ----------
-    report
-        Whether it must have a report.
-    """
+def noted(scene: str, out: Path, config: DecloudConfig, engine: Engine | None = None) -> bool:
+    """Whether an output is as it was noted, and would be made alike now."""
     found = json_object(note_of(out))
     try:
         if not found or found.get("files") != _files(out, config):
-            return False
-        if report and not found.get("report"):
             return False
         with gdal_environment(), warnings.catch_warnings():
             warnings.simplefilter("ignore", DecrWarning)  # told where it is made

@@ -73,6 +73,16 @@ def write_report(folder: Path, result: DecloudResult, report: RestorationReport)
     return page
 
 
+def has_report(folder: Path, out: Path) -> bool:
+    """Whether both files of `write_report` are there, made since the output was."""
+    try:
+        made = out.stat().st_mtime_ns
+        written = [(folder / f"{out.stem}{kind}").stat().st_mtime_ns for kind in (".json", ".html")]
+    except OSError:
+        return False
+    return min(written) >= made
+
+
 def write_index(folder: Path, outcomes: Sequence[Outcome]) -> Path:
     """Write a page with a row for each scene of a call; return it.
 

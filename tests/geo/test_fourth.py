@@ -17,6 +17,7 @@ from rio_cogeo import cog_validate
 
 from decr.errors import SceneError
 from decr.geo.align import aligned
+from decr.geo.fourth import WITH_NIR
 from decr.geo.grid import Window
 from decr.geo.metadata import compare_metadata
 from decr.geo.missing import mask_kind
@@ -256,14 +257,29 @@ def test_so_can_the_fourth_of_bands_without_colours(tmp_path: Path, big: str) ->
         np.testing.assert_array_equal(file.read(), array)
 
 
+@pytest.mark.parametrize("beside", ["nothing", "nodata", "mask"])
 @pytest.mark.parametrize("smooth", [False, True])
-def test_water_stays_in_an_image_that_is_warped(tmp_path: Path, smooth: bool) -> None:
+def test_water_stays_in_an_image_that_is_warped_whatever_else_says_what_is_missing(
+    tmp_path: Path, smooth: bool, beside: str
+) -> None:
+    array, _water = with_water(200)
+    nodata = {"nodata": 255} if beside == "nodata" else {}
+    path = nameless(tmp_path / "s.tif", array, **nodata)
+    if beside == "mask":
+        with rasterio.open(path, "r+") as file:
+            file.write_mask(np.full(array.shape[1:], 255, np.uint8))
+    grid = open_scene(path).grid
+    with aligned(str(path), grid, (0.0, 0.0), smooth, nodata.get("nodata"), WITH_NIR) as image:
+        np.testing.assert_array_equal(image.read(grid.window, range(4)), array)
+
+
+@pytest.mark.parametrize("smooth", [False, True])
+def test_what_nobody_says_is_no_alpha_cuts_an_image_that_is_warped(
+    tmp_path: Path, smooth: bool
+) -> None:
     array, water = with_water(200)
     path = nameless(tmp_path / "s.tif", array)
     scene = open_scene(path)
-    with aligned(str(path), scene.grid, (0.0, 0.0), smooth, None, scene.bands) as file:
-        found = file.read(scene.grid.window, range(4))
-    np.testing.assert_array_equal(found, array)
     with rasterio.open(path) as dataset:
         assert mask_kind(dataset, scene.bands) == "none"
     with aligned(str(path), scene.grid, (0.0, 0.0), smooth, None) as file:

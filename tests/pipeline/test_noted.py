@@ -6,7 +6,9 @@ import os
 import zipfile
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import rasterio
@@ -15,9 +17,10 @@ from decr.config import DecloudConfig
 from decr.errors import OutputError
 from decr.geo.sources import all_here
 from decr.pipeline import many, prepare
-from decr.pipeline.declouds import OnReport
+from decr.pipeline.declouds import DecloudResult, OnReport
 from decr.pipeline.many import declouds_many, plans_many
 from decr.pipeline.noted import note_of
+from decr.pipeline.report_files import has_report
 from tests.pipeline.scenes import cloudy_pixels, write_scene
 
 CONFIG = DecloudConfig(detector="threshold", tile_px=64, overlap_px=16, steps=1)
@@ -39,6 +42,7 @@ def made(scenes: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         error: BaseException | None = None,
         config: DecloudConfig = CONFIG,
         on_report: OnReport | None = None,
+        has_report: Callable[[Path], bool] | None = None,
     ) -> list[str]:
         begun = []
         real = many.declouds
@@ -53,7 +57,8 @@ def made(scenes: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
             patched.setattr(many, "declouds", declouds)
             try:
                 given = scenes, tmp_path / "out", config
-                list(declouds_many(*given, overwrite=True, on_report=on_report))
+                asked: dict[str, Any] = {"on_report": on_report, "has_report": has_report}
+                list(declouds_many(*given, overwrite=True, **asked))
             except KeyboardInterrupt:
                 assert isinstance(error, KeyboardInterrupt)
         return begun
@@ -143,14 +148,29 @@ def test_options_that_decide_no_byte_leave_what_is_finished(made: Made) -> None:
 def test_a_report_that_was_not_asked_for_before_is_made(
     made: Made, scenes: list[str], tmp_path: Path
 ) -> None:
-    def report(*_: object) -> None: ...
+    reports, other, out = (tmp_path / name for name in ("reports", "other", "out"))
 
-    assert made("3.tif", KeyboardInterrupt()) == ALL
-    plans = list(plans_many(scenes, tmp_path / "out", CONFIG, overwrite=True, report=True))
+    def asked(folder: Path) -> dict[str, Any]:
+        def report(result: DecloudResult, _: object) -> None:
+            for kind in ("json", "html"):
+                (folder / f"{Path(result.out).stem}.{kind}").write_text("")
+
+        folder.mkdir(exist_ok=True)
+        return {"on_report": report, "has_report": partial(has_report, folder)}
+
+    killed = KeyboardInterrupt()
+    assert made("3.tif", killed) == ALL
+    there = partial(has_report, reports)
+    plans = list(plans_many(scenes, out, CONFIG, overwrite=True, has_report=there))
     assert None not in [one.plan for one in plans]
-    assert made("3.tif", KeyboardInterrupt(), on_report=report) == ALL
-    assert made("3.tif", KeyboardInterrupt()) == ALL[2:]
-    assert made(on_report=report) == ALL[2:]
+    assert made("3.tif", killed, **asked(reports)) == ALL
+    assert made("3.tif", killed) == ALL[2:]
+    assert made("3.tif", killed, **asked(reports)) == ALL[2:]
+    (reports / "1.html").unlink()
+    assert made("3.tif", killed, **asked(reports)) == ["1.tif", "3.tif"]
+    os.utime(reports / "2.json", ns=(0, 0))  # of another output by that name
+    assert made("3.tif", killed, **asked(reports)) == ["2.tif", "3.tif"]
+    assert made(**asked(other)) == ALL
 
 
 def test_what_lies_elsewhere_is_not_noted(scenes: list[str], tmp_path: Path) -> None:
