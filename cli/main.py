@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 import warnings
 from collections.abc import Iterator
@@ -53,6 +54,7 @@ class LazyGroup(click.Group):
             if error.errno is None:
                 raise
             click.echo(f"decr: {_refused(error)}", err=True)
+            _drop_unprinted()
             sys.exit(1)
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -77,6 +79,14 @@ def _refused(error: OSError) -> str:
     """What the system said no to; the error of standard output names no file."""
     name = error.filename or "standard output, or a file being written"
     return f"{name}: {error.strerror}; mend that and run the same command again"
+
+
+def _drop_unprinted() -> None:
+    """Let go what standard output does not take: Python would try again as it ends, and say so."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 _NAMED = 5

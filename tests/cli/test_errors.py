@@ -227,9 +227,16 @@ def test_a_full_standard_output_is_one_line(arguments: list[str]) -> None:
     if not full.is_char_device():
         pytest.skip("no /dev/full here")
     command = [sys.executable, "-m", "cli", *arguments]
+    usual = {k: v for k, v in os.environ.items() if k != "PYTHONUNBUFFERED"}
     with full.open("w") as nowhere:
         done = subprocess.run(
-            command, cwd=ROOT, stdout=nowhere, stderr=subprocess.PIPE, text=True, check=False
+            command,
+            cwd=ROOT,
+            env=usual,
+            stdout=nowhere,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
         )
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1
