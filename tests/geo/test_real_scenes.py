@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import rasterio
 
+from decr.geo.fourth import is_alpha_by_default
 from decr.geo.scene import open_scene, reader
 
 REAL = {
@@ -69,3 +70,19 @@ def test_every_real_scene_is_listed(shared: Path) -> None:
         pytest.skip(f"real data absent: {folder}")
     found = {path.relative_to(folder).as_posix() for path in folder.rglob("*.tif")}
     assert found == set(REAL)
+
+
+def test_real_near_infrared_that_gdal_calls_alpha_is_told_from_transparency(shared: Path) -> None:
+    found: dict[str, list[str]] = {"nir": [], "alpha": []}
+    for path in sorted((shared / "data").rglob("*.tif")):
+        with rasterio.open(path) as dataset:
+            if not is_alpha_by_default(dataset):
+                continue
+        scene = open_scene(path)
+        assert scene.bands.roles[:3] == ("red", "green", "blue")
+        assert len(scene.guesses) == (scene.bands.roles[3] == "nir")
+        found[scene.bands.roles[3]].append(path.relative_to(shared / "data").parts[0])
+    if not found["nir"] or not found["alpha"]:
+        pytest.skip(f"real data absent: no images of both kinds in {shared / 'data'}")
+    assert {*found["nir"]} == {"clear_highres_nir"}
+    assert {*found["alpha"]} == {"scenes_geotiff"}
