@@ -25,7 +25,7 @@ def command(scene: str, as_json: bool, quiet: bool, **restoration: Any) -> None:
       decr plan scene.tif --full --json
     """
     from decr.geo.delivery import raster_of
-    from decr.pipeline.declouds import plan_scene
+    from decr.pipeline.first_pass import plan_scene
     from decr.pipeline.plan import described
 
     with closing(shared.Progress(quiet)) as progress:

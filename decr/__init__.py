@@ -13,8 +13,9 @@ if TYPE_CHECKING:
     from decr.geo.scene import Scene, open_scene
     from decr.pipeline.ccp import SceneCcp
     from decr.pipeline.ccp_array import ccp, cloud_mask
-    from decr.pipeline.declouds import DecloudResult, declouds, plan_scene
+    from decr.pipeline.declouds import DecloudResult, declouds
     from decr.pipeline.declouds_array import declouds_array
+    from decr.pipeline.first_pass import plan_scene
     from decr.pipeline.plan import Plan
     from decr.predictor import Restorer
 
@@ -54,7 +55,7 @@ _HOMES = {
     "declouds": "decr.pipeline.declouds",
     "declouds_array": "decr.pipeline.declouds_array",
     "open_scene": "decr.geo.scene",
-    "plan_scene": "decr.pipeline.declouds",
+    "plan_scene": "decr.pipeline.first_pass",
 }
 
 

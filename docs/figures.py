@@ -61,8 +61,8 @@ def ssim(image: NDArray[Any], truth: NDArray[Any], where: NDArray[np.bool_]) -> 
 def differing_outside(cloudy: Path, before: NDArray[Any], after: NDArray[Any]) -> int:
     """Pixels that changed although their weight is 0."""
     from decr.config import DecloudConfig
-    from decr.pipeline.declouds import survey_and_plan
     from decr.pipeline.engine import local_engine
+    from decr.pipeline.first_pass import survey_and_plan
     from decr.pipeline.prepare import prepare
 
     prepared = prepare(str(cloudy), DecloudConfig())

@@ -19,7 +19,8 @@ from decr.config import DecloudConfig
 from decr.errors import BundleError, ConfigError
 from decr.evaluation.subjects import Sampling, in_order, subjects_of
 from decr.offered import offered_restorer
-from decr.pipeline.declouds import declouds, plan_scene
+from decr.pipeline.declouds import declouds
+from decr.pipeline.first_pass import plan_scene
 from decr.pipeline.networks import in_any_folder
 from decr.pipeline.prepare import prepare
 from decr.plugins import MODELS, model_plugin

@@ -44,7 +44,7 @@ def job_of(prepared: Prepared) -> dict[str, Any]:
         "decr": decr.__version__,
         "scene": settled_name(scene.path),
         # Not of scenes elsewhere: they are taken to stay as they are.
-        "files": {str(f): state_of(f) for f in sorted(files)},
+        "files": {str(f): _state(f) for f in sorted(files)},
         "grid": [list(scene.grid.transform), scene.grid.crs and scene.grid.crs.to_wkt()],
         "bands": scene.bands.roles,
         "nodata": [str(value) for value in scene.nodata],
@@ -74,7 +74,7 @@ def _sum_of(mask: Path | str | None) -> str | None:
     return digest.hexdigest() if files else ""
 
 
-def state_of(path: Path) -> list[int]:
+def _state(path: Path) -> list[int]:
     """Bytes of a file, and nanosecond of its last change."""
     stat = path.stat()
     return [stat.st_size, stat.st_mtime_ns]

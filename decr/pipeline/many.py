@@ -19,9 +19,10 @@ from decr.errors import (
 )
 from decr.files import check_disk, check_here, check_writable, there, work_folder
 from decr.geo.names import stem_of
-from decr.pipeline.declouds import DecloudResult, OnReport, declouds, plan_scene
+from decr.pipeline.declouds import DecloudResult, OnReport, declouds
 from decr.pipeline.engine import Engine
 from decr.pipeline.error_map import error_map_path
+from decr.pipeline.first_pass import plan_scene
 from decr.pipeline.journal import may_have_made
 from decr.pipeline.noted import forget, note, noted
 from decr.pipeline.outputs import check_outputs, outputs_of

@@ -32,8 +32,8 @@ from decr.pipeline import survey as pipeline_survey
 from decr.pipeline.ccp import SceneCcp, looking, scene_ccp
 from decr.pipeline.ccp_files import as_json
 from decr.pipeline.ccp_sources import Source
-from decr.pipeline.declouds import plan_scene
 from decr.pipeline.engine import local_engine
+from decr.pipeline.first_pass import plan_scene
 from tests.pipeline.scenes import GRID, cloudy_pixels, read, write_scene
 
 NODATA = 0

@@ -23,7 +23,8 @@ from decr.config import DecloudConfig
 from decr.errors import DecrError, DecrWarning, OutputError, OutputExistsError, SceneError
 from decr.geo.aoi import read_aoi
 from decr.geo.scene import open_scene
-from decr.pipeline.declouds import declouds, plan_scene
+from decr.pipeline.declouds import declouds
+from decr.pipeline.first_pass import plan_scene
 from decr.pipeline.outputs import check_outputs, outputs_of
 from decr.predictor import Restorer
 from tests.pipeline.scenes import GRID, cloudy_pixels, darker, read, same, write_scene

@@ -22,8 +22,9 @@ from decr.config import CcpConfig, DecloudConfig
 from decr.errors import ConfigError
 from decr.pipeline.ccp import SceneCcp, looking, scene_ccp
 from decr.pipeline.ccp_sources import Source
-from decr.pipeline.declouds import declouds, plan_scene
+from decr.pipeline.declouds import declouds
 from decr.pipeline.engine import local_engine
+from decr.pipeline.first_pass import plan_scene
 from decr.pipeline.networks import CLOUDNET_VARIABLE, DetectorChoice, detector_of
 from decr.plugins import DETECTORS, detector_plugin
 from decr.predictor import load_detector

@@ -27,8 +27,9 @@ from decr.geo.lattice import Blocks, Lattice
 from decr.geo.output import write_memory_bytes
 from decr.geo.scene import open_scene
 from decr.pipeline.change_map import ChangeMap
-from decr.pipeline.declouds import declouds, plan_scene, probed, survey_and_plan
+from decr.pipeline.declouds import declouds
 from decr.pipeline.engine import local_engine
+from decr.pipeline.first_pass import plan_scene, probed, survey_and_plan
 from decr.pipeline.memory import let_go
 from decr.pipeline.plan import Plan, described, make_plan, tile_spans
 from decr.pipeline.prepare import prepare
@@ -121,7 +122,7 @@ def test_time_is_that_of_tiles_side_by_side(
     model = replace(same(), restore=restore, side_by_side=lanes)
     scene = write_scene(tmp_path / "s.tif", np.full((4, 400, 300), 1900, np.uint16))
     config = DecloudConfig(detector="threshold", tile_px=64, overlap_px=16, full=True)
-    monkeypatch.setattr("decr.pipeline.declouds.time.perf_counter", lambda: clock[0])
+    monkeypatch.setattr("decr.pipeline.first_pass.time.perf_counter", lambda: clock[0])
     with local_engine() as engine:
         prepared = prepare(str(scene), config, model)
         plan = probed(prepared, survey_and_plan(prepared, engine)[1])
@@ -139,7 +140,7 @@ def surveys(monkeypatch: pytest.MonkeyPatch) -> list[NDArray[np.uint8]]:
         found.append(change.survey.stored)
         return make_plan(blocks, factor, change, *others)
 
-    monkeypatch.setattr("decr.pipeline.declouds.make_plan", seen)
+    monkeypatch.setattr("decr.pipeline.first_pass.make_plan", seen)
     return found
 
 

@@ -14,8 +14,9 @@ from decr.config import DecloudConfig
 from decr.errors import DecrWarning
 from decr.geo.metadata import compare_metadata
 from decr.geo.scene import open_scene, reader
-from decr.pipeline.declouds import declouds, plan_scene
+from decr.pipeline.declouds import declouds
 from decr.pipeline.engine import local_engine
+from decr.pipeline.first_pass import plan_scene
 from decr.pipeline.prepare import prepare
 from tests.pipeline.scenes import cloudy_pixels, darker, read, write_scene
 
