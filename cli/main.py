@@ -47,9 +47,16 @@ class LazyGroup(click.Group):
             formatter.write_dl([(name, text) for name, (_, text) in sorted(_COMMANDS.items())])
 
     def main(self, *args: Any, **options: Any) -> Any:
-        """Run all; where the system refuses, mostly standard output on a full disk, one line."""
+        """Run all; one line where a library is missing, or the system refuses (a full disk)."""
         try:
             return super().main(*args, **options)
+        except ImportError as error:
+            click.echo(
+                f"decr: a library cannot be loaded ({error}); install decr again, or allow 6 GB "
+                "where `ulimit -v` limits addresses: libraries take far more than they use",
+                err=True,
+            )
+            sys.exit(1)
         except OSError as error:
             if error.errno is None:
                 raise

@@ -9,11 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from decr.errors import SceneError
-from decr.geo.pieces import spread_windows
+from decr.geo.pieces import spread_windows, whole_blocks
 from decr.geo.scene import Scene, SceneReader, reader
 from decr.pipeline.words import warn
 from decr.radiometry import Radiometry, estimated, from_range, of_bytes
 
+_LONG_PX = 2**30
+"""Pixels of a scene that takes long to read, even if it is empty."""
 ALL_NODATA = "{}: all pixels are nodata, there is nothing to look at; check its nodata value"
 
 
@@ -53,7 +55,12 @@ def radiometry_of(
     with reader(scene) as source:
         samples = _sampled(source, scene, data)
         if not samples.size:
-            samples = _thinned(source, scene, data)
+            if scene.grid.height * scene.grid.width > _LONG_PX:
+                warn(
+                    f"{scene.path}: is nodata wherever it was looked at; all of it is read for the "
+                    "range of its numbers, which may take minutes and --range LOW,HIGH spares",
+                )
+            samples = _searched(source, scene, data)
     if not samples.size:
         raise SceneError(ALL_NODATA.format(scene.path))
     return _one_for_all(estimated(samples, scene.range_dtype), count)
@@ -92,8 +99,15 @@ def _sampled(
     return np.concatenate(found, axis=1)
 
 
-def _thinned(source: SceneReader, scene: Scene, bands: tuple[int, ...]) -> NDArray[np.generic]:
-    """(C, N) means of valid pixels over the whole scene, for scenes that are mostly empty."""
-    k = max(1, max(scene.grid.height, scene.grid.width) // 1024)
-    mean, count = source.read_coarse(scene.grid.coarsened(k).window, k, bands)
-    return mean[:, count > 0]
+def _searched(source: SceneReader, scene: Scene, bands: tuple[int, ...]) -> NDArray[np.generic]:
+    """(C, N) valid DN of a scene that is mostly empty, all of which is read.
+
+    Every eighth pixel along each axis of a piece, or where none of these is valid, all that are.
+    """
+    bytes_per_px = np.dtype(scene.dtype).itemsize * len(bands)
+    found = [np.empty((len(bands), 0), scene.dtype)]
+    for window in whole_blocks(scene.grid.window, scene.block_shape, bytes_per_px):
+        dn, valid = source.read(window, bands)
+        step = 8 if valid[::8, ::8].any() else 1
+        found.append(dn[:, ::step, ::step][:, valid[::step, ::step]])
+    return np.concatenate(found, axis=1)

@@ -244,6 +244,17 @@ def test_a_full_standard_output_is_one_line(arguments: list[str]) -> None:
     assert "space" in done.stderr
 
 
+def test_a_library_that_cannot_be_loaded_is_one_line(
+    scene: Path, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "cli.plan", None)
+    done = CliRunner().invoke(main, ["plan", str(scene)])
+    assert done.exit_code == 1
+    assert done.output.count("\n") == 1
+    assert "a library cannot be loaded (import of cli.plan" in done.output
+    assert "ulimit -v" in done.output
+
+
 def test_a_report_tells_seams_stages_and_provenance(scene: Path, tmp_path: Path) -> None:
     fast = ["--steps", "1", "--tile", "64", "--overlap", "16", "--full"]
     out = tmp_path / "o.tif"

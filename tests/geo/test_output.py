@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,13 @@ from rasterio.enums import Resampling
 from rasterio.errors import RasterioError
 from rio_cogeo import cog_validate
 
-from decr.errors import GridMismatchError, OutputError, SceneError
+from decr.errors import DecrWarning, GridMismatchError, OutputError, SceneError
 from decr.geo.grid import Window
 from decr.geo.metadata import compare_metadata
 from decr.geo.output import write_cog
 from decr.geo.overlay import Patch
 from tests.geo.full_scenes import make, patched
+from tests.geo.scene_files import NORTH_UP
 
 KINDS = ["plain", "tags", "mask", "external", "alpha", "nodata", "nan", "rpc", "gcp"]
 
@@ -60,6 +62,30 @@ def test_a_copy_has_all_pixels_masks_and_metadata_and_its_patches(
     assert {path: path.read_bytes() for path in tmp_path.glob("a*")} == before
     assert not [*tmp_path.glob("out & é.tif.*")]
     assert not [*work.glob("cog*")]
+
+
+@pytest.mark.parametrize("lost", [[], ["band 2 unit: m -> None"]])
+def test_only_what_is_lost_is_told(
+    tmp_path: Path, work: Path, monkeypatch: pytest.MonkeyPatch, lost: list[str]
+) -> None:
+    source = tmp_path / "a.dat"
+    profile = {"driver": "ENVI", "count": 4, "height": 64, "width": 64, "dtype": "uint16"}
+    with rasterio.open(source, "w", crs="EPSG:32650", transform=NORTH_UP, **profile) as file:
+        file.write(np.full((4, 64, 64), 7, np.uint16))
+
+    def compared(a: Any, b: Any) -> list[str]:
+        found = compare_metadata(a, b)
+        assert found == ["band 1 colour: undefined -> gray"]
+        return found + lost
+
+    monkeypatch.setattr("decr.geo.output.compare_metadata", compared)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        write_cog(str(source), [], tmp_path / "o.tif", {}, work)
+    said = [str(w.message) for w in told if issubclass(w.category, DecrWarning)]
+    out = tmp_path / "o.tif"
+    one = f"{out}: a GeoTIFF cannot say all that {source} says: band 2 unit: m -> None"
+    assert said == ([one] if lost else [])
 
 
 def test_statistics_stay_only_where_they_are_still_true(tmp_path: Path, work: Path) -> None:

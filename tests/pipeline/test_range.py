@@ -8,11 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import rasterio
 
 from decr.errors import DecrWarning
+from decr.geo.grid import Window
+from decr.geo.pieces import spread_windows
 from decr.geo.scene import open_scene
 from decr.pipeline.range import radiometry_of
-from tests.pipeline.scenes import write_scene
+from tests.pipeline.scenes import GRID, write_scene
 
 
 @pytest.fixture(scope="module")
@@ -86,5 +89,29 @@ def test_clouds_at_the_top_of_a_small_scene_are_not_missed(
         blocks["blockxsize"] = block[1]
     path = write_scene(tmp_path / "s.tif", pixels, **blocks)
     found = radiometry_of(open_scene(str(path)), None, {})
+    assert found.low[0] <= 300
+    assert found.high[0] >= 1900
+
+
+def test_the_little_that_a_nearly_empty_scene_holds_gives_its_range(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    height, width, block = 512, 200_000, 256
+    looked_at = spread_windows(Window(0, 0, height, width), (block, block), 24)
+    free = next(
+        col for col in range(0, width, block)
+        if all(abs(col - seen.col) > seen.width for seen in looked_at)
+    )  # fmt: skip
+    pixels = np.full((4, 64, 64), 300, np.uint16)
+    pixels[:, ::8, ::16] = 1900
+    path = tmp_path / "s.tif"
+    profile = {"driver": "GTiff", "count": 4, "height": height, "width": width, "dtype": "uint16"}
+    profile |= {"tiled": True, "blockxsize": block, "blockysize": block, "SPARSE_OK": True}
+    with rasterio.open(path, "w", nodata=0, crs="EPSG:32650", transform=GRID, **profile) as file:
+        file.write(pixels, window=((64, 128), (free, free + 64)))
+        file.descriptions = ("blue", "green", "red", "nir")
+    monkeypatch.setattr("decr.pipeline.range._LONG_PX", height * width - 1)
+    with pytest.warns(DecrWarning, match="nodata wherever .* --range LOW,HIGH"):
+        found = radiometry_of(open_scene(str(path)), None, {})
     assert found.low[0] <= 300
     assert found.high[0] >= 1900
