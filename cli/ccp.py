@@ -107,7 +107,10 @@ def command(
       decr ccp scene.tif --min-object 400 --margin 12 --fast --json
     """
     from decr.config import CcpConfig
-    from decr.pipeline.ccp_many import ccp_scenes, report_of
+    from decr.pipeline.ccp_files import as_json as plain
+    from decr.pipeline.ccp_files import write_report
+    from decr.pipeline.ccp_many import ccp_scenes
+    from decr.pipeline.ccp_text import described
 
     with shared.usage():
         config = CcpConfig(**options)
@@ -121,9 +124,9 @@ def command(
             else:
                 found.append(outcome.result)
     if found:
-        report = report_of(found, out, failed)
-        click.echo(json.dumps(report.values) if as_json else report.text)
-        for path in report.written:
+        written = [] if out is None else write_report(out, found, failed)
+        click.echo(json.dumps(plain(found, failed)) if as_json else described(found))
+        for path in written:
             click.echo(path, err=as_json)
     if failed:
         count = len(failed) + len(found)

@@ -116,11 +116,7 @@ from . import options as shared
 )
 @click.option("--white", type=float, help="DN that becomes 255 there; full scale if absent.")
 @click.option("--opaque-dn", type=float, help="DN of opaque cloud; measured if absent.")
-@shared.detector_option
-@shared.bands_option
-@shared.range_option
-@shared.threshold_option
-@shared.device_option
+@shared.clouds_options
 @shared.quiet_option
 def command(
     images: tuple[Path, ...],

@@ -30,11 +30,7 @@ from . import options as shared
     type=shared.ABOVE_ZERO,
     help="Metres per pixel, if neither the files nor the paper of the set say.",
 )
-@shared.detector_option
-@shared.bands_option
-@shared.range_option
-@shared.threshold_option
-@shared.device_option
+@shared.clouds_options
 @shared.quiet_option
 def command(
     folder: Path,

@@ -203,20 +203,6 @@ def _tell_plan(plan: Plan, scene: str, as_json: bool, head: bool) -> None:
         click.echo(f"{scene}\n{described(plan)}" if head else described(plan))
 
 
-def _left_alone(out: Path, overwrite: bool) -> None:
-    said = "exists already and is left as it is; --overwrite replaces it"
-    if overwrite:
-        said = "was finished by this command before and is left as it is; delete it to begin anew"
-    click.echo(f"decr: warning: {out} {said}", err=True)
-
-
-def _end(failed: int, count: int) -> None:
-    """Exit with code 1 if a scene failed."""
-    if failed:
-        click.echo(f"decr: {failed} of {count} scenes failed, see above", err=True)
-        sys.exit(1)
-
-
 def _all(
     outcomes: Iterator[Outcome],
     as_json: bool,
@@ -228,24 +214,28 @@ def _all(
     """Tell what becomes of each scene, or would; exit code 1 at the end if one failed."""
     from decr.pipeline.report_files import write_index
 
-    count = failed = 0
+    left = "exists already and is left as it is; --overwrite replaces it"
+    if overwrite:
+        left = "was finished by this command before and is left as it is; delete it to begin anew"
+    failed = 0
     seen: list[Outcome] = []
     for outcome in outcomes:
         progress.close()
-        count += 1
         if outcome.error is not None:
             failed += 1
             click.echo(f"decr: {outcome.error}", err=True)
         elif outcome.plan is not None:
             _tell_plan(outcome.plan, outcome.scene, as_json, heads)
         elif outcome.result is None:
-            _left_alone(outcome.out, overwrite)
+            click.echo(f"decr: warning: {outcome.out} {left}", err=True)
         else:
             _tell(outcome.result, as_json, report)
         seen.append(outcome)
         if report is not None:
             write_index(report, seen)
-    _end(failed, count)
+    if failed:
+        click.echo(f"decr: {failed} of {len(seen)} scenes failed, see above", err=True)
+        sys.exit(1)
 
 
 def _tell(result: DecloudResult, as_json: bool, report: Path | None) -> None:

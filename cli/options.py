@@ -103,6 +103,9 @@ threshold_option = click.option(
 device_option = click.option(
     "--device", default="auto", show_default=True, help="auto, cpu or cuda."
 )
+clouds_options = together(
+    detector_option, bands_option, range_option, threshold_option, device_option
+)
 quiet_option = click.option("-q", "--quiet", is_flag=True, help="No progress bar.")
 lpips_options = together(
     click.option(

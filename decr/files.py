@@ -171,6 +171,25 @@ def json_object(path: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
+def journal_lines(journal: Path, cut: bool = True) -> list[dict[str, Any]]:
+    """Lines of a journal, which may not be there yet, up to the first that is not whole.
+
+    What a kill or the disk has torn is cut off, also in the file if ``cut``.
+    """
+    if not journal.exists():
+        return []
+    data, lines, whole = journal.read_bytes(), [], 0
+    for line in data.splitlines(keepends=True):
+        try:
+            lines.append(json.loads(line if line.endswith(b"\n") else b""))
+        except ValueError:
+            if cut:
+                os.truncate(journal, whole)
+            break
+        whole += len(line)
+    return lines
+
+
 def check_replaced(path: Path, ours: bool) -> None:
     """Refuse to replace a file of a report's name that is there and is none of ``ours``.
 

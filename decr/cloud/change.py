@@ -108,26 +108,25 @@ def rule_in_cells(
 
 def upsampled(
     coarse: Float32,
-    coarse_row: int,
-    coarse_col: int,
+    origin: tuple[int, int],
     k: float,
-    row: int,
-    col: int,
-    height: int,
-    width: int,
+    first: tuple[int, int],
+    shape: tuple[int, int],
 ) -> Float32:
     """Bilinear values at full resolution under a window.
 
     Parameters
     ----------
     coarse
-        (..., h, w) whose first cell is (coarse_row, coarse_col) of the coarse grid; should hold
-        one cell more than the window on each side, where the scene has one.
+        (..., h, w); should hold one cell more than the window on each side, where the scene has
+        one.
+    origin
+        Row and column of its first cell in the coarse grid.
     k
         Full-resolution pixels per cell along each axis; both grids share their top left corner.
         Less than 1 if those asked for are wider than cells: values at their centres.
-    row, col, height, width
-        The window at full resolution.
+    first, shape
+        Of the window at full resolution: first row and column, height and width.
 
     Returns
     -------
@@ -143,8 +142,7 @@ def upsampled(
         lower = (base - origin).astype(np.intp)
         return np.stack([lower.clip(0, cells - 1), (lower + 1).clip(0, cells - 1)]), share
 
-    rows, down = axis(row, height, coarse_row, coarse.shape[-2])
-    cols, right = axis(col, width, coarse_col, coarse.shape[-1])
+    (rows, down), (cols, right) = map(axis, first, shape, origin, coarse.shape[-2:])
     if k == 1:
         return coarse[..., rows[0], :][..., cols[0]].astype(np.float32)
     across = coarse[..., :, cols[0]] * (1 - right) + coarse[..., :, cols[1]] * right

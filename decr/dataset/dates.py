@@ -10,13 +10,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from decr.dataset.samples import (
-    PLAIN,
     ClearImage,
     Float32,
     Sample,
     Variety,
     crop,
-    drawn,
     under_sky,
     varied,
 )
@@ -127,13 +125,13 @@ def matched_levels(image: Float32, like: Float32) -> Float32:
     return out
 
 
-def other_date_sample(
+def dated_crop(
     rng: np.random.Generator,
-    places: list[DatedPlace],
+    place: DatedPlace,
     bands: tuple[str, ...],
     size_px: int,
-    gsd_range_m: tuple[float, float] = (0.3, 2.0),
-    variety: Variety = PLAIN,
+    gsd_range_m: tuple[float, float],
+    variety: Variety,
     params: CloudParams | None = None,
 ) -> Sample:
     """A sample with simulated clouds over one date, and the ground on another date as its truth.
@@ -144,25 +142,11 @@ def other_date_sample(
 
     Parameters
     ----------
-    places
-        Each has all ``bands`` and sides of at least ``size_px``; drawn by area and weight.
+    place
+        With all ``bands`` and sides of at least ``size_px``.
     params
         A fixed sky; None draws one.
     """
-    place = places[drawn(rng, [place.images[0].area for place in places])]
-    return dated_crop(rng, place, bands, size_px, gsd_range_m, variety, params)
-
-
-def dated_crop(
-    rng: np.random.Generator,
-    place: DatedPlace,
-    bands: tuple[str, ...],
-    size_px: int,
-    gsd_range_m: tuple[float, float],
-    variety: Variety,
-    params: CloudParams | None = None,
-) -> Sample:
-    """What `other_date_sample` makes of the place that it has drawn."""
     now, then = (place.images[int(i)] for i in rng.permutation(len(place.images))[:2])
     # Images of one shape, cut and varied by the same random numbers, stay the same ground and look.
     twin = copy.deepcopy(rng)

@@ -14,7 +14,15 @@ from typing import Any
 
 from decr.dataset.manifest import MANIFEST, manifest_bytes
 from decr.errors import DecrError, OutputError
-from decr.files import LOCK, check_here, empty_work, sole_worker, work_folder, write_whole
+from decr.files import (
+    LOCK,
+    check_here,
+    empty_work,
+    journal_lines,
+    sole_worker,
+    work_folder,
+    write_whole,
+)
 from decr.geo.sources import local_files
 from decr.progress import OnProgress, each_told, silent
 
@@ -166,7 +174,7 @@ def _begin(work: Path, job: str, job_file: str, keep: Sequence[str]) -> dict[str
         empty_work(work, keep)
         write_whole(work / job_file, job.encode())
     done: dict[str, Record] = {}
-    for chip in noted(work / _JOURNAL):
+    for chip in journal_lines(work / _JOURNAL):
         # Somebody may have tidied up, or the machine gone down before files were on the disk:
         # what is gone or another is made again.
         sums = [(work / name, digest) for name, digest in chip["sums"].items()]
@@ -180,26 +188,8 @@ def _is_of(path: Path, job: str) -> bool:
     return path.is_file() and path.read_bytes() == job.encode()
 
 
-def noted(journal: Path) -> list[dict[str, Any]]:
-    """Lines of a journal, which may not be there yet; what a kill or the disk has torn is cut off.
-
-    That is from the first line on that is not whole.
-    """
-    if not journal.exists():
-        return []
-    data, lines, whole = journal.read_bytes(), [], 0
-    for line in data.splitlines(keepends=True):
-        try:
-            lines.append(json.loads(line if line.endswith(b"\n") else b""))
-        except ValueError:
-            os.truncate(journal, whole)
-            break
-        whole += len(line)
-    return lines
-
-
 def add_line(journal: Path, line: Mapping[str, Any]) -> None:
-    """Add to what `noted` reads."""
+    """Add to what `journal_lines` reads."""
     with journal.open("a") as file:
         file.write(json.dumps(line) + "\n")
 

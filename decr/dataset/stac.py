@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -114,12 +113,10 @@ def _outline(corners: Sequence[Sequence[float]]) -> tuple[dict[str, Any], list[f
     Across the date line the outline is cut there, and the west of the box is more than its east.
     """
     ring = unwrapped(np.asarray(corners))
-    west, south, east, north = (float(v) for v in shapely.Polygon(ring).bounds)
+    outline = shapely.Polygon(ring)
+    west, south, east, north = (float(v) for v in outline.bounds)
     if west >= -180.0 and east <= 180.0:
-        plain = [[float(lon), float(lat)] for lon, lat in ring]
-        plain.append(plain[0])
-        plain = plain if _area(plain) > 0 else plain[::-1]
-        return {"type": "Polygon", "coordinates": [plain]}, [west, south, east, north]
+        return dict(mapping(orient(outline))), [west, south, east, north]
     parts = []
     for degrees in (-360.0, 0.0, 360.0):
         turned = shapely.Polygon(ring + np.array((degrees, 0.0)))
@@ -147,11 +144,6 @@ def _around(boxes: Sequence[Sequence[float]]) -> list[float]:
     last = max(w + (e - o) % 360.0 for w, o, e in zip(wests, west, east, strict=True))
     sides = (-180.0, 180.0) if last - first > 180.0 else (_turned(first), _turned(last))
     return [sides[0], min(south), sides[1], max(north)]
-
-
-def _area(ring: Sequence[Sequence[float]]) -> float:
-    """Twice the signed area."""
-    return float(sum(a[0] * b[1] - b[0] * a[1] for a, b in pairwise(ring)))
 
 
 def _time(iso: str) -> str:

@@ -273,30 +273,28 @@ def calibrate_bundle(
         If the model or the pairs cannot be used.
     """
     with bundle_output(out, [], overwrite):
-        return _calibrated(model, source, out, count, seed, device)
-
-
-def _calibrated(
-    model: str, source: PairSource, out: Path, count: int, seed: int, device: str
-) -> Calibrated:
-    path = find_bundle(model, scene_has_nir=False)
-    card = read_card(path)
-    restorer = load_restorer(path, seed=seed, device=device)
-    tiles = cut_tiles(source, restorer.bands, TILE_PX, count, shrink=True)
-    images = []
-    for number, tile in enumerate(tiles):
-        view = tile.cloudy[None]
-        restored = checked(restorer.name, restorer.restore(view, [(0, 1000 * number)]), view.shape)[
-            0
-        ]
-        images.append(seen(tile.place, tile.cloudy, restored, tile.clear, tile.mask, tile.gsd_m))
-    settings = deciding(restorer, card.parts)
-    pairs = len({tile.name.partition(" at row ")[0] for tile in tiles})
-    about = f"{len(images)} tiles of {pairs} pairs of {source.data.resolve().name}"
-    table = fitted(images, settings, about)
-    halves = cross_held(images, settings) if len({image.place for image in images}) > 1 else None
-    save_with_card(path, out, replace(card, errors=table))
-    return Calibrated(out, table, halves)
+        path = find_bundle(model, scene_has_nir=False)
+        card = read_card(path)
+        restorer = load_restorer(path, seed=seed, device=device)
+        tiles = cut_tiles(source, restorer.bands, TILE_PX, count, shrink=True)
+        images = []
+        for number, tile in enumerate(tiles):
+            view = tile.cloudy[None]
+            restored = checked(
+                restorer.name, restorer.restore(view, [(0, 1000 * number)]), view.shape
+            )[0]
+            images.append(
+                seen(tile.place, tile.cloudy, restored, tile.clear, tile.mask, tile.gsd_m)
+            )
+        settings = deciding(restorer, card.parts)
+        pairs = len({tile.name.partition(" at row ")[0] for tile in tiles})
+        about = f"{len(images)} tiles of {pairs} pairs of {source.data.resolve().name}"
+        table = fitted(images, settings, about)
+        halves = (
+            cross_held(images, settings) if len({image.place for image in images}) > 1 else None
+        )
+        save_with_card(path, out, replace(card, errors=table))
+        return Calibrated(out, table, halves)
 
 
 def described(found: Held, unit: float = 50.0) -> str:

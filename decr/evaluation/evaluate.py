@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +50,7 @@ from decr.evaluation.subjects import (
 from decr.evaluation.tiles import PairSource, pairs_with
 from decr.evaluation.versions import versions
 from decr.geo.scene import open_scene, reader
-from decr.progress import OnProgress, silent
+from decr.progress import OnProgress, each_told, silent
 
 Float32 = NDArray[np.float32]
 
@@ -187,11 +187,10 @@ def evaluate(config: EvaluationConfig, on_progress: OnProgress | None = None) ->
     dropped = {copy.second for copy in duplicates} if protocol.drop_duplicates else set()
     kept = [pair for pair in pairs if pair.name not in dropped]
     _check_sizes(config, kept, len(pairs), protocol, layout)
-    rows = []
-    for done, pair in enumerate(kept):
-        told("evaluate", done, len(kept))
-        rows.append(_rows(pair, subjects, bands, protocol, layout, lpips))
-    told("evaluate", len(kept), len(kept))
+    rows = [
+        _rows(pair, subjects, bands, protocol, layout, lpips)
+        for pair in each_told("evaluate", kept, told)
+    ]
     facts = {
         **_facts(config, protocol, layout, bands, subjects, kept, sorted(dropped), duplicates),
         "passed_over": sorted({p.name for p in asked} - {p.name for p in pairs}),
@@ -279,15 +278,13 @@ def _duplicates(
 
     def images() -> Iterator[tuple[str, NDArray[np.generic]]]:
         seen = set()
-        for done, pair in enumerate(files):
-            told("duplicates", done, len(files))
+        for pair in each_told("duplicates", files, told):
             # Several cloudy images may share a clear one; that is no copy within a split.
             if (pair.clear, pair.name in chosen) not in seen:
                 seen.add((pair.clear, pair.name in chosen))
                 scene = open_scene(pair.clear, config.source.bands or pair.bands)
                 with reader(scene) as source:
                     yield pair.name, source.read(scene.grid.window, scene.bands.data_indices)[0]
-        told("duplicates", len(files), len(files))
 
     return [d for d in find_duplicates(images()) if d.second in chosen]
 
@@ -326,10 +323,7 @@ def _facts(
         "tile_px": config.sampling.tile_px,
         "overlap_px": config.sampling.overlap_px,
         "bootstrap": {"draws": DRAWS, "level": LEVEL, "seed": config.seed},
-        "duplicates": [
-            {"first": d.first, "second": d.second, "exact": d.exact, "bits": d.bits}
-            for d in duplicates
-        ],
+        "duplicates": [asdict(d) for d in duplicates],
         "left_out": list(dropped),
         "versions": versions(),
     }

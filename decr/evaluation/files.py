@@ -156,9 +156,4 @@ def _mean(found: Mean | None) -> dict[str, Any] | None:
 
 
 def _comparison(found: Comparison) -> dict[str, Any]:
-    return {
-        "difference": _mean(found.difference),
-        "won": found.won,
-        "tied": found.tied,
-        "lost": found.lost,
-    }
+    return {**asdict(found), "difference": _mean(found.difference)}

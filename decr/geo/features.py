@@ -81,9 +81,6 @@ class VectorFile:
     tree: shapely.STRtree
 
 
-Vectors = str | os.PathLike[str] | VectorFile
-
-
 def read_vectors(path: str | os.PathLike[str]) -> VectorFile:
     """Read all features of a vector file.
 
@@ -112,13 +109,13 @@ def read_vectors(path: str | os.PathLike[str]) -> VectorFile:
     return VectorFile(name, names, areas, rows[0][2], shapely.STRtree(areas))
 
 
-def read_features(file: Vectors, grid: PixelGrid) -> list[Feature]:
+def read_features(file: VectorFile, grid: PixelGrid) -> list[Feature]:
     """Place all features of a vector file on a scene.
 
     Parameters
     ----------
     file
-        The path of one, see `read_vectors`, or what that read.
+        As `read_vectors` gives it.
     grid
         Of the scene; it needs a transform and a CRS.
 
@@ -130,18 +127,16 @@ def read_features(file: Vectors, grid: PixelGrid) -> list[Feature]:
     Raises
     ------
     ConfigError
-        As `read_vectors`; also if the scene is not placed on the map, or cannot show where a
-        feature lies.
+        If the scene is not placed on the map, or cannot show where a feature lies.
     """
     if grid.crs is None or not grid.has_transform:
-        raise unplaced(_path_of(file))
-    file = _read(file)
+        raise unplaced(file.path)
     near = surroundings(grid, file.crs)
     placed = {i: _placed(file.areas[i], file, grid, near) for i in _in_reach(file, near)}
     return [Feature(name, placed.get(i)) for i, name in enumerate(file.names)]
 
 
-def why_missed(file: Vectors, features: Sequence[Feature], grid: PixelGrid) -> str | None:
+def why_missed(file: VectorFile, features: Sequence[Feature], grid: PixelGrid) -> str | None:
     """What to say of a file none of whose features touches the scene; None where one does."""
     scene = shapely.box(0, 0, grid.width, grid.height)
     if any(
@@ -151,19 +146,10 @@ def why_missed(file: Vectors, features: Sequence[Feature], grid: PixelGrid) -> s
         for feature in features
     ):
         return None
-    file = _read(file)
     every = shapely.GeometryCollection(list(file.areas))
     if every.is_empty:
         return f"{file.path} holds no polygon, so none of its features has a pixel"
     return missed(every, file.crs, grid, file.path)
-
-
-def _path_of(file: Vectors) -> str:
-    return file.path if isinstance(file, VectorFile) else os.fspath(file)
-
-
-def _read(file: Vectors) -> VectorFile:
-    return file if isinstance(file, VectorFile) else read_vectors(file)
 
 
 _Row = tuple[str, list[BaseGeometry], CRS]

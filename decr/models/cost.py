@@ -168,7 +168,7 @@ _RULES: Mapping[tuple[type[nn.Module], ...], Callable[[Any, Tensor, Tensor], int
 
 def _dropped(network: nn.Module) -> int:
     """What published modules compute in vain, or ours compute by other means."""
-    from decr.models.cvae import CVAE, HEADS
+    from decr.models.cvae import CVAE, HEADS, LAYERS
     from decr.models.msda import MSDA
     from decr.models.spagan import SpAGAN
 
@@ -183,7 +183,7 @@ def _dropped(network: nn.Module) -> int:
     if isinstance(network, CVAE):
         # Softmax is a module there; ours is inside the fused attention.
         tokens = network.encoder.patch_embedding.position_embeddings.shape[1]
-        return len(network.encoder.encoder.layers) * HEADS * tokens * (3 * tokens - 1)
+        return LAYERS * HEADS * tokens * (3 * tokens - 1)
     return 0
 
 

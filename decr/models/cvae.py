@@ -7,6 +7,7 @@ are the published ones, so published checkpoints load without a map. As publishe
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from itertools import pairwise
 from typing import cast
 
@@ -21,7 +22,7 @@ SIDE = 256
 
 _PATCH = 16
 _TOKENS_PER_SIDE = SIDE // _PATCH
-_LAYERS, HEADS = 4, 8
+LAYERS, HEADS = 4, 8
 _REDUCTION = 4
 """How much narrower the bottleneck of channel attention is."""
 
@@ -63,16 +64,6 @@ class _Attention(nn.Module):
         return cast(Tensor, self.out(h.transpose(1, 2).reshape(n, tokens, width)))
 
 
-class _MLP(nn.Module):
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.fc1 = nn.Linear(width, 2 * width)
-        self.fc2 = nn.Linear(2 * width, width)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return cast(Tensor, self.fc2(F.gelu(self.fc1(x))))
-
-
 class _Layer(nn.Module):
     """Attention and a perceptron, each normalised before and around a skip."""
 
@@ -81,21 +72,12 @@ class _Layer(nn.Module):
         self.attn_norm = nn.LayerNorm(width)
         self.attn = _Attention(width)
         self.mlp_norm = nn.LayerNorm(width)
-        self.mlp = _MLP(width)
+        fc1, fc2 = nn.Linear(width, 2 * width), nn.Linear(2 * width, width)
+        self.mlp = nn.Sequential(OrderedDict(fc1=fc1, gelu=nn.GELU(), fc2=fc2))
 
     def forward(self, x: Tensor) -> Tensor:
         x = x + self.attn(self.attn_norm(x))
         return cast(Tensor, x + self.mlp(self.mlp_norm(x)))
-
-
-class _Transformer(nn.Module):
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.layers = nn.Sequential(*(_Layer(width) for _ in range(_LAYERS)))
-        self.encoder_norm = nn.LayerNorm(width)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return cast(Tensor, self.encoder_norm(self.layers(x)))
 
 
 class _Encoder(nn.Module):
@@ -104,7 +86,8 @@ class _Encoder(nn.Module):
     def __init__(self, bands: int, width: int, latent: int) -> None:
         super().__init__()
         self.patch_embedding = _PatchEmbedding(bands, width)
-        self.encoder = _Transformer(width)
+        layers = nn.Sequential(*(_Layer(width) for _ in range(LAYERS)))
+        self.encoder = nn.Sequential(OrderedDict(layers=layers, encoder_norm=nn.LayerNorm(width)))
         self.mu = nn.Linear(width, latent)
         self.log_var = nn.Linear(width, latent)
 

@@ -7,6 +7,7 @@ without a map. No convolution has a bias.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from typing import cast
 
 import torch
@@ -67,28 +68,18 @@ def _cabs(channels: int, count: int, act: nn.PReLU) -> nn.Sequential:
     return nn.Sequential(*(_CAB(channels, act) for _ in range(count)))
 
 
-class _Down(nn.Module):
-    """Halve the resolution without antialiasing, as published."""
-
-    def __init__(self, cin: int, cout: int) -> None:
-        super().__init__()
-        halve = nn.Upsample(scale_factor=0.5, mode="bilinear", align_corners=False)
-        self.down = nn.Sequential(halve, _conv(cin, cout, 1))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return cast(Tensor, self.down(x))
+def _scaled(name: str, factor: float, cin: int, cout: int) -> nn.Sequential:
+    """Halve (without antialiasing, as published) or double the resolution."""
+    scale = nn.Upsample(scale_factor=factor, mode="bilinear", align_corners=False)
+    return nn.Sequential(OrderedDict({name: nn.Sequential(scale, _conv(cin, cout, 1))}))
 
 
-class _Up(nn.Module):
-    """Double the resolution."""
+def _down(cin: int, cout: int) -> nn.Sequential:
+    return _scaled("down", 0.5, cin, cout)
 
-    def __init__(self, cin: int, cout: int) -> None:
-        super().__init__()
-        double = nn.Upsample(scale_factor=2, mode="bilinear", align_corners=False)
-        self.up = nn.Sequential(double, _conv(cin, cout, 1))
 
-    def forward(self, x: Tensor) -> Tensor:
-        return cast(Tensor, self.up(x))
+def _up(cin: int, cout: int) -> nn.Sequential:
+    return _scaled("up", 2, cin, cout)
 
 
 class _Encoder(nn.Module):
@@ -99,8 +90,8 @@ class _Encoder(nn.Module):
         self.encoder_level1 = _cabs(widths[0], 2, act)
         self.encoder_level2 = _cabs(widths[1], 2, act)
         self.encoder_level3 = _cabs(widths[2], 2, act)
-        self.down12 = _Down(widths[0], widths[1])
-        self.down23 = _Down(widths[1], widths[2])
+        self.down12 = _down(widths[0], widths[1])
+        self.down23 = _down(widths[1], widths[2])
         if cross_stage:
             for level, width in enumerate(widths, start=1):
                 self.add_module(f"csff_enc{level}", _conv(width, width, 1))
@@ -128,8 +119,8 @@ class _Decoder(nn.Module):
         self.decoder_level3 = _cabs(widths[2], 2, act)
         self.skip_attn1 = _CAB(widths[0], act)
         self.skip_attn2 = _CAB(widths[1], act)
-        self.up21 = _Up(widths[1], widths[0])
-        self.up32 = _Up(widths[2], widths[1])
+        self.up21 = _up(widths[1], widths[0])
+        self.up32 = _up(widths[2], widths[1])
 
     def forward(self, encoded: Levels) -> Levels:
         third = self.decoder_level3(encoded[2])
@@ -174,8 +165,8 @@ class _ORSNet(nn.Module):
         for level in (1, 2, 3):
             self.add_module(f"orb{level}", _ORB(channels, blocks, act))
         for side in ("enc", "dec"):
-            self.add_module(f"up_{side}1", _Up(widths[1], widths[0]))
-            two = nn.Sequential(_Up(widths[2], widths[1]), _Up(widths[1], widths[0]))
+            self.add_module(f"up_{side}1", _up(widths[1], widths[0]))
+            two = nn.Sequential(_up(widths[2], widths[1]), _up(widths[1], widths[0]))
             self.add_module(f"up_{side}2", two)
             for level in (1, 2, 3):
                 self.add_module(f"conv_{side}{level}", _conv(widths[0], channels, 1))

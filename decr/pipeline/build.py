@@ -61,10 +61,9 @@ from decr.dataset.set_folder import (
     file_mark,
     make_set,
     note,
-    noted,
 )
 from decr.errors import ConfigError, DatasetError
-from decr.files import work_folder, write_whole
+from decr.files import journal_lines, work_folder, write_whole
 from decr.geo.align import KERNEL_PX
 from decr.geo.gdal import gdal_environment
 from decr.geo.grid import Window
@@ -230,7 +229,7 @@ def _known(journal: Path, measures: str) -> tuple[dict[str, PairFacts], dict[str
     """What an earlier run has measured of pairs and of chips, by name."""
     facts: dict[str, PairFacts] = {}
     known: dict[str, Considered] = {}
-    for line in noted(journal):
+    for line in journal_lines(journal):
         if line.pop("of", None) != measures:
             continue
         if "facts_of" in line:

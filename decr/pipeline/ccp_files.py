@@ -9,7 +9,7 @@ import json
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -211,12 +211,7 @@ def _scene_json(scene: SceneCcp, shared: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _counts(counts: Coverage) -> dict[str, float | int | None]:
-    return {
-        "ccp": counts.ccp,
-        "cloudy_px": counts.cloudy_px,
-        "valid_px": counts.valid_px,
-        "thin_px": counts.thin_px,
-    }
+    return {"ccp": counts.ccp, **asdict(counts)}
 
 
 def _scene_rows(scenes: Sequence[SceneCcp]) -> Iterator[list[Any]]:

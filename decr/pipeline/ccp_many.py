@@ -1,20 +1,18 @@
-"""`decr ccp`: the cloud coverage of many images in one call, and what is told of it."""
+"""`decr ccp`: the cloud coverage of many images in one call."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from decr.config import CcpConfig
-from decr.errors import ConfigError, DecrError, one_line
+from decr.errors import DecrError, one_line
 from decr.geo.gdal import gdal_environment
 from decr.geo.quicklook import LONGEST_PX
 from decr.pipeline.ccp import MISSED, SceneCcp, looking, scene_ccp
-from decr.pipeline.ccp_files import as_json, check_folder, write_report
+from decr.pipeline.ccp_files import check_folder
 from decr.pipeline.ccp_sources import Source, find_sources
-from decr.pipeline.ccp_text import described
 from decr.pipeline.engine import local_engine
 from decr.pipeline.words import warn
 from decr.progress import OnProgress
@@ -110,37 +108,3 @@ def tell_missed(scenes: Sequence[tuple[str, str | None]]) -> None:
         name, why = scenes[0]
         others = f" (and {len(scenes) - 1} more)" if len(scenes) > 1 else ""
         warn(f"{name}{others}: {why}")
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Report:
-    """A report: for people, as plain values for JSON, and the files written."""
-
-    text: str
-    values: Mapping[str, Any]
-    written: Sequence[Path]
-
-
-def report_of(
-    scenes: Sequence[SceneCcp],
-    folder: Path | None,
-    failed: Mapping[str, str] | None = None,
-) -> Report:
-    """Tell what was found, and write the report into a folder, if there is one.
-
-    Parameters
-    ----------
-    failed
-        Images that could not be measured, by name: what was wrong.
-
-    Raises
-    ------
-    ConfigError
-        If nothing was found.
-    OutputError
-        If a file cannot be written.
-    """
-    if not scenes:
-        raise ConfigError("no scene to report of")
-    written = [] if folder is None else write_report(folder, scenes, failed)
-    return Report(described(scenes), as_json(scenes, failed), written)

@@ -135,16 +135,8 @@ class ChangeMap:
         """What cells hold, interpolated to the centres of squares; those may be single pixels."""
         pixels = squares.scaled(look_px).clipped(Window(0, 0, *self.grid_shape))
         origin, coarse = cells(pixels, 1)
-        return upsampled(
-            coarse,
-            origin.row,
-            origin.col,
-            self.survey.k / look_px,
-            squares.row,
-            squares.col,
-            squares.height,
-            squares.width,
-        )
+        k, first = self.survey.k / look_px, (squares.row, squares.col)
+        return upsampled(coarse, (origin.row, origin.col), k, first, squares.shape)
 
     def cell_weights(self, cells: Window) -> Float32:
         """Weights of cells of the survey, within the user's area or not."""

@@ -136,13 +136,5 @@ def change_at_full_resolution(
         return change[:, rows, cols]
     near = window.coarsened(factor).expand(1, origin)
     rows, cols = near.slices(origin)
-    return upsampled(
-        change[:, rows, cols].astype(np.float32),
-        near.row,
-        near.col,
-        factor,
-        window.row,
-        window.col,
-        window.height,
-        window.width,
-    )
+    cells = change[:, rows, cols].astype(np.float32)
+    return upsampled(cells, (near.row, near.col), factor, (window.row, window.col), window.shape)

@@ -33,12 +33,11 @@ from decr.dataset.set_folder import (
     file_mark,
     make_set,
     note,
-    noted,
     written,
 )
 from decr.dataset.set_tree import split_named
 from decr.errors import ConfigError, DatasetError, DecrWarning
-from decr.files import work_folder
+from decr.files import journal_lines, work_folder
 from decr.geo.encode import tiff_bytes
 from decr.geo.gdal import gdal_environment
 from decr.geo.layers import NODATA
@@ -164,7 +163,7 @@ def _told(out: Path) -> Imported:
 
 def _checked(run: _Run) -> Sequence[Found]:
     """Look at every pair, but for those that an earlier run has looked at."""
-    known = {line["name"]: Found(**line) for line in noted(run.scratch / _LINES)}
+    known = {line["name"]: Found(**line) for line in journal_lines(run.scratch / _LINES)}
     for number, pair in enumerate(run.pairs):
         run.on_progress("checking", number, len(run.pairs))
         if pair.name not in known:

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from decr.errors import OutputError
-from decr.files import empty_work, json_object, sole_worker, work_folder, write_whole
+from decr.files import empty_work, journal_lines, json_object, sole_worker, work_folder, write_whole
 from decr.geo.names import without_keys
 from decr.geo.opening import REFUSALS, of_limit, unlinked
 from decr.pipeline.words import warn
@@ -246,19 +246,5 @@ def _cleared(path: Path, text: str) -> None:
 
 def _finished(journal: Path, cut: bool = True) -> dict[tuple[str, int, int], dict[str, Any]]:
     """Entries of a journal; a last line torn by a kill is cut off, also in the file if ``cut``."""
-    if not journal.exists():
-        return {}
-    done, whole = {}, 0
-    data = journal.read_bytes()
-    for line in data.splitlines(keepends=True):
-        if not line.endswith(b"\n"):
-            break
-        try:
-            entry = json.loads(line)
-            done[entry["kind"], entry["row"], entry["col"]] = entry
-        except (ValueError, KeyError, TypeError):
-            break
-        whole += len(line)
-    if cut and whole < len(data):
-        os.truncate(journal, whole)
-    return done
+    entries = journal_lines(journal, cut)
+    return {(entry["kind"], entry["row"], entry["col"]): entry for entry in entries}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -55,24 +55,6 @@ _TAGS = {
 _ELSEWHERE = ("CCP_BEFORE", "CCP_DEFINITION", "TILES_RESTORED")
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Looks:
-    """What must be read from the files: all of it no larger than a quicklook.
-
-    Attributes
-    ----------
-    before, after, overlay, weight, allocation, ccp_after
-        As in `decr.report.values.RestorationReport`.
-    """
-
-    before: NDArray[np.uint8]
-    after: NDArray[np.uint8]
-    overlay: NDArray[np.uint8]
-    weight: NDArray[np.uint8]
-    allocation: NDArray[np.uint8] | None
-    ccp_after: float | None
-
-
 def looked_at(
     prepared: Prepared,
     change: ChangeMap,
@@ -80,8 +62,10 @@ def looked_at(
     work: WorkDir,
     out: Path,
     on_progress: Counted,
-) -> Looks:
+) -> RestorationReport:
     """Read scene and output once more each, block by block, and find the clouds of the output.
+
+    Everything that is read is no larger than a quicklook; `restoration_report` adds the rest.
 
     The detector is run again on the output, in this process: as much work as the survey of the
     scene. A cloud mask that was given says nothing of the output, which then has no CCP.
@@ -101,13 +85,15 @@ def looked_at(
     weight = np.where(valid, np.rint(255 * change.quicklook(px)), 0).astype(np.uint8)
     # A mask says nothing of the output.
     masked = prepared.config.cloud_mask is not None
-    return Looks(
-        before,
-        after,
-        _overlay(change.survey, threshold, px, valid),
-        weight,
-        gathered(work, [block.index for block in plan.work], valid.shape),
-        None if masked else _ccp(prepared, change.survey, result, work, on_progress),
+    return RestorationReport(
+        name=out.name,
+        before=before,
+        after=after,
+        overlay=_overlay(change.survey, threshold, px, valid),
+        weight=weight,
+        allocation=gathered(work, [block.index for block in plan.work], valid.shape),
+        ccp_before=plan.ccp,
+        ccp_after=None if masked else _ccp(prepared, change.survey, result, work, on_progress),
     )
 
 
@@ -145,18 +131,13 @@ def _ccp(
     return survey.ccp
 
 
-def restoration_report(scene: Scene, looks: Looks, result: DecloudResult) -> RestorationReport:
+def restoration_report(
+    scene: Scene, looks: RestorationReport, result: DecloudResult
+) -> RestorationReport:
     """Everything the page shows."""
     seams = asdict(result.seams)
-    return RestorationReport(
-        name=Path(result.out).name,
-        before=looks.before,
-        after=looks.after,
-        overlay=looks.overlay,
-        weight=looks.weight,
-        allocation=looks.allocation,
-        ccp_before=result.ccp_before,
-        ccp_after=looks.ccp_after,
+    return replace(
+        looks,
         seams={name: value for name, value in seams.items() if value is not None},
         stages_s=result.stages_s,
         facts={

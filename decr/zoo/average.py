@@ -62,49 +62,38 @@ def average_bundles(
     if not 0.0 < share < 1.0:
         raise ConfigError(f"the second's share must lie between 0 and 1, not {share}")
     with bundle_output(out, [], overwrite):
-        return _averaged(first, second, out, parts, name, share)
-
-
-def _averaged(
-    first: str | Path,
-    second: str | Path,
-    out: Path,
-    parts: tuple[str, ...],
-    name: str | None,
-    share: float,
-) -> Card:
-    first, second = (find_bundle(os.fspath(model), False) for model in (first, second))
-    ours, theirs = load_bundle(first), load_bundle(second)
-    shared = _shared(first, ours, second, theirs, parts)
-    networks: Mapping[str, nn.Module] = ours.networks
-    for part in shared:
-        networks[part].load_state_dict(
-            _mean(networks[part].state_dict(), theirs.networks[part].state_dict(), share)
+        first, second = (find_bundle(os.fspath(model), False) for model in (first, second))
+        ours, theirs = load_bundle(first), load_bundle(second)
+        shared = _shared(first, ours, second, theirs, parts)
+        networks: Mapping[str, nn.Module] = ours.networks
+        for part in shared:
+            networks[part].load_state_dict(
+                _mean(networks[part].state_dict(), theirs.networks[part].state_dict(), share)
+            )
+        owed = each_once(
+            *(str(card.provenance.get("attribution", "")) for card in (ours.card, theirs.card))
         )
-    owed = each_once(
-        *(str(card.provenance.get("attribution", "")) for card in (ours.card, theirs.card))
-    )
-    earlier = ours.card.provenance.get("averaged")
-    card = replace(
-        ours.card,
-        errors=None,  # of other weights
-        name=name or out.stem,
-        licence=joint_licence(ours.card.licence, theirs.card.licence, theirs.card.name),
-        provenance={
-            **ours.card.provenance,
-            **({"attribution": owed} if owed else {}),
-            "averaged": (f"{earlier}; then " if earlier else "")
-            + f"{', '.join(shared)} with {theirs.card.name} ({theirs.sha256[:12]}), "
-            f"whose share is {share:g}",
-            **{
-                f"{theirs.card.name} {key}": value
-                for key, value in theirs.card.provenance.items()
-                if key != "attribution"
+        earlier = ours.card.provenance.get("averaged")
+        card = replace(
+            ours.card,
+            errors=None,  # of other weights
+            name=name or out.stem,
+            licence=joint_licence(ours.card.licence, theirs.card.licence, theirs.card.name),
+            provenance={
+                **ours.card.provenance,
+                **({"attribution": owed} if owed else {}),
+                "averaged": (f"{earlier}; then " if earlier else "")
+                + f"{', '.join(shared)} with {theirs.card.name} ({theirs.sha256[:12]}), "
+                f"whose share is {share:g}",
+                **{
+                    f"{theirs.card.name} {key}": value
+                    for key, value in theirs.card.provenance.items()
+                    if key != "attribution"
+                },
             },
-        },
-    )
-    save_bundle(out, card, networks, ours.dtype)
-    return card
+        )
+        save_bundle(out, card, networks, ours.dtype)
+        return card
 
 
 def _shared(

@@ -125,43 +125,30 @@ def import_checkpoint(
         If ``out`` exists or cannot be written, or another process writes it.
     """
     path, out = Path(path), Path(out)
-    inputs = [path, *([] if reference is None else [Path(reference)])]
-    with bundle_output(out, inputs, overwrite):
-        return _imported(path, out, as_name, reference, name, bands, gsd_m, licence)
-
-
-def _imported(
-    path: Path,
-    out: Path,
-    as_name: str | None,
-    reference: Path | None,
-    name: str | None,
-    bands: str | None,
-    gsd_m: float | None,
-    licence: str | None,
-) -> Card:
-    if gsd_m is not None and not 0 < gsd_m < math.inf:
-        raise ConfigError(f"gsd_m must be a positive number of metres, not {gsd_m}")
-    main = _read(path, as_name)
-    sources = [main] if reference is None else [main, _read(Path(reference), None)]
-    _check_combination(*sources)
-    networks = {net: s.held.networks[net] for s in sources for net in s.held.networks}
-    parts = {NETWORKS[net].part: Part(net) for net in networks}
-    gsd, gsd_note = _gsd(main, gsd_m)
-    order, order_note = _order(sources, bands)
-    known = main.known
-    card = Card(
-        name=name or path.stem,
-        bands=order,
-        gsd_m=gsd,
-        parts=parts,
-        ranges={"uint16": (0.0, 65535.0)} if "detector" in parts else {"uint8": (0.0, 255.0)},
-        licence=licence or (known.licence if known else _UNSTATED),
-        provenance=_provenance(sources, [order_note, gsd_note, _cvae_note(networks)]),
-    )
-    parts_of = {NETWORKS[net].part: network for net, network in networks.items()}
-    save_bundle(out, card, parts_of, dtype=torch.float32)
-    return card
+    reference = None if reference is None else Path(reference)
+    with bundle_output(out, [path] if reference is None else [path, reference], overwrite):
+        if gsd_m is not None and not 0 < gsd_m < math.inf:
+            raise ConfigError(f"gsd_m must be a positive number of metres, not {gsd_m}")
+        main = _read(path, as_name)
+        sources = [main] if reference is None else [main, _read(reference, None)]
+        _check_combination(*sources)
+        networks = {net: s.held.networks[net] for s in sources for net in s.held.networks}
+        parts = {NETWORKS[net].part: Part(net) for net in networks}
+        gsd, gsd_note = _gsd(main, gsd_m)
+        order, order_note = _order(sources, bands)
+        known = main.known
+        card = Card(
+            name=name or path.stem,
+            bands=order,
+            gsd_m=gsd,
+            parts=parts,
+            ranges={"uint16": (0.0, 65535.0)} if "detector" in parts else {"uint8": (0.0, 255.0)},
+            licence=licence or (known.licence if known else _UNSTATED),
+            provenance=_provenance(sources, [order_note, gsd_note, _cvae_note(networks)]),
+        )
+        parts_of = {NETWORKS[net].part: network for net, network in networks.items()}
+        save_bundle(out, card, parts_of, dtype=torch.float32)
+        return card
 
 
 def _read(path: Path, as_name: str | None) -> _Source:

@@ -114,11 +114,11 @@ def test_upsampling_does_not_depend_on_the_window(
     row, col = data.draw(st.integers(0, rows - 1)), data.draw(st.integers(0, cols - 1))
     height = data.draw(st.integers(1, rows - row))
     width = data.draw(st.integers(1, cols - col))
-    whole = upsampled(coarse, 0, 0, k, 0, 0, rows, cols)
+    whole = upsampled(coarse, (0, 0), k, (0, 0), (rows, cols))
     assert whole.dtype == np.float32
     first_row, first_col = max(0, row // k - 1), max(0, col // k - 1)
     part = coarse[first_row : (row + height - 1) // k + 2, first_col : (col + width - 1) // k + 2]
-    cut = upsampled(part, first_row, first_col, k, row, col, height, width)
+    cut = upsampled(part, (first_row, first_col), k, (row, col), (height, width))
     np.testing.assert_array_equal(cut, whole[row : row + height, col : col + width])
     assert whole.min() >= coarse.min() - 1e-6
     assert whole.max() <= coarse.max() + 1e-6
@@ -150,21 +150,22 @@ def test_depths_do_not_depend_on_the_window(
 
 def test_upsampling_is_linear_between_the_centres_of_cells() -> None:
     coarse = np.array([[0.0, 1.0]], np.float32)
-    out = upsampled(coarse, 0, 0, 4, 0, 0, 1, 8)
+    out = upsampled(coarse, (0, 0), 4, (0, 0), (1, 8))
     np.testing.assert_allclose(out[0], [0, 0, 0.125, 0.375, 0.625, 0.875, 1, 1])
 
 
 @pytest.mark.parametrize("k", [1, 3, 5])
 def test_cell_centres_keep_their_values(k: int) -> None:
     coarse = np.random.default_rng(0).random((2, 4, 5), np.float32)  # leading axes are kept
-    out = upsampled(coarse, 0, 0, k, 0, 0, 4 * k, 5 * k)
+    out = upsampled(coarse, (0, 0), k, (0, 0), (4 * k, 5 * k))
     np.testing.assert_array_equal(out[:, k // 2 :: k, k // 2 :: k], coarse)
 
 
 def test_upsampling_by_1_only_cuts() -> None:
     coarse = np.arange(20, dtype=np.float32).reshape(4, 5)
-    np.testing.assert_array_equal(upsampled(coarse, 0, 0, 1, 1, 2, 2, 3), coarse[1:3, 2:5])
-    np.testing.assert_array_equal(upsampled(coarse, 10, 20, 1, 11, 22, 2, 3), coarse[1:3, 2:5])
+    for row, col in ((0, 0), (10, 20)):
+        found = upsampled(coarse, (row, col), 1, (row + 1, col + 2), (2, 3))
+        np.testing.assert_array_equal(found, coarse[1:3, 2:5])
 
 
 @pytest.mark.parametrize(

@@ -16,9 +16,9 @@ from decr.dataset.clear import Folder, read_clear
 from decr.dataset.dates import (
     GAIN_LIMITS,
     DatedPlace,
+    dated_crop,
     dated_partners,
     matched_levels,
-    other_date_sample,
 )
 from decr.dataset.samples import ClearImage, Sample, Variety, restoration_sample
 from decr.dataset.sky import CloudParams
@@ -26,6 +26,7 @@ from decr.errors import ConfigError, DatasetError
 
 BGRN = ("blue", "green", "red", "nir")
 RGB = ("red", "green", "blue")
+GSD_M = (0.3, 2.0)
 YEAR = r"_(?P<date>\d{4})_"
 THIN = CloudParams(thickness=0.3, airlight=(0.9,) * 3, noise=0.0, blur_px=0.0)
 NO_SKY = replace(THIN, thickness=0.0, shadow=0.0, coverage=0.0)
@@ -108,7 +109,7 @@ def test_samples_are_whole_and_reproducible(seed: int) -> None:
 
     def draw() -> Sample:
         rng = np.random.default_rng(seed)
-        return other_date_sample(rng, places, RGB, 32, variety=variety)
+        return dated_crop(rng, places[seed % 2], RGB, 32, GSD_M, variety)
 
     one, two = draw(), draw()
     np.testing.assert_array_equal(one.cloudy, two.cloudy)
@@ -134,9 +135,9 @@ def test_both_dates_are_cut_turned_and_varied_alike(
     dimmed = (first.dn.astype(np.float32) * 0.8 + 10).astype(np.float32)
     # Another white and a GSD on the other side of a rounding must not part the two.
     second = replace(first, dn=dimmed * 2, white=510.0, gsd_m=0.5000001)
-    sample = other_date_sample(
+    sample = dated_crop(
         np.random.default_rng(seed),
-        [place(first, second)],
+        place(first, second),
         RGB,
         32,
         (0.25, 1.0),
@@ -155,9 +156,7 @@ def test_the_truth_is_the_other_date(seed: int) -> None:
 
     def likeness(*dates: ClearImage) -> float:
         rng = np.random.default_rng(seed)
-        sample = other_date_sample(
-            rng, [place(*dates)], RGB, 64, variety=Variety(0.0), params=NO_SKY
-        )
+        sample = dated_crop(rng, place(*dates), RGB, 64, GSD_M, Variety(0.0), NO_SKY)
         return float(np.corrcoef(sample.cloudy[0].ravel(), sample.clear[0].ravel())[0, 1])
 
     assert likeness(along, replace(along)) > 0.99
@@ -165,10 +164,8 @@ def test_the_truth_is_the_other_date(seed: int) -> None:
 
 
 def test_samples_without_cloud_are_left_alone() -> None:
-    places = [place(image("a", 1), image("b", 2))]
-    sample = other_date_sample(
-        np.random.default_rng(0), places, RGB, 32, variety=Variety(clear_share=1.0)
-    )
+    ground = place(image("a", 1), image("b", 2))
+    sample = dated_crop(np.random.default_rng(0), ground, RGB, 32, GSD_M, Variety(clear_share=1.0))
     np.testing.assert_array_equal(sample.cloudy, sample.clear)
     assert not sample.cloud_mask.any()
 
@@ -203,6 +200,6 @@ def test_real_places_on_three_dates_are_found_and_alike(shared: Path) -> None:
     assert len([p for p in places if p.dates == ("2016", "2018", "2020")]) == 9
     rng = np.random.default_rng(0)
     sky = replace(THIN, airlight=(0.9,) * 4)
-    sample = other_date_sample(rng, places, BGRN, 128, variety=Variety(0.0), params=sky)
+    sample = dated_crop(rng, places[0], BGRN, 128, GSD_M, Variety(0.0), sky)
     together = np.corrcoef(sample.cloudy.ravel(), sample.clear.ravel())[0, 1]
     assert 0.3 < together < 0.999

@@ -22,7 +22,7 @@ from shapely.geometry import MultiPolygon, Polygon, mapping
 
 from decr.errors import ConfigError
 from decr.geo.aoi import Aoi, read_aoi
-from decr.geo.features import read_features
+from decr.geo.features import read_features, read_vectors
 from decr.geo.grid import GroundPoint, PixelGrid, Window
 
 UTM = CRS.from_epsg(32650)
@@ -226,7 +226,7 @@ def test_parts_that_overlap_are_no_hole(tmp_path: Path) -> None:
     parts = MultiPolygon([shapely.box(0, 0, 100, 100), shapely.box(50, 50, 150, 150)])
     path = save(tmp_path / "a.json", {**ground(parts), "crs": OLD_UTM})
     assert read_aoi(path, GRID).mask(GRID.window).sum() == 17_500
-    (feature,) = read_features(path, GRID)
+    (feature,) = read_features(read_vectors(path), GRID)
     assert feature.area is not None
     assert feature.area.mask(GRID.window).sum() == 17_500
 
@@ -348,7 +348,7 @@ def test_an_area_as_wide_as_the_world_holds_the_scene(tmp_path: Path, lat: float
     assert read_aoi(path, GRID).mask(GRID.window).all()
     half = save(tmp_path / "b.json", mapping(shapely.box(0, -10, 179, 75)))
     assert read_aoi(half, GRID).mask(GRID.window).all()
-    assert read_features(half, GRID)[0].area is not None
+    assert read_features(read_vectors(half), GRID)[0].area is not None
 
 
 def test_an_area_beyond_the_date_line_is_found_on_a_scene_across_it(tmp_path: Path) -> None:
@@ -392,7 +392,7 @@ def test_areas_beyond_180_are_found_on_scenes_far_from_the_date_line(
     path = save(tmp_path / "a.json", mapping(box))
     mask = read_aoi(path, grid).mask(grid.window)
     np.testing.assert_array_equal(mask, np.broadcast_to(np.arange(200) < 100, (200, 200)))
-    assert read_features(path, grid)[0].area is not None
+    assert read_features(read_vectors(path), grid)[0].area is not None
 
 
 def test_brackets_without_end_are_one_error(tmp_path: Path) -> None:

@@ -38,7 +38,8 @@ def ground(box: tuple[int, int, int, int]) -> shapely.Polygon:
 
 def pixels(path: Path) -> list[int]:
     return [
-        0 if f.area is None else int(f.area.mask(WHOLE).sum()) for f in read_features(path, GRID)
+        0 if f.area is None else int(f.area.mask(WHOLE).sum())
+        for f in read_features(read_vectors(path), GRID)
     ]
 
 
@@ -65,7 +66,7 @@ def test_geojson_features_keep_order_and_names(tmp_path: Path) -> None:
             feature(BOXES[2], properties={"id": 0}),
         ],
     )
-    assert [f.name for f in read_features(path, GRID)] == ["barn", "7", "3", "0"]
+    assert [f.name for f in read_features(read_vectors(path), GRID)] == ["barn", "7", "3", "0"]
     assert pixels(path) == [WANTED[0], WANTED[1], 0, WANTED[2]]
 
 
@@ -116,7 +117,11 @@ def test_features_in_other_formats_and_systems_cover_the_same_pixels(
         crs=crs,
         geometry_type="Polygon",
     )
-    assert [f.name for f in read_features(tmp_path / name, GRID)] == ["barn", "yard", "3"]
+    assert [f.name for f in read_features(read_vectors(tmp_path / name), GRID)] == [
+        "barn",
+        "yard",
+        "3",
+    ]
     assert pixels(tmp_path / name) == WANTED
 
 
@@ -125,7 +130,7 @@ def test_without_pyogrio_the_extra_is_named(
 ) -> None:
     monkeypatch.setitem(sys.modules, "pyogrio", None)
     with pytest.raises(ConfigError, match=r"a\.gpkg.*pip install 'decr\[vector\]'"):
-        read_features(tmp_path / "a.gpkg", GRID)
+        read_vectors(tmp_path / "a.gpkg")
 
 
 @pytest.mark.parametrize("name", ["a.gpkg", "a.geojson"])
@@ -135,18 +140,19 @@ def test_damaged_files_are_named(tmp_path: Path, name: str, content: bytes | Non
     if content is not None:
         (tmp_path / name).write_bytes(content)
     with pytest.raises(ConfigError, match=name):
-        read_features(tmp_path / name, GRID)
+        read_vectors(tmp_path / name)
 
 
 def test_no_feature_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="holds no feature"):
-        read_features(geojson(tmp_path / "a.geojson", []), GRID)
+        read_vectors(geojson(tmp_path / "a.geojson", []))
 
 
 def test_a_scene_without_coordinates_takes_none(tmp_path: Path) -> None:
     path = geojson(tmp_path / "a.geojson", [feature(BOXES[0])])
+    file = read_vectors(path)
     with pytest.raises(ConfigError, match="no map coordinates"):
-        read_features(path, PixelGrid(10, 10, Affine.identity()))
+        read_features(file, PixelGrid(10, 10, Affine.identity()))
 
 
 def test_a_file_in_coordinates_far_from_the_scene_is_told_with_both(tmp_path: Path) -> None:
@@ -154,9 +160,10 @@ def test_a_file_in_coordinates_far_from_the_scene_is_told_with_both(tmp_path: Pa
     document = json.loads(path.read_text())
     del document["crs"]
     path.write_text(json.dumps(document))
-    found = read_features(path, GRID)
+    file = read_vectors(path)
+    found = read_features(file, GRID)
     assert len(found) == 2
-    told = why_missed(path, found, GRID)
+    told = why_missed(file, found, GRID)
     assert told is not None
     says = r"a\.geojson does not touch the scene; area x 500000 .* in EPSG:4326, scene x 500000"
     assert re.search(says, told)
@@ -165,15 +172,17 @@ def test_a_file_in_coordinates_far_from_the_scene_is_told_with_both(tmp_path: Pa
 def test_a_file_whose_features_have_no_polygon_is_told(tmp_path: Path) -> None:
     features = [{"type": "Feature", "geometry": None, "properties": None}]
     path = geojson(tmp_path / "a.geojson", features)
-    found = read_features(path, GRID)
+    file = read_vectors(path)
+    found = read_features(file, GRID)
     assert len(found) == 1
-    told = why_missed(path, found, GRID)
+    told = why_missed(file, found, GRID)
     assert told is not None
     assert "a.geojson holds no polygon, so none" in told
 
 
 def test_a_file_of_which_one_feature_lies_on_the_scene_misses_nothing(tmp_path: Path) -> None:
-    near = geojson(tmp_path / "near.geojson", [feature((900, 0, 901, 1)), feature(BOXES[0])])
+    path = geojson(tmp_path / "near.geojson", [feature((900, 0, 901, 1)), feature(BOXES[0])])
+    near = read_vectors(path)
     assert why_missed(near, read_features(near, GRID), GRID) is None
 
 
@@ -193,10 +202,10 @@ def test_the_layer_of_polygons_is_taken_and_others_are_told(tmp_path: Path) -> N
             geometry_type=geometry.geom_type,
         )
         if count == 2:
-            assert [f.name for f in read_features(path, GRID)] == ["fields"]
+            assert [f.name for f in read_features(read_vectors(path), GRID)] == ["fields"]
             assert pixels(path) == [WANTED[1]]
     with pytest.warns(DecrWarning, match=r"layers fields, barns; those of fields are used"):
-        assert [f.name for f in read_features(path, GRID)] == ["fields"]
+        assert [f.name for f in read_features(read_vectors(path), GRID)] == ["fields"]
 
 
 def test_folders_of_kml_are_looked_into(tmp_path: Path) -> None:
@@ -212,12 +221,13 @@ def test_folders_of_kml_are_looked_into(tmp_path: Path) -> None:
         f"<LinearRing><coordinates>{box}</coordinates></LinearRing></outerBoundaryIs></Polygon>"
         "</Placemark></Folder></Document></kml>"
     )
-    assert [one.name for one in read_features(path, GRID)] == ["field"]
+    assert [one.name for one in read_features(read_vectors(path), GRID)] == ["field"]
 
 
 def test_a_feature_along_the_edge_does_not_touch_a_pixel(tmp_path: Path) -> None:
     path = geojson(tmp_path / "a.geojson", [feature((200, 0, 210, 100))])
-    told = why_missed(path, read_features(path, GRID), GRID)
+    file = read_vectors(path)
+    told = why_missed(file, read_features(file, GRID), GRID)
     assert told is not None
     assert "does not touch" in told
 
@@ -259,10 +269,10 @@ def test_what_is_left_out_far_from_a_scene_has_no_pixel_of_it(
             for area, window in zip(areas, bounds, strict=True)
         ]
 
-    quick = in_it(read_features(path, grid))
+    quick = in_it(read_features(read_vectors(path), grid))
     with monkeypatch.context() as patched:
         patched.setattr(geo_features, "_in_reach", lambda file, _: range(len(file.areas)))
-        assert in_it(read_features(path, grid)) == quick
+        assert in_it(read_features(read_vectors(path), grid)) == quick
 
 
 def test_what_is_far_from_a_scene_is_not_brought_to_its_map(
