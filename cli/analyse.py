@@ -17,7 +17,8 @@ _analysis_options = shared.together(
         default="embedded-rgb",
         show_default=True,
         metavar="NAME|FILE",
-        help="Embedded model or bundle file with reference, cnp and wa.",
+        help="Embedded model or bundle file with reference, cnp and wa; embedded picks the one for "
+        "the pairs' bands.",
     ),
     click.option(
         "-o",
@@ -79,8 +80,9 @@ def _add(name: str, summary: str) -> None:
     "--variant",
     "variants",
     multiple=True,
-    metavar="NAME=BUNDLE",
-    help="A model that was trained in another way, as one more row. May be repeated.",
+    metavar="NAME=MODEL",
+    help="A model that was trained in another way, embedded or a bundle file, as one more row. May "
+    "be repeated.",
 )
 def ablation(variants: tuple[str, ...], **options: Any) -> None:
     """What is lost without a part of the model (Tables VIII and IX).
@@ -95,10 +97,10 @@ def ablation(variants: tuple[str, ...], **options: Any) -> None:
     """
     named = {}
     for variant in variants:
-        name, _, path = variant.partition("=")
-        if not name or not path or name in named:
-            raise click.UsageError(f"--variant {variant!r} must be NAME=BUNDLE, each name once")
-        named[name] = Path(path)
+        name, _, model = variant.partition("=")
+        if not name or not model or name in named:
+            raise click.UsageError(f"--variant {variant!r} must be NAME=MODEL, each name once")
+        named[name] = model
     _run("ablation", options, bundles=named)
 
 

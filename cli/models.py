@@ -205,7 +205,8 @@ def calibrate(
 
     The table tells the mean absolute error of a restored pixel by how bright its darkest band was.
     `decr declouds --error-map` needs it. Prints how well tables of half the pairs hold for the
-    other half.
+    other half. As MODEL, embedded is the one for the pairs' bands. Tiles are of 256 px, or as large
+    as a smaller pair allows.
 
     \b
     Examples:

@@ -15,10 +15,9 @@ from decr.evaluation.protocols import PROTOCOLS, Scores, finite, of_unit, scored
 from decr.evaluation.sampling import Float32, Networks, load_networks, sampled
 from decr.evaluation.statistics import Mean, mean_of
 from decr.evaluation.subjects import check_floor, check_numbers
-from decr.evaluation.tiles import PairSource, Tile, cut_tiles
+from decr.evaluation.tiles import PairSource, Tile, bundle_for, cut_tiles
 from decr.evaluation.versions import versions
 from decr.files import check_replaced, json_object, writable_folder, write_report_file
-from decr.zoo.embedded import find_bundle
 
 STANDARD = PROTOCOLS["standard"]
 COLUMNS = ("psnr", "ssim", "lpips", "cloudy_psnr", "cloudy_ssim")
@@ -34,7 +33,8 @@ class Setting:
     source
         Real pairs.
     model
-        Embedded name or bundle file with reference, cnp and wa.
+        Embedded name or bundle file with reference, cnp and wa; "embedded" picks by the pairs'
+        bands.
     side_px, count
         Tiles that are cut from the pairs.
     steps
@@ -65,11 +65,15 @@ class Setting:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Bench:
-    """What analyses work on, loaded before anything is computed."""
+    """What analyses work on, loaded before anything is computed.
+
+    ``passed_over`` names pairs of which there can be no tile; see `cut_tiles`.
+    """
 
     setting: Setting
     networks: Networks
     tiles: Sequence[Tile]
+    passed_over: Sequence[str]
     lpips: Lpips | None
 
     def restored(self, number: int, cloudy: Float32 | None = None, **how: Any) -> Float32:
@@ -119,10 +123,10 @@ def bench_of(setting: Setting, times: int = 1) -> Bench:
         If one of them is missing or does not fit.
     """
     lpips = load_lpips(setting.backbone, setting.device) if setting.lpips else None
-    networks = load_networks(find_bundle(setting.model, scene_has_nir=False), setting.device)
+    networks = load_networks(bundle_for(setting.source, setting.model), setting.device)
     source, side_px, count = setting.source, setting.side_px, setting.count
-    tiles = cut_tiles(source, networks.bands, side_px, count, times=times)
-    return Bench(setting, networks, tiles, lpips)
+    tiles, passed_over = cut_tiles(source, networks.bands, side_px, count, times=times)
+    return Bench(setting, networks, tiles, passed_over, lpips)
 
 
 def score(output: Float32, tile: Tile, lpips: Lpips | None) -> Scores:
@@ -185,6 +189,7 @@ def facts(bench: Bench, **more: Any) -> dict[str, Any]:
         "data": setting.source.data.resolve().name,
         "split": setting.source.split,
         "tiles": [tile.name for tile in bench.tiles],
+        "passed_over": list(bench.passed_over),
         "side_px": bench.tiles[0].clear.shape[1],
         "steps": setting.steps,
         "floor": card.prior_floor if setting.floor is None else setting.floor,

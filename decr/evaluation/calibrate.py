@@ -20,11 +20,10 @@ from decr.cloud.change import LEAST_MARGIN_PX
 from decr.config import DecloudConfig
 from decr.errors import DatasetError
 from decr.evaluation.statistics import ascending, rank_correlation
-from decr.evaluation.tiles import PairSource, cut_tiles
+from decr.evaluation.tiles import PairSource, bundle_for, cut_tiles
 from decr.plugins import checked
 from decr.predictor import Restorer, load_restorer
 from decr.zoo.bundle import bundle_output, read_card, save_with_card
-from decr.zoo.embedded import find_bundle
 
 Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
@@ -153,8 +152,9 @@ def fitted(images: Sequence[Seen], settings: Mapping[str, str], about: str) -> E
     brightness, error = _pixels(images)
     if len(error) < _LEAST_PX or np.ptp(brightness) == 0:
         raise DatasetError(
-            f"{len(error)} cloudy pixels in {len(images)} tiles, at least {_LEAST_PX} of different "
-            f"brightness are needed; give more pairs, or --count more tiles"
+            f"{about}: {len(error)} cloudy pixels in {len(images)} tiles, at least {_LEAST_PX} of "
+            f"different brightness are needed; give more pairs, or a larger --count where they "
+            f"hold more tiles"
         )
     at, mean = (np.round(values, 6) for values in isotonic(brightness, error))
     keep = np.diff(at, prepend=-np.inf) > 0
@@ -211,7 +211,7 @@ def cross_held(images: Sequence[Seen], settings: Mapping[str, str]) -> Held:
             halves[places.index(image.place) % 2].append(image)
     expected: list[Float64] = []
     for own, other in ((halves[0], halves[1]), (halves[1], halves[0])):
-        table = fitted(other, settings, "")
+        table = fitted(other, settings, "half of the places, which the others are held against")
         expected += [expected_of(table, image) for image in own]
     return held(expected, [image.error for half in halves for image in half])
 
@@ -252,13 +252,13 @@ def calibrate_bundle(
     Parameters
     ----------
     model
-        Embedded name or bundle file.
+        Embedded name or bundle file; "embedded" picks by the pairs' bands.
     source
         Pairs; those of ``split`` alone are used.
     out
         The bundle to write; may be the model's own file, with ``overwrite``.
     count
-        Tiles of `TILE_PX`, or of the largest size that fits where no pair holds one of that.
+        Tiles of `TILE_PX`, or of the largest size that a pair holds where that is less.
 
     Returns
     -------
@@ -273,10 +273,10 @@ def calibrate_bundle(
         If the model or the pairs cannot be used.
     """
     with bundle_output(out, [], overwrite):
-        path = find_bundle(model, scene_has_nir=False)
+        path = bundle_for(source, model)
         card = read_card(path)
         restorer = load_restorer(path, seed=seed, device=device)
-        tiles = cut_tiles(source, restorer.bands, TILE_PX, count, shrink=True)
+        tiles, _ = cut_tiles(source, restorer.bands, TILE_PX, count, shrink=True)
         images = []
         for number, tile in enumerate(tiles):
             view = tile.cloudy[None]

@@ -15,7 +15,6 @@ from decr.dataset.duplicates import Duplicate, find_duplicates
 from decr.dataset.layouts import list_pairs
 from decr.dataset.manifest import PairFile
 from decr.dataset.pairs import CHANGED, PairImage, changed
-from decr.dataset.read_pair import open_image
 from decr.errors import DatasetError
 from decr.evaluation.metrics import SSIM_WINDOW_PX
 from decr.evaluation.perceptual import (
@@ -47,7 +46,7 @@ from decr.evaluation.subjects import (
     in_order,
     subjects_of,
 )
-from decr.evaluation.tiles import PairSource, pairs_with
+from decr.evaluation.tiles import PairSource, asked_of, bands_of, pairs_with
 from decr.evaluation.versions import versions
 from decr.geo.scene import open_scene, reader
 from decr.progress import OnProgress, each_told, silent
@@ -173,8 +172,7 @@ def evaluate(config: EvaluationConfig, on_progress: OnProgress | None = None) ->
     folder = config.source.folder()
     layout = folder.layout
     listed = list_pairs(folder.path, layout)
-    asked = [p for p in listed if config.source.split in (None, "all", p.split)]
-    have = _roles((asked or listed)[0], folder.bands)
+    have = bands_of(folder, listed)
     subjects = subjects_of(config.models, "nir" in have, config.sampling)
     bands = common_bands(subjects) or have
     if protocol.luma and len(bands) not in (3, 4):
@@ -193,7 +191,7 @@ def evaluate(config: EvaluationConfig, on_progress: OnProgress | None = None) ->
     ]
     facts = {
         **_facts(config, protocol, layout, bands, subjects, kept, sorted(dropped), duplicates),
-        "passed_over": sorted({p.name for p in asked} - {p.name for p in pairs}),
+        "passed_over": sorted({p.name for p in asked_of(folder, listed)} - {p.name for p in pairs}),
     }
     names = tuple(subject.name for subject in subjects)
     return Evaluation(
@@ -238,14 +236,6 @@ def _rows(
         scores = scored(output, truth, mask, protocol, lpips)
         rows.append(Row(subject.name, pair.name, float(mask.mean()), seconds, scores))
     return rows
-
-
-def _roles(first: PairFile, said: str | None) -> tuple[str, ...]:
-    """Bands of a set by its first pair: red, green, blue and, where there is one, near infrared."""
-    roles = open_image(first.cloudy, said or first.bands).bands.data_roles
-    have = (*roles, *(("nir",) if first.cloudy_nir is not None else ()))
-    colours = tuple(role for role in ("red", "green", "blue", "nir") if role in have)
-    return colours or have
 
 
 def _check_sizes(

@@ -32,7 +32,7 @@ from decr.evaluation.fusion_limits import described, limits, verdict
 from decr.evaluation.protocols import Scores, better_is_higher, finite
 from decr.evaluation.sampling import Fusion, load_networks
 from decr.evaluation.statistics import Comparison, Mean, compare
-from decr.evaluation.tiles import Tile
+from decr.evaluation.tiles import Tile, bundle_for
 from decr.report.chart import Panel, bars, chart, png
 
 STEPS = (1, 2, 4, 10, 20, 50)
@@ -133,7 +133,7 @@ class Variant:
     name: str
     fusion: Fusion = "learnt"
     floor: float | None = None
-    bundle: Path | None = None
+    bundle: str | Path | None = None
 
 
 FULL = "learnt W (full model)"
@@ -153,7 +153,7 @@ Diffusion alone is W = 0 and the reference alone W = 1, so that the fixed ones a
 """
 
 
-def ablation(setting: Setting, bundles: Mapping[str, Path] | None = None) -> Analysis:
+def ablation(setting: Setting, bundles: Mapping[str, str | Path] | None = None) -> Analysis:
     """What is lost without a part, image by image against the full model (Tables VIII and IX).
 
     Beside it, step by step, what any W could gain: whether a learnt one can be told from 0.5 is
@@ -164,7 +164,7 @@ def ablation(setting: Setting, bundles: Mapping[str, Path] | None = None) -> Ana
     Parameters
     ----------
     bundles
-        Trained variants by name.
+        Trained variants by name: embedded names or bundle files.
 
     Raises
     ------
@@ -180,7 +180,11 @@ def ablation(setting: Setting, bundles: Mapping[str, Path] | None = None) -> Ana
         *(Variant(name, bundle=path) for name, path in (bundles or {}).items()),
     )
     # All are loaded before one is run.
-    others = {v.name: load_networks(v.bundle, setting.device) for v in variants if v.bundle}
+    others = {
+        v.name: load_networks(bundle_for(setting.source, v.bundle), setting.device)
+        for v in variants
+        if v.bundle
+    }
     for name, networks in others.items():
         if networks.bands != bench.networks.bands:
             raise ConfigError(

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from decr.dataset.layouts import layout_of
+from decr.dataset.clear import tell
+from decr.dataset.layouts import layout_of, list_pairs
+from decr.dataset.manifest import PairFile
 from decr.dataset.pairs import PairFolder, PairImage, changed, read_pairs
+from decr.dataset.read_pair import open_image
 from decr.errors import ConfigError, DatasetError
+from decr.zoo.embedded import find_bundle
 
 Float32 = NDArray[np.float32]
 
@@ -70,6 +76,43 @@ class Tile:
     place: str
 
 
+def asked_of(folder: PairFolder, listed: Sequence[PairFile]) -> list[PairFile]:
+    """Those of a set's pairs that have its split."""
+    return [pair for pair in listed if folder.split in (None, "all", pair.split)]
+
+
+def bands_of(folder: PairFolder, listed: Sequence[PairFile]) -> tuple[str, ...]:
+    """Bands of a set by its first pair: red, green, blue and, where there is one, near infrared.
+
+    Where it has none of these, all that it has; none of a set without pairs.
+
+    Raises
+    ------
+    DatasetError, SceneError
+        If that pair's cloudy image cannot be opened, or its bands cannot be told.
+    """
+    if not listed:
+        return ()
+    first = (asked_of(folder, listed) or listed)[0]
+    roles = open_image(first.cloudy, folder.bands or first.bands).bands.data_roles
+    have = (*roles, *(("nir",) if first.cloudy_nir is not None else ()))
+    colours = tuple(role for role in ("red", "green", "blue", "nir") if role in have)
+    return colours or have
+
+
+def bundle_for(source: PairSource, model: str | os.PathLike[str]) -> Path:
+    """The file of a model as `find_bundle` has it: "embedded" picks by the pairs' bands.
+
+    Raises
+    ------
+    BundleError, ConfigError, DatasetError, SceneError
+        If there is no such model, or the bands cannot be told.
+    """
+    folder = source.folder()
+    have = bands_of(folder, list_pairs(folder.path, folder.layout))
+    return find_bundle(os.fspath(model), "nir" in have)
+
+
 def pairs_with(folder: PairFolder, bands: tuple[str, ...]) -> list[PairImage]:
     """Pairs of a set that have all ``bands``; see `read_pairs`.
 
@@ -95,13 +138,19 @@ def cut_tiles(
     multiple: int = 16,
     shrink: bool = False,
     times: int = 1,
-) -> list[Tile]:
+) -> tuple[list[Tile], list[str]]:
     """Tiles of pairs in turn, those first whose share of cloudy pixels is nearest to one half.
 
     Those without a cloudy pixel, which tell nothing of a restoration, come last of all.
 
-    With ``shrink``, tiles are as large as one pair allows where none holds one of ``side_px``. They
+    With ``shrink``, those of a pair that holds none of ``side_px`` are as large as it allows. They
     are cut so many ``times`` as large, for analyses that shrink them to ``side_px``.
+
+    Returns
+    -------
+    tuple
+        Tiles; and names of pairs of the split that are passed over: they lack a band, have no
+        valid pixel, or hold no tile.
 
     Raises
     ------
@@ -109,29 +158,42 @@ def cut_tiles(
         If the side does not suit networks.
     DatasetError
         If the pairs cannot be read or hold no tile of that size.
+
+    Warns
+    -----
+    DecrWarning
+        Of pairs that hold none while others do.
     """
     if side_px < multiple or side_px % multiple or count < 1:
         raise ConfigError(
             f"{count} tiles of {side_px} px: give at least one, with sides a multiple of {multiple}"
         )
-    pairs = pairs_with(source.folder(), bands)
-    largest = max(min(pair.clear.shape[1:]) for pair in pairs)
-    fitting = largest // times // multiple * multiple
-    if shrink:
-        side_px = max(multiple, min(side_px, fitting))
-    side_px *= times
+    folder = source.folder()
+    pairs = pairs_with(folder, bands)
+    # The largest --size of which each pair holds a tile.
+    held = [min(pair.clear.shape[1:]) // times // multiple * multiple for pair in pairs]
+    sides = [max(multiple, min(side_px, px)) if shrink else side_px for px in held]
     places: dict[str, str] = {}
     queues = [
-        _ranked(pair, side_px, places.setdefault(_content(pair.clear), pair.name)) for pair in pairs
+        _ranked(pair, side * times, places.setdefault(_content(pair.clear), pair.name))
+        for pair, side in zip(pairs, sides, strict=True)
     ]
+    wanted = f"a tile of {min(sides) * times} px{f', {times} times --size' if times > 1 else ''}"
     if not any(queues):
+        largest = max(min(pair.clear.shape[1:]) for pair in pairs)
+        fitting = max(held)
         raise DatasetError(
-            f"{source.data}: no pair holds a tile of {side_px} px"
-            f"{f', {times} times --size' if times > 1 else ''}; the largest holds {largest} px: "
+            f"{source.data}: no pair holds {wanted}; the largest holds {largest} px: "
             f"{f'give --size {fitting} or less' if fitting else 'they are too small for this'}"
         )
+    small = [pair.name for pair, queue in zip(pairs, queues, strict=True) if not queue]
+    remedy = f" (--size {min(held)} takes all)" if min(held) else ""
+    why = f"passed over, for want of {wanted}{remedy}"
+    tell(str(source.data), f"{len(pairs)} pairs", {why: small})
+    asked = asked_of(folder, list_pairs(folder.path, folder.layout))
+    passed_over = sorted({p.name for p in asked} - {p.name for p in pairs} | {*small})
     ordered = [queue[n] for n in range(max(map(len, queues))) for queue in queues if n < len(queue)]
-    return sorted(ordered, key=lambda tile: not tile.mask.any())[:count]
+    return sorted(ordered, key=lambda tile: not tile.mask.any())[:count], passed_over
 
 
 def _content(pixels: NDArray[np.generic]) -> str:

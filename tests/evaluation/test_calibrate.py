@@ -130,6 +130,8 @@ def test_too_little_is_refused() -> None:
     few = [Seen("a", np.linspace(-1, 1, 50), np.ones(50))]
     with pytest.raises(DatasetError, match=r"50 cloudy pixels in 1 tiles.*--count"):
         fitted(few, SETTINGS, "")
+    with pytest.raises(DatasetError, match=r"half of the places, .*: 50 cloudy pixels in 1 tiles"):
+        cross_held([*few, *images(1)], SETTINGS)
     with pytest.raises(DatasetError, match="different brightness"):
         fitted([Seen("a", np.ones(5000), np.ones(5000))], SETTINGS, "")
     with pytest.raises(DatasetError, match="0 cloudy pixels"):
@@ -184,7 +186,7 @@ def test_pairs_with_one_clear_image_are_one_place(pairs: PairSource, tmp_path: P
     clear = pairs.data / "clear"
     for name in ("1", "2"):
         shutil.copy(clear / "0.png", clear / f"{name}.png")
-    tiles = cut_tiles(pairs, ("red", "green", "blue"), 64, 3)
+    tiles, _ = cut_tiles(pairs, ("red", "green", "blue"), 64, 3)
     assert [tile.name.split()[0] for tile in tiles] == ["0", "1", "2"]
     assert {tile.place for tile in tiles} == {"0"}
     found = calibrate_bundle(
