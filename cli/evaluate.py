@@ -19,8 +19,10 @@ from . import options as shared
     "models",
     type=shared.Listed(str, "names", "embedded,none"),
     required=True,
+    multiple=True,
     metavar="NAME|FILE[,...]",
-    help="Embedded models, bundle files, models of packages, or none for the untouched image.",
+    help="Embedded models, bundle files, models of packages, or none for the untouched image; "
+    "may be given several times.",
 )
 @click.option(
     "--protocol",
@@ -54,7 +56,7 @@ from . import options as shared
 @shared.json_option("everything")
 @shared.quiet_option
 def command(
-    models: tuple[str, ...],
+    models: tuple[tuple[str, ...], ...],
     out: Path | None,
     steps: int | None,
     prior_floor: float | None,
@@ -85,7 +87,8 @@ def command(
     with shared.usage():
         sampling = Sampling(steps, prior_floor, seed, device, tile_px)
         source = shared.source_from(options)
-        config = EvaluationConfig(source, models, sampling=sampling, seed=seed, **options)
+        named = tuple(name for given in models for name in given)
+        config = EvaluationConfig(source, named, sampling=sampling, seed=seed, **options)
     if out is not None:
         check_folder(out)
     with closing(shared.Progress(quiet)) as progress:

@@ -85,6 +85,17 @@ def test_models_are_compared_image_by_image(data: Path, tmp_path: Path) -> None:
     assert mean.low <= mean.mean <= mean.high
 
 
+@pytest.mark.parametrize("models", [["{0},none"], ["{0}", "--model", "none"]])
+def test_models_are_named_in_one_option_or_several(
+    data: Path, tmp_path: Path, models: list[str]
+) -> None:
+    named = [model.format(tiny_bundle(tmp_path, 3)) for model in models]
+    given = ["evaluate", "--data", str(data), "--split", "all", "--no-lpips", "--json", "-q"]
+    done = CliRunner().invoke(main, [*given, "--model", *named])
+    assert done.exit_code == 0, done.output
+    assert {row["model"] for row in json.loads(done.stdout)["rows"]} == {"tiny", "no change"}
+
+
 def test_tables_and_files_draw_each_interval_once(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
