@@ -44,7 +44,8 @@ class PairFolder:
     gsd_m
         Metres per pixel; None takes it from a manifest, the file, or what is published.
     white
-        DN that counts as reflectance-like 1; None takes it from a manifest, or from `white_level`.
+        DN that counts as reflectance-like 1; None takes it from a manifest, or is the `white_level`
+        of the whole set.
     split
         "train", "val" or "test"; "all" or None takes every pair.
     skip

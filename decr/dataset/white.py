@@ -17,7 +17,7 @@ _DEPTHS = (10, 11, 12)
 _BRIGHT = 0.1
 """Share of a clear image above its white from which that is told."""
 TOO_BRIGHT = (
-    "brighter than white in more than a tenth of the clear image, which is seen as cloud there; "
+    "brighter than white in more than a tenth of the clear image, which is plain white there; "
     "give the number of the brightest cloud (--white, or white in a recipe)"
 )
 """What is told of images that are `too_bright`."""
