@@ -164,7 +164,7 @@ def command(
     _check(recipe, own)
     plan = _plan(stage, recipe, root, run_dir, own)
     if dry_run:
-        click.echo(planned(plan, run_dir, stage))
+        click.echo(planned(plan, run_dir, stage, tensorboard=tensorboard))
         return
     with closing(shared.Progress(quiet)) as progress:
         bundle = run_recipe(

@@ -17,6 +17,7 @@ from decr.dataset.collage import LabelledImage
 from decr.dataset.guesses import for_want, tell_guesses
 from decr.dataset.manifest import MANIFEST
 from decr.dataset.samples import ClearImage
+from decr.dataset.white import TOO_BRIGHT, too_bright
 from decr.errors import BandError, ConfigError, DatasetError, DecrWarning
 from decr.geo.delivery import passed_over, skipped
 from decr.geo.scene import Scene, open_scene, reader
@@ -155,14 +156,15 @@ def read_clear(folder: Folder, bands: tuple[str, ...], least_px: int) -> list[Cl
     Warns
     -----
     DecrWarning
-        If bands are guessed, images are passed over, or lose more than half of their pixels with
-        the invalid ones.
+        If bands are guessed, images are passed over, lose more than half of their pixels with the
+        invalid ones, or are much brighter than their white.
     """
     images = []
     scenes: list[Scene] = []
     lacking: list[tuple[str, Path]] = []
     small: list[str] = []
     cut: list[str] = []
+    bright: list[str] = []
     files = folder.files()
     for path in files:
         try:
@@ -189,12 +191,15 @@ def read_clear(folder: Folder, bands: tuple[str, ...], least_px: int) -> list[Cl
             continue
         if 2 * dn[0].size < valid.size:
             cut.append(path.name)
+        if too_bright(dn, white):
+            bright.append(f"{path.name} (white {white:g}, up to {dn.max():g})")
         roles = tuple(scene.bands.roles[i] for i in keep)
         images.append(ClearImage(path.name, dn, roles, gsd_m, white, folder.weight))
     tell_guesses(scenes)
     told = for_want(bands, lacking, folder.bands is not None) | {
         f"passed over, for want of {least_px} x {least_px} valid pixels": small,
         "cut to less than half, to be without invalid pixels": cut,
+        TOO_BRIGHT: bright,
     }
     tell(str(folder.path), f"{len(files)} images", told)
     return images
@@ -311,7 +316,9 @@ def _grown(
 def read_labelled(folder: Folder) -> list[LabelledImage]:
     """Cloudy images with masks of the same name.
 
-    Images of floating numbers are reflectances if the folder does not say their white.
+    Images of floating numbers are reflectances if the folder does not say their white. Where pixels
+    are invalid in the image or in its mask, both are cut to a rectangle without such. A mask that
+    declares 0 as nodata means clear by it where all other numbers are cloud.
 
     Raises
     ------
@@ -322,13 +329,16 @@ def read_labelled(folder: Folder) -> list[LabelledImage]:
     Warns
     -----
     DecrWarning
-        If bands are guessed.
+        If bands are guessed, or images are passed over, or cut.
     """
     if folder.masks is None:
         raise DatasetError(f"{folder.path}: labelled imagery needs a folder of masks")
     images = []
     scenes: list[Scene] = []
-    for path in folder.files():
+    empty: list[str] = []
+    cut: list[str] = []
+    files = folder.files()
+    for path in files:
         mask_path = folder.masks / path.relative_to(folder.path)
         if not mask_path.exists():
             raise DatasetError(f"{mask_path}: the mask of {path.name} is missing")
@@ -344,8 +354,17 @@ def read_labelled(folder: Folder) -> list[LabelledImage]:
             raise _unknown(path, "white level", "white in the recipe")
         keep = scene.bands.data_indices
         with reader(scene) as source, reader(mask) as truth:
-            dn, _ = source.read(scene.grid.window, keep)
-            label, _ = truth.read(mask.grid.window, (0,))
+            dn, valid = source.read(scene.grid.window, keep)
+            label, labelled = truth.read(mask.grid.window, (0,))
+        if mask.nodata[0] == 0 and folder.cloudy_from == 1:
+            labelled |= label[0] == 0
+        rows, cols = valid_inside(valid & labelled, 1)
+        dn, label = dn[:, rows, cols], label[:, rows, cols]
+        if not dn.size:
+            empty.append(path.name)
+            continue
+        if dn[0].size < valid.size:
+            cut.append(path.name)
         reflectance = np.clip(np.nan_to_num(dn.astype(np.float32) / white), 0.0, 2.0)
         images.append(
             LabelledImage(
@@ -356,6 +375,11 @@ def read_labelled(folder: Folder) -> list[LabelledImage]:
             )
         )
     tell_guesses(scenes)
+    told = {
+        "passed over, for want of a pixel that is valid in it and in its mask": empty,
+        "cut to a rectangle that is valid in it and in its mask": cut,
+    }
+    tell(str(folder.path), f"{len(files)} labelled images", told)
     return images
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from decr.dataset.layouts import LAYOUTS, list_pairs
 from decr.dataset.manifest import PairFile
 from decr.dataset.read_pair import Side, check_fit, open_side, read_side
 from decr.dataset.samples import Sample, area_shrunk, drawn
+from decr.dataset.white import TOO_BRIGHT, Both, brightest, common_white, too_bright
 from decr.errors import DatasetError
 from decr.geo.align import outline_lonlat
 from decr.geo.scene import Scene
@@ -25,8 +27,6 @@ MOST_BYTES = 8 * 2**30
 
 CHANGED = 0.06
 """Difference from which a pixel counts as cloudy, as a share of white."""
-
-_DEPTHS = (10, 11, 12)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,8 @@ class PairFolder:
     gsd_m
         Metres per pixel; None takes it from a manifest, the file, or what is published.
     white
-        DN that counts as reflectance-like 1; None takes it from a manifest, or from `white_level`.
+        DN that counts as reflectance-like 1; None takes it from a manifest, or is the `white_level`
+        of the whole set.
     split
         "train", "val" or "test"; "all" or None takes every pair.
     skip
@@ -111,11 +112,19 @@ class PairImage:
         return float(self.clear.shape[1] * self.clear.shape[2] * self.weight)
 
 
-def read_pairs(folder: PairFolder, bands: tuple[str, ...]) -> list[PairImage]:
+def read_pairs(
+    folder: PairFolder, bands: tuple[str, ...], known: Sequence[PairImage] = ()
+) -> list[PairImage]:
     """Pairs of a set that have all ``bands``, in the order of their names.
 
     The bands are stored in the order asked for. Pairs that lack one are passed over. Where pixels
-    are invalid on either side, both are cut to a rectangle without such.
+    are invalid on either side, both are cut to a rectangle without such. A white that is not stated
+    is that of the whole set, whatever the split: the other pairs are looked at for it one by one.
+
+    Parameters
+    ----------
+    known
+        Pairs of this set that were read before with the same bands, to be spared that look.
 
     Raises
     ------
@@ -128,7 +137,7 @@ def read_pairs(folder: PairFolder, bands: tuple[str, ...]) -> list[PairImage]:
     Warns
     -----
     DecrWarning
-        If bands are guessed, or pairs are passed over, or cut.
+        If bands are guessed, or pairs are passed over, cut, or much brighter than a stated white.
     """
     listed = list_pairs(folder.path, folder.layout, folder.skip)
     files = [f for f in listed if folder.split in (None, "all", f.split)]
@@ -142,9 +151,7 @@ def read_pairs(folder: PairFolder, bands: tuple[str, ...]) -> list[PairImage]:
     total = 0
     lacking: list[tuple[str, Path]] = []
     for file in files:
-        said = folder.bands or file.bands
-        cloudy = open_side(file.cloudy, file.cloudy_nir, said, bands)
-        clear = open_side(file.clear, file.clear_nir, said, bands)
+        cloudy, clear = _sides(folder, file, bands)
         if cloudy is None or clear is None:
             lacking.append((file.name, file.clear if clear is None else file.cloudy))
             continue
@@ -159,27 +166,68 @@ def read_pairs(folder: PairFolder, bands: tuple[str, ...]) -> list[PairImage]:
     tell_guesses([side.scene for _, *sides in opened for side in sides])
     told = for_want(bands, lacking, folder.bands is not None)
     tell(str(folder.path), f"{len(files)} pairs", told)
-    return _read_all(folder, opened, bands)
+    taken = {file.name for file in files}
+    others = [file for file in listed if file.name not in taken]
+    return _read_all(folder, opened, bands, _rest(folder, others, bands, known))
+
+
+def _sides(
+    folder: PairFolder, file: PairFile, bands: tuple[str, ...]
+) -> tuple[Side | None, Side | None]:
+    """Both sides of a pair, opened; None for one that lacks a band."""
+    said = folder.bands or file.bands
+    cloudy = open_side(file.cloudy, file.cloudy_nir, said, bands)
+    return cloudy, open_side(file.clear, file.clear_nir, said, bands)
+
+
+def _rest(
+    folder: PairFolder,
+    files: Sequence[PairFile],
+    bands: tuple[str, ...],
+    known: Sequence[PairImage],
+) -> Iterator[Both]:
+    """The brightest pixels, (1, 1, 1), of pairs of 16 bits whose white nothing states."""
+    files = [file for file in files if file.white is None]
+    names = {file.name for file in files}
+    read = {pair.name: (pair.cloudy, pair.clear) for pair in known if pair.name in names}
+    yield from (brightest(both) for both in read.values() if both[0].dtype == np.uint16)
+    for file in files:
+        cloudy, clear = (None, None) if file.name in read else _sides(folder, file, bands)
+        if cloudy is None or clear is None or cloudy.scene.dtype != "uint16":
+            continue
+        check_fit(cloudy.scene, clear.scene)
+        dn, truth, _ = _read_valid(cloudy, clear)
+        if dn.size:
+            yield brightest((dn, truth))
+
+
+def _read_valid(cloudy: Side, clear: Side) -> tuple[*Both, tuple[int, int]]:
+    """Both sides, cut to a rectangle that is valid on both; rows and columns of the files."""
+    dn, ok = read_side(cloudy)
+    truth, truth_ok = read_side(clear)
+    rows, cols = valid_inside(ok & truth_ok, 1)
+    return dn[:, rows, cols], truth[:, rows, cols], (ok.shape[0], ok.shape[1])
 
 
 def _read_all(
-    folder: PairFolder, opened: list[tuple[PairFile, Side, Side]], bands: tuple[str, ...]
+    folder: PairFolder,
+    opened: list[tuple[PairFile, Side, Side]],
+    bands: tuple[str, ...],
+    rest: Iterable[Both],
 ) -> list[PairImage]:
-    """Read what was opened; white levels are known only once all pixels are."""
+    """Read what was opened; white levels are known only once all pixels are, also of the rest."""
     read = []
     empty: list[str] = []
     cut: list[str] = []
     for file, cloudy, clear in opened:
-        dn, ok = read_side(cloudy)
-        truth, truth_ok = read_side(clear)
-        rows, cols = valid_inside(ok & truth_ok, 1)
-        if not dn[:, rows, cols].size:
+        dn, truth, shape = _read_valid(cloudy, clear)
+        if not dn.size:
             empty.append(file.name)
             continue
-        cut_from = (ok.shape[0], ok.shape[1]) if dn[0, rows, cols].size < ok.size else None
+        cut_from = None if dn.shape[1:] == shape else shape
         if cut_from:
             cut.append(file.name)
-        read.append((file, clear.scene, dn[:, rows, cols], truth[:, rows, cols], cut_from))
+        read.append((file, clear.scene, dn, truth, cut_from))
     told = {
         "passed over, for want of a pixel that is valid on both sides": empty,
         "cut to a rectangle that is valid on both sides": cut,
@@ -188,50 +236,23 @@ def _read_all(
     unsaid = [
         (dn, truth) for file, _, dn, truth, _ in read if folder.white is None and file.white is None
     ]
-    common = white_level(folder.path, unsaid) if unsaid else None
+    common = common_white(folder.path, unsaid, rest) if unsaid else None
     images = []
+    bright: list[str] = []
     for file, scene, dn, truth, cut_from in read:
         white = folder.white or file.white or common
         assert white is not None
         if dn.dtype == np.uint8:
             white = min(white, 255.0)  # what was stated is of other images of the set
+        if too_bright(truth, white):
+            bright.append(f"{file.name} (white {white:g}, up to {truth.max():g})")
         gsd_m = folder.gsd_m or file.gsd_m or scene.grid.gsd_m or LAYOUTS[folder.layout].gsd_m
         outline = outline_lonlat(scene.grid, scene.grid.window)
         images.append(
             PairImage(file.name, dn, truth, bands, gsd_m, white, folder.weight, cut_from, outline)
         )
+    tell(str(folder.path), f"{len(opened)} pairs", {TOO_BRIGHT: bright})
     return images
-
-
-def white_level(path: Path, pairs: list[tuple[NDArray[np.generic], NDArray[np.generic]]]) -> float:
-    """The DN of white for a set that does not state it.
-
-    255 for uint8. For uint16, the top of the smallest of 10, 11 and 12 bits that holds every pixel
-    of the set: clouds come near the top of a sensor's range, so the brightest of many images tells.
-
-    Parameters
-    ----------
-    path
-        Of the set, for messages.
-    pairs
-        (C, H, W) DN of cloudy and clear images, all of one type.
-
-    Raises
-    ------
-    DatasetError
-        For other types, several types, or brighter pixels: then it must be stated.
-    """
-    types = sorted({image.dtype.name for pair in pairs for image in pair})
-    if types == ["uint8"]:
-        return 255.0
-    top = max(float(image.max()) for pair in pairs for image in pair)
-    fitting = [2.0**depth - 1 for depth in _DEPTHS if top < 2**depth]
-    if types != ["uint16"] or not fitting:
-        raise DatasetError(
-            f"{path}: cannot tell the white level of {' and '.join(types)} images up to {top:g}; "
-            "state white, the number of the brightest cloud"
-        )
-    return fitting[0]
 
 
 def _bytes_per_band(scene: Scene) -> int:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import warnings
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,10 +13,22 @@ from numpy.typing import NDArray
 from decr.dataset.clear import tell
 from decr.dataset.duplicates import refuse_leak
 from decr.dataset.splits import in_common
-from decr.errors import ConfigError
+from decr.errors import ConfigError, DecrWarning
+from decr.training.identity import (
+    IMAGES,
+    images_digest,
+    refuse_longer,
+    refuse_others,
+    refuse_unfinished,
+    samples_identity,
+    settings_identity,
+)
 from decr.training.imagery import Imagery, read_split
+from decr.training.log import summary_writer
+from decr.training.progress import read_checkpoint
 from decr.training.recipe import Recipe
-from decr.training.stages import STAGES
+from decr.training.stages import STAGES, Stage
+from decr.zoo.bundle import read_card
 
 _LEAST_PX = {"spagan": 32, "amgan": 32}
 """Side of a reference's samples, where norms of its discriminator need two pixels."""
@@ -36,11 +49,19 @@ def read_checked(recipe: Recipe) -> tuple[Imagery, Imagery]:
     Warns
     -----
     DecrWarning
-        If pairs held out share ground with some that are trained on.
+        If no image is held out, or pairs held out share ground with some that are trained on.
     """
     _check_samples(recipe)
     imagery, unseen = read_split(recipe)
     refuse_leak(_clear_sides(imagery), _clear_sides(unseen))
+    looked_at = any(config.validate_every for config in recipe.stages.values())
+    if looked_at and not unseen.clear and not unseen.pairs:
+        warnings.warn(
+            f"recipe {recipe.name!r}: no image is held out, so there is no validation loss to "
+            f"watch; name some (--holdout, or holdout in a recipe), or make folders train and val",
+            DecrWarning,
+            stacklevel=2,
+        )
     held = [(pair.name, pair.outline) for pair in unseen.pairs if pair.outline is not None]
     trained = [pair.outline for pair in imagery.pairs if pair.outline is not None]
     shared = [held[i][0] for i in in_common([outline for _, outline in held], trained)]
@@ -50,6 +71,39 @@ def read_checked(recipe: Recipe) -> tuple[Imagery, Imagery]:
     )
     tell(f"recipe {recipe.name!r}", f"{len(unseen.pairs)} pairs held out", {why: shared})
     return imagery, unseen
+
+
+def check_asked(recipe: Recipe, stage: str, tensorboard: bool) -> None:
+    """Refuse a stage that the recipe does not have, and TensorBoard where it is not installed.
+
+    Raises
+    ------
+    ConfigError
+        Saying what there is.
+    """
+    if stage != "all" and stage not in recipe.stages:
+        raise ConfigError(
+            f"recipe {recipe.name!r} has no stage {stage!r}; it has {', '.join(recipe.stages)}"
+        )
+    if tensorboard:
+        summary_writer()
+
+
+def check_frozen(recipe: Recipe, stage: Stage, ready: Collection[str]) -> None:
+    """Refuse a stage that uses networks other than those ``ready``.
+
+    Raises
+    ------
+    ConfigError
+        Naming them.
+    """
+    lacking = set(stage.frozen) - set(ready)
+    if lacking:
+        raise ConfigError(
+            f"recipe {recipe.name!r}: stage {stage.name} needs a trained "
+            f"{' and '.join(sorted(lacking))}; train the stages before it in the same folder, "
+            f"or start from a bundle"
+        )
 
 
 def check_place(recipe: Recipe, run_dir: Path) -> Path:
@@ -77,25 +131,32 @@ def check_place(recipe: Recipe, run_dir: Path) -> Path:
     return bundle
 
 
-def planned(recipe: Recipe, run_dir: Path, stage: str = "all") -> str:
+def planned(recipe: Recipe, run_dir: Path, stage: str = "all", *, tensorboard: bool = False) -> str:
     """The images and the stages of a run, in lines, once all is checked as for it.
+
+    What the networks begin with is not looked at: they are not made.
 
     Parameters
     ----------
     stage
         "all", or the one of the recipe's that is told.
+    tensorboard
+        Whether the run writes its numbers for it.
 
     Raises
     ------
     ConfigError, DatasetError
-        See `check_place` and `read_checked`.
+        See `run_recipe`.
     """
+    check_asked(recipe, stage, tensorboard)
     check_place(recipe, run_dir)
-    imagery, _ = read_checked(recipe)
+    imagery, unseen = read_checked(recipe)
+    _check_begun(recipe, run_dir, stage, imagery)
     pixels = sum(image.dn.shape[1] * image.dn.shape[2] for image in imagery.clear)
     lines = [
         f"{recipe.name}: {len(imagery.clear)} clear images, {pixels / 1e6:.1f} Mpx, "
-        f"{len(imagery.labelled)} labelled, {len(imagery.pairs)} pairs; bands "
+        f"{len(imagery.labelled)} labelled, {len(imagery.pairs)} pairs; held out: "
+        f"{len(unseen.clear)} clear images, {len(unseen.pairs)} pairs; bands "
         f"{', '.join(recipe.bands)}"
     ]
     lines += [
@@ -104,6 +165,28 @@ def planned(recipe: Recipe, run_dir: Path, stage: str = "all") -> str:
         if stage in ("all", name)
     ]
     return "\n".join(lines)
+
+
+def _check_begun(recipe: Recipe, run_dir: Path, chosen: str, imagery: Imagery) -> None:
+    """Refuse what a run's checkpoints refuse, up to the chosen stage."""
+    images = images_digest(imagery, "detector" in recipe.stages)
+    ready = set() if recipe.start is None else {*read_card(recipe.start).parts}
+    for name, config in recipe.stages.items():
+        stage, path = STAGES[name], run_dir / f"{name}.pt"
+        state = read_checkpoint(path) if path.exists() else None
+        if chosen in ("all", name):
+            check_frozen(recipe, stage, ready)
+            if state is not None:
+                own = settings_identity(config) | samples_identity(stage, recipe, imagery, images)
+                refuse_others(state, own, path, state["step"] < config.last)
+                refuse_longer(state["step"], config, path)
+        elif state is not None:
+            refuse_unfinished(state, stage, path)
+            refuse_others(state, {IMAGES: images}, path)
+        if state is not None or chosen == "all":
+            ready.update(stage.trains)
+        if name == chosen:
+            return
 
 
 def _check_samples(recipe: Recipe) -> None:

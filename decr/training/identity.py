@@ -150,6 +150,37 @@ def refuse_others(
         )
 
 
+def refuse_longer(step: int, config: TrainConfig, path: Path) -> None:
+    """Refuse a checkpoint that was trained for more steps than this run's.
+
+    Raises
+    ------
+    DatasetError
+        Naming both.
+    """
+    if step > config.last:
+        raise DatasetError(
+            f"{path}: has been trained for {step} steps, more than the {config.last} of this run; "
+            f"name another folder for this run (-o), or remove that file to train its stage anew"
+        )
+
+
+def refuse_unfinished(state: Mapping[str, Any], stage: Stage, path: Path) -> None:
+    """Refuse the checkpoint of a stage to build upon that has not come to its end.
+
+    Raises
+    ------
+    DatasetError
+        Naming its step.
+    """
+    step = int(state["step"])
+    if step < int(state.get("steps", step)):
+        raise DatasetError(
+            f"{path}: stage {stage.name} stopped at step {step} of {state['steps']}; finish it "
+            f"first with `decr train {stage.name}` and this run's options"
+        )
+
+
 def _difference(key: str, then: object, now: object) -> str:
     if key == IMAGES:
         return "images (by folders, files, holdout, split, skip, bands or white)"

@@ -111,13 +111,14 @@ def _pairs(recipe: Recipe, least_px: int) -> tuple[list[PairImage], list[PairIma
         if folder.split == "train" and _named(listed, recipe.holdout):
             asked += read_pairs(replace(folder, split=None), recipe.bands)
             continue
-        asked += read_pairs(folder, recipe.bands)
+        own = read_pairs(folder, recipe.bands)
+        asked += own
         if folder.split != "train":
             continue
         there = {file.split for file in listed}
         # The test pairs only where there are no others to look at: nothing is learnt from them.
         for split in [split for split in ("val", "test") if split in there][:1]:
-            other += read_pairs(replace(folder, split=split), recipe.bands)
+            other += read_pairs(replace(folder, split=split), recipe.bands, known=own)
 
     def large(pairs: list[PairImage]) -> list[PairImage]:
         return [pair for pair in pairs if min(pair.clear.shape[1:]) >= least_px]

@@ -89,7 +89,14 @@ def _step(line: str) -> int | None:
         return None
 
 
-def _board(folder: Path, after: int | None) -> Any:
+def summary_writer() -> Any:
+    """TensorBoard's class of writers.
+
+    Raises
+    ------
+    ConfigError
+        If it is not installed.
+    """
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
@@ -97,4 +104,8 @@ def _board(folder: Path, after: int | None) -> Any:
             "TensorBoard is not installed; pip install 'decr[tensorboard]', or leave out "
             "--tensorboard: the numbers are in the run's .jsonl files, too"
         ) from error
-    return SummaryWriter(str(folder), purge_step=None if after is None else after + 1)
+    return SummaryWriter
+
+
+def _board(folder: Path, after: int | None) -> Any:
+    return summary_writer()(str(folder), purge_step=None if after is None else after + 1)

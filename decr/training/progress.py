@@ -20,6 +20,7 @@ from decr.training.identity import (
     NETWORKS,
     Identity,
     begun_with,
+    refuse_longer,
     refuse_others,
     settings_identity,
 )
@@ -159,12 +160,7 @@ class Progress:
         refuse_others(state, self.identity, self.checkpoint, to_come)
         if not to_come and "lr" in (state.get("identity") or {}):
             self.identity["lr"] = state["identity"]["lr"]  # of all its steps
-        if self.step > self.config.last:
-            raise DatasetError(
-                f"{self.checkpoint}: has been trained for {self.step} steps, more than the "
-                f"{self.config.last} of this run; name another folder for this run (-o), or remove "
-                f"that file to train its stage anew"
-            )
+        refuse_longer(self.step, self.config, self.checkpoint)
 
     @property
     def seconds(self) -> float:

@@ -20,7 +20,7 @@ from decr.diffusion.schedule import NoiseSchedule
 from decr.errors import ConfigError
 from decr.files import sole_worker, writable_folder
 from decr.models.registry import create
-from decr.training.before import check_place, read_checked
+from decr.training.before import check_asked, check_frozen, check_place, read_checked
 from decr.training.colours import OfColours
 from decr.training.identity import IMAGES, images_digest, samples_identity
 from decr.training.imagery import Imagery, sampler
@@ -87,18 +87,15 @@ def run_recipe(
     Raises
     ------
     ConfigError
-        If the recipe has no such stage, or it needs networks that nothing has trained; or if the
-        run lies among its images, or its bundle would replace another.
+        If the recipe has no such stage, or it needs networks that nothing has trained; if the run
+        lies among its images, or its bundle would replace another; or without TensorBoard.
     DatasetError
         If there is no imagery, or an image held out is also trained on, or nearly the same; or if
         a stage in ``run_dir`` was begun with other images, settings or networks.
     OutputError
         If ``run_dir`` cannot be written to, or another process trains there.
     """
-    if stage != "all" and stage not in recipe.stages:
-        raise ConfigError(
-            f"recipe {recipe.name!r} has no stage {stage!r}; it has {', '.join(recipe.stages)}"
-        )
+    check_asked(recipe, stage, tensorboard)
     until = None if max_minutes is None else time.monotonic() + 60 * max_minutes
     path = check_place(recipe, run_dir)
     imagery, unseen = read_checked(recipe)
@@ -187,13 +184,7 @@ def _follow(
             if before is not None:
                 results[name] = before
             continue
-        lacking = set(stage.frozen) - _ready(run, results)
-        if lacking:
-            raise ConfigError(
-                f"recipe {run.recipe.name!r}: stage {name} needs a trained "
-                f"{' and '.join(sorted(lacking))}; train the stages before it in the same folder, "
-                f"or start from a bundle"
-            )
+        check_frozen(run.recipe, stage, _ready(run, results))
         results[name] = _train(run, stage, parts)
         more = chosen == "all" and name != [*run.recipe.stages][-1]
         if not results[name].finished or (results[name].interrupted and more):
@@ -286,7 +277,7 @@ def _card(run: _Run, results: Mapping[str, TrainResult], parts: Sequence[str]) -
         bands=recipe.bands,
         gsd_m=recipe.gsd_m,
         parts={name: recipe.parts[name] for name in parts},
-        gsd_range_m=recipe.gsd_range_m,
+        gsd_range_m=recipe.gsd_range_m if "detector" in parts else _gsd_range(recipe, run.imagery),
         steps=recipe.steps,
         prior_floor=recipe.prior_floor,
         level_px=recipe.level_px,
@@ -294,6 +285,14 @@ def _card(run: _Run, results: Mapping[str, TrainResult], parts: Sequence[str]) -
         licence=recipe.licence or (start.licence if start else ""),
         provenance=_provenance(run, results, start),
     )
+
+
+def _gsd_range(recipe: Recipe, imagery: Imagery) -> tuple[float, float]:
+    """The recipe's range of pixel sizes, metres, if it has one, as wide as its pairs make it."""
+    if not recipe.gsd_range_m[1]:
+        return recipe.gsd_range_m
+    sizes = [pair.gsd_m for pair in imagery.pairs if pair.gsd_m is not None]
+    return min([recipe.gsd_range_m[0], *sizes]), max([recipe.gsd_range_m[1], *sizes])
 
 
 def _ranges(start: Card | None, imagery: Imagery) -> dict[str, tuple[float, float]]:

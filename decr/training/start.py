@@ -15,7 +15,14 @@ from decr.models.reference import CompactReference
 from decr.models.registry import create
 from decr.models.unet import UNetSize
 from decr.training.grow import grown, grows_into
-from decr.training.identity import NETWORKS, Identity, begun_with, differences, refuse_others
+from decr.training.identity import (
+    NETWORKS,
+    Identity,
+    begun_with,
+    differences,
+    refuse_others,
+    refuse_unfinished,
+)
 from decr.training.progress import TrainResult, read_checkpoint
 from decr.training.stages import Stage
 from decr.zoo.bundle import Bundle, load_bundle
@@ -138,12 +145,7 @@ def adopt(
     if not path.exists():
         return None
     state = read_checkpoint(path)
-    step = int(state["step"])
-    if step < int(state.get("steps", step)):
-        raise DatasetError(
-            f"{path}: stage {stage.name} stopped at step {step} of {state['steps']}; finish it "
-            f"first with `decr train {stage.name}` and this run's options"
-        )
+    refuse_unfinished(state, stage, path)
     refuse_others(state, _began(stage, parts, images), path)
     return _taken(state, path, stage, parts)
 

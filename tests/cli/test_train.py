@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -67,6 +68,9 @@ def test_dry_run_says_what_would_be_trained(pairs: Path, tmp_path: Path) -> None
     first, second = result.stdout.splitlines()
     assert first.startswith("run: 0 clear images, 0.0 Mpx, 0 labelled, ")
     assert first.endswith("pairs; bands red, green, blue")
+    trained, _, held = map(int, re.findall(r"(\d+) (?:pairs|clear images)", first)[1:])
+    assert trained + held == 12
+    assert held > 0
     assert second == "  coarse: 1000 steps of 16, 64 px, lr 0.001"
     asked = recipe_from_folders("all", pairs=(pairs,), gsd_m=0.5, name="mine")
     told = planned(asked, tmp_path / "run").splitlines()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
+from decr.config import CcpConfig
 from decr.dataset import clear as module
 from decr.dataset.clear import (
     Folder,
@@ -24,6 +26,7 @@ from decr.dataset.clear import (
 )
 from decr.dataset.pairs import PairFolder
 from decr.errors import ConfigError, DatasetError, DecrWarning
+from decr.pipeline.ccp_many import ccp_scenes
 from tests.pipeline.scenes import write_scene
 
 RGB = ("red", "green", "blue")
@@ -170,6 +173,15 @@ def test_what_the_folder_says_counts_more_than_the_file(tmp_path: Path) -> None:
     assert (image.gsd_m, image.white) == (0.25, 2047.0)
 
 
+def test_a_white_far_below_the_image_is_told(tmp_path: Path) -> None:
+    write_scene(tmp_path / "scene.tif", pixels(dtype="uint16"))
+    with pytest.warns(DecrWarning, match=r"1 of 1 images is brighter .* \(white 100, up to"):
+        read_clear(Folder(tmp_path, white=100.0), RGB, 32)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", DecrWarning)
+        assert read_clear(Folder(tmp_path, white=190.0), RGB, 32)
+
+
 def test_16_bits_need_a_white_level_and_a_grid_a_size(tmp_path: Path) -> None:
     write_scene(tmp_path / "scene.tif", pixels(dtype="uint16"))
     with pytest.raises(DatasetError, match="white level is unknown"):
@@ -208,6 +220,68 @@ def test_labels_of_8_bits_are_read_by_their_own_white(tmp_path: Path) -> None:
     write_scene(tmp_path / "views" / "a.tif", pixels(dtype="uint16"))
     with pytest.raises(DatasetError, match=r"a\.tif: its white level is unknown; .*white in the"):
         read_labelled(folder)
+
+
+def test_pixels_without_data_are_no_label(tmp_path: Path) -> None:
+    views, masks = tmp_path / "views", tmp_path / "masks"
+    views.mkdir()
+    masks.mkdir()
+    dn = pixels(dtype="uint16").astype(np.float32) / 200
+    label = np.zeros((1, 60, 80), np.uint8)
+    label[0, 20:30] = 1
+    write_scene(views / "whole.tif", dn)
+    write_scene(masks / "whole.tif", label, names=None, nodata=255)
+    dn[:, :, :7] = -9999
+    label[:, 50:] = 255
+    write_scene(views / "edges.tif", dn, nodata=-9999)
+    write_scene(masks / "edges.tif", label, names=None, nodata=255)
+    write_scene(views / "none.tif", dn)
+    write_scene(masks / "none.tif", label * 0 + 255, names=None, nodata=255)
+    with pytest.warns(DecrWarning) as caught:
+        edges, whole = read_labelled(Folder(views, masks=masks))
+    assert [str(warning.message).partition(": ")[2] for warning in caught] == [
+        "1 of 3 labelled images is passed over, for want of a pixel that is valid in it and in its "
+        "mask: none.tif",
+        "1 of 3 labelled images is cut to a rectangle that is valid in it and in its mask: "
+        "edges.tif",
+    ]
+    assert whole.cloud_mask.shape == (60, 80)
+    np.testing.assert_array_equal(edges.cloud_mask, whole.cloud_mask[:50, 7:])
+    np.testing.assert_array_equal(edges.reflectance, whole.reflectance[:, :50, 7:])
+
+
+@pytest.mark.parametrize(("cloudy_from", "rows"), [(1, 60), (2, 40)])
+def test_nodata_of_0_is_clear_where_all_other_labels_are_cloud(
+    tmp_path: Path, cloudy_from: int, rows: int
+) -> None:
+    label = np.zeros((1, 60, 80), np.uint8)
+    label[0, 20:], label[0, 40:] = 1, 2
+    for name, dn in (("views", pixels()), ("masks", label)):
+        (tmp_path / name).mkdir()
+        write_scene(tmp_path / name / "a.tif", dn, nodata=0, names=None)
+    folder = Folder(
+        tmp_path / "views", "b,g,r,n", masks=tmp_path / "masks", cloudy_from=cloudy_from
+    )
+    (image,) = read_labelled(folder)
+    np.testing.assert_array_equal(image.cloud_mask, label[0, 60 - rows :] >= cloudy_from)
+
+
+def test_a_mask_of_decr_is_a_label(tmp_path: Path) -> None:
+    """What `decr ccp -o` writes has no label where the scene has no data."""
+    views, masks = tmp_path / "views", tmp_path / "masks"
+    views.mkdir()
+    masks.mkdir()
+    dn = pixels(3, 160, 200)
+    dn[:, :, :60] = 0
+    dn[:, 40:100, 100:180] = 250
+    scene = write_scene(views / "a.tif", dn, names=RGB, nodata=0)
+    (outcome,) = ccp_scenes([str(scene)], CcpConfig(detector="threshold"), masks)
+    assert outcome.error is None
+    (masks / "a_mask.tif").rename(masks / "a.tif")
+    with pytest.warns(DecrWarning, match=r"labelled images is cut to a rectangle .*: a\.tif"):
+        (image,) = read_labelled(Folder(views, masks=masks))
+    assert image.cloud_mask.shape == (160, 140)
+    assert 0 < image.cloud_mask.mean() < 1
 
 
 def test_images_of_one_name_have_masks_of_their_own(tmp_path: Path) -> None:

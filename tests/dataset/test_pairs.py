@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from decr.dataset import pairs as module
-from decr.dataset.pairs import PairFolder, PairImage, changed, pair_sample, read_pairs, white_level
+from decr.dataset.pairs import PairFolder, PairImage, changed, pair_sample, read_pairs
+from decr.dataset.read_pair import Side, read_side
+from decr.dataset.white import common_white, white_level
 from decr.errors import DatasetError, DecrWarning, SceneError
 from tests.pipeline.scenes import GRID, write_scene
 
@@ -157,6 +161,90 @@ def test_the_white_of_16_bit_sets_is_that_of_all_images(
         put(tmp_path, f"cloudy/{n}.tif", bright)
     found = read_pairs(PairFolder(tmp_path, split=None), BGRN)
     assert [p.white for p in found] == [white] * 3
+
+
+def put_splits(root: Path, tops: dict[str, int], dtype: str = "uint16") -> Path:
+    """A set of folders train, val and the like of two pairs each, whose brightest pixels differ."""
+    for split, top in tops.items():
+        for n in range(2):
+            cloudy = pixels(n, dtype=dtype)
+            cloudy[0, 0, 0] = top
+            put(root, f"{split}/cloudy/{n}.tif", cloudy)
+            put(root, f"{split}/clear/{n}.tif", pixels(n + 2, dtype=dtype))
+    return root
+
+
+@pytest.mark.parametrize("bright", ["train", "val", "test"])
+def test_a_guessed_white_is_that_of_all_splits(tmp_path: Path, bright: str) -> None:
+    folder = put_splits(tmp_path, {"train": 1000, "val": 900, "test": 300, bright: 1900})
+    for split in ("train", "val", "test", "all"):
+        found = read_pairs(PairFolder(folder, split=split), BGRN)
+        assert {p.white for p in found} == {2047.0}, split
+    [known, again] = (PairFolder(folder, split=split) for split in ("train", "val"))
+    assert {p.white for p in read_pairs(again, BGRN, read_pairs(known, BGRN))} == {2047.0}
+    assert {p.white for p in read_pairs(replace(again, white=999.0), BGRN)} == {999.0}
+
+
+@pytest.mark.parametrize(
+    ("top", "dtype", "sides"),
+    [
+        (1900, "uint16", 12),  # all of the set, and of val what is not known
+        (2048, "uint16", 4),  # more would not change the guess
+        (200, "uint8", 4),
+    ],
+)
+def test_to_guess_white_no_more_is_read_than_needed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, top: int, dtype: str, sides: int
+) -> None:
+    folder = put_splits(tmp_path, {"train": top, "val": 100, "test": 100}, dtype)
+    read: list[Path] = []
+
+    def counted(side: Side) -> Any:
+        read.append(Path(side.scene.path))
+        return read_side(side)
+
+    monkeypatch.setattr(module, "read_side", counted)
+    known = read_pairs(PairFolder(folder), BGRN)
+    assert len(read) == len({*read}) == sides
+    read.clear()
+    read_pairs(PairFolder(folder, split="val"), BGRN, known)
+    assert not any("train" in path.parts for path in read)
+
+
+def test_only_pairs_of_its_type_and_bands_tell_a_sets_white(tmp_path: Path) -> None:
+    folder = put_splits(tmp_path, {"train": 1000})
+    put_splits(folder, {"val": 200}, "uint8")
+    put(folder, "test/cloudy/grey.tif", pixels(0, 1, top=1900, dtype="uint16"), names=("pan",))
+    put(folder, "test/clear/grey.tif", pixels(1, 1, top=1900, dtype="uint16"), names=("pan",))
+    assert {p.white for p in read_pairs(PairFolder(folder), BGRN)} == {1023.0}
+    assert {p.white for p in read_pairs(PairFolder(folder, split="val"), BGRN)} == {255.0}
+
+
+@given(
+    st.lists(st.integers(1, 4095), min_size=1, max_size=6),
+    st.lists(st.integers(1, 4095), max_size=6),
+)
+def test_white_is_the_same_whichever_pairs_are_asked_for(one: list[int], two: list[int]) -> None:
+    pairs = [[(np.full((1, 2, 2), dn, np.uint16),) * 2 for dn in some] for some in (one, two)]
+    here = Path("set")
+    expected = white_level(here, [*pairs[0], *pairs[1]])
+    assert common_white(here, pairs[0], pairs[1]) == expected
+    if two:
+        assert common_white(here, pairs[1], pairs[0]) == expected
+
+
+def test_a_white_far_below_the_clear_images_is_told(tmp_path: Path) -> None:
+    folder = put_splits(tmp_path, {"train": 1900})
+    match = (
+        r"2 of 2 pairs are brighter than white in more than a tenth .*; give the number .*: "
+        r"train/0 \(white 100, up to 199\), train/1 \("
+    )
+    with pytest.warns(DecrWarning, match=match):
+        read_pairs(PairFolder(folder, white=100.0), BGRN)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", DecrWarning)
+        assert read_pairs(PairFolder(folder, white=190.0), BGRN)  # clouds may be brighter
+        assert read_pairs(PairFolder(folder), BGRN)
 
 
 def test_white_that_cannot_be_told_must_be_stated(tmp_path: Path) -> None:

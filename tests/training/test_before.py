@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,8 @@ from affine import Affine
 
 from decr.dataset.pairs import PairFolder
 from decr.errors import ConfigError, DatasetError, DecrWarning
-from decr.training.before import read_checked
+from decr.training.before import planned, read_checked
+from decr.training.recipe import Recipe
 from decr.training.run import run_recipe
 from decr.zoo.bundle import read_card
 from decr.zoo.card import Part
@@ -109,3 +111,73 @@ def test_ground_on_both_sides_is_told(tmp_path: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error", DecrWarning)
         read_checked(replace(asked, holdout=("c",)))
+
+
+def test_a_run_without_validation_is_told(folder: Path, tmp_path: Path) -> None:
+    asked = recipe(folder, "coarse")
+    looking = {"coarse": replace(QUICK, validate_every=1)}
+    match = "recipe 'test': no image is held out, so there is no validation loss .*--holdout"
+    unwatched = replace(asked, stages=looking, holdout=())
+    with pytest.warns(DecrWarning, match=match):
+        assert "; held out: 0 clear images, 0 pairs; bands" in planned(unwatched, tmp_path / "run")
+    with pytest.warns(DecrWarning, match=match):
+        run_recipe(unwatched, tmp_path / "run")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", DecrWarning)
+        read_checked(replace(asked, holdout=()))  # never looks
+        told = planned(replace(asked, stages=looking), tmp_path / "other")
+    assert "; held out: 1 clear images, 0 pairs; bands" in told
+
+
+def both_refuse(asked: Recipe, run: Path, match: str, stage: str = "all") -> None:
+    """A plan and a run, with the same words."""
+    with pytest.raises((ConfigError, DatasetError), match=match) as planning:
+        planned(asked, run, stage)
+    with pytest.raises(planning.type) as running:
+        run_recipe(asked, run, stage=stage)
+    assert str(running.value) == str(planning.value)
+
+
+def test_a_plan_refuses_the_folder_that_its_run_refuses(folder: Path, tmp_path: Path) -> None:
+    run, asked = tmp_path / "run", recipe(folder, "reference", "coarse")
+    assert run_recipe(asked, run, stage="reference", max_minutes=0.0) is None
+    both_refuse(asked, run, "reference stopped at step 1 of 2", "coarse")
+    planned(asked, run)
+    assert run_recipe(asked, run) is not None
+    both_refuse(replace(asked, holdout=("s_1*",)), run, r"reference\.pt: was begun .*: images ")
+    both_refuse(replace(asked, holdout=("s_1*",)), run, r"reference\.pt: was begun", "coarse")
+    for key, says in (("seed", r"coarse\.pt: was begun .* seed was 0, is 1"), ("steps", "2, is 1")):
+        stages = {"reference": QUICK, "coarse": replace(QUICK, **{key: 1})}
+        both_refuse(replace(asked, stages=stages), run, says)
+    before = {path: path.read_bytes() for path in run.glob("*.pt")}
+    rarely = replace(asked, stages=dict.fromkeys(asked.stages, replace(QUICK, save_every=7)))
+    assert "coarse: 2 steps" in planned(rarely, run)
+    assert {path: path.read_bytes() for path in run.glob("*.pt")} == before
+
+
+def test_a_plan_refuses_more_steps_than_are_asked_for(folder: Path, tmp_path: Path) -> None:
+    constant = replace(QUICK, schedule="constant")
+    asked = replace(recipe(folder, "coarse"), stages={"coarse": constant})
+    run_recipe(asked, tmp_path / "run")
+    shorter = replace(asked, stages={"coarse": replace(constant, steps=1)})
+    both_refuse(shorter, tmp_path / "run", "trained for 2 steps, more than the 1 of this run")
+
+
+def test_a_plan_refuses_a_stage_that_cannot_be_trained(folder: Path, tmp_path: Path) -> None:
+    both_refuse(recipe(folder, "weights"), tmp_path / "run", "needs a trained cnp and reference")
+    both_refuse(recipe(folder, "weights"), tmp_path / "run", "has no stage 'joint'", "joint")
+    with pytest.raises(ConfigError, match="needs a trained cnp and reference"):
+        planned(recipe(folder, "reference", "coarse", "weights"), tmp_path / "new", "weights")
+    started = replace(recipe(folder, "weights"), start=tiny_bundle(tmp_path, 4))
+    assert "weights: 2 steps" in planned(started, tmp_path / "new")
+    assert "weights: 2" in planned(recipe(folder, "reference", "coarse", "weights"), tmp_path / "n")
+
+
+def test_absent_tensorboard_is_refused_before_anything_is_made(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    for call in (planned, run_recipe):
+        with pytest.raises(ConfigError, match="TensorBoard is not installed"):
+            call(recipe(folder, "coarse"), tmp_path / "run", tensorboard=True)
+    assert not (tmp_path / "run").exists()

@@ -88,6 +88,18 @@ def test_splits_that_a_set_has_are_kept(tmp_path: Path) -> None:
     assert unseen == ["train/pair_03", *(f"val/{name}" for name in NAMES)]
 
 
+def test_validation_is_as_bright_as_training(tmp_path: Path) -> None:
+    for split, top in (("train", 1900), ("val", 1000)):
+        for side in ("cloudy", "clear"):
+            dn = np.random.default_rng(len(side)).integers(1, top, (3, 130, 130))
+            dn += side == "clear"
+            (tmp_path / split / side).mkdir(parents=True)
+            path = tmp_path / split / side / "a.tif"
+            write_scene(path, dn.astype(np.uint16), names=BANDS[3])
+    sides = read_split(recipe(tmp_path))
+    assert [[pair.white for pair in side.pairs] for side in sides] == [[2047.0], [2047.0]]
+
+
 def test_pairs_that_lack_a_band_are_counted(tmp_path: Path) -> None:
     folder = pairs(tmp_path / "set {1}", grey=("pair_04", "pair_05"))
     asked = replace(recipe(folder), pairs=(PairFolder(folder, split=None),))

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from affine import Affine
 
 from decr.dataset.clear import Folder
 from decr.dataset.pairs import PairFolder
@@ -94,6 +95,31 @@ def test_a_bundle_declares_the_white_of_its_8_bit_images(
     path = run_recipe(replace(asked, parts=PARTS, start=start), tmp_path / "on")
     assert path is not None
     assert load_bundle(path).card.ranges == ranges
+
+
+def test_a_card_tells_the_pixel_sizes_of_all_pairs(folder: Path, tmp_path: Path) -> None:
+    for place, size_m in (("a", 0.5), ("b", 3.0), ("c", 1.0)):
+        for n, side in enumerate(("cloudy", "clear")):
+            pixels = np.random.default_rng(ord(place) + n).integers(20, 200, (4, 150, 150))
+            (tmp_path / "set" / side).mkdir(parents=True, exist_ok=True)
+            grid = Affine(size_m, 0, 440_000, 0, -size_m, 4_420_000)
+            path = tmp_path / "set" / side / f"{place}.tif"
+            write_scene(path, pixels.astype(np.uint8), transform=grid)
+    pairs = (PairFolder(tmp_path / "set", split="all"),)
+    asked = replace(recipe(folder, "coarse"), pairs=pairs, gsd_m=0.5, gsd_range_m=(0.6, 1.2))
+    for clear, holdout, span in (
+        ((), (), (0.5, 3.0)),
+        ((), ("b",), (0.5, 1.2)),
+        (asked.clear, ("a", "b"), (0.6, 1.2)),
+    ):
+        run = tmp_path / "-".join(("run", *holdout))
+        path = run_recipe(replace(asked, clear=clear, holdout=holdout), run)
+        assert path is not None
+        assert read_card(path).gsd_range_m == span
+    unknown = replace(asked, clear=(), gsd_range_m=(0.0, 0.0))
+    path = run_recipe(unknown, tmp_path / "unknown")
+    assert path is not None
+    assert read_card(path).gsd_range_m == (0.0, 0.0)
 
 
 def test_a_start_is_given_credit(folder: Path, tmp_path: Path) -> None:

@@ -1,0 +1,82 @@
+"""The digital number of white: told from a set that does not state it, and doubted where stated."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from decr.errors import DatasetError
+
+Both = tuple[NDArray[np.generic], NDArray[np.generic]]
+"""DN of a cloudy and a clear image, (C, H, W)."""
+
+_DEPTHS = (10, 11, 12)
+_BRIGHT = 0.1
+"""Share of a clear image above its white from which that is told."""
+TOO_BRIGHT = (
+    "brighter than white in more than a tenth of the clear image, which is plain white there; "
+    "give the number of the brightest cloud (--white, or white in a recipe)"
+)
+"""What is told of images that are `too_bright`."""
+
+
+def brightest(both: Both) -> Both:
+    """The largest number of each image, (1, 1, 1) of its type."""
+    cloudy, clear = (image.max(keepdims=True) for image in both)
+    return cloudy, clear
+
+
+def common_white(path: Path, unsaid: list[Both], rest: Iterable[Both]) -> float:
+    """`white_level` of pairs and, if they have 16 bits, of the rest of their set.
+
+    No more of that is looked at than it takes to know that the most bits are needed.
+    """
+    tops = [brightest(both) for both in unsaid]
+    if all(image.dtype == np.uint16 for both in tops for image in both):
+        most = 2 ** _DEPTHS[-2]
+        others = iter(rest)
+        while max(int(image.max()) for both in tops for image in both) < most:
+            more = next(others, None)
+            if more is None:
+                break
+            tops.append(more)
+    return white_level(path, tops)
+
+
+def white_level(path: Path, pairs: list[Both]) -> float:
+    """The DN of white for a set that does not state it.
+
+    255 for uint8. For uint16, the top of the smallest of 10, 11 and 12 bits that holds every pixel
+    of the set: clouds come near the top of a sensor's range, so the brightest of many images tells.
+
+    Parameters
+    ----------
+    path
+        Of the set, for messages.
+    pairs
+        (C, H, W) DN of cloudy and clear images, all of one type.
+
+    Raises
+    ------
+    DatasetError
+        For other types, several types, or brighter pixels: then it must be stated.
+    """
+    types = sorted({image.dtype.name for pair in pairs for image in pair})
+    if types == ["uint8"]:
+        return 255.0
+    top = max(float(image.max()) for pair in pairs for image in pair)
+    fitting = [2.0**depth - 1 for depth in _DEPTHS if top < 2**depth]
+    if types != ["uint16"] or not fitting:
+        raise DatasetError(
+            f"{path}: cannot tell the white level of {' and '.join(types)} images up to {top:g}; "
+            "state white, the number of the brightest cloud"
+        )
+    return fitting[0]
+
+
+def too_bright(dn: NDArray[np.generic], white: float) -> bool:
+    """Whether a clear image, (C, H, W), lies above its white in more than a tenth of its values."""
+    return bool(np.mean(dn > white) > _BRIGHT)  # type: ignore[operator]
