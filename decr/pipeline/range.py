@@ -14,6 +14,8 @@ from decr.geo.scene import Scene, SceneReader, reader
 from decr.pipeline.words import warn
 from decr.radiometry import Radiometry, estimated, from_range, of_bytes
 
+_EMPTY = 0.01
+"""Share of a scene that is valid below which a few places say too little of its range."""
 _LONG_PX = 2**30
 """Pixels of a scene that takes long to read, even if it is empty."""
 ALL_NODATA = "{}: all pixels are nodata, there is nothing to look at; check its nodata value"
@@ -53,12 +55,12 @@ def radiometry_of(
         return of_bytes(count)
     data = scene.bands.data_indices
     with reader(scene) as source:
-        samples = _sampled(source, scene, data)
-        if not samples.size:
+        samples, share = _sampled(source, scene, data)
+        if share < _EMPTY:
             if scene.grid.height * scene.grid.width > _LONG_PX:
                 warn(
-                    f"{scene.path}: is nodata wherever it was looked at; all of it is read for the "
-                    "range of its numbers, which may take minutes and --range LOW,HIGH spares",
+                    f"{scene.path}: is nodata nearly everywhere; all of it is read for the range "
+                    "of its numbers, which may take minutes and --range LOW,HIGH spares",
                 )
             samples = _searched(source, scene, data)
     if not samples.size:
@@ -68,7 +70,8 @@ def radiometry_of(
 
 def _warn_of_misfit(scene: Scene, given: tuple[float, float]) -> None:
     with reader(scene) as source:
-        dn = _sampled(source, scene, scene.bands.data_indices, most=8).astype(np.float64)
+        sampled, _ = _sampled(source, scene, scene.bands.data_indices, most=8)
+        dn = sampled.astype(np.float64)
     outside = ((dn < given[0]) | (dn > given[1])).mean() if dn.size else 0.0
     if outside > 0.5:
         low, high = np.quantile(dn, (0.02, 0.98))
@@ -85,18 +88,21 @@ def _one_for_all(radiometry: Radiometry, count: int) -> Radiometry:
 
 def _sampled(
     source: SceneReader, scene: Scene, bands: tuple[int, ...], most: int = 24
-) -> NDArray[np.generic]:
-    """(C, N) valid DN from up to ``most`` x ``most`` windows, see `spread_windows`.
+) -> tuple[NDArray[np.generic], float]:
+    """(C, N) valid DN from up to ``most`` x ``most`` windows, and the share that is valid there.
 
-    Of those of a file in blocks every eighth pixel is looked at, so that a few clouds in a large
-    scene are not missed.
+    See `spread_windows`. Of those of a file in blocks every eighth pixel is looked at, so that a
+    few clouds in a large scene are not missed.
     """
     step = 8 if scene.block_shape[1] <= 1024 else 1
-    found = []
+    found, looked_at = [], 0
     for window in spread_windows(scene.grid.window, scene.block_shape, most):
         dn, valid = source.read(window, bands)
-        found.append(dn[:, ::step, ::step][:, valid[::step, ::step]])
-    return np.concatenate(found, axis=1)
+        thinned = valid[::step, ::step]
+        found.append(dn[:, ::step, ::step][:, thinned])
+        looked_at += thinned.size
+    samples = np.concatenate(found, axis=1)
+    return samples, samples.shape[1] / looked_at
 
 
 def _searched(source: SceneReader, scene: Scene, bands: tuple[int, ...]) -> NDArray[np.generic]:

@@ -93,8 +93,9 @@ def test_clouds_at_the_top_of_a_small_scene_are_not_missed(
     assert found.high[0] >= 1900
 
 
+@pytest.mark.parametrize("seen", [False, True])
 def test_the_little_that_a_nearly_empty_scene_holds_gives_its_range(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seen: bool
 ) -> None:
     height, width, block = 512, 200_000, 256
     looked_at = spread_windows(Window(0, 0, height, width), (block, block), 24)
@@ -109,9 +110,12 @@ def test_the_little_that_a_nearly_empty_scene_holds_gives_its_range(
     profile |= {"tiled": True, "blockxsize": block, "blockysize": block, "SPARSE_OK": True}
     with rasterio.open(path, "w", nodata=0, crs="EPSG:32650", transform=GRID, **profile) as file:
         file.write(pixels, window=((64, 128), (free, free + 64)))
+        if seen:  # ground alone
+            col = looked_at[3].col
+            file.write(np.full((4, 32, 32), 300, np.uint16), window=((0, 32), (col, col + 32)))
         file.descriptions = ("blue", "green", "red", "nir")
     monkeypatch.setattr("decr.pipeline.range._LONG_PX", height * width - 1)
-    with pytest.warns(DecrWarning, match="nodata wherever .* --range LOW,HIGH"):
+    with pytest.warns(DecrWarning, match="nodata nearly everywhere.* --range LOW,HIGH"):
         found = radiometry_of(open_scene(str(path)), None, {})
     assert found.low[0] <= 300
     assert found.high[0] >= 1900
