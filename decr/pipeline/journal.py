@@ -20,16 +20,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from decr.errors import OutputError
-from decr.files import empty_work, journal_lines, json_object, sole_worker, work_folder, write_whole
-from decr.geo.names import without_keys
+from decr.files import empty_work, journal_lines, sole_worker, work_folder, write_whole
 from decr.geo.opening import REFUSALS, of_limit, unlinked
+from decr.lost_work import loss_said
 from decr.pipeline.words import warn
 
 OUTPUT = "output"
 """What the journal calls the output, beside which other files may be made."""
 _JOB, _JOURNAL = "job.json", "journal.jsonl"
-_TOLD, _END = 5, 20
-"""How many values of another job are told, and how much of either end of a long one."""
 
 
 @contextmanager
@@ -200,32 +198,7 @@ def _warn_of_loss(path: Path, out: Path, job: Mapping[str, Any]) -> None:
     lost = len(_finished(path / _JOURNAL, cut=False))
     if not lost or (out.exists() and may_have_made(out)):
         return
-    old, new = _flat(json_object(path / _JOB)), _flat(job)
-    keys = [key for key in {**new, **old} if old.get(key) != new.get(key)]
-    told = [_other(key[1], _short(old.get(key)), _short(new.get(key))) for key in keys]
-    told = [*dict.fromkeys(told)] if old else ["its job.json is damaged"]
-    more = f" and {len(told) - _TOLD} more" if len(told) > _TOLD else ""
-    warn(
-        f"{path}: throws away {lost} finished parts of an earlier run that was not the same: "
-        f"{', '.join(told[:_TOLD])}{more}; to keep such work, name another output"
-    )
-
-
-def _flat(job: Mapping[str, Any]) -> dict[tuple[str, str], Any]:
-    """Values of a job by group and name: options first, and files, which may be many, last."""
-    groups = {k: v if isinstance(v, dict) else {k: v} for k, v in job.items()}
-    order = sorted(groups, key=lambda group: (group == "files", group != "options"))
-    return {(group, name): groups[group][name] for group in order for name in groups[group]}
-
-
-def _other(name: str, old: str, new: str) -> str:
-    return f"{name} {old} -> {new}" if old != new else f"{name} {new} by another query"
-
-
-def _short(value: Any) -> str:
-    """A value as text whose ends can be told, such as those of a path, without keys."""
-    text = "none" if value is None else without_keys(str(value))
-    return text if len(text) <= 2 * _END else f"{text[:_END]}...{text[-_END:]}"
+    warn(loss_said(path / _JOB, job, lost, "parts"))
 
 
 def discard(path: Path) -> None:
