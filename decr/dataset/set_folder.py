@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import shutil
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from decr.dataset.manifest import MANIFEST, manifest_bytes
-from decr.errors import DecrError, OutputError
+from decr.errors import DecrError, DecrWarning, OutputError
 from decr.files import (
     LOCK,
     check_here,
@@ -24,6 +25,7 @@ from decr.files import (
     write_whole,
 )
 from decr.geo.sources import local_files
+from decr.lost_work import loss_said
 from decr.progress import OnProgress, each_told, silent
 
 SUMS = "SHA256SUMS"
@@ -70,6 +72,11 @@ def make_set(
     OutputError
         If OUT is there and another's, or damaged, or nothing can be renamed to it, or it cannot
         be written; what is done is kept. If another process makes it.
+
+    Warns
+    -----
+    DecrWarning
+        If another job has left finished chips, which are thrown away.
     """
     check_here(out)
     if out.exists() and not _is_empty_folder(out):
@@ -168,6 +175,7 @@ def entries(manifest: Path) -> list[dict[str, Any]]:
 def _begin(work: Path, job: str, job_file: str, keep: Sequence[str]) -> dict[str, Record]:
     """Begin in the work folder, or go on: the chips that are finished there."""
     if not _is_of(work / job_file, job):
+        _warn_of_loss(work, job, job_file)
         # First those without which no run takes what a kill leaves for its own work.
         for name in (job_file, _JOURNAL):
             (work / name).unlink(missing_ok=True)
@@ -181,6 +189,18 @@ def _begin(work: Path, job: str, job_file: str, keep: Sequence[str]) -> dict[str
         if all(file.is_file() and file_mark(file) == digest for file, digest in sums):
             done[chip["name"]] = Record(chip["entry"], chip["sums"])
     return done
+
+
+def _warn_of_loss(work: Path, job: str, job_file: str) -> None:
+    """Say how many finished pairs are about to be thrown away, and what is other now."""
+    lost = {
+        chip["name"]
+        for chip in journal_lines(work / _JOURNAL, cut=False)
+        if "sums" in chip and all((work / name).is_file() for name in chip["sums"])
+    }
+    if lost:
+        said = loss_said(work / job_file, json.loads(job), len(lost), "pairs")
+        warnings.warn(said, DecrWarning, stacklevel=5)
 
 
 def _is_of(path: Path, job: str) -> bool:

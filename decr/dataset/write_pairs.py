@@ -142,7 +142,8 @@ def simulate_pairs(
 
     Each chip depends on the seed, its image's name and pixels and its place; not on the order of
     images or chips. Work happens in ``OUT.decr-work``, which becomes ``out`` when all is there.
-    After an interruption the same call goes on; with other options it begins anew.
+    After an interruption the same call goes on; with other options it begins anew, and warns if
+    finished pairs are thrown away.
 
     Parameters
     ----------

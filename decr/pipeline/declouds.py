@@ -99,6 +99,7 @@ def _ground(
     if not prepared.config.ground or change.rule is None or not plan.work:
         return None
     store, feed = work.path / LEVELS_FILE, prepared.composer.feed
+    work.forget_damaged("ground", LEVELS_FILE)
     if ("ground", 0, 0) in work.done:
         with still_whole(store, work.path):
             return Ground(work.done["ground", 0, 0]["plot_px"], np.load(store, mmap_mode="r"))
@@ -186,7 +187,7 @@ def declouds(
         try:
             change, plan = survey_and_plan(prepared, engine, work, on_progress)
         except DecrError:
-            if not any(entry.get("valid_px") for entry in work.done.values()):
+            if not any(e.get("valid_px") or e["kind"] == "block" for e in work.done.values()):
                 discard(work.path)
             raise
         let_go(change.survey.stored)

@@ -77,6 +77,8 @@ def _survey(
 ) -> Survey:
     """Survey the scene, or take the finished survey of an interrupted run."""
     scene, config = prepared.scene, prepared.config
+    if work is not None:
+        work.forget_damaged("survey", CLOUDS_FILE)
     if work is not None and ("survey", 0, 0) in work.done:
         found = work.done["survey", 0, 0]
         with still_whole(work.path / CLOUDS_FILE, work.path):

@@ -9,27 +9,27 @@ import json
 import os
 import shutil
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 from zipfile import BadZipFile, ZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
 from decr.errors import OutputError
-from decr.files import empty_work, journal_lines, json_object, sole_worker, work_folder, write_whole
-from decr.geo.names import without_keys
+from decr.files import empty_work, journal_lines, sole_worker, work_folder, write_whole
 from decr.geo.opening import REFUSALS, of_limit, unlinked
+from decr.lost_work import loss_said
 from decr.pipeline.words import warn
 
+T = TypeVar("T")
+Key = tuple[str, int, int]
 OUTPUT = "output"
 """What the journal calls the output, beside which other files may be made."""
 _JOB, _JOURNAL = "job.json", "journal.jsonl"
-_TOLD, _END = 5, 20
-"""How many values of another job are told, and how much of either end of a long one."""
 
 
 @contextmanager
@@ -62,6 +62,26 @@ def still_whole(file: Path, work: Path) -> Iterator[None]:
         ) from error
 
 
+def readable(file: Path, read: Callable[[Path], T]) -> T | None:
+    """Read finished work; where it is damaged, None and a warning that it is made anew.
+
+    Raises
+    ------
+    OutputError
+        If only this process may not read it: what is finished is kept.
+    """
+    try:
+        with still_whole(file, file.parent):
+            return read(file)
+    except OutputError as error:
+        if of_limit(str(error)):
+            raise
+        cause = error.__cause__
+        why = getattr(cause, "strerror", None) or str(cause) or type(cause).__name__
+        warn(f"{file}: finished work cannot be read ({why}); it is made anew")
+        return None
+
+
 @dataclass(slots=True)
 class WorkDir:
     """Where a run keeps what it has finished.
@@ -78,7 +98,7 @@ class WorkDir:
 
     path: Path
     resumed: bool
-    done: dict[tuple[str, int, int], dict[str, Any]]
+    done: dict[Key, dict[str, Any]]
     _journal: IO[str] = field(repr=False)
     _noting: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
@@ -90,6 +110,19 @@ class WorkDir:
             self._journal.flush()
             os.fsync(self._journal.fileno())
         self.done[kind, row, col] = entry
+
+    def forget(self, *keys: Key) -> None:
+        """Have finished things made anew, as durably as they were noted; others are passed over."""
+        for key in keys:
+            if key in self.done:
+                self.note(*key, gone=True)
+                del self.done[key]
+
+    def forget_damaged(self, stage: str, *files: str) -> None:
+        """Have a stage made anew, whose kinds begin with its name, if a file of it is damaged."""
+        keys = [key for key in self.done if key[0].startswith(stage)]
+        if keys and any(readable(self.path / name, _mapped) is None for name in files):
+            self.forget(*keys)
 
     def last(self, kind: str) -> dict[str, Any] | None:
         """The entry of a kind that was noted last."""
@@ -127,9 +160,26 @@ class WorkDir:
         with still_whole(file, self.path), np.load(file) as packed:
             return [packed[name] for name in names]
 
+    def is_whole(self, kind: str, row: int, col: int) -> bool:
+        """Whether all that `save` wrote can be read; else a warning says that it is made anew."""
+        return readable(self.block_file(kind, row, col, "npz"), _checked) is not None
+
     def drop(self, kind: str, row: int, col: int) -> None:
         """Remove the arrays of a block, if they are there."""
         self.block_file(kind, row, col, "npz").unlink(missing_ok=True)
+
+
+def _mapped(file: Path) -> NDArray[Any]:
+    array: NDArray[Any] = np.load(file, mmap_mode="r")
+    return array
+
+
+def _checked(file: Path) -> Path:
+    """A file of `WorkDir.save`, all of whose checksums are right."""
+    with ZipFile(file) as packed:
+        if (wrong := packed.testzip()) is not None:
+            raise BadZipFile(f"{wrong} has another checksum")
+    return file
 
 
 def _write_array(file: IO[bytes], values: NDArray[Any]) -> None:
@@ -200,32 +250,7 @@ def _warn_of_loss(path: Path, out: Path, job: Mapping[str, Any]) -> None:
     lost = len(_finished(path / _JOURNAL, cut=False))
     if not lost or (out.exists() and may_have_made(out)):
         return
-    old, new = _flat(json_object(path / _JOB)), _flat(job)
-    keys = [key for key in {**new, **old} if old.get(key) != new.get(key)]
-    told = [_other(key[1], _short(old.get(key)), _short(new.get(key))) for key in keys]
-    told = [*dict.fromkeys(told)] if old else ["its job.json is damaged"]
-    more = f" and {len(told) - _TOLD} more" if len(told) > _TOLD else ""
-    warn(
-        f"{path}: throws away {lost} finished parts of an earlier run that was not the same: "
-        f"{', '.join(told[:_TOLD])}{more}; to keep such work, name another output"
-    )
-
-
-def _flat(job: Mapping[str, Any]) -> dict[tuple[str, str], Any]:
-    """Values of a job by group and name: options first, and files, which may be many, last."""
-    groups = {k: v if isinstance(v, dict) else {k: v} for k, v in job.items()}
-    order = sorted(groups, key=lambda group: (group == "files", group != "options"))
-    return {(group, name): groups[group][name] for group in order for name in groups[group]}
-
-
-def _other(name: str, old: str, new: str) -> str:
-    return f"{name} {old} -> {new}" if old != new else f"{name} {new} by another query"
-
-
-def _short(value: Any) -> str:
-    """A value as text whose ends can be told, such as those of a path, without keys."""
-    text = "none" if value is None else without_keys(str(value))
-    return text if len(text) <= 2 * _END else f"{text[:_END]}...{text[-_END:]}"
+    warn(loss_said(path / _JOB, job, lost, "parts"))
 
 
 def discard(path: Path) -> None:
@@ -244,7 +269,12 @@ def _cleared(path: Path, text: str) -> None:
     write_whole(path / _JOB, text)
 
 
-def _finished(journal: Path, cut: bool = True) -> dict[tuple[str, int, int], dict[str, Any]]:
-    """Entries of a journal; a last line torn by a kill is cut off, also in the file if ``cut``."""
-    entries = journal_lines(journal, cut)
-    return {(entry["kind"], entry["row"], entry["col"]): entry for entry in entries}
+def _finished(journal: Path, cut: bool = True) -> dict[Key, dict[str, Any]]:
+    """Entries of a journal, but for those forgotten.
+
+    A last line torn by a kill is cut off, also in the file if ``cut``.
+    """
+    entries = {
+        (line["kind"], line["row"], line["col"]): line for line in journal_lines(journal, cut)
+    }
+    return {key: entry for key, entry in entries.items() if not entry.get("gone")}

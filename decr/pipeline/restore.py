@@ -13,7 +13,7 @@ from decr.progress import Counted
 
 
 def restore_blocks(run: Restoration, engine: Engine, on_tiles: Counted) -> list[Patch]:
-    """Restore all planned blocks that the journal does not name yet.
+    """Restore all planned blocks that the journal does not name yet, or whose work is damaged.
 
     ``on_tiles`` is told at the start, and after every batch or block, how many of all tiles are
     done.
@@ -23,9 +23,11 @@ def restore_blocks(run: Restoration, engine: Engine, on_tiles: Counted) -> list[
     list of Patch
         Every changed block of the scene, also those of an earlier run, in block order.
     """
-    todo = [b for b in run.plan.work if ("block", *b.index) not in run.work.done]
-    tiles = Tally(run.plan.restore, run.plan.restore - sum(len(b.tiles) for b in todo), on_tiles)
     with settling_of(run) as settling:
+        settling.forget_damaged()
+        todo = [b for b in run.plan.work if ("block", *b.index) not in run.work.done]
+        done = run.plan.restore - sum(len(b.tiles) for b in todo)
+        tiles = Tally(run.plan.restore, done, on_tiles)
         tasks = (run.task(block) for block in todo)
         for task, result in in_order(engine, restored_block, tasks, tiles.under_way):
             # On this thread: no further block is begun before this one is on disk, so that results

@@ -75,6 +75,27 @@ class Settling:
         self._choosing = threading.Lock()
         self._under_way: deque[Future[None]] = deque()
 
+    def forget_damaged(self) -> None:
+        """Have made anew what an interrupted run left damaged and is still needed.
+
+        Of a change, that is all blocks around it: they may have been dropped.
+        """
+        work = self._run.work
+        for index in self._needed("change", "patch"):
+            if not work.is_whole("change", *index):
+                work.forget(("change", *index), *(("block", *near) for near in self._near(index)))
+        for index in self._needed("block", self._kind):
+            if not work.is_whole("block", *index):
+                work.forget(("block", *index))
+
+    def _needed(self, kind: str, for_it: str) -> list[Index]:
+        """Blocks that are this far, where one around is not yet what is made of it."""
+        return [
+            index
+            for index in self._planned
+            if self._has(kind, index) and not self._all_near(for_it, index)
+        ]
+
     def keep(self, block: BlockPlan, result: BlockResult) -> None:
         """Put a restored block on disk; it need not stay in memory."""
         arrays: dict[str, NDArray[Any]] = {

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -273,21 +272,6 @@ DAMAGED = {
     "empty": lambda path: path.write_bytes(b""),
     "noise": lambda path: path.write_bytes(b"\xff\xfe" * 40),
 }
-
-
-@pytest.mark.parametrize("damage", DAMAGED)
-def test_damaged_clouds_of_an_interrupted_run_are_told_with_the_folder_to_delete(
-    scene: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: str
-) -> None:
-    out, whole = tmp_path / "o.tif", tmp_path / "whole.tif"
-    declouds(scene, whole, DecloudConfig(**FAST), restorer=darker())
-    work = _interrupted(scene, out, monkeypatch)
-    DAMAGED[damage](work / "clouds.npy")
-    with pytest.raises(OutputError, match=r"finished work cannot be read .* delete the folder"):
-        declouds(scene, out, DecloudConfig(**FAST), restorer=darker())
-    shutil.rmtree(work)
-    declouds(scene, out, DecloudConfig(**FAST), restorer=darker())
-    assert out.read_bytes() == whole.read_bytes()
 
 
 @pytest.mark.parametrize("damage", DAMAGED)
