@@ -224,9 +224,7 @@ def test_another_grid_is_refused_unless_resampling_is_asked_for(
     assert len(built.entries) >= 15
 
 
-def test_a_place_of_one_block_is_for_training_with_a_warning(
-    few: TwoDates, tmp_path: Path
-) -> None:
+def test_a_place_of_one_block_is_for_training_with_a_warning(few: TwoDates, tmp_path: Path) -> None:
     wide = replace(QUICK, block_m=1e6)
     with pytest.warns(DecrWarning, match="smaller --block"):
         built = build(few, tmp_path / "set", wide)

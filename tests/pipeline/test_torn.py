@@ -19,7 +19,6 @@ from tests.pipeline.test_ccp import found
 from tests.pipeline.test_declouds import FAST
 from tests.pipeline.test_error_map import CONFIG, measured
 
-
 SOFT: dict[str, Any] = {"detector": "threshold", "feather_m": 16}
 
 
