@@ -45,6 +45,12 @@ def scene(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
+def small(tmp_path: Path) -> Path:
+    """For runs of networks to their end."""
+    return write_scene(tmp_path / "small.tif", cloudy_pixels(120, 160))
+
+
+@pytest.fixture
 def out(tmp_path: Path) -> Iterator[Path]:
     """The output's name; afterwards neither it nor any work may be there."""
     path = tmp_path / "result" / "out.tif"
@@ -255,10 +261,10 @@ def test_a_library_that_cannot_be_loaded_is_one_line(
     assert "ulimit -v" in done.output
 
 
-def test_a_report_tells_seams_stages_and_provenance(scene: Path, tmp_path: Path) -> None:
+def test_a_report_tells_seams_stages_and_provenance(small: Path, tmp_path: Path) -> None:
     fast = ["--steps", "1", "--tile", "64", "--overlap", "16", "--full"]
     out = tmp_path / "o.tif"
-    result = run("declouds", scene, "-o", out, "--report", tmp_path / "reports", *fast)
+    result = run("declouds", small, "-o", out, "--report", tmp_path / "reports", *fast)
     assert result.exit_code == 0, result.output
     assert "seams: score " in result.stdout
     report = json.loads((tmp_path / "reports" / "o.json").read_text())
@@ -274,17 +280,16 @@ def test_a_report_tells_seams_stages_and_provenance(scene: Path, tmp_path: Path)
 
 
 def test_reports_of_several_scenes_get_a_page_that_leads_to_them(
-    scene: Path, tmp_path: Path
+    small: Path, tmp_path: Path
 ) -> None:
     other = tmp_path / "other.tif"
-    other.write_bytes(scene.read_bytes())
+    other.write_bytes(small.read_bytes())
     fast = ["--steps", "1", "--tile", "64", "--overlap", "16", "-q"]
-    arguments = (scene, other, tmp_path / "no.tif", "-o", tmp_path / "out", "--report")
+    arguments = (small, other, tmp_path / "no.tif", "-o", tmp_path / "out", "--report")
     result = run("declouds", *arguments, tmp_path / "reports", *fast)
     assert result.exit_code == 1  # one scene is not there
     names = {path.name for path in (tmp_path / "reports").iterdir()}
-    stem = scene.stem
-    assert names == {f"{stem}.html", f"{stem}.json", "other.html", "other.json", "index.html"}
+    assert names == {"small.html", "small.json", "other.html", "other.json", "index.html"}
     assert "2 of 3 scenes have a page" in (tmp_path / "reports" / "index.html").read_text()
 
 
@@ -334,15 +339,15 @@ def test_an_interrupted_command_says_whether_it_goes_on(
     assert first == ([stops] if command[0] == "declouds" else [])
 
 
-def test_a_mask_in_an_archive_is_named_as_gdal_does(scene: Path, tmp_path: Path) -> None:
+def test_a_mask_in_an_archive_is_named_as_gdal_does(small: Path, tmp_path: Path) -> None:
     """Two slashes in a row are part of such a name."""
-    mask = write_scene(tmp_path / "m.tif", np.ones((1, 300, 400), "uint8"), names=None)
+    mask = write_scene(tmp_path / "m.tif", np.ones((1, 120, 160), "uint8"), names=None)
     with ZipFile(tmp_path / "m.zip", "w") as packed:
         packed.write(mask, "m.tif")
     name = f"/vsizip/{tmp_path / 'm.zip'}/m.tif"
     assert "//" in name
     for option in (("--cloud-mask", name), ("--detector", f"file:{name}")):
-        result = run("plan", scene, *option, "--json")
+        result = run("plan", small, *option, "--json")
         assert result.exit_code == 0, result.stderr
         assert json.loads(result.stdout)["ccp"] == 1
 
@@ -356,14 +361,14 @@ def test_a_small_margin_is_a_cell_and_none_is_none(scene: Path) -> None:
     assert found[0] < found[0.1] == found[1] < found[8]
 
 
-def test_the_version_of_a_mask_is_its_own(scene: Path, tmp_path: Path) -> None:
-    mask = write_scene(tmp_path / "m.tif", np.ones((1, 300, 400), "uint8"), names=None)
-    other = write_scene(tmp_path / "n.tif", np.ones((1, 300, 400), "uint16"), names=None)
+def test_the_version_of_a_mask_is_its_own(small: Path, tmp_path: Path) -> None:
+    mask = write_scene(tmp_path / "m.tif", np.ones((1, 120, 160), "uint8"), names=None)
+    other = write_scene(tmp_path / "n.tif", np.ones((1, 120, 160), "uint16"), names=None)
     versions = set()
     for n, path in enumerate((mask, other)):
         out = tmp_path / f"o{n}.tif"
-        small = ("--steps", 1, "--tile", 64, "--overlap", 16, "-q")
-        assert run("declouds", scene, "-o", out, "--cloud-mask", path, *small).exit_code == 0
+        quick = ("--steps", 1, "--tile", 64, "--overlap", 16, "-q")
+        assert run("declouds", small, "-o", out, "--cloud-mask", path, *quick).exit_code == 0
         with rasterio.open(out) as file:
             tags = file.tags(ns="DECR")
         assert tags["DETECTOR"] == "file"

@@ -124,10 +124,10 @@ def test_virtual_raster_with_a_band_left_out(tmp_path: Path) -> None:
 def test_a_colour_that_a_geotiff_cannot_say_is_named(tmp_path: Path) -> None:
     # The only band of a TIFF is grey, whatever is asked for.
     make(tmp_path / "s.tif", "mask")
-    (tmp_path / "v.vrt").write_text(one_band_vrt(""))
+    (tmp_path / "v.vrt").write_text(one_band_vrt("<ColorInterp>Red</ColorInterp>"))
     work = tmp_path / "work"
     work.mkdir()
-    with pytest.warns(DecrWarning, match="band 1 colour: undefined -> gray"):
+    with pytest.warns(DecrWarning, match="band 1 colour: red -> gray"):
         write_cog(str(tmp_path / "v.vrt"), [], tmp_path / "o.tif", {"SEED": "0"}, work)
 
 

@@ -22,7 +22,7 @@ from decr.dataset.pairs import PairFolder, read_pairs
 from decr.errors import (
     OutputError,
 )
-from decr.pipeline.build import build_set
+from decr.pipeline.build import Built, build_set
 from tests.dataset.two_dates import (
     BANDS,
     GAIN,
@@ -47,6 +47,14 @@ def out(dates: TwoDates, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("built") / "set"
     build(dates, folder)
     return folder
+
+
+@pytest.fixture(scope="module")
+def unmatched(dates: TwoDates, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Built]:
+    """Another set, whose clear images keep their numbers and whose pair has a name and a source."""
+    folder = tmp_path_factory.mktemp("unmatched") / "set"
+    built = build(dates, folder, replace(QUICK, match=False), source="Jilin-1 KF01A", site="delta")
+    return folder, built
 
 
 def test_shift_gains_and_offsets_are_recovered(out: Path) -> None:
@@ -113,14 +121,16 @@ def test_clear_chips_lie_on_the_cloudy_ones_and_look_like_them(out: Path) -> Non
             assert abs(np.mean(cloudy - clear)) < 1
 
 
-def test_unmatched_clear_chips_keep_their_own_numbers(dates: TwoDates, tmp_path: Path) -> None:
-    built = build(dates, tmp_path / "set", replace(OPTIONS, match=False, exports=()))
+def test_unmatched_clear_chips_keep_their_own_numbers(
+    dates: TwoDates, unmatched: tuple[Path, Built]
+) -> None:
+    folder, built = unmatched
     with rasterio.open(dates.clear) as file:
         clear = file.read()
     for entry in built.entries:
         assert not entry["about"]["matched"]
         row, col, height, width = entry["about"]["window"]
-        with rasterio.open(tmp_path / "set" / entry["clear"]) as file:
+        with rasterio.open(folder / entry["clear"]) as file:
             chip = file.read()
         # Away by 2.3 rows and -1.4 columns, so the means nearly agree.
         nearby = clear[:, row + 2 : row + height + 2, col - 1 : col + width - 1]
@@ -216,7 +226,7 @@ def test_every_file_is_in_the_checksums_and_nothing_is_left_behind(out: Path) ->
     assert names <= listed
 
 
-def test_the_card_has_the_columns_of_the_paper(dates: TwoDates, out: Path, tmp_path: Path) -> None:
+def test_the_card_has_the_columns_of_the_paper(out: Path, unmatched: tuple[Path, Built]) -> None:
     card = (out / "README.md").read_text()
     heading = "| site | source | dates | time gap | pairs | size | resolution | bands | km2 |"
     assert heading in card
@@ -225,8 +235,7 @@ def test_the_card_has_the_columns_of_the_paper(dates: TwoDates, out: Path, tmp_p
     assert f"## Left out: {count} of 30 chips" in card
     row = card.splitlines()[card.splitlines().index(heading) + 2]
     assert "| not stated | 2024-05-03, 2024-05-14 | 11.0 days |" in row
-    build(dates, tmp_path / "set", QUICK, source="Jilin-1 KF01A", site="delta")
-    assert "| delta | Jilin-1 KF01A | 2024-05-03" in (tmp_path / "set" / "README.md").read_text()
+    assert "| delta | Jilin-1 KF01A | 2024-05-03" in (unmatched[0] / "README.md").read_text()
 
 
 def test_a_rerun_leaves_a_whole_set_and_refuses_a_damaged_one(
@@ -271,23 +280,24 @@ def test_after_kill_9_the_same_command_makes_the_same_bytes(
     assert not work.exists()
 
 
-def test_finished_work_that_is_damaged_is_made_again(dates: TwoDates, tmp_path: Path) -> None:
+def test_finished_work_that_is_damaged_is_made_again(
+    dates: TwoDates, out: Path, tmp_path: Path
+) -> None:
     """Chips and masks of clouds that a power cut has left empty or of zeros."""
 
     def stop(stage: str, done: int, total: int) -> None:
         if (stage, done) == ("writing", 4):
             raise KeyboardInterrupt
 
-    out, work = tmp_path / "set", tmp_path / "set.decr-work"
+    folder, work = tmp_path / "set", tmp_path / "set.decr-work"
     row = PairRow(dates.cloudy, dates.clear)
     with pytest.raises(KeyboardInterrupt):
-        build_set([row], out, QUICK, ccp(dates), stop)
+        build_set([row], folder, OPTIONS, ccp(dates), stop)
     chips = sorted(work.glob("*/cloudy/*.tif"))
     masks = sorted(work.glob("scratch/*/*_mask.tif"))
     assert (len(chips), len(masks)) == (4, 2)
     for file in (chips[1], masks[0]):
         file.write_bytes(b"")
     masks[1].write_bytes(bytes(masks[1].stat().st_size))
-    build(dates, out, QUICK)
-    build(dates, tmp_path / "whole", QUICK)
-    assert contents(out) == contents(tmp_path / "whole")
+    build(dates, folder)
+    assert contents(folder) == contents(out)

@@ -15,6 +15,7 @@ from decr.dataset.build_set import Considered, white_of
 from decr.dataset.chip_rules import ChipFacts, Limits
 from decr.dataset.pairs import PairFolder, read_pairs
 from decr.errors import DecrWarning
+from decr.pipeline.build import Built
 from decr.pipeline.dataset_tools import verify_set
 from tests.dataset.two_dates import BANDS, SIZE, TwoDates, two_dates
 from tests.pipeline.built import QUICK, build, table
@@ -38,12 +39,14 @@ def with_nodata(path: Path, image: NDArray[np.generic], nodata: float) -> Path:
     return path
 
 
-@pytest.fixture(params=["uint16", "float32"])
-def holed(dates: TwoDates, tmp_path: Path, request: pytest.FixtureRequest) -> TwoDates:
+@pytest.fixture(scope="module", params=["uint16", "float32"])
+def holed(
+    dates: TwoDates, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> TwoDates:
     """Some pixels of every chip of the cloudy image, and a column of chips, have no data."""
-    paths = []
+    paths, folder = [], tmp_path_factory.mktemp(request.param)
     for path in (dates.cloudy, dates.clear):
-        copy = tmp_path / "in" / path.name
+        copy = folder / "in" / path.name
         copy.parent.mkdir(exist_ok=True)
         copy.write_bytes(path.read_bytes())
         with rasterio.open(path) as file:
@@ -57,8 +60,17 @@ def holed(dates: TwoDates, tmp_path: Path, request: pytest.FixtureRequest) -> Tw
     return TwoDates(paths[0], paths[1], dates.masks)
 
 
-def test_nodata_is_marked_in_chips_and_decides_no_white(holed: TwoDates, tmp_path: Path) -> None:
-    built = build(holed, tmp_path / "set", ALL)
+@pytest.fixture(scope="module")
+def made(holed: TwoDates) -> tuple[Path, Built]:
+    """The set built of it; read only."""
+    folder = holed.cloudy.parents[1] / "set"
+    return folder, build(holed, folder, ALL)
+
+
+def test_nodata_is_marked_in_chips_and_decides_no_white(
+    holed: TwoDates, made: tuple[Path, Built]
+) -> None:
+    folder, built = made
     (white,) = {entry["white"] for entry in built.entries}
     # The full scale of whole numbers; of others, the largest.
     assert 1500 < white <= 2047
@@ -66,12 +78,12 @@ def test_nodata_is_marked_in_chips_and_decides_no_white(holed: TwoDates, tmp_pat
         row, col, height, width = entry["about"]["window"]
         with rasterio.open(holed.cloudy) as file:
             truth = file.dataset_mask()[row : row + height, col : col + width]
-        with rasterio.open(tmp_path / "set" / entry["cloudy"]) as file:
+        with rasterio.open(folder / entry["cloudy"]) as file:
             np.testing.assert_array_equal(file.dataset_mask(), truth)
             assert not truth.all()
-    assert verify_set(tmp_path / "set").problems == []
+    assert verify_set(folder).problems == []
     with pytest.warns(DecrWarning, match="are cut to a rectangle"):
-        pairs = read_pairs(PairFolder(tmp_path / "set", "manifest", split="all"), BANDS)
+        pairs = read_pairs(PairFolder(folder, "manifest", split="all"), BANDS)
     assert all(np.isfinite(p.cloudy).all() and p.cloudy.max() <= white for p in pairs)
 
 
@@ -88,10 +100,10 @@ def test_white_is_that_of_all_pairs_of_one_type(dates: TwoDates) -> None:
 
 
 def test_chips_of_nothing_are_left_out_though_all_nodata_is_allowed(
-    holed: TwoDates, tmp_path: Path
+    made: tuple[Path, Built],
 ) -> None:
-    built = build(holed, tmp_path / "set", ALL)
-    nothing = [c for c in table(tmp_path / "set").values() if float(c["nodata"] or 0) == 1]
+    folder, built = made
+    nothing = [c for c in table(folder).values() if float(c["nodata"] or 0) == 1]
     assert nothing
     assert {c["reason"] for c in nothing} == {"nodata"}
     assert built.rejected["nodata"] == len(nothing)

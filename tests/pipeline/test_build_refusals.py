@@ -46,6 +46,20 @@ def dates(tmp_path_factory: pytest.TempPathFactory) -> TwoDates:
     return two_dates(tmp_path_factory.mktemp("dates"))
 
 
+@pytest.fixture(scope="module")
+def few(dates: TwoDates, tmp_path_factory: pytest.TempPathFactory) -> TwoDates:
+    """The lower three rows of four chips, for tests that build several sets."""
+    folder = tmp_path_factory.mktemp("few")
+    (folder / "masks").mkdir()
+    made = TwoDates(folder / "cloudy.tif", folder / "clear.tif", folder / "masks")
+    for image, day in ((made.cloudy, "03"), (made.clear, "14")):
+        for path, bands in ((image, BANDS), (made.masks / image.name, ("-",))):
+            with rasterio.open(dates.cloudy.parent / path.relative_to(folder)) as file:
+                part, nodata = file.read()[:, -3 * SIZE - 16 :, : 4 * SIZE + 16], file.nodata
+            write(path, part, bands, nodata, TIFFTAG_DATETIME=f"2024:05:{day} 03:10:00")
+    return made
+
+
 def test_too_many_days_and_too_large_a_shift_leave_nothing(dates: TwoDates, tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="too many days apart"):
         build(dates, tmp_path / "a", QUICK, clear_date="2024-07-01")
@@ -210,17 +224,15 @@ def test_another_grid_is_refused_unless_resampling_is_asked_for(
     assert len(built.entries) >= 15
 
 
-def test_a_place_of_one_block_is_for_training_with_a_warning(
-    dates: TwoDates, tmp_path: Path
-) -> None:
+def test_a_place_of_one_block_is_for_training_with_a_warning(few: TwoDates, tmp_path: Path) -> None:
     wide = replace(QUICK, block_m=1e6)
     with pytest.warns(DecrWarning, match="smaller --block"):
-        built = build(dates, tmp_path / "set", wide)
+        built = build(few, tmp_path / "set", wide)
     assert {entry["split"] for entry in built.entries} == {"train"}
     with pytest.warns(DecrWarning, match="too few; give more, or a larger --test-share"):
-        build(dates, tmp_path / "r", replace(QUICK, split="random", test_share=0.001))
+        build(few, tmp_path / "r", replace(QUICK, split="random", test_share=0.001))
     with pytest.raises(DatasetError, match="left to train on"):
-        build(dates, tmp_path / "b", replace(QUICK, buffer_m=1e4))
+        build(few, tmp_path / "b", replace(QUICK, buffer_m=1e4))
     assert not (tmp_path / "b").exists()
 
 
@@ -238,30 +250,30 @@ def looked_at(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def test_another_split_does_not_look_for_clouds_anew(
-    dates: TwoDates, looked_at: list[str], tmp_path: Path
+    few: TwoDates, looked_at: list[str], tmp_path: Path
 ) -> None:
     out = tmp_path / "set"
     with pytest.raises(DatasetError, match="give a smaller --buffer"):
-        build(dates, out, replace(QUICK, buffer_m=1e4))
+        build(few, out, replace(QUICK, buffer_m=1e4))
     assert looked_at == ["cloudy", "clear"]
     # Other chips, then another split: clouds of neither, and the bytes of a run of its own.
     with pytest.raises(DatasetError, match="give a smaller --buffer"):
-        build(dates, out, replace(QUICK, size_px=SIZE // 2, buffer_m=1e4))
-    build(dates, out, replace(QUICK, seed=3))
+        build(few, out, replace(QUICK, size_px=SIZE // 2, buffer_m=1e4))
+    build(few, out, replace(QUICK, seed=3))
     assert looked_at == ["cloudy", "clear"]
     assert not (tmp_path / "set.decr-work").exists()
-    build(dates, tmp_path / "alone", replace(QUICK, seed=3))
+    build(few, tmp_path / "alone", replace(QUICK, seed=3))
     assert contents(out) == contents(tmp_path / "alone")
 
 
 def test_clouds_of_an_image_that_changed_are_looked_for_anew(
-    dates: TwoDates, looked_at: list[str], tmp_path: Path
+    few: TwoDates, looked_at: list[str], tmp_path: Path
 ) -> None:
     folder = tmp_path / "in"
     folder.mkdir()
     clear = folder / "clear.tif"
-    clear.write_bytes(dates.clear.read_bytes())
-    far, own = replace(QUICK, buffer_m=1e4), replace(dates, clear=clear)
+    clear.write_bytes(few.clear.read_bytes())
+    far, own = replace(QUICK, buffer_m=1e4), replace(few, clear=clear)
     for _ in range(2):
         with pytest.raises(DatasetError, match="give a smaller --buffer"):
             build(own, tmp_path / "set", far)
@@ -312,12 +324,12 @@ def test_names_of_pairs_are_unique_and_keep_their_letters(dates: TwoDates, tmp_p
     assert names == ["s_1_", "S_2", "s_1", "測試", "實驗", "pair"]
 
 
-def test_an_image_without_a_date_needs_one(dates: TwoDates, tmp_path: Path) -> None:
-    with rasterio.open(dates.clear) as file:
+def test_an_image_without_a_date_needs_one(few: TwoDates, tmp_path: Path) -> None:
+    with rasterio.open(few.clear) as file:
         path = write(tmp_path / "clear.tif", file.read())
     with pytest.raises(DatasetError, match=r"--clear-date \(with --pairs, a column clear_date\)"):
-        build(replace(dates, clear=path), tmp_path / "set")
-    built = build(replace(dates, clear=path), tmp_path / "set", QUICK, clear_date="2024-05-14")
+        build(replace(few, clear=path), tmp_path / "set")
+    built = build(replace(few, clear=path), tmp_path / "set", QUICK, clear_date="2024-05-14")
     assert built.acquisitions[0]["dates_from"] == ["tag TIFFTAG_DATETIME", "given"]
 
 

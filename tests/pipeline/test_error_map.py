@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from cli.main import main
 from decr.calibration import ErrorTable
 from decr.config import DecloudConfig
 from decr.errors import ConfigError, OutputError
-from decr.pipeline.declouds import declouds
+from decr.pipeline.declouds import DecloudResult, declouds
 from decr.pipeline.declouds_array import declouds_array
 from decr.pipeline.error_map import error_map_path
 from decr.pipeline.many import declouds_many
@@ -36,23 +37,37 @@ def measured(table: ErrorTable = TABLE) -> Restorer:
     return replace(darker(), errors=table)
 
 
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, DecloudResult]:
+    """A scene with a hole, and what is made of it; no test changes either."""
+    folder = tmp_path_factory.mktemp("made")
+    pixels = cloudy_pixels(480, 600)
+    pixels[:, :40, 400:] = 0
+    scene = write_scene(folder / "scene.tif", pixels, nodata=0)
+    return scene, declouds(scene, folder / "whole.tif", CONFIG, restorer=measured())
+
+
 @pytest.fixture
-def scene(tmp_path: Path) -> Path:
-    pixels = cloudy_pixels(700, 900)
-    pixels[:, :40, 600:] = 0
-    return write_scene(tmp_path / "scene.tif", pixels, nodata=0)
+def scene(made: tuple[Path, DecloudResult], tmp_path: Path) -> Path:
+    """In a folder that a test may change."""
+    return Path(shutil.copy2(made[0], tmp_path))
+
+
+@pytest.fixture
+def whole(made: tuple[Path, DecloudResult]) -> Path:
+    return Path(made[1].out)
 
 
 def test_expected_errors_are_the_tables_where_pixels_were_changed(
-    scene: Path, tmp_path: Path
+    made: tuple[Path, DecloudResult],
 ) -> None:
-    out = tmp_path / "out.tif"
-    result = declouds(scene, out, CONFIG, restorer=measured())
+    scene, result = made
+    out = Path(result.out)
     found = error_map_path(out)
-    assert result.error_map == str(found) == str(tmp_path / "out_error.tif")
+    assert result.error_map == str(found) == str(out.with_name("whole_error.tif"))
     with rasterio.open(found) as file, rasterio.open(scene) as source:
         values = file.read(1)
-        assert (file.crs, file.transform, file.shape) == (source.crs, source.transform, (700, 900))
+        assert (file.crs, file.transform, file.shape) == (source.crs, source.transform, (480, 600))
         assert file.dtypes == ("float32",)
         assert np.isnan(file.nodata)
         tags = file.tags(ns="DECR")
@@ -84,20 +99,17 @@ def test_everything_is_expected_to_be_off_with_full(scene: Path, tmp_path: Path)
     np.testing.assert_allclose(values[valid], wanted[valid], rtol=1e-5)
 
 
-def test_the_output_is_the_same_with_and_without(scene: Path, tmp_path: Path) -> None:
-    with_map, without = tmp_path / "with.tif", tmp_path / "without.tif"
-    declouds(scene, with_map, CONFIG, restorer=measured())
+def test_the_output_is_the_same_with_and_without(scene: Path, whole: Path, tmp_path: Path) -> None:
+    without = tmp_path / "without.tif"
     result = declouds(scene, without, replace(CONFIG, error_map=False), restorer=measured())
-    assert with_map.read_bytes() == without.read_bytes()
+    assert whole.read_bytes() == without.read_bytes()
     assert result.error_map is None
     assert not error_map_path(without).exists()
 
 
 def test_batch_area_and_interruption_do_not_matter(
-    scene: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    scene: Path, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = tmp_path / "whole.tif"
-    declouds(scene, whole, CONFIG, restorer=measured())
     wanted = error_map_path(whole).read_bytes()
     batch = tmp_path / "batch.tif"
     declouds(scene, batch, replace(CONFIG, batch=1), restorer=measured())
@@ -117,12 +129,11 @@ def test_batch_area_and_interruption_do_not_matter(
     assert not list(tmp_path.glob("*.decr-work"))
 
 
-def test_an_area_cuts_the_map_and_nothing_else(scene: Path, tmp_path: Path) -> None:
+def test_an_area_cuts_the_map_and_nothing_else(scene: Path, whole: Path, tmp_path: Path) -> None:
     area = tmp_path / "area.geojson"
     ring = [[117.0, 36.1], [117.0012, 36.1], [117.0012, 36.2], [117.0, 36.2], [117.0, 36.1]]
     area.write_text(json.dumps({"type": "Polygon", "coordinates": [ring]}))
-    whole, part = tmp_path / "whole.tif", tmp_path / "part.tif"
-    declouds(scene, whole, CONFIG, restorer=measured())
+    part = tmp_path / "part.tif"
     declouds(scene, part, replace(CONFIG, aoi=area), restorer=measured())
     (all_of_it,), (cut,) = read(error_map_path(whole)), read(error_map_path(part))
     inside = cut > 0
@@ -135,7 +146,8 @@ def _killed(*_: Any, **__: Any) -> None:
     raise KeyboardInterrupt
 
 
-def test_a_model_without_a_table_says_how_to_get_one(scene: Path, tmp_path: Path) -> None:
+def test_a_model_without_a_table_says_how_to_get_one(tmp_path: Path) -> None:
+    scene = write_scene(tmp_path / "scene.tif", cloudy_pixels(90, 120))
     out = tmp_path / "out.tif"
     with pytest.raises(ConfigError, match=r"darker has no table.*decr models calibrate MODEL"):
         declouds(scene, out, CONFIG, restorer=darker())
@@ -166,7 +178,7 @@ def test_files_of_others_are_left_alone(scene: Path, tmp_path: Path) -> None:
     assert error_map_path(out).read_text() == "mine"
     assert not out.exists()
     declouds(scene, out, CONFIG, restorer=measured(), overwrite=True)
-    assert read(error_map_path(out)).shape == (1, 700, 900)
+    assert read(error_map_path(out)).shape == (1, 480, 600)
     (tmp_path / "folder_error.tif").mkdir()
     with pytest.raises(OutputError, match=r"folder_error\.tif: is a folder"):
         declouds(scene, tmp_path / "folder.tif", CONFIG, restorer=measured(), overwrite=True)

@@ -37,7 +37,7 @@ def finish(process: subprocess.Popen[bytes]) -> None:
 def scene(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("kill")
     place = Affine(4, 0, 500_000, 0, -4, 4_000_000)  # so that the survey has two rows of blocks
-    return write_scene(folder / "scene.tif", cloudy_pixels(1500, 900), transform=place)
+    return write_scene(folder / "scene.tif", cloudy_pixels(1030, 600), transform=place)
 
 
 @pytest.fixture(scope="module")

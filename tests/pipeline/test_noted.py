@@ -30,7 +30,8 @@ Made = Callable[..., list[str]]
 
 @pytest.fixture
 def scenes(tmp_path: Path) -> list[str]:
-    return [str(write_scene(tmp_path / f"{n}.tif", cloudy_pixels(90, 120, n))) for n in (1, 2, 3)]
+    """Of a tile each."""
+    return [str(write_scene(tmp_path / f"{n}.tif", cloudy_pixels(60, 60, n))) for n in (1, 2, 3)]
 
 
 @pytest.fixture
@@ -72,7 +73,7 @@ _BAND = """<VRTRasterBand dataType="UInt16" band="{0}"><Description>{1}</Descrip
 <SimpleSource><SourceFilename relativeToVRT="0">{{0}}</SourceFilename>
 <SourceBand>{0}</SourceBand></SimpleSource></VRTRasterBand>"""
 _ROLES = enumerate(("blue", "green", "red", "nir"), start=1)
-_VRT = f"""<VRTDataset rasterXSize="120" rasterYSize="90">
+_VRT = f"""<VRTDataset rasterXSize="60" rasterYSize="60">
 {"".join(_BAND.format(*role) for role in _ROLES)}</VRTDataset>"""
 
 

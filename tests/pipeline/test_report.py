@@ -61,16 +61,25 @@ def reported(
     return result, report
 
 
-@pytest.fixture
-def scene(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Read by many tests, changed by none."""
     pixels = cloudy_pixels(1100, 300)
     pixels[:, :, :20] = 0
-    return write_scene(tmp_path / "scene.tif", pixels, nodata=0)
+    return write_scene(tmp_path_factory.mktemp("scene") / "scene.tif", pixels, nodata=0)
 
 
-def test_pictures_differ_where_pixels_do_and_nowhere_else(scene: Path, tmp_path: Path) -> None:
-    out = tmp_path / "out.tif"
-    result, report = reported(scene, out, dark())
+@pytest.fixture(scope="module")
+def darkened(scene: Path) -> tuple[DecloudResult, RestorationReport]:
+    """What is told of the scene restored to dark ground."""
+    return reported(scene, scene.with_name("out.tif"), dark())
+
+
+def test_pictures_differ_where_pixels_do_and_nowhere_else(
+    scene: Path, darkened: tuple[DecloudResult, RestorationReport]
+) -> None:
+    result, report = darkened
+    out = Path(result.out)
     differ = (read(scene) != read(out)).any(axis=0)
     cells = differ.reshape(550, 2, 150, 2).any(axis=(1, 3))
     shown = (report.before != report.after).any(axis=-1)
@@ -133,11 +142,11 @@ def test_the_mask_is_that_of_the_survey(scene: Path, tmp_path: Path) -> None:
 
 
 def test_clouds_of_the_output_are_counted_as_those_of_the_scene(
-    scene: Path, tmp_path: Path
+    scene: Path, darkened: tuple[DecloudResult, RestorationReport], tmp_path: Path
 ) -> None:
     result, _ = reported(scene, tmp_path / "same.tif", same())
     assert result.ccp_after == result.ccp_before > 0
-    result, report = reported(scene, tmp_path / "dark.tif", dark())
+    result, report = darkened
     assert result.ccp_after == report.ccp_after == 0
     # A model that leaves some clouds: what is left is what a second run would find.
     span = (0.0, 2047.0)
@@ -206,8 +215,10 @@ def test_a_clear_scene_has_a_report(tmp_path: Path) -> None:
     assert write_report(tmp_path, result, report).exists()
 
 
-def test_facts_say_what_was_done_with_what(scene: Path, tmp_path: Path) -> None:
-    result, report = reported(scene, tmp_path / "out.tif", dark())
+def test_facts_say_what_was_done_with_what(
+    darkened: tuple[DecloudResult, RestorationReport],
+) -> None:
+    result, report = darkened
     facts = report.facts
     assert facts["CRS"] == "EPSG:32650"
     assert facts["GSD"] == "0.5 m"

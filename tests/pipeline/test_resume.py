@@ -24,22 +24,29 @@ from tests.pipeline.scenes import cloudy_pixels, darker, read, write_scene
 FAST: dict[str, Any] = {"detector": "threshold", "tile_px": 64, "overlap_px": 16}
 
 
-@pytest.fixture
-def scene(tmp_path: Path) -> Path:
-    return write_scene(tmp_path / "scene.tif", cloudy_pixels(700, 900))
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Clouds in all of two by two blocks; read by many tests, changed by none."""
+    return write_scene(tmp_path_factory.mktemp("scene") / "scene.tif", cloudy_pixels(400, 500))
+
+
+@pytest.fixture(scope="module")
+def whole(scene: Path) -> bytes:
+    """What an undisturbed run makes of it."""
+    out = scene.with_name("whole.tif")
+    declouds(scene, out, DecloudConfig(**FAST), restorer=darker())
+    return out.read_bytes()
 
 
 class _Stop(Exception):
     """Stands for a process that dies."""
 
 
-@pytest.mark.parametrize("after", [1, 5, 15])
+@pytest.mark.parametrize("after", [1, 5, 12])  # of 14 batches
 def test_an_interrupted_run_goes_on_to_the_same_bytes(
-    scene: Path, tmp_path: Path, after: int
+    scene: Path, whole: bytes, tmp_path: Path, after: int
 ) -> None:
-    config = DecloudConfig(**FAST)
-    whole, out = tmp_path / "whole.tif", tmp_path / "out.tif"
-    declouds(scene, whole, config, restorer=darker())
+    config, out = DecloudConfig(**FAST), tmp_path / "out.tif"
     plain, calls = darker(), 0
 
     def dying(tiles: Any, corners: Any) -> Any:
@@ -54,7 +61,7 @@ def test_an_interrupted_run_goes_on_to_the_same_bytes(
         declouds(scene, out, config, restorer=broken)
     assert not out.exists()
     result = declouds(scene, out, config, restorer=darker())
-    assert out.read_bytes() == whole.read_bytes()
+    assert out.read_bytes() == whole
     assert result.resumed
     assert not list(tmp_path.glob("*.decr-work"))
 
@@ -77,12 +84,20 @@ def test_changes_on_a_coarse_grid_do_not_gather_on_disk(tmp_path: Path) -> None:
     assert found["write"] == 0
 
 
+@pytest.fixture(scope="module")
+def three_wide(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, bytes]:
+    """A scene of four rows of three blocks, and what it is restored to on a coarse grid."""
+    folder = tmp_path_factory.mktemp("three")
+    scene = write_scene(folder / "s.tif", cloudy_pixels(1000, 620))
+    declouds(scene, folder / "whole.tif", COARSE, restorer=darker(gsd_m=1.0))
+    return scene, (folder / "whole.tif").read_bytes()
+
+
 @pytest.mark.parametrize("at", [1, 2, 7])
 def test_a_run_killed_while_changes_become_patches_goes_on_to_the_same_bytes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: int
+    three_wide: tuple[Path, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: int
 ) -> None:
-    scene, out = write_scene(tmp_path / "s.tif", cloudy_pixels(1600, 620)), tmp_path / "o.tif"
-    declouds(scene, tmp_path / "whole.tif", COARSE, restorer=darker(gsd_m=1.0))
+    (scene, whole), out = three_wide, tmp_path / "o.tif"
     interpolate, calls = Settling._interpolate, 0
 
     def dying(self: Settling, index: Any) -> None:
@@ -97,7 +112,7 @@ def test_a_run_killed_while_changes_become_patches_goes_on_to_the_same_bytes(
         with pytest.raises(_Stop):
             declouds(scene, out, COARSE, restorer=darker(gsd_m=1.0))
     assert declouds(scene, out, COARSE, restorer=darker(gsd_m=1.0)).resumed
-    assert out.read_bytes() == (tmp_path / "whole.tif").read_bytes()
+    assert out.read_bytes() == whole
 
 
 @pytest.fixture(scope="module")
@@ -150,8 +165,8 @@ def test_finished_rows_of_survey_and_ground_are_not_read_again(
     assert out.read_bytes() == whole
 
 
-def test_another_job_does_not_inherit_old_work(scene: Path, tmp_path: Path) -> None:
-    out, fresh = tmp_path / "out.tif", tmp_path / "fresh.tif"
+def test_another_job_does_not_inherit_old_work(scene: Path, whole: bytes, tmp_path: Path) -> None:
+    out = tmp_path / "out.tif"
 
     def dies(tiles: Any, corners: Any) -> Any:
         raise _Stop
@@ -164,14 +179,11 @@ def test_another_job_does_not_inherit_old_work(scene: Path, tmp_path: Path) -> N
             restorer=Restorer("x", "1", darker().bands, None, {}, {}, dies),
         )
     declouds(scene, out, DecloudConfig(**FAST), restorer=darker())
-    declouds(scene, fresh, DecloudConfig(**FAST), restorer=darker())
-    assert out.read_bytes() == fresh.read_bytes()
+    assert out.read_bytes() == whole
 
 
-def test_a_torn_journal_line_is_ignored(scene: Path, tmp_path: Path) -> None:
-    out, whole = tmp_path / "out.tif", tmp_path / "whole.tif"
-    config = DecloudConfig(**FAST)
-    declouds(scene, whole, config, restorer=darker())
+def test_a_torn_journal_line_is_ignored(scene: Path, whole: bytes, tmp_path: Path) -> None:
+    out, config = tmp_path / "out.tif", DecloudConfig(**FAST)
     real = restore.patches_of
 
     def dies(job: Any) -> Any:
@@ -187,7 +199,7 @@ def test_a_torn_journal_line_is_ignored(scene: Path, tmp_path: Path) -> None:
     finally:
         restore.patches_of = real
     declouds(scene, out, config, restorer=darker())
-    assert out.read_bytes() == whole.read_bytes()
+    assert out.read_bytes() == whole
 
 
 def test_a_run_killed_between_rename_and_tidying_is_finished_by_the_next(
@@ -252,10 +264,9 @@ def _interrupted(scene: Path, out: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
 
 @pytest.mark.parametrize("left", [b"", b"II*\0" + bytes(4), b"noise"])
 def test_a_patch_torn_by_a_kill_is_written_anew(
-    scene: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, left: bytes
+    scene: Path, whole: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, left: bytes
 ) -> None:
-    out, whole = tmp_path / "o.tif", tmp_path / "whole.tif"
-    declouds(scene, whole, DecloudConfig(**FAST), restorer=darker())
+    out = tmp_path / "o.tif"
     work = _interrupted(scene, out, monkeypatch)
     journal = work / "journal.jsonl"
     lines = journal.read_text().splitlines(keepends=True)
@@ -264,7 +275,7 @@ def test_a_patch_torn_by_a_kill_is_written_anew(
         patch.unlink()
         patch.with_suffix(".part").write_bytes(left)
     declouds(scene, out, DecloudConfig(**FAST), restorer=darker())
-    assert out.read_bytes() == whole.read_bytes()
+    assert out.read_bytes() == whole
 
 
 DAMAGED = {
@@ -276,22 +287,20 @@ DAMAGED = {
 
 @pytest.mark.parametrize("damage", DAMAGED)
 def test_work_whose_job_is_damaged_is_made_anew(
-    scene: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: str
+    scene: Path, whole: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: str
 ) -> None:
-    out, whole = tmp_path / "o.tif", tmp_path / "whole.tif"
-    declouds(scene, whole, DecloudConfig(**FAST), restorer=darker())
+    out = tmp_path / "o.tif"
     work = _interrupted(scene, out, monkeypatch)
     DAMAGED[damage](work / "job.json")
     result = declouds(scene, out, DecloudConfig(**FAST), restorer=darker())
     assert not result.resumed
-    assert out.read_bytes() == whole.read_bytes()
+    assert out.read_bytes() == whole
 
 
 def test_a_kill_while_work_is_cleared_leaves_nothing_to_go_on_with(
-    scene: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    scene: Path, whole: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    out, whole = tmp_path / "o.tif", tmp_path / "whole.tif"
-    declouds(scene, whole, DecloudConfig(**FAST), restorer=darker())
+    out = tmp_path / "o.tif"
     _interrupted(scene, out, monkeypatch)
     unlink = Path.unlink
 
@@ -305,7 +314,7 @@ def test_a_kill_while_work_is_cleared_leaves_nothing_to_go_on_with(
         with pytest.raises(KeyboardInterrupt):
             declouds(scene, out, DecloudConfig(**FAST, seed=1), restorer=darker())
     assert not declouds(scene, out, DecloudConfig(**FAST), restorer=darker()).resumed
-    assert out.read_bytes() == whole.read_bytes()
+    assert out.read_bytes() == whole
 
 
 def test_a_report_that_could_not_be_written_is_made_by_the_same_call(

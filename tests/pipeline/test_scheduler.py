@@ -29,7 +29,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.fixture(scope="module")
 def scene(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_scene(tmp_path_factory.mktemp("cluster") / "scene.tif", cloudy_pixels(900, 1500))
+    return write_scene(tmp_path_factory.mktemp("cluster") / "scene.tif", cloudy_pixels(500, 900))
 
 
 _SCHEDULER = """

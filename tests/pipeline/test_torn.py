@@ -19,10 +19,27 @@ from tests.pipeline.test_ccp import found
 from tests.pipeline.test_declouds import FAST
 from tests.pipeline.test_error_map import CONFIG, measured
 
+SOFT: dict[str, Any] = {"detector": "threshold", "feather_m": 16}
 
-@pytest.fixture
-def scene(tmp_path: Path) -> Path:
-    return write_scene(tmp_path / "scene.tif", cloudy_pixels(700, 900))
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of two by two blocks; no test changes it."""
+    return write_scene(tmp_path_factory.mktemp("scene") / "scene.tif", cloudy_pixels(400, 500))
+
+
+@pytest.fixture(scope="module")
+def whole(scene: Path) -> Path:
+    """What is made of it where nothing is torn, with a map of errors beside it."""
+    declouds(scene, scene.with_name("whole.tif"), CONFIG, restorer=measured())
+    return scene.with_name("whole.tif")
+
+
+@pytest.fixture(scope="module")
+def coverage(scene: Path) -> Path:
+    """Rasters of its clouds."""
+    found(scene, scene.with_name("coverage"), **SOFT)
+    return scene.with_name("coverage")
 
 
 def tear(monkeypatch: pytest.MonkeyPatch, module: Any, name: str, share: float) -> None:
@@ -38,9 +55,10 @@ def tear(monkeypatch: pytest.MonkeyPatch, module: Any, name: str, share: float) 
 
 
 @pytest.mark.parametrize("share", [0, 0.5, 0.99])
-def test_a_torn_error_map_is_not_kept(scene: Path, tmp_path: Path, share: float) -> None:
-    out, whole = tmp_path / "out.tif", tmp_path / "whole.tif"
-    declouds(scene, whole, CONFIG, restorer=measured())
+def test_a_torn_error_map_is_not_kept(
+    scene: Path, whole: Path, tmp_path: Path, share: float
+) -> None:
+    out = tmp_path / "out.tif"
     with pytest.MonkeyPatch.context() as patched:
         tear(patched, layers, "errors.tif", share)
         with pytest.raises(OutputError, match=r"out_error\.tif: .* free space"):
@@ -53,10 +71,8 @@ def test_a_torn_error_map_is_not_kept(scene: Path, tmp_path: Path, share: float)
 
 
 @pytest.mark.parametrize("share", [0.5, 0.99])
-def test_a_torn_patch_is_not_kept(scene: Path, tmp_path: Path, share: float) -> None:
-    out, whole = tmp_path / "out.tif", tmp_path / "whole.tif"
-    config = DecloudConfig(**FAST)
-    declouds(scene, whole, config, restorer=darker())
+def test_a_torn_patch_is_not_kept(scene: Path, whole: Path, tmp_path: Path, share: float) -> None:
+    out, config = tmp_path / "out.tif", DecloudConfig(**FAST, dn_range=CONFIG.dn_range)
     with pytest.MonkeyPatch.context() as patched:
         tear(patched, settle, "patch_", share)
         with pytest.raises(OutputError, match="free some"):
@@ -69,29 +85,26 @@ def test_a_torn_patch_is_not_kept(scene: Path, tmp_path: Path, share: float) -> 
 
 @pytest.mark.parametrize("kind", ["mask", "probability", "weight"])
 def test_a_torn_raster_of_coverage_is_one_error_and_made_by_the_next_run(
-    scene: Path, tmp_path: Path, kind: str
+    scene: Path, coverage: Path, tmp_path: Path, kind: str
 ) -> None:
-    out, whole = tmp_path / "out", tmp_path / "whole"
-    options = {"detector": "threshold", "feather_m": 16}
-    found(scene, whole, **options)
+    out, whole = tmp_path / "out", {file.name: file.read_bytes() for file in coverage.iterdir()}
     said = rf"scene_{kind}\.tif: cannot be written: .* free space"
     with pytest.MonkeyPatch.context() as patched:
         tear(patched, layers, kind, 0.9)
         with pytest.raises(OutputError, match=said):
-            found(scene, out, **options)
+            found(scene, out, **SOFT)
     assert not (out / f"scene_{kind}.tif").exists()
     # An earlier version left it there.
-    (out / f"scene_{kind}.tif").write_bytes((whole / f"scene_{kind}.tif").read_bytes()[:900])
-    found(scene, out, **options)
-    for file in whole.iterdir():
-        assert (out / file.name).read_bytes() == file.read_bytes()
-    assert len(list(out.iterdir())) == len(list(whole.iterdir())) == 3
+    (out / f"scene_{kind}.tif").write_bytes(whole[f"scene_{kind}.tif"][:900])
+    found(scene, out, **SOFT)
+    assert {file.name: file.read_bytes() for file in out.iterdir()} == whole
+    assert len(whole) == 3
 
 
 def test_what_is_left_of_a_torn_soft_edge_goes_with_the_next_run(
     scene: Path, tmp_path: Path
 ) -> None:
-    found(scene, tmp_path / "out", detector="threshold", feather_m=16)
+    found(scene, tmp_path / "out", **SOFT)
     cut(tmp_path / "out" / "scene_weight.tif", 0.4)
     found(scene, tmp_path / "out", detector="threshold")
     names = {f.name for f in (tmp_path / "out").iterdir()}

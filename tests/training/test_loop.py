@@ -6,7 +6,9 @@ import json
 import signal
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -53,6 +55,15 @@ def train(
     return result, {name: network.state_dict() for name, network in parts.items()}
 
 
+@cache
+def straight(stage: str) -> tuple[TrainResult, dict[str, State], dict[str, Any]]:
+    """What a stage becomes without interruption, and its checkpoint; the same for every test."""
+    with TemporaryDirectory() as folder:
+        result, states = train(stage, Path(folder))
+        checkpoint = torch.load(Path(folder) / f"{stage}.pt", weights_only=True)
+    return result, states, checkpoint
+
+
 def assert_same(one: dict[str, State], two: dict[str, State]) -> None:
     for name in one:
         for key, value in one[name].items():
@@ -69,22 +80,19 @@ def press_ctrl_c(at: int, number: signal.Signals = signal.SIGINT) -> Callable[[i
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_an_interrupted_stage_ends_with_the_same_bits(stage: str, tmp_path: Path) -> None:
-    straight, wanted = train(stage, tmp_path / "straight")
-    assert straight.finished
-    assert straight.step == 7
+    whole, wanted, wanted_file = straight(stage)
+    assert whole.finished
+    assert whole.step == 7
     first, _ = train(stage, tmp_path / "broken", on_step=press_ctrl_c(at=4))
     assert (first.step, first.finished) == (4, False)
     second, got = train(stage, tmp_path / "broken")
     assert (second.step, second.finished) == (7, True)
     assert_same(wanted, got)
-    ends = [
-        torch.load(tmp_path / run / f"{stage}.pt", weights_only=True)
-        for run in ("straight", "broken")
-    ]
-    assert_same({k: e for k, e in ends[0].items() if k in ("model", "ema")}, ends[1])
-    for index, state in ends[0]["optimiser"]["state"].items():
+    got_file = torch.load(tmp_path / "broken" / f"{stage}.pt", weights_only=True)
+    assert_same({k: e for k, e in wanted_file.items() if k in ("model", "ema")}, got_file)
+    for index, state in wanted_file["optimiser"]["state"].items():
         for key, value in state.items():
-            assert torch.equal(value, ends[1]["optimiser"]["state"][index][key])
+            assert torch.equal(value, got_file["optimiser"]["state"][index][key])
 
 
 def test_a_stage_may_end_early_by_its_rates(tmp_path: Path) -> None:
@@ -99,7 +107,7 @@ def test_a_stage_may_end_early_by_its_rates(tmp_path: Path) -> None:
 
 
 def test_a_killed_run_goes_on_from_its_last_checkpoint(tmp_path: Path) -> None:
-    _, wanted = train("coarse", tmp_path / "straight")
+    _, wanted, _ = straight("coarse")
 
     def die(step: int, loss: float) -> None:
         if step == 5:
@@ -143,7 +151,7 @@ def test_time_runs_out_resumably(tmp_path: Path) -> None:
 
 
 def test_checkpoints_of_the_first_version_resume(tmp_path: Path) -> None:
-    _, wanted = train("coarse", tmp_path / "straight")
+    _, wanted, _ = straight("coarse")
     folder = tmp_path / "broken"
     train("coarse", folder, on_step=press_ctrl_c(at=4))
     state = torch.load(folder / "coarse.pt", weights_only=True)
@@ -164,17 +172,16 @@ def test_a_finished_stage_is_not_trained_again(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_only_what_a_stage_trains_changes(stage: str, tmp_path: Path) -> None:
+def test_only_what_a_stage_trains_changes(stage: str) -> None:
     before = {n: {k: v.clone() for k, v in m.state_dict().items()} for n, m in networks().items()}
-    _, after = train(stage, tmp_path)
+    _, after, _ = straight(stage)
     for name in before:
         same = all(torch.equal(v, after[name][k]) for k, v in before[name].items())
         assert same == (name not in STAGES[stage].trains), name
 
 
-def test_networks_end_as_their_averages(tmp_path: Path) -> None:
-    _, got = train("coarse", tmp_path)
-    state = torch.load(tmp_path / "coarse.pt", weights_only=True)
+def test_networks_end_as_their_averages() -> None:
+    _, got, state = straight("coarse")
     for key, value in state["ema"].items():
         assert torch.equal(got["cnp"][key.removeprefix("cnp.")], value)
     assert not all(torch.equal(state["ema"][k], v) for k, v in state["model"].items())

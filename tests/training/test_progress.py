@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -42,6 +43,19 @@ def train(stage: str, folder: Path, config: TrainConfig, place: Place | None = N
     parts = tiny_networks(PARTS, 3)
     train_stage(STAGES[stage], parts, draw, folder, config, SCHEDULE, place=place)
     return nn.ModuleDict({n: parts[n] for n in STAGES[stage].trains}).state_dict()
+
+
+@pytest.fixture(scope="module")
+def trained_once(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, State]:
+    """The folder of a finished stage `coarse`, and its weights; read only."""
+    folder = tmp_path_factory.mktemp("trained")
+    return folder, train("coarse", folder, CONFIG)
+
+
+@pytest.fixture
+def trained(trained_once: tuple[Path, State], tmp_path: Path) -> Path:
+    """A copy of that folder."""
+    return Path(shutil.copytree(trained_once[0], tmp_path, dirs_exist_ok=True))
 
 
 def assert_close(one: State, two: State, tolerance: float) -> None:
@@ -108,7 +122,9 @@ with placed("cpu", "float32") as place:
 """
 
 
-def test_two_processes_learn_what_one_learns(tmp_path: Path) -> None:
+def test_two_processes_learn_what_one_learns(
+    trained_once: tuple[Path, State], tmp_path: Path
+) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = str(probe.getsockname()[1])
@@ -127,16 +143,16 @@ def test_two_processes_learn_what_one_learns(tmp_path: Path) -> None:
     ends = [torch.load(both / f"end_{rank}.pt", weights_only=True) for rank in range(2)]
     for key, value in ends[0].items():
         assert torch.equal(value, ends[1][key]), key
-    alone = train("coarse", tmp_path / "alone", CONFIG)
+    folder, alone = trained_once
     assert_close(alone, ends[0], 2e-4)
     # One writer: the checkpoint is a lone process's, up to rounding.
-    one, two = (torch.load(f / "coarse.pt", weights_only=True) for f in (both, tmp_path / "alone"))
+    one, two = (torch.load(f / "coarse.pt", weights_only=True) for f in (both, folder))
     assert one["step"] == two["step"] == 3
     assert one["loss"] == pytest.approx(two["loss"], rel=1e-4)
 
 
-def test_bfloat16_learns_much_the_same(tmp_path: Path) -> None:
-    precise = train("coarse", tmp_path / "precise", CONFIG)
+def test_bfloat16_learns_much_the_same(trained_once: tuple[Path, State], tmp_path: Path) -> None:
+    _, precise = trained_once
     place = Place(dtype=torch.bfloat16)
     rough = train("coarse", tmp_path / "rough", CONFIG, place)
     assert all(value.dtype == torch.float32 for value in rough.values())
@@ -194,14 +210,13 @@ def test_a_discriminator_learns_and_resumes_beside_its_network(tmp_path: Path) -
     assert any(not torch.equal(value, fresh[key]) for key, value in judge.items())
 
 
-def test_a_checkpoint_of_other_networks_is_named(tmp_path: Path) -> None:
-    train("coarse", tmp_path, CONFIG)
-    (tmp_path / "coarse.pt").rename(tmp_path / "reference.pt")
+def test_a_checkpoint_of_other_networks_is_named(trained: Path) -> None:
+    (trained / "coarse.pt").rename(trained / "reference.pt")
     with pytest.raises(DatasetError, match=r"reference\.pt: was made with other networks"):
-        train("reference", tmp_path, CONFIG)
-    (tmp_path / "reference.pt").write_bytes(b"rubbish")
+        train("reference", trained, CONFIG)
+    (trained / "reference.pt").write_bytes(b"rubbish")
     with pytest.raises(DatasetError, match="not a readable checkpoint"):
-        train("reference", tmp_path, CONFIG)
+        train("reference", trained, CONFIG)
 
 
 @pytest.mark.parametrize(
@@ -215,13 +230,12 @@ def test_a_checkpoint_of_other_networks_is_named(tmp_path: Path) -> None:
     ],
 )
 def test_a_checkpoint_of_other_kinds_is_refused(
-    tmp_path: Path, changed: Callable[[Any], Any], says: str
+    trained: Path, changed: Callable[[Any], Any], says: str
 ) -> None:
-    train("coarse", tmp_path, CONFIG)
-    path = tmp_path / "coarse.pt"
+    path = trained / "coarse.pt"
     torch.save(changed(torch.load(path, weights_only=True)), path)
     with pytest.raises(DatasetError, match=rf"coarse\.pt: .*{says}"):
-        train("coarse", tmp_path, CONFIG)
+        train("coarse", trained, CONFIG)
 
 
 def test_a_seed_may_be_a_time(tmp_path: Path) -> None:
@@ -264,15 +278,14 @@ def test_a_gradient_that_is_no_number_stops_before_the_weights_change(tmp_path: 
     ],
 )
 def test_a_checkpoint_of_other_settings_is_refused(
-    tmp_path: Path, other: dict[str, Any], says: str
+    trained: Path, other: dict[str, Any], says: str
 ) -> None:
-    train("coarse", tmp_path, CONFIG)
     with pytest.raises(DatasetError, match=rf"coarse\.pt: .*{says}.*name another folder"):
-        train("coarse", tmp_path, replace(CONFIG, **other))
+        train("coarse", trained, replace(CONFIG, **other))
 
 
-def test_when_to_stop_and_save_may_change(tmp_path: Path) -> None:
-    wanted = train("coarse", tmp_path / "whole", CONFIG)
+def test_when_to_stop_and_save_may_change(trained_once: tuple[Path, State], tmp_path: Path) -> None:
+    _, wanted = trained_once
     train("coarse", tmp_path / "cut", replace(CONFIG, until=2, save_every=1, accumulate=2))
     again = replace(CONFIG, save_every=9, max_minutes=60.0, validate_every=0, accumulate=2)
     assert_close(wanted, train("coarse", tmp_path / "cut", again), 2e-4)
@@ -292,13 +305,12 @@ def test_a_rate_that_is_changed_on_the_way_is_told(tmp_path: Path) -> None:
         train("coarse", tmp_path, replace(CONFIG, lr=5e-4))
 
 
-def test_a_stage_that_is_done_keeps_the_rate_of_its_steps(tmp_path: Path) -> None:
-    train("coarse", tmp_path, CONFIG)
+def test_a_stage_that_is_done_keeps_the_rate_of_its_steps(trained: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error", DecrWarning)
-        train("coarse", tmp_path, replace(CONFIG, lr=5e-4))
-        train("coarse", tmp_path, CONFIG)
-    assert read_checkpoint(tmp_path / "coarse.pt")["identity"]["lr"] == CONFIG.lr
+        train("coarse", trained, replace(CONFIG, lr=5e-4))
+        train("coarse", trained, CONFIG)
+    assert read_checkpoint(trained / "coarse.pt")["identity"]["lr"] == CONFIG.lr
 
 
 def test_more_steps_at_a_constant_rate_go_on(tmp_path: Path) -> None:
