@@ -121,14 +121,15 @@ def test_virtual_raster_with_a_band_left_out(tmp_path: Path) -> None:
     carried(str(tmp_path / "v.vrt"), tmp_path / "o.tif")
 
 
-def test_a_colour_that_a_geotiff_cannot_say_is_named(tmp_path: Path) -> None:
-    # The only band of a TIFF is grey, whatever is asked for.
-    make(tmp_path / "s.tif", "mask")
-    (tmp_path / "v.vrt").write_text(one_band_vrt("<ColorInterp>Red</ColorInterp>"))
+def test_what_a_geotiff_cannot_say_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, out = make(tmp_path / "s.tif", "plain"), tmp_path / "o.tif"
     work = tmp_path / "work"
     work.mkdir()
-    with pytest.warns(DecrWarning, match="band 1 colour: red -> gray"):
-        write_cog(str(tmp_path / "v.vrt"), [], tmp_path / "o.tif", {"SEED": "0"}, work)
+    monkeypatch.setattr("decr.geo.output.compare_metadata", lambda a, b: ["band 2 unit: m -> None"])
+    with pytest.warns(DecrWarning, match=r"o\.tif: .* all that .*s\.tif says: band 2 unit: m -> "):
+        write_cog(str(source), [], out, {"SEED": "0"}, work)
 
 
 def one_band_vrt(colour: str) -> str:
