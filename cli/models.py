@@ -225,7 +225,7 @@ def calibrate(
         overwrite=overwrite,
     )
     if found.held is None:
-        click.echo("one place alone: how well the table holds for others is not known")
+        click.echo(f"how well the table holds for other pairs is not known: {found.unheld}")
     else:
         click.echo(f"{found.table.about}; % of white, each half by the other's table:")
         click.echo(described(found.held))

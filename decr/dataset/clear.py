@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 import numpy as np
-from numpy.typing import NDArray
 
 from decr.dataset.collage import LabelledImage
 from decr.dataset.guesses import for_want, tell_guesses
+from decr.dataset.inside import valid_inside
 from decr.dataset.manifest import MANIFEST
 from decr.dataset.samples import ClearImage
 from decr.dataset.white import TOO_BRIGHT, too_bright
@@ -23,8 +23,6 @@ from decr.geo.delivery import passed_over, skipped
 from decr.geo.scene import Scene, open_scene, reader
 
 _SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".vrt")
-_CELLS = 2**20
-"""In which the valid inside of an image is looked for, at most."""
 _TOLD = 3
 """Names that a warning gives of many."""
 
@@ -239,86 +237,13 @@ def tell(where: str, what: str, named: Mapping[str, Sequence[str]]) -> None:
             warnings.warn(said, DecrWarning, stacklevel=4)
 
 
-def valid_inside(valid: NDArray[np.bool_], least_px: int) -> tuple[slice, slice]:
-    """The largest rectangle without invalid pixels whose sides have at least ``least_px``.
-
-    Of equally large ones, the one that ends first, by row, then by column, and the tallest of
-    these. Of images beyond `_CELLS` pixels, the largest of whole cells of pixels, then grown up,
-    down, left and right. Empty when there is none.
-    """
-    rows, cols = (np.flatnonzero(valid.any(axis=axis)) for axis in (1, 0))
-    if not rows.size:
-        return slice(0, 0), slice(0, 0)
-    box = slice(int(rows[0]), int(rows[-1]) + 1), slice(int(cols[0]), int(cols[-1]) + 1)
-    inside = valid[box]
-    if inside.all():
-        top, bottom, left, right = 0, inside.shape[0], 0, inside.shape[1]
-    else:
-        k = math.ceil(math.sqrt(inside.size / _CELLS))
-        top, bottom, left, right = _grown(
-            inside, _largest(_cells(inside, k), max(1, (least_px + 1) // k - 1)), k
-        )
-    if min(bottom - top, right - left) < max(least_px, 1):
-        return slice(0, 0), slice(0, 0)
-    return (
-        slice(box[0].start + top, box[0].start + bottom),
-        slice(box[1].start + left, box[1].start + right),
-    )
-
-
-def _cells(valid: NDArray[np.bool_], k: int) -> NDArray[np.bool_]:
-    """Which whole cells of k x k pixels are valid."""
-    height, width = (side // k for side in valid.shape)
-    cells = valid[: height * k, : width * k].reshape(height, k, width, k)
-    return np.asarray(cells.all(axis=(1, 3)))
-
-
-def _largest(valid: NDArray[np.bool_], least: int) -> tuple[int, int, int, int]:
-    """Top, bottom, left and right of the largest rectangle of True; zeros if there is none.
-
-    Row by row, with how far True reaches up from each column: a rectangle ends where a column
-    reaches less far than those before it, which are kept in a stack.
-    """
-    best, found = 0, (0, 0, 0, 0)
-    reach = np.zeros(valid.shape[1], np.int64)
-    for row, here in enumerate(valid):
-        reach = np.where(here, reach + 1, 0)
-        stack: list[tuple[int, int]] = []  # column from which on, and how far up: rising
-        for col, height in enumerate([*reach.tolist(), 0]):
-            start = col
-            while stack and stack[-1][1] > height:
-                start, high = stack.pop()
-                if high * (col - start) > best and min(high, col - start) >= least:
-                    best, found = high * (col - start), (row + 1 - high, row + 1, start, col)
-            if height and (not stack or stack[-1][1] < height):
-                stack.append((start, height))
-    return found
-
-
-def _grown(
-    valid: NDArray[np.bool_], cells: tuple[int, int, int, int], k: int
-) -> tuple[int, int, int, int]:
-    """A rectangle of cells in pixels, as much wider as it stays valid."""
-    top, bottom, left, right = (edge * k for edge in cells)
-    if top == bottom:
-        return 0, 0, 0, 0
-    while top and valid[top - 1, left:right].all():
-        top -= 1
-    while bottom < valid.shape[0] and valid[bottom, left:right].all():
-        bottom += 1
-    while left and valid[top:bottom, left - 1].all():
-        left -= 1
-    while right < valid.shape[1] and valid[top:bottom, right].all():
-        right += 1
-    return top, bottom, left, right
-
-
-def read_labelled(folder: Folder) -> list[LabelledImage]:
+def read_labelled(folder: Folder, least_px: int = 1) -> list[LabelledImage]:
     """Cloudy images with masks of the same name.
 
     Images of floating numbers are reflectances if the folder does not say their white. Where pixels
-    are invalid in the image or in its mask, both are cut to a rectangle without such. A mask that
-    declares 0 as nodata means clear by it where all other numbers are cloud.
+    are invalid in the image or in its mask, both are cut to a rectangle without such, and passed
+    over if none has sides of ``least_px``. A number that masks declare as nodata is a label all the
+    same where no other number in the folder's masks is of its class, cloud or clear.
 
     Raises
     ------
@@ -329,26 +254,15 @@ def read_labelled(folder: Folder) -> list[LabelledImage]:
     Warns
     -----
     DecrWarning
-        If bands are guessed, or images are passed over, or cut.
+        If bands are guessed, images are passed over or cut, or nodata is taken for a label.
     """
-    if folder.masks is None:
-        raise DatasetError(f"{folder.path}: labelled imagery needs a folder of masks")
+    opened = _with_masks(folder)
+    labels = _nodata_labels([mask for _, _, mask in opened], folder.cloudy_from)
     images = []
-    scenes: list[Scene] = []
     empty: list[str] = []
     cut: list[str] = []
-    files = folder.files()
-    for path in files:
-        mask_path = folder.masks / path.relative_to(folder.path)
-        if not mask_path.exists():
-            raise DatasetError(f"{mask_path}: the mask of {path.name} is missing")
-        scene, mask = open_scene(path, folder.bands), open_scene(mask_path, "pan")
-        scenes.append(scene)
-        if mask.grid.window != scene.grid.window:
-            raise DatasetError(
-                f"{mask_path}: has {mask.grid.width} x {mask.grid.height} pixels, but its image "
-                f"{path} has {scene.grid.width} x {scene.grid.height}"
-            )
+    doubted: list[str] = []
+    for path, scene, mask in opened:
         white = _white(folder, scene) or (1.0 if scene.dtype.startswith("float") else None)
         if white is None:
             raise _unknown(path, "white level", "white in the recipe")
@@ -356,9 +270,12 @@ def read_labelled(folder: Folder) -> list[LabelledImage]:
         with reader(scene) as source, reader(mask) as truth:
             dn, valid = source.read(scene.grid.window, keep)
             label, labelled = truth.read(mask.grid.window, (0,))
-        if mask.nodata[0] == 0 and folder.cloudy_from == 1:
-            labelled |= label[0] == 0
-        rows, cols = valid_inside(valid & labelled, 1)
+        if mask.nodata[0] in labels:
+            nodata = label[0] == mask.nodata[0]
+            if (nodata & valid).any() and (mask.nodata[0], folder.cloudy_from) != (0, 1):
+                doubted.append(f"{path.name} ({mask.nodata[0]:g})")
+            labelled |= nodata
+        rows, cols = valid_inside(valid & labelled, least_px)
         dn, label = dn[:, rows, cols], label[:, rows, cols]
         if not dn.size:
             empty.append(path.name)
@@ -374,13 +291,54 @@ def read_labelled(folder: Folder) -> list[LabelledImage]:
                 label[0] >= folder.cloudy_from,
             )
         )
-    tell_guesses(scenes)
+    tell_guesses([scene for _, scene, _ in opened])
+    want = (
+        "a pixel that is" if least_px == 1 else f"{least_px} x {least_px} pixels (size_px) that are"
+    )
     told = {
-        "passed over, for want of a pixel that is valid in it and in its mask": empty,
+        f"passed over, for want of {want} valid in it and in its mask": empty,
         "cut to a rectangle that is valid in it and in its mask": cut,
+        f"labelled by the nodata of its mask, too, since no other number in {folder.masks} is of "
+        f"its class (from {folder.cloudy_from} on is cloud); declare another nodata": doubted,
     }
-    tell(str(folder.path), f"{len(files)} labelled images", told)
+    tell(str(folder.path), f"{len(opened)} labelled images", told)
     return images
+
+
+def _with_masks(folder: Folder) -> list[tuple[Path, Scene, Scene]]:
+    """Files, images and masks of a folder, opened; each mask has its image's size."""
+    if folder.masks is None:
+        raise DatasetError(f"{folder.path}: labelled imagery needs a folder of masks")
+    opened = []
+    for path in folder.files():
+        mask_path = folder.masks / path.relative_to(folder.path)
+        if not mask_path.exists():
+            raise DatasetError(f"{mask_path}: the mask of {path.name} is missing")
+        scene, mask = open_scene(path, folder.bands), open_scene(mask_path, "pan")
+        opened.append((path, scene, mask))
+        if mask.grid.window != scene.grid.window:
+            raise DatasetError(
+                f"{mask_path}: has {mask.grid.width} x {mask.grid.height} pixels, but its image "
+                f"{path} has {scene.grid.width} x {scene.grid.height}"
+            )
+    return opened
+
+
+def _nodata_labels(masks: Sequence[Scene], cloudy_from: int) -> set[float]:
+    """Nodata numbers that are labels: masks hold no others that are cloud as they are, or clear."""
+    declared = {mask.nodata[0] for mask in masks} - {None}
+    found = {0.0} if cloudy_from == 1 else set[float]()
+    if declared <= found:
+        return found
+    classes: set[bool] = set()
+    for mask in masks:
+        with reader(mask) as truth:
+            label, labelled = truth.read(mask.grid.window, (0,))
+        numbers = np.unique(label[0][labelled]).tolist()
+        classes |= {number >= cloudy_from for number in numbers if number not in declared}
+        if len(classes) == 2:
+            return found
+    return found | {n for n in declared if n is not None and classes == {n < cloudy_from}}
 
 
 def digest(names: Sequence[str]) -> str:

@@ -11,19 +11,27 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from decr.dataset.augment import unit_from
-from decr.dataset.clear import check_above_zero, tell, valid_inside
+from decr.dataset.clear import check_above_zero, tell
 from decr.dataset.guesses import for_want, tell_guesses
+from decr.dataset.inside import valid_inside
 from decr.dataset.layouts import LAYOUTS, list_pairs
 from decr.dataset.manifest import PairFile
 from decr.dataset.read_pair import Side, check_fit, open_side, read_side
 from decr.dataset.samples import Sample, area_shrunk, drawn
-from decr.dataset.white import TOO_BRIGHT, Both, brightest, common_white, too_bright
-from decr.errors import DatasetError
+from decr.dataset.white import (
+    TOO_BRIGHT,
+    Both,
+    brightest,
+    common_white,
+    too_bright,
+    white_level,
+)
+from decr.errors import DatasetError, DecrError
 from decr.geo.align import outline_lonlat
 from decr.geo.scene import Scene
 
 MOST_BYTES = 8 * 2**30
-"""Largest set that is read: pairs are held in memory as stored."""
+"""Largest set that is read: pairs are held in memory as stored. Of others no more is looked at."""
 
 CHANGED = 0.06
 """Difference from which a pixel counts as cloudy, as a share of white."""
@@ -125,6 +133,7 @@ def read_pairs(
     ----------
     known
         Pairs of this set that were read before with the same bands, to be spared that look.
+        Of others, those that cannot be used, or are beyond `MOST_BYTES`, tell nothing of white.
 
     Raises
     ------
@@ -137,7 +146,8 @@ def read_pairs(
     Warns
     -----
     DecrWarning
-        If bands are guessed, or pairs are passed over, cut, or much brighter than a stated white.
+        If bands are guessed, or pairs are passed over, cut, or much brighter than a stated white;
+        or if others were not looked at for white.
     """
     listed = list_pairs(folder.path, folder.layout, folder.skip)
     files = [f for f in listed if folder.split in (None, "all", f.split)]
@@ -168,7 +178,11 @@ def read_pairs(
     tell(str(folder.path), f"{len(files)} pairs", told)
     taken = {file.name for file in files}
     others = [file for file in listed if file.name not in taken]
-    return _read_all(folder, opened, bands, _rest(folder, others, bands, known))
+    unseen: list[str] = []
+    images = _read_all(folder, opened, bands, _rest(folder, others, bands, known, unseen))
+    why = "not looked at for the white of the set; --white, or white in a recipe, spares that look"
+    tell(str(folder.path), f"{len(others)} pairs of other splits", {why: unseen})
+    return images
 
 
 def _sides(
@@ -185,20 +199,43 @@ def _rest(
     files: Sequence[PairFile],
     bands: tuple[str, ...],
     known: Sequence[PairImage],
+    unseen: list[str],
 ) -> Iterator[Both]:
-    """The brightest pixels, (1, 1, 1), of pairs of 16 bits whose white nothing states."""
+    """The brightest pixels, (1, 1, 1), of pairs of 16 bits whose white nothing states.
+
+    Those that cannot be used, or are beyond `MOST_BYTES`, are added to ``unseen``, with the reason.
+    """
     files = [file for file in files if file.white is None]
     names = {file.name for file in files}
     read = {pair.name: (pair.cloudy, pair.clear) for pair in known if pair.name in names}
     yield from (brightest(both) for both in read.values() if both[0].dtype == np.uint16)
+    left = MOST_BYTES
     for file in files:
-        cloudy, clear = (None, None) if file.name in read else _sides(folder, file, bands)
-        if cloudy is None or clear is None or cloudy.scene.dtype != "uint16":
+        if file.name in read:
             continue
-        check_fit(cloudy.scene, clear.scene)
-        dn, truth, _ = _read_valid(cloudy, clear)
+        try:
+            cloudy, clear = _sides(folder, file, bands)
+            if cloudy is None or clear is None or cloudy.scene.dtype != "uint16":
+                continue
+            check_fit(cloudy.scene, clear.scene)
+            left -= 2 * len(bands) * _bytes_per_band(clear.scene)
+            if left < 0:
+                unseen.append(f"{file.name} (after {MOST_BYTES / 2**30:g} GiB)")
+                continue
+            dn, truth, _ = _read_valid(cloudy, clear)
+        except DecrError as error:
+            unseen.append(f"{file.name} ({error})")
+            continue
         if dn.size:
-            yield brightest((dn, truth))
+            tops = brightest((dn, truth))
+            white_level(_brighter(file, tops), [tops])  # refused here, it is named
+            yield tops
+
+
+def _brighter(file: PairFile, both: Both) -> Path:
+    """The brighter image of a pair."""
+    cloudy, clear = (image.max() for image in both)
+    return file.cloudy if cloudy >= clear else file.clear
 
 
 def _read_valid(cloudy: Side, clear: Side) -> tuple[*Both, tuple[int, int]]:
@@ -234,9 +271,14 @@ def _read_all(
     }
     tell(str(folder.path), f"{len(opened)} pairs", told)
     unsaid = [
-        (dn, truth) for file, _, dn, truth, _ in read if folder.white is None and file.white is None
+        (file, brightest((dn, truth)))
+        for file, _, dn, truth, _ in read
+        if folder.white is None and file.white is None
     ]
-    common = common_white(folder.path, unsaid, rest) if unsaid else None
+    common = None
+    if unsaid:
+        brighter = _brighter(*max(unsaid, key=lambda one: max(image.max() for image in one[1])))
+        common = common_white(brighter, [tops for _, tops in unsaid], rest)
     images = []
     bright: list[str] = []
     for file, scene, dn, truth, cut_from in read:

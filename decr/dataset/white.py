@@ -15,10 +15,12 @@ Both = tuple[NDArray[np.generic], NDArray[np.generic]]
 
 _DEPTHS = (10, 11, 12)
 _BRIGHT = 0.1
-"""Share of a clear image above its white from which that is told."""
+"""Share of a clear image above `_BEYOND` times its white from which that is told."""
+_BEYOND = 1.25
+"""Snow may be somewhat brighter than white; what is stated for fewer bits is at most half of it."""
 TOO_BRIGHT = (
-    "brighter than white in more than a tenth of the clear image, which is plain white there; "
-    "give the number of the brightest cloud (--white, or white in a recipe)"
+    "brighter than white in more than a tenth of the clear image, by more than a quarter, which is "
+    "plain white there; give the number of the brightest cloud (--white, or white in a recipe)"
 )
 """What is told of images that are `too_bright`."""
 
@@ -55,7 +57,7 @@ def white_level(path: Path, pairs: list[Both]) -> float:
     Parameters
     ----------
     path
-        Of the set, for messages.
+        Of the set or one of its images, for messages.
     pairs
         (C, H, W) DN of cloudy and clear images, all of one type.
 
@@ -72,11 +74,12 @@ def white_level(path: Path, pairs: list[Both]) -> float:
     if types != ["uint16"] or not fitting:
         raise DatasetError(
             f"{path}: cannot tell the white level of {' and '.join(types)} images up to {top:g}; "
-            "state white, the number of the brightest cloud"
+            "state white, the number of the brightest cloud of the set (--white, or white in a "
+            "recipe)"
         )
     return fitting[0]
 
 
 def too_bright(dn: NDArray[np.generic], white: float) -> bool:
-    """Whether a clear image, (C, H, W), lies above its white in more than a tenth of its values."""
-    return bool(np.mean(dn > white) > _BRIGHT)  # type: ignore[operator]
+    """Whether a clear image, (C, H, W), lies far above white in more than a tenth of its values."""
+    return bool(np.mean(dn > _BEYOND * white) > _BRIGHT)  # type: ignore[operator]

@@ -6,7 +6,8 @@ told no more: docs/uncertainty.md.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -202,18 +203,37 @@ def cross_held(images: Sequence[Seen], settings: Mapping[str, str]) -> Held:
     DatasetError
         If there are not two places, or too few pixels in a half.
     """
-    places = sorted({image.place for image in images})
-    if len(places) < 2:
+    if len({image.place for image in images}) < 2:
         raise DatasetError("one place alone cannot be measured by a table that did not see it")
-    halves: list[list[Seen]] = [[], []]
-    for image in images:
-        if image.error.size:
-            halves[places.index(image.place) % 2].append(image)
+    halves = _halves(images)
     expected: list[Float64] = []
     for own, other in ((halves[0], halves[1]), (halves[1], halves[0])):
         table = fitted(other, settings, "half of the places, which the others are held against")
         expected += [expected_of(table, image) for image in own]
     return held(expected, [image.error for half in halves for image in half])
+
+
+def _halves(images: Sequence[Seen]) -> tuple[list[Seen], list[Seen]]:
+    """Images with pixels, by halves of the places.
+
+    Places take turns; where a half has too few pixels so, the largest come first, each in the half
+    that has fewer.
+    """
+    sizes: Counter[str] = Counter()
+    for image in images:
+        sizes[image.place] += image.error.size
+    places = sorted(sizes)
+    one = set(places[::2])
+    if min(_count(sizes, one), _count(sizes, places[1::2])) < _LEAST_PX:
+        one, two = set(), set[str]()
+        for place in sorted(places, key=lambda place: -sizes[place]):
+            min(one, two, key=lambda half: _count(sizes, half)).add(place)
+    some = [image for image in images if image.error.size]
+    return [i for i in some if i.place in one], [i for i in some if i.place not in one]
+
+
+def _count(sizes: Mapping[str, int], places: Collection[str]) -> int:
+    return sum(sizes[place] for place in places)
 
 
 def expected_of(table: ErrorTable, image: Seen) -> Float64:
@@ -230,11 +250,15 @@ def deciding(restorer: Restorer, parts: Mapping[str, object]) -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class Calibrated:
-    """What became of a calibration: the table, and how well one holds for unseen pairs."""
+    """What became of a calibration: the table, and how well one holds for unseen pairs.
+
+    ``unheld`` says why that is not known.
+    """
 
     out: Path
     table: ErrorTable
     held: Held | None
+    unheld: str = ""
 
 
 def calibrate_bundle(
@@ -263,7 +287,7 @@ def calibrate_bundle(
     Returns
     -------
     Calibrated
-        ``held`` is by halves of the places; None for a single one.
+        ``held`` is by halves of the places; None for a single one, or too few pixels in a half.
 
     Raises
     ------
@@ -290,11 +314,13 @@ def calibrate_bundle(
         pairs = len({tile.name.partition(" at row ")[0] for tile in tiles})
         about = f"{len(images)} tiles of {pairs} pairs of {source.data.resolve().name}"
         table = fitted(images, settings, about)
-        halves = (
-            cross_held(images, settings) if len({image.place for image in images}) > 1 else None
-        )
+        halves, unheld = None, ""
+        try:
+            halves = cross_held(images, settings)
+        except DatasetError as error:  # the table itself is of all pixels
+            unheld = str(error)
         save_with_card(path, out, replace(card, errors=table))
-        return Calibrated(out, table, halves)
+        return Calibrated(out, table, halves, unheld)
 
 
 def described(found: Held, unit: float = 50.0) -> str:

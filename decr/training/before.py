@@ -23,7 +23,7 @@ from decr.training.identity import (
     samples_identity,
     settings_identity,
 )
-from decr.training.imagery import Imagery, read_split
+from decr.training.imagery import Imagery, read_split, validates
 from decr.training.log import summary_writer
 from decr.training.progress import read_checkpoint
 from decr.training.recipe import Recipe
@@ -49,16 +49,20 @@ def read_checked(recipe: Recipe) -> tuple[Imagery, Imagery]:
     Warns
     -----
     DecrWarning
-        If no image is held out, or pairs held out share ground with some that are trained on.
+        If a stage has no image held out to validate with, or pairs held out share ground with some
+        that are trained on.
     """
     _check_samples(recipe)
     imagery, unseen = read_split(recipe)
     refuse_leak(_clear_sides(imagery), _clear_sides(unseen))
-    looked_at = any(config.validate_every for config in recipe.stages.values())
-    if looked_at and not unseen.clear and not unseen.pairs:
+    looking = [STAGES[name] for name, config in recipe.stages.items() if config.validate_every]
+    if any(not validates(stage, unseen) for stage in looking):
+        what, watch, more = "image", "to watch", ", or make folders train and val"
+        if unseen.pairs:
+            what, watch, more = "clear image", "for a detector, which pairs do not give", ""
         warnings.warn(
-            f"recipe {recipe.name!r}: no image is held out, so there is no validation loss to "
-            f"watch; name some (--holdout, or holdout in a recipe), or make folders train and val",
+            f"recipe {recipe.name!r}: no {what} is held out, so there is no validation loss "
+            f"{watch}; name some (--holdout, or holdout in a recipe){more}",
             DecrWarning,
             stacklevel=2,
         )

@@ -183,7 +183,11 @@ def refuse_unfinished(state: Mapping[str, Any], stage: Stage, path: Path) -> Non
 
 def _difference(key: str, then: object, now: object) -> str:
     if key == IMAGES:
-        return "images (by folders, files, holdout, split, skip, bands or white)"
+        return (
+            "images (by folders, files, holdout, split, skip, bands or white, which earlier "
+            "versions guessed by the pairs trained on alone: --white, or white in a recipe, states "
+            "it)"
+        )
     if key == NETWORKS:
         return "start (the bundle it goes on from, or the stages before it)"
     return f"{key} was {_shown(then)}, is {_shown(now)}"

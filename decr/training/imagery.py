@@ -62,13 +62,13 @@ def read_split(recipe: Recipe) -> tuple[Imagery, Imagery]:
         If nothing is left to train on.
     """
     least_px, pair_px = _least(recipe)
-    detector_px = recipe.stages["detector"].size_px if "detector" in recipe.stages else 0
+    detector_px = recipe.stages["detector"].size_px if "detector" in recipe.stages else 1
     clear = [i for folder in recipe.clear for i in read_clear(folder, recipe.bands, least_px)]
     labelled = [
         image
         for folder in recipe.labelled
-        for image in read_labelled(folder)
-        if set(recipe.bands) <= set(image.bands) and min(image.cloud_mask.shape) >= detector_px
+        for image in read_labelled(folder, detector_px)
+        if set(recipe.bands) <= set(image.bands)
     ]
     pairs, other = _pairs(recipe, pair_px)
 
@@ -139,6 +139,11 @@ def _named(listed: Sequence[PairFile], holdout: Sequence[str]) -> bool:
     """Whether the holdout names pairs of a set of which only a hash would say which to keep."""
     hashed = all(file.by_hash for file in listed)
     return hashed and any(held_out(file.name, holdout) for file in listed)
+
+
+def validates(stage: Stage, unseen: Imagery) -> bool:
+    """Whether held-out imagery has samples for a stage: a detector's are of clear images alone."""
+    return bool(unseen.clear or (unseen.pairs and stage.loss != "mask"))
 
 
 def read_imagery(recipe: Recipe, validation: bool = False) -> Imagery:

@@ -23,7 +23,7 @@ from decr.models.registry import create
 from decr.training.before import check_asked, check_frozen, check_place, read_checked
 from decr.training.colours import OfColours
 from decr.training.identity import IMAGES, images_digest, samples_identity
-from decr.training.imagery import Imagery, sampler
+from decr.training.imagery import Imagery, sampler, validates
 from decr.training.loading import number_of
 from decr.training.loop import train_stage
 from decr.training.place import Place, placed
@@ -247,7 +247,7 @@ def _train(run: _Run, stage: Stage, parts: Mapping[str, nn.Module]) -> TrainResu
 def _watch(run: _Run, stage: Stage, config: TrainConfig) -> Watch:
     """Samples of held-out imagery to look at; of what is trained on where none is held out."""
     unseen = run.unseen
-    held_out = bool(unseen.clear or (unseen.pairs and stage.loss != "mask"))
+    held_out = validates(stage, unseen)
     seen = unseen if held_out else run.imagery
     draw = sampler(stage, config, run.recipe, seen, validation=held_out)
     # In a batch that large there is none of training's samples.

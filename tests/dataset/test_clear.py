@@ -14,7 +14,7 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
 from decr.config import CcpConfig
-from decr.dataset import clear as module
+from decr.dataset import inside as module
 from decr.dataset.clear import (
     Folder,
     digest,
@@ -22,8 +22,8 @@ from decr.dataset.clear import (
     read_clear,
     read_labelled,
     tell,
-    valid_inside,
 )
+from decr.dataset.inside import valid_inside
 from decr.dataset.pairs import PairFolder
 from decr.errors import ConfigError, DatasetError, DecrWarning
 from decr.pipeline.ccp_many import ccp_scenes
@@ -180,6 +180,11 @@ def test_a_white_far_below_the_image_is_told(tmp_path: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error", DecrWarning)
         assert read_clear(Folder(tmp_path, white=190.0), RGB, 32)
+        # As snow: all of it a little brighter.
+        write_scene(tmp_path / "scene.tif", 1200 + pixels(dtype="uint16") // 4)
+        assert read_clear(Folder(tmp_path, white=1023.0), RGB, 32)
+    with pytest.warns(DecrWarning, match=r"by more than a quarter, .* \(white 255, up to 12"):
+        read_clear(Folder(tmp_path, white=255.0), RGB, 32)
 
 
 def test_16_bits_need_a_white_level_and_a_grid_a_size(tmp_path: Path) -> None:
@@ -264,6 +269,45 @@ def test_nodata_of_0_is_clear_where_all_other_labels_are_cloud(
     )
     (image,) = read_labelled(folder)
     np.testing.assert_array_equal(image.cloud_mask, label[0, 60 - rows :] >= cloudy_from)
+
+
+@pytest.mark.parametrize("cloudy_from", [1, 128])
+@pytest.mark.parametrize("nodata", [0, 255])
+@pytest.mark.parametrize("third", [False, True])
+def test_nodata_that_is_all_of_a_class_is_a_label(
+    tmp_path: Path, cloudy_from: int, nodata: int, third: bool
+) -> None:
+    """Masks of 0 and 255, of which one is declared as nodata, and a mask of it alone."""
+    label = np.zeros((1, 60, 80), np.uint8)
+    label[0, 20:] = 255
+    other = np.full((1, 60, 80), nodata, np.uint8)
+    if third:
+        other[0, 30:], other[0, 40:] = 100, 200
+    dn = pixels()
+    dn[:, :, :8] = 0
+    for name in ("views", "masks"):
+        (tmp_path / name).mkdir()
+    for name, mask in (("a.tif", label), ("b.tif", other)):
+        write_scene(tmp_path / "views" / name, dn, nodata=0)
+        write_scene(tmp_path / "masks" / name, mask, nodata=nodata, names=None)
+    with pytest.warns(DecrWarning) as told:
+        found = read_labelled(
+            Folder(tmp_path / "views", masks=tmp_path / "masks", cloudy_from=cloudy_from)
+        )
+    doubts = [str(one.message) for one in told if "labelled by the nodata" in str(one.message)]
+    # 100 and 200 are both classes if cloud begins at 128; 0 is clear anyway where it begins at 1.
+    if (third and (cloudy_from == 128 or nodata == 255)) or (nodata, cloudy_from) == (0, 1):
+        assert doubts == []
+    else:
+        assert len(doubts) == 1
+        assert "2 of 2 labelled images are labelled by the nodata of its mask" in doubts[0]
+        assert f"a.tif ({nodata}), b.tif ({nodata})" in doubts[0]
+    if not third or (nodata, cloudy_from) == (0, 1):
+        for image, mask in zip(found, (label, other), strict=True):
+            np.testing.assert_array_equal(image.cloud_mask, mask[0, :, 8:] >= cloudy_from)
+    elif cloudy_from == 128:
+        assert found[0].cloud_mask.shape == ((40, 72) if nodata == 0 else (20, 72))
+        assert found[1].cloud_mask.shape == (30, 72)
 
 
 def test_a_mask_of_decr_is_a_label(tmp_path: Path) -> None:

@@ -220,6 +220,52 @@ def test_only_pairs_of_its_type_and_bands_tell_a_sets_white(tmp_path: Path) -> N
     assert {p.white for p in read_pairs(PairFolder(folder, split="val"), BGRN)} == {255.0}
 
 
+def test_broken_pairs_of_other_splits_are_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = put_splits(tmp_path, {"train": 1900, "val": 300, "test": 300})
+    asked = PairFolder(folder, split="test")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", DecrWarning)
+        assert {p.white for p in read_pairs(asked, BGRN)} == {2047.0}
+    put(folder, "val/clear/1.tif", pixels(1))  # 8 bits
+    broken = folder / "train/cloudy/0.tif"
+    broken.write_bytes(broken.read_bytes()[:3000])
+    with pytest.warns(DecrWarning) as told:
+        assert {p.white for p in read_pairs(asked, BGRN)} == {2047.0}  # of train/1
+    (said,) = (str(one.message) for one in told)
+    assert said.startswith(
+        f"{folder}: 2 of 4 pairs of other splits are not looked at for the white"
+    )
+    for part in (
+        "; --white",
+        f"train/0 ({broken}",
+        f"val/1 ({folder}/val/cloudy/1.tif holds uint16",
+    ):
+        assert part in said
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", DecrWarning)
+        assert {p.white for p in read_pairs(replace(asked, white=999.0), BGRN)} == {999.0}
+    with pytest.raises(SceneError, match=r"train/cloudy/0\.tif"):
+        read_pairs(replace(asked, split="train"), BGRN)
+    for side in ("cloudy", "clear"):
+        put(folder, f"val/{side}/2.tif", pixels(1, dtype="uint16"))
+    monkeypatch.setattr(module, "MOST_BYTES", 2 * 2 * 4 * 24 * 30 * 2)  # of two pairs
+    with pytest.warns(DecrWarning, match=r"3 of 5 pairs .*, val/2 \(after .* GiB\)"):
+        read_pairs(asked, BGRN)
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_the_image_that_is_too_bright_is_named(tmp_path: Path, split: str) -> None:
+    folder = put_splits(tmp_path, {"train": 900, "test": 900})
+    hot = pixels(0, dtype="uint16")
+    hot[0, 3, 3] = 65535
+    path = put(folder, "train/clear/1.tif", hot)
+    match = f"^{path}: cannot tell .* up to 65535; state white, .* \\(--white, or white in a recipe"
+    with pytest.raises(DatasetError, match=match):
+        read_pairs(PairFolder(folder, split=split), BGRN)
+
+
 @given(
     st.lists(st.integers(1, 4095), min_size=1, max_size=6),
     st.lists(st.integers(1, 4095), max_size=6),

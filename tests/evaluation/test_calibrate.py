@@ -11,6 +11,8 @@ import pytest
 import rasterio
 import torch
 from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
 
 from cli.main import main
 from decr.calibration import ErrorTable
@@ -18,6 +20,7 @@ from decr.errors import DatasetError, OutputError
 from decr.evaluation.analysis import Setting
 from decr.evaluation.calibrate import (
     Seen,
+    _halves,
     calibrate_bundle,
     cross_held,
     described,
@@ -32,6 +35,7 @@ from decr.evaluation.tiles import PairSource, cut_tiles
 from decr.evaluation.uncertainty import uncertainty
 from decr.zoo.bundle import load_bundle, read_card, save_with_card
 from tests.evaluation.test_evaluate import pair_set
+from tests.evaluation.test_tiles import pairs_of
 from tests.tiny import PARTS, tiny_bundle
 
 SETTINGS = {"steps": "4"}
@@ -126,6 +130,23 @@ def test_pixels_are_those_that_would_be_changed() -> None:
     assert (margin_px(None), margin_px(30.0), margin_px(0.5)) == (3, 3, 24)
 
 
+@given(st.lists(st.integers(0, 300), min_size=2, max_size=8), st.sampled_from([1, 100, 400]))
+def test_halves_have_enough_pixels_where_places_allow_it(counts: list[int], least: int) -> None:
+    some = [Seen(f"{n}", np.zeros(count), np.zeros(count)) for n, count in enumerate(counts)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("decr.evaluation.calibrate._LEAST_PX", least)
+        halves = _halves(some)
+    assert sorted(one.place for half in halves for one in half) == [
+        one.place for one in some if one.error.size
+    ]
+    one, two = (sum(image.error.size for image in half) for half in halves)
+    turns = sum(counts[::2]), sum(counts[1::2])
+    if min(turns) >= least:
+        assert (one, two) == turns
+    else:
+        assert abs(one - two) <= max(counts)
+
+
 def test_too_little_is_refused() -> None:
     few = [Seen("a", np.linspace(-1, 1, 50), np.ones(50))]
     with pytest.raises(DatasetError, match=r"50 cloudy pixels in 1 tiles.*--count"):
@@ -193,7 +214,33 @@ def test_pairs_with_one_clear_image_are_one_place(pairs: PairSource, tmp_path: P
         str(tiny_bundle(tmp_path, 3)), pairs, tmp_path / "o.safetensors", count=6, device="cpu"
     )
     assert found.held is None
+    assert found.unheld.startswith("one place alone")
     assert found.table.about == "6 tiles of 3 pairs of set"
+
+
+@pytest.mark.parametrize("least", [500, 5000])
+def test_a_set_of_which_a_half_tells_too_little_is_calibrated(
+    least: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two large pairs and a small one between them: in turn, the small one were a half alone."""
+    source = pairs_of(tmp_path / "set", [(128, 128), (32, 32), (128, 128)])
+    monkeypatch.setattr("decr.evaluation.calibrate._LEAST_PX", least)
+    given = ["models", "calibrate", str(tiny_bundle(tmp_path, 3)), "--data", str(source.data)]
+    given += ["-o", str(tmp_path / "o.safetensors"), "--split", "all", "--gsd", "0.5"]
+    done = CliRunner().invoke(main, [*given, "--count", "6", "--device", "cpu"])
+    if least == 500:
+        assert done.exit_code == 0, done.output
+        assert "80 % of 3 images" in done.stdout
+        one = pairs_of(tmp_path / "one", [(128, 128), (32, 32)])
+        given[4] = str(one.data)
+        done = CliRunner().invoke(main, [*given, "--overwrite", "--device", "cpu"])
+        assert done.exit_code == 0, done.output
+        assert "for other pairs is not known: half of the places, which" in done.stdout
+        assert "at least 500 of different brightness are needed" in done.stdout
+        assert read_card(tmp_path / "o.safetensors").errors is not None
+    else:
+        assert done.exit_code == 1
+        assert "tiles of 3 pairs of set: " in done.stderr
 
 
 def test_a_reference_alone_has_no_steps_to_hold_for(pairs: PairSource, tmp_path: Path) -> None:

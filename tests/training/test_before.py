@@ -129,6 +129,31 @@ def test_a_run_without_validation_is_told(folder: Path, tmp_path: Path) -> None:
     assert "; held out: 1 clear images, 0 pairs; bands" in told
 
 
+def test_pairs_held_out_do_not_validate_a_detector(folder: Path, tmp_path: Path) -> None:
+    for n, split in enumerate(("train", "val")):
+        dn = np.random.default_rng(n).integers(1, 200, (4, 130, 130)).astype(np.uint8)
+        place = GRID @ Affine.translation(500 * (n + 1), 0)
+        for side in ("cloudy", "clear"):
+            (tmp_path / split / side).mkdir(parents=True)
+            write_scene(tmp_path / split / side / "a.tif", dn, names=BANDS[4], transform=place)
+    for stage in ("detector", "coarse"):
+        asked = recipe(folder, stage)
+        asked = replace(
+            asked,
+            stages={stage: replace(asked.stages[stage], validate_every=1)},
+            pairs=(PairFolder(tmp_path),),
+            holdout=(),
+        )
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always", DecrWarning)
+            assert len(read_checked(asked)[1].pairs) == 1
+        said = [str(one.message) for one in told]
+        assert said == (stage == "detector") * [
+            "recipe 'test': no clear image is held out, so there is no validation loss for a "
+            "detector, which pairs do not give; name some (--holdout, or holdout in a recipe)"
+        ]
+
+
 def both_refuse(asked: Recipe, run: Path, match: str, stage: str = "all") -> None:
     """A plan and a run, with the same words."""
     with pytest.raises((ConfigError, DatasetError), match=match) as planning:
@@ -144,7 +169,9 @@ def test_a_plan_refuses_the_folder_that_its_run_refuses(folder: Path, tmp_path: 
     both_refuse(asked, run, "reference stopped at step 1 of 2", "coarse")
     planned(asked, run)
     assert run_recipe(asked, run) is not None
-    both_refuse(replace(asked, holdout=("s_1*",)), run, r"reference\.pt: was begun .*: images ")
+    both_refuse(
+        replace(asked, holdout=("s_1*",)), run, r"reference\.pt: was begun .*: images .*--white"
+    )
     both_refuse(replace(asked, holdout=("s_1*",)), run, r"reference\.pt: was begun", "coarse")
     for key, says in (("seed", r"coarse\.pt: was begun .* seed was 0, is 1"), ("steps", "2, is 1")):
         stages = {"reference": QUICK, "coarse": replace(QUICK, **{key: 1})}

@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 import pytest
 
+from decr.dataset.clear import Folder
 from decr.dataset.manifest import manifest_bytes
 from decr.dataset.pairs import PairFolder, PairImage, pair_sample
 from decr.dataset.samples import ClearImage, restoration_sample
@@ -127,6 +128,35 @@ def test_some_pairs_too_small_are_told_with_the_stage_that_asks_for_more(tmp_pat
     match = "1 of 12 pairs is passed over, for want of 128 x 128 .* for stage reference: pair_04"
     with pytest.warns(DecrWarning, match=match):
         assert len(read_imagery(asked).pairs) == 11
+
+
+@pytest.mark.parametrize(("top", "left"), [(97, 1), (90, 0)])
+def test_labelled_images_too_small_for_a_detector_are_told(
+    tmp_path: Path, top: int, left: int
+) -> None:
+    """The largest rectangle, beside the hole, is too narrow; that above may be large enough."""
+    for n, name in enumerate(("whole", "holed")):
+        label = np.zeros((1, 130, 115), np.uint8)
+        label[:, :, n:60] = 1
+        if name == "holed":
+            label[:, top:, 90:] = 255
+        pixels = np.random.default_rng(n).integers(1, 200, (3, 130, 115)).astype(np.uint8)
+        for part, image, more in (("views", pixels, {}), ("masks", label, {"nodata": 255})):
+            (tmp_path / part).mkdir(exist_ok=True)
+            names = BANDS[3] if part == "views" else None
+            write_scene(tmp_path / part / f"{name}.tif", image, names=names, **more)
+    asked = replace(
+        recipe(pairs(tmp_path / "pairs")),
+        labelled=(Folder(tmp_path / "views", masks=tmp_path / "masks"),),
+        stages={"detector": TrainConfig(size_px=96)},
+    )
+    with pytest.warns(DecrWarning) as told:
+        found = read_imagery(asked).labelled
+    assert [image.name for image in found] == ["holed.tif"] * left + ["whole.tif"]
+    match = (
+        "is cut to a rect" if left else "is passed over, for want of 96 x 96 pixels (size_px) that"
+    )
+    assert [match in str(one.message) for one in told] == [True]
 
 
 @pytest.mark.parametrize("shrink", [2, "whole"])
