@@ -13,8 +13,9 @@ from scipy import ndimage
 from decr.dataset.augment import unit_from
 from decr.dataset.clear import check_above_zero, tell, valid_inside
 from decr.dataset.guesses import for_want, tell_guesses
-from decr.dataset.layouts import LAYOUTS, list_pairs
+from decr.dataset.layouts import list_pairs
 from decr.dataset.manifest import PairFile
+from decr.dataset.published import facts_of
 from decr.dataset.read_pair import Side, check_fit, open_side, read_side
 from decr.dataset.samples import Sample, area_shrunk, drawn
 from decr.dataset.white import TOO_BRIGHT, Both, brightest, common_white, too_bright
@@ -238,6 +239,7 @@ def _read_all(
     ]
     common = common_white(folder.path, unsaid, rest) if unsaid else None
     images = []
+    usual = facts_of(folder.path, folder.layout).gsd_m
     bright: list[str] = []
     for file, scene, dn, truth, cut_from in read:
         white = folder.white or file.white or common
@@ -246,7 +248,7 @@ def _read_all(
             white = min(white, 255.0)  # what was stated is of other images of the set
         if too_bright(truth, white):
             bright.append(f"{file.name} (white {white:g}, up to {truth.max():g})")
-        gsd_m = folder.gsd_m or file.gsd_m or scene.grid.gsd_m or LAYOUTS[folder.layout].gsd_m
+        gsd_m = folder.gsd_m or file.gsd_m or scene.grid.gsd_m or usual
         outline = outline_lonlat(scene.grid, scene.grid.window)
         images.append(
             PairImage(file.name, dn, truth, bands, gsd_m, white, folder.weight, cut_from, outline)
