@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import filecmp
 import warnings
 from collections import Counter
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ from decr.errors import BandError, ConfigError, DatasetError, DecrWarning
 from decr.geo.acquisition import Acquired, acquired, given_date
 from decr.geo.align import check_alike
 from decr.geo.scene import Scene, open_scene
+from decr.geo.sources import local_files
 
 _COLUMNS = ("cloudy", "clear", "site", "cloudy_date", "clear_date", "source")
 
@@ -135,7 +137,7 @@ def open_pairs(
     SceneError, BandError
         If a file cannot be read, or the two have no band in common.
     DatasetError
-        If a date is not known, or the two hold other kinds of numbers.
+        If a date is not known, the two hold other kinds of numbers, or are one image.
     GridMismatchError
         If the grids differ in more than where they begin, and ``resample`` is not set.
 
@@ -173,6 +175,12 @@ def _opened(name: str, row: PairRow, bands: str | None, resample: bool) -> Acqui
             f"{row.cloudy} holds {cloudy.dtype} but {row.clear} {clear.dtype} numbers; store both "
             "in one type and scale"
         )
+    ours, theirs = (local_files(scene.path) for scene in (cloudy, clear))
+    if ours and len(ours) == len(theirs) and all(map(_same_bytes, ours, theirs)):
+        raise DatasetError(
+            f"{row.cloudy} and {row.clear} are one image, named as cloudy and as clear; give the "
+            "clear one of another date"
+        )
     for scene in (cloudy, clear):
         if not scene.grid.has_transform or scene.grid.crs is None:
             raise DatasetError(f"{scene.path} has no map coordinates; warp it with gdalwarp first")
@@ -187,6 +195,10 @@ def _opened(name: str, row: PairRow, bands: str | None, resample: bool) -> Acqui
     )
     site = row.site or name
     return Acquisitions(name, site, cloudy, clear, shared, cloudy_date, clear_date, row.source)
+
+
+def _same_bytes(one: Path, other: Path) -> bool:
+    return filecmp.cmp(one, other, shallow=False)
 
 
 def _date(path: Path, said: str | None, option: str) -> Acquired:

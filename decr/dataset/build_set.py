@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from decr.dataset.acquisitions import Acquisitions
-from decr.dataset.chip_rules import BUFFER, EXACT, NEAR, ChipFacts, Limits
+from decr.dataset.chip_rules import BUFFER, EXACT, NEAR, TOO_EMPTY, ChipFacts, Limits
 from decr.dataset.duplicates import Fingerprint, find_copies
 from decr.dataset.manifest import TEST_SHARE
 from decr.dataset.measure import PairFacts, PairPixels, full_scale
@@ -174,9 +174,14 @@ def decide(
     fit = [chip for chip in fit if chip.name not in reasons]
     if not fit:
         counted = ", ".join(f"{why}: {n}" for why, n in Counter(reasons.values()).most_common())
+        rest = "look at the acquisitions, or change the limits"
+        if TOO_EMPTY in reasons.values():
+            rest = (
+                "images lack data there: give a smaller --size or a larger --max-nodata, or cut "
+                f"off edges without data (gdal_translate -srcwin); else {rest}"
+            )
         raise DatasetError(
-            f"none of {len(chips)} chips makes a pair ({counted or 'no chip fits'}); look at the "
-            f"acquisitions, or change the limits"
+            f"none of {len(chips)} chips makes a pair ({counted or 'no chip fits'}); {rest}"
         )
     names = [chip.name for chip in fit]
     if options.split == "random":
@@ -304,7 +309,8 @@ def check_exports(pairs: Sequence[Acquisitions], options: BuildOptions) -> None:
     Raises
     ------
     ConfigError
-        If a pair lacks a colour.
+        If a pair lacks a colour, or only some have near infrared, which CUHK-CR's layout holds of
+        all or none.
     """
     for pair in pairs:
         lacking = {"red", "green", "blue"} - set(pair.bands)
@@ -313,6 +319,12 @@ def check_exports(pairs: Sequence[Acquisitions], options: BuildOptions) -> None:
                 f"{pair.name} lacks {', '.join(sorted(lacking))}, which --export "
                 f"{options.exports[0]} needs; leave the export out"
             )
+    with_nir = {"nir" in pair.bands: pair.name for pair in pairs}
+    if "cuhk-cr" in options.exports and len(with_nir) == 2:
+        raise ConfigError(
+            f"{with_nir[True]} has near infrared and {with_nir[False]} has not; --export cuhk-cr "
+            "holds it of all pairs or of none: leave the export out, or make two sets"
+        )
 
 
 def _rounded(value: float | None) -> float | None:

@@ -270,8 +270,11 @@ def _check_kind(scene: Scene, gsd_m: float | None) -> None:
             "those to use with --bands, '-' for the others"
         )
     if scene.dtype not in ("uint8", "uint16"):
+        how = "-ot UInt16 (numbers below 0 become 0; larger ones than 65535 need -scale)"
+        if scene.dtype.startswith("float"):
+            how = "-ot UInt16 -scale 0 1 0 10000 for reflectance of 0 to 1, which is all 0 without"
         raise DatasetError(
-            f"{scene.path} holds {scene.dtype}; convert it with gdal_translate -ot UInt16"
+            f"{scene.path} holds {scene.dtype}; convert it with gdal_translate {how}"
         )
     if gsd_m is None and scene.grid.gsd_m is None:
         raise DatasetError(f"{scene.path} does not say its pixel size; give --gsd in metres")
@@ -299,9 +302,15 @@ def _white_of(scene: Scene) -> float:
     """DN of white: the full scale of the fewest bits that hold every valid DN."""
     if scene.dtype == "uint8":  # without a look at its pixels
         return full_scale(scene.dtype, 0.0)
-    largest = 0
+    smallest, largest = math.inf, 0
     with reader(scene) as file:
         for piece in file.pieces():
             dn, valid = file.read(piece)
             largest = max(largest, int(dn[:, valid].max(initial=0)))
+            smallest = min(smallest, float(dn[:, valid].min(initial=65535)))
+    if smallest == largest:
+        raise DatasetError(
+            f"{scene.path} holds nothing but {largest}; look at the image: reflectance that was "
+            "converted without -scale is all 0"
+        )
     return full_scale(scene.dtype, largest)

@@ -31,7 +31,8 @@ class Layout:
     wanted
         What must be there, for people.
     gsd_m
-        Metres per pixel as published, for files that do not say; None where it is not known.
+        Metres per pixel as published, for files that do not say; None where it is not known. It,
+        source and gap are of the published set: see `decr.dataset.published.facts_of`.
     nir
         Whether near infrared may lie in a second tree.
     source, gap
@@ -154,28 +155,6 @@ def split_from(path: Path, layout: str) -> str:
     clear = [root / sides[1] for root, _, sides in roots]
     within = any(split_on_way(file.relative_to(c)) for c in clear for file in files_in(c))
     return "folders" if within else BY_NAME
-
-
-def cloudy_side(path: Path) -> tuple[list[PairFile], float | None] | None:
-    """Pairs of a set whose cloudy images are wanted, and its metres per pixel; None for no set.
-
-    Layouts that differ in nothing but that number need not be told apart: then it is None.
-
-    Raises
-    ------
-    DatasetError
-        If it is a set, but a damaged one.
-    """
-    if (path / MANIFEST).is_file():
-        return list_pairs(path, "manifest"), None
-    fitting = [name for name, layout in LAYOUTS.items() if roots_of(path, layout.sides)]
-    if not fitting:
-        return None
-    try:
-        name = sniff_layout(path)
-    except DatasetError:
-        return list_pairs(path, fitting[0]), None
-    return list_pairs(path, name), LAYOUTS[name].gsd_m
 
 
 def list_pairs(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,6 +27,7 @@ from decr.dataset.chip_rules import (
 )
 from decr.dataset.match import LinearMatch, fit_match, whole_cell_means
 from decr.dataset.register import Shift, View, measure_shift
+from decr.errors import DecrWarning
 from decr.geo.align import (
     KERNEL_PX,
     LEAST_SHIFT_PX,
@@ -40,6 +42,8 @@ from decr.geo.scene import SceneReader, reader
 
 Bool = NDArray[np.bool_]
 
+LEAST_CORRELATION = 0.5
+"""Of the cells of a band; below, its gain is hardly known."""
 LEAST_VIEW_PX = 64
 """Side of what both images must cover, less the border that resampling needs."""
 
@@ -48,6 +52,7 @@ _MOST_VIEWS = 36
 _BEST_VIEWS = 12
 _CHIP_REACH_PX = 8
 _SURE = 0.5
+_STRIP_PX = 256
 _WHITE_QUANTILE = 0.99
 _LEAST_WHITE = 0.6
 
@@ -106,26 +111,34 @@ class Both:
 
     def read(self, window: Window) -> PairPixels:
         """Pixels and masks of a window."""
-        grid = self.pair.cloudy.grid
         dn, _ = self.cloudy.read(window, self.pair.indices(self.pair.cloudy))
         mask = self.cloudy_mask.read(window, range(self.cloudy_mask.dataset.count))
         truth = self.clear.read(window, self.pair.indices(self.pair.clear))
-        wide = window.expand(KERNEL_PX, grid.window)
+        return PairPixels(
+            dn,
+            truth,
+            mask[0],
+            self._clear_clouds(window),
+            mask[1] == 1 if len(mask) > 1 else None,
+            tuple(i for i, band in enumerate(self.pair.bands) if band != "nir")
+            or tuple(range(len(self.pair.bands))),
+        )
+
+    def valid(self, window: Window) -> Bool:
+        """(H, W) True where both have data; only masks are read."""
+        cloudy = self.cloudy_mask.read(window, [0])[0]
+        return np.asarray((cloudy != NODATA) & (self._clear_clouds(window) != NODATA))
+
+    def _clear_clouds(self, window: Window) -> NDArray[np.uint8]:
+        """(H, W) clouds of the clear image, and where it has no data."""
+        wide = window.expand(KERNEL_PX, self.pair.cloudy.grid.window)
         clear_mask = self.clear_mask.read(wide, [0])[0]
         missing = clear_mask == NODATA
         if self.smooth:
             # What was resampled from a pixel without data is no data either.
             missing = ndimage.binary_dilation(missing, np.ones((3, 3)), iterations=KERNEL_PX)
         inside = window.slices(wide)
-        return PairPixels(
-            dn,
-            truth,
-            mask[0],
-            np.where(missing, np.uint8(NODATA), clear_mask)[inside],
-            mask[1] == 1 if len(mask) > 1 else None,
-            tuple(i for i, band in enumerate(self.pair.bands) if band != "nir")
-            or tuple(range(len(self.pair.bands))),
-        )
+        return np.asarray(np.where(missing, np.uint8(NODATA), clear_mask)[inside])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -229,16 +242,61 @@ def measure_pair(
     return PairFacts(shift, match, white, None)
 
 
-def chip_windows(pair: Acquisitions, shift: tuple[float, float], size_px: int) -> list[Window]:
-    """Chips of the cloudy scene, on a lattice through the first pixel that both images cover."""
-    grid = pair.cloudy.grid
-    area = covered(pair.clear.grid, grid, shift)
-    left, top = (max(0, int(np.ceil(v))) for v in area.bounds[:2])
+def tell_doubtful(facts: Mapping[str, PairFacts], pairs: Mapping[str, Acquisitions]) -> None:
+    """Warn of pairs whose radiometry is hardly known, since they look little alike.
+
+    Warns
+    -----
+    DecrWarning
+        If the cells of a band have a correlation below `LEAST_CORRELATION`, or there is no fit.
+    """
+    doubts = {}
+    for name, found in facts.items():
+        if found.reason is None and found.match is None:
+            doubts[name] = "no gain can be told"
+        elif found.match is not None:
+            alike = zip(found.match.correlation, pairs[name].bands, strict=True)
+            correlation, band = min(alike)
+            if correlation < LEAST_CORRELATION:
+                doubts[name] = f"{band}: correlation {correlation:.2f}"
+    if doubts:
+        name, why = next(iter(doubts.items()))
+        warnings.warn(
+            f"{len(doubts)} of {len(facts)} pairs, such as {name} ({why}), look little alike "
+            f"(correlation below {LEAST_CORRELATION:g}), or too little is clear in both: gains, "
+            "which decide optical thickness and --match, are hardly known; see acquisitions.json, "
+            "and give dates nearer to each other, or no --match",
+            DecrWarning,
+            stacklevel=4,
+        )
+
+
+def chip_windows(opened: Both, size_px: int) -> list[Window]:
+    """Chips of the cloudy scene, on a lattice from the first row and column with data in both."""
+    grid = opened.pair.cloudy.grid
+    top, left = _first_data(opened)
     return [
         Window(row, col, size_px, size_px)
         for row in range(top % size_px, grid.height - size_px + 1, size_px)
         for col in range(left % size_px, grid.width - size_px + 1, size_px)
     ]
+
+
+def _first_data(opened: Both) -> tuple[int, int]:
+    """First row and column, from where both images lie, that have a pixel with data in both."""
+    grid = opened.pair.cloudy.grid
+    left, top = (max(0, int(np.ceil(v))) for v in opened.area.bounds[:2])
+    row, col = None, grid.width
+    for start in range(top, grid.height, _STRIP_PX):
+        height = min(_STRIP_PX, grid.height - start)
+        valid = opened.valid(Window(start, left, height, grid.width - left))
+        rows, cols = (np.flatnonzero(valid.any(axis=axis)) for axis in (1, 0))
+        if rows.size:
+            row = start + int(rows[0]) if row is None else row
+            col = min(col, left + int(cols[0]))
+        if col == left:
+            break
+    return (top, left) if row is None else (row, col)
 
 
 def measure_chip(

@@ -14,8 +14,9 @@ from decr.dataset.augment import unit_from
 from decr.dataset.clear import check_above_zero, tell
 from decr.dataset.guesses import for_want, tell_guesses
 from decr.dataset.inside import valid_inside
-from decr.dataset.layouts import LAYOUTS, list_pairs
+from decr.dataset.layouts import list_pairs
 from decr.dataset.manifest import PairFile
+from decr.dataset.published import facts_of
 from decr.dataset.read_pair import Side, check_fit, open_side, read_side
 from decr.dataset.samples import Sample, area_shrunk, drawn
 from decr.dataset.white import (
@@ -280,6 +281,7 @@ def _read_all(
         brighter = _brighter(*max(unsaid, key=lambda one: max(image.max() for image in one[1])))
         common = common_white(brighter, [tops for _, tops in unsaid], rest)
     images = []
+    usual = facts_of(folder.path, folder.layout).gsd_m
     bright: list[str] = []
     for file, scene, dn, truth, cut_from in read:
         white = folder.white or file.white or common
@@ -288,7 +290,7 @@ def _read_all(
             white = min(white, 255.0)  # what was stated is of other images of the set
         if too_bright(truth, white):
             bright.append(f"{file.name} (white {white:g}, up to {truth.max():g})")
-        gsd_m = folder.gsd_m or file.gsd_m or scene.grid.gsd_m or LAYOUTS[folder.layout].gsd_m
+        gsd_m = folder.gsd_m or file.gsd_m or scene.grid.gsd_m or usual
         outline = outline_lonlat(scene.grid, scene.grid.window)
         images.append(
             PairImage(file.name, dn, truth, bands, gsd_m, white, folder.weight, cut_from, outline)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
-from decr.dataset.layouts import flat_name
+from decr.dataset.published import cuhk_by_name
 
 Row = tuple[str, float, float, float]
 """Method, PSNR in dB, SSIM, LPIPS."""
@@ -111,11 +111,8 @@ def published_set(folder: Path, layout: str) -> PublishedSet | None:
     """
     if layout != "cuhk":
         return PUBLISHED.get(layout)
-    flat = flat_name(folder)
-    for number, endings in (("1", ("cr1", "my14")), ("2", ("cr2", "my24"))):
-        if flat.endswith(endings):
-            return PUBLISHED[f"cuhk-cr{number}"]
-    return None
+    number = cuhk_by_name(folder)
+    return None if number is None else PUBLISHED[f"cuhk-cr{number}"]
 
 
 def differences(

@@ -39,7 +39,7 @@ from decr.dataset.chip_rules import (
 )
 from decr.dataset.duplicates import fingerprint
 from decr.dataset.manifest import MANIFEST
-from decr.dataset.match import LinearMatch
+from decr.dataset.match import FIT, LinearMatch
 from decr.dataset.measure import (
     LEAST_VIEW_PX,
     Both,
@@ -50,6 +50,7 @@ from decr.dataset.measure import (
     measure_chip,
     measure_pair,
     ruled_out,
+    tell_doubtful,
 )
 from decr.dataset.register import Shift
 from decr.dataset.set_folder import (
@@ -155,7 +156,7 @@ def build_set(
         if masks is not None:
             _check_masks(masks, pairs)
         look = looking(ccp, engine)
-        job = job_of(pairs, options, look)
+        job = {**job_of(pairs, options, look), "radiometry": FIT}
         by_name = {pair.name: pair for pair in pairs}
         run = _Run(
             by_name, options, look, work_folder(out), on_progress or silent, *digests(pairs, job)
@@ -217,11 +218,13 @@ def _measured(run: _Run) -> tuple[dict[str, PairFacts], list[Considered]]:
         found = facts[pair.name]
         if found.reason is not None:
             continue
-        windows = chip_windows(pair, found.corrected, run.options.size_px)
+        with both(pair, _masks(run, pair), found.corrected) as opened:
+            windows = chip_windows(opened, run.options.size_px)
         names = [f"{pair.name}_r{w.row:05}_c{w.col:05}" for w in windows]
         if any(name not in known for name in names):
             _measure_chips(run, pair, found, dict(zip(names, windows, strict=True)), known)
         chips += [known[name] for name in names]
+    tell_doubtful(facts, run.pairs)
     return facts, chips
 
 

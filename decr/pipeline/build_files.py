@@ -217,20 +217,24 @@ def _sites(acquisitions: Sequence[Mapping[str, Any]], options: BuildOptions) -> 
 def _fits(acquisitions: Sequence[Mapping[str, Any]]) -> list[str]:
     """Shift and radiometry of each pair that was used, as lines of the card."""
     lines = [
-        "| cloudy, clear | rows | cols | correlation | gain | offset |",
-        "|---|---|---|---|---|---|",
+        "| cloudy, clear | rows | cols | correlation | gain | offset | correlation of bands |",
+        "|---|---|---|---|---|---|---|",
     ]
     for one in acquisitions:
         if one["reason"] is None:
             shift, match = one["shift"], one["match"]
-            gain, offset = (
+            gain, offset, alike = (
                 "not known" if match is None else ", ".join(said(v) for v in match[key])
-                for key, said in (("gain", "{:.4f}".format), ("offset", _offset))
+                for key, said in (
+                    ("gain", "{:.4f}".format),
+                    ("offset", _offset),
+                    ("correlation", "{:.2f}".format),
+                )
             )
             lines.append(
                 f"| {cell(one['cloudy'])}, {cell(one['clear'])} | {signed(shift['rows'], 3)} px "
                 f"| {signed(shift['cols'], 3)} px "
-                f"| {shift['correlation']:.3f} | {gain} | {offset} |"
+                f"| {shift['correlation']:.3f} | {gain} | {offset} | {alike} |"
             )
     return lines
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
-from decr.dataset.layouts import cloudy_side
+from decr.dataset.published import cloudy_side
 from decr.dataset.set_tree import split_on_way
 from decr.errors import ConfigError, SceneError
 from decr.files import folder_there

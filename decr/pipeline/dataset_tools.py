@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from decr.dataset.layouts import LAYOUTS, layout_of, list_pairs
+from decr.dataset.layouts import layout_of, list_pairs
 from decr.dataset.manifest import PairFile
+from decr.dataset.published import facts_of
 from decr.dataset.read_pair import open_image, read_seen
 from decr.dataset.set_folder import SUMS, damaged
 from decr.errors import DatasetError, DecrError, OutputError, one_line
@@ -98,8 +99,8 @@ def stats_of(
     pairs = list_pairs(folder, name)
     kinds: dict[str, Counter[str]] = {key: Counter() for key in ("size", "bands", "dtype", "gsd")}
     with gdal_environment():
+        usual = facts_of(folder, name).gsd_m
         for pair in each_told("stats", pairs, on_progress):
-            usual = LAYOUTS[name].gsd_m
             clear = _kind_of(pair, pair.clear, pair.clear_nir, usual)
             cloudy = _kind_of(pair, pair.cloudy, pair.cloudy_nir, usual)
             for key, told in clear.items():

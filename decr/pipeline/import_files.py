@@ -16,7 +16,7 @@ from rasterio.crs import CRS
 import decr
 from decr.dataset.croissant import croissant
 from decr.dataset.duplicates import HASH_BITS
-from decr.dataset.layouts import BY_NAME, LAYOUTS
+from decr.dataset.layouts import BY_NAME, Layout
 from decr.dataset.manifest import MANIFEST, SPLITS
 from decr.dataset.set_folder import Record
 from decr.dataset.splits import unwrapped
@@ -58,12 +58,15 @@ class Origin:
         See `decr.dataset.layouts.split_from`; or "ground".
     drop_duplicates
         Whether test images that copy training images were left out.
+    facts
+        See `decr.dataset.published.facts_of`.
     """
 
     title: str
     layout: str
     split: str
     drop_duplicates: bool
+    facts: Layout
 
 
 def describing_files(
@@ -129,7 +132,7 @@ def describing_files(
         "chips.csv": _chips(found, lines, left_out).encode(),
         "copies.csv": _copies(copies).encode(),
         **histograms(lines),
-        CARD: _card(told, kept, copies, facts, absent).encode(),
+        CARD: _card(told, kept, copies, facts, absent, origin.facts).encode(),
         "index.html": _sheet(work, lines, told, facts).encode(),
         "croissant.json": croissant(lines).encode(),
         **more,
@@ -202,9 +205,13 @@ def _card(
     copies: Copies,
     facts: Mapping[str, str],
     absent: Mapping[str, str],
+    published: Layout,
 ) -> str:
     """The dataset card, in Markdown."""
-    published, shared = LAYOUTS[told["layout"]], told["shared_ground"]
+    shared = told["shared_ground"]
+    stated = "Source and time gap are as published, resolution too where the files do not say; the "
+    if not published.source:
+        stated = "Nothing is known of source and time gap; the "
     columns = {
         "site": cell(told["set"]),
         "source": published.source or _UNKNOWN,
@@ -220,8 +227,7 @@ def _card(
         f"# {cell(told['set'])}",
         "",
         f"{len(kept)} pairs, {told['counts']}, imported by `decr dataset import`. Images are those "
-        "of the published set, byte for byte. Source and time gap are as published, resolution too "
-        "where the files do not say; the rest was read from the files.",
+        f"of the published set, byte for byte. {stated}rest was read from the files.",
         "",
         f"| {' | '.join(columns)} |",
         "|" + "---|" * len(columns),

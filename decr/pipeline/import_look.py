@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from decr.dataset.duplicates import fingerprint
-from decr.dataset.layouts import LAYOUTS
 from decr.dataset.manifest import TEST_SHARE, PairFile
 from decr.dataset.measure import full_scale
 from decr.dataset.read_pair import read_seen
@@ -87,8 +86,13 @@ class Found:
         return ", ".join([*data, *(["nir"] if self.nir else [])])
 
 
-def look_at(pair: PairFile, layout: str, look: Looking) -> Found:
+def look_at(pair: PairFile, usual_gsd_m: float | None, look: Looking) -> Found:
     """Read a pair, and see that it is one.
+
+    Parameters
+    ----------
+    usual_gsd_m
+        As published.
 
     Raises
     ------
@@ -112,7 +116,7 @@ def look_at(pair: PairFile, layout: str, look: Looking) -> Found:
         roles=roles,
         one_order=roles == whole.scene.bands.roles,
         nir=pair.cloudy_nir is not None,
-        gsd_m=grid.gsd_m or look.config.gsd_m or LAYOUTS[layout].gsd_m,
+        gsd_m=grid.gsd_m or look.config.gsd_m or usual_gsd_m,
         digest=mark.digest,
         bits=mark.bits,
         top=max(float(dn[:, whole.valid].max()) for dn in (whole.cloudy, whole.clear)),

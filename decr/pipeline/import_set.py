@@ -22,8 +22,9 @@ import decr
 from decr.config import CcpConfig
 from decr.dataset.chip_rules import EXACT, NEAR
 from decr.dataset.duplicates import Fingerprint
-from decr.dataset.layouts import BY_NAME, layout_of, list_pairs, split_from
+from decr.dataset.layouts import BY_NAME, LAYOUTS, Layout, layout_of, list_pairs, split_from
 from decr.dataset.manifest import MANIFEST, PairFile
+from decr.dataset.published import facts_of
 from decr.dataset.set_folder import (
     SCRATCH,
     Made,
@@ -83,6 +84,7 @@ class _Run:
 
     folder: Path
     layout: str
+    facts: Layout
     pairs: Sequence[PairFile]
     look: Looking
     work: Path
@@ -133,8 +135,9 @@ def import_set(
     with gdal_environment(), local_engine() as engine:
         pairs = trained_first(list_pairs(folder, name))
         look = looking(ccp, engine)
-        job = _job_text(folder, name, pairs, look, drop_duplicates)
-        run = _Run(folder, name, pairs, look, work_folder(out), on_progress or silent)
+        facts = facts_of(folder, name)
+        job = _job_text(folder, name, facts, pairs, look, drop_duplicates)
+        run = _Run(folder, name, facts, pairs, look, work_folder(out), on_progress or silent)
         make_set(out, job, IMPORT_JOB, lambda done: _made(run, drop_duplicates, done))
     return _told(out)
 
@@ -150,7 +153,7 @@ def _made(run: _Run, drop_duplicates: bool, done: dict[str, Record]) -> Made:
     left_out = _left_out(copies) if drop_duplicates else {}
     ranges = ranges_of(found, run.look)
     records = _written(run, found, left_out, ranges, done)
-    origin = Origin(run.folder.resolve().name, run.layout, split, drop_duplicates)
+    origin = Origin(run.folder.resolve().name, run.layout, split, drop_duplicates, run.facts)
     return records, describing_files(
         run.work, origin, found, copies, left_out, ranges, records, run.look
     )
@@ -167,7 +170,7 @@ def _checked(run: _Run) -> Sequence[Found]:
     for number, pair in enumerate(run.pairs):
         run.on_progress("checking", number, len(run.pairs))
         if pair.name not in known:
-            known[pair.name] = found = look_at(pair, run.layout, run.look)
+            known[pair.name] = found = look_at(pair, run.facts.gsd_m, run.look)
             add_line(run.scratch / _LINES, asdict(found))
     return [known[pair.name] for pair in run.pairs]
 
@@ -325,7 +328,12 @@ def _unreadable(path: Path, error: OSError) -> DatasetError:
 
 
 def _job_text(
-    folder: Path, layout: str, pairs: Sequence[PairFile], look: Looking, drop_duplicates: bool
+    folder: Path,
+    layout: str,
+    facts: Layout,
+    pairs: Sequence[PairFile],
+    look: Looking,
+    drop_duplicates: bool,
 ) -> str:
     """Everything that decides the bytes of the set, as JSON; no folders, so that it can move."""
     files = hashlib.sha256()
@@ -337,6 +345,7 @@ def _job_text(
         "decr": decr.__version__,
         "set": folder.resolve().name,
         "layout": layout,
+        **({} if facts == LAYOUTS[layout] else {"facts": "not known"}),
         "drop_duplicates": drop_duplicates,
         **clouds_job(look),
         "pairs": len(pairs),

@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from decr.dataset.clear import Folder
-from decr.dataset.layouts import LAYOUTS, layout_of, list_pairs
+from decr.dataset.layouts import layout_of, list_pairs
 from decr.dataset.pairs import PairFolder
+from decr.dataset.published import facts_of
 from decr.errors import ConfigError, DatasetError
 from decr.geo.scene import open_scene
 from decr.training.checks import number
@@ -125,7 +126,7 @@ def _first_pair(folder: PairFolder) -> _First:
     pair = listed[0]
     scene = open_scene(pair.clear, folder.bands or pair.bands)
     nir = ("nir",) if pair.clear_nir is not None else ()
-    gsd_m = pair.gsd_m or scene.grid.gsd_m or LAYOUTS[folder.layout].gsd_m
+    gsd_m = pair.gsd_m or scene.grid.gsd_m or facts_of(folder.path, folder.layout).gsd_m
     return _First(scene.path, (*scene.bands.data_roles, *nir), gsd_m)
 
 

@@ -77,21 +77,22 @@ def test_geotiffs_are_read_by_the_role_of_their_bands(tmp_path: Path) -> None:
 
 
 def test_cuhk_takes_the_first_channel_of_the_near_infrared(tmp_path: Path) -> None:
+    root = tmp_path / "CUHK-CR1"
     sides: dict[str, NDArray[Any]] = {}
     for n, name in enumerate(("cloud", "label", "nir/cloud", "nir/label")):
         sides[name] = pixels(n, bands=3)
-        put_png(tmp_path, f"train/{name}/1.png", sides[name])
-    [found] = read_pairs(PairFolder(tmp_path, "cuhk"), ("nir", *RGB))
+        put_png(root, f"train/{name}/1.png", sides[name])
+    [found] = read_pairs(PairFolder(root, "cuhk"), ("nir", *RGB))
     np.testing.assert_array_equal(found.cloudy[0], sides["nir/cloud"][0])
     np.testing.assert_array_equal(found.cloudy[1:], sides["cloud"])
     np.testing.assert_array_equal(found.clear[0], sides["nir/label"][0])
     np.testing.assert_array_equal(found.clear[1:], sides["label"])
     assert (found.gsd_m, found.white) == (0.5, 255.0)
-    [only] = read_pairs(PairFolder(tmp_path, "cuhk"), ("nir",))
+    [only] = read_pairs(PairFolder(root, "cuhk"), ("nir",))
     np.testing.assert_array_equal(only.clear, sides["nir/label"][:1])
-    put_png(tmp_path, "train/nir/label/1.png", pixels(9, bands=3, height=20))
+    put_png(root, "train/nir/label/1.png", pixels(9, bands=3, height=20))
     with pytest.raises(DatasetError, match=r"nir/label/1\.png: differs from .*in size or type"):
-        read_pairs(PairFolder(tmp_path, "cuhk"), BGRN)
+        read_pairs(PairFolder(root, "cuhk"), BGRN)
 
 
 def test_pairs_without_a_band_are_passed_over(tmp_path: Path) -> None:

@@ -301,8 +301,16 @@ def test_what_cannot_be_used_is_said(tmp_path: Path) -> None:
     with pytest.raises(BandError, match="bands blue, red; give images of 3 or 4"):
         plan_pairs([two], options(bands="b,r"))
     reals = write_scene(tmp_path / "reals.tif", ground().astype(np.float32))
-    with pytest.raises(DatasetError, match=r"reals\.tif holds float32; convert"):
+    with pytest.raises(
+        DatasetError, match=r"reals\.tif holds float32; convert .*-scale 0 1 0 10000"
+    ):
         plan_pairs([reals], options())
+    signed = write_scene(tmp_path / "signed.tif", ground().astype(np.int16))
+    with pytest.raises(DatasetError, match=r"holds int16; .*numbers below 0 become 0"):
+        plan_pairs([signed], options())
+    black = write_scene(tmp_path / "black.tif", np.zeros((4, 70, 100), np.uint16))
+    with pytest.raises(DatasetError, match=r"black\.tif holds nothing but 0; .*without -scale"):
+        plan_pairs([black], options())
     nowhere = write_scene(tmp_path / "nowhere.tif", ground(), transform=None, crs=None)
     with pytest.raises(DatasetError, match=r"nowhere\.tif does not say its pixel size; give --gsd"):
         plan_pairs([nowhere], options())

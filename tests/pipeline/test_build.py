@@ -63,7 +63,10 @@ def test_shift_gains_and_offsets_are_recovered(out: Path) -> None:
     assert told["shift"]["cols"] == pytest.approx(SHIFT[1], abs=0.1)
     assert told["match"]["gain"] == pytest.approx(GAIN, rel=0.01)
     assert told["match"]["offset"] == pytest.approx(OFFSET, abs=3)
+    assert min(told["match"]["correlation"]) > 0.9
     assert told["gap_days"] == pytest.approx(11, abs=0.01)
+    # Sets of another fit are refused.
+    assert json.loads((out / "build.json").read_text())["radiometry"] == "reduced major axis"
 
 
 def test_chips_are_rejected_for_the_right_reasons(out: Path) -> None:

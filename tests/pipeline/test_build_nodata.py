@@ -14,7 +14,7 @@ from decr.dataset.acquisitions import PairRow, open_pairs
 from decr.dataset.build_set import Considered, white_of
 from decr.dataset.chip_rules import ChipFacts, Limits
 from decr.dataset.pairs import PairFolder, read_pairs
-from decr.errors import DecrWarning
+from decr.errors import DatasetError, DecrWarning
 from decr.pipeline.build import Built
 from decr.pipeline.dataset_tools import verify_set
 from tests.dataset.two_dates import BANDS, SIZE, TwoDates, two_dates
@@ -107,3 +107,48 @@ def test_chips_of_nothing_are_left_out_though_all_nodata_is_allowed(
     assert nothing
     assert {c["reason"] for c in nothing} == {"nodata"}
     assert built.rejected["nodata"] == len(nothing)
+
+
+@pytest.mark.parametrize("collar", [0, 8])
+def test_chips_begin_where_both_images_have_data(
+    dates: TwoDates, tmp_path: Path, collar: int
+) -> None:
+    """One chip of 512 px has room beside an edge without data; without one it is where it was."""
+    paths = []
+    for path in (dates.cloudy, dates.clear):
+        with rasterio.open(path) as file:
+            image = file.read()
+        if path == dates.cloudy and collar:
+            image[:, :collar] = image[:, :, :collar] = 0
+            image[:, -collar:] = 0
+        paths.append(tmp_path / "in" / path.name)
+        paths[-1].parent.mkdir(exist_ok=True)
+        paths[-1].write_bytes(path.read_bytes())
+        with_nodata(paths[-1], image, 0)
+    options = replace(ALL, size_px=512, limits=Limits(max_clear_ccp=1.0))
+    with pytest.warns(DecrWarning, match="too few"):
+        build(TwoDates(paths[0], paths[1], dates.masks), tmp_path / "set", options)
+    (chip,) = table(tmp_path / "set").values()
+    # The clear image begins at row 1, column 5, for its shift and the border of resampling.
+    assert (chip["row"], chip["col"], chip["split"]) == (
+        str(max(collar, 1)),
+        str(max(collar, 5)),
+        "train",
+    )
+
+
+def test_where_no_chip_has_all_its_data_the_ways_out_are_told(
+    dates: TwoDates, tmp_path: Path
+) -> None:
+    with rasterio.open(dates.clear) as file:
+        image = file.read()
+    image[:, 300:330] = 0
+    paths = {}
+    for path in (dates.cloudy, dates.clear):
+        paths[path] = tmp_path / "in" / path.name
+        paths[path].parent.mkdir(exist_ok=True)
+        paths[path].write_bytes(path.read_bytes())
+    with_nodata(paths[dates.clear], image, 0)
+    options = replace(ALL, size_px=512, limits=Limits(max_clear_ccp=1.0))
+    with pytest.raises(DatasetError, match=r"nodata: 1.*--size .*--max-nodata, .*-srcwin"):
+        build(TwoDates(*paths.values(), dates.masks), tmp_path / "set", options)

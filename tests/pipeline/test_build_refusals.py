@@ -16,6 +16,7 @@ from rasterio.warp import Resampling, reproject
 from cli.main import main
 from decr.config import CcpConfig
 from decr.dataset.acquisitions import PairRow, open_pairs, read_rows
+from decr.dataset.build_set import check_exports
 from decr.dataset.chip_rules import Limits
 from decr.errors import (
     ConfigError,
@@ -395,3 +396,52 @@ def test_a_truncated_image_is_one_error_and_leaves_no_set(dates: TwoDates, tmp_p
     with pytest.raises(DecrError, match=r"clear\.tif"):
         build(replace(dates, clear=path), tmp_path / "set", QUICK, clear_date="2024-05-14")
     assert not (tmp_path / "set").exists()
+
+
+def test_one_image_cannot_be_both_sides(dates: TwoDates, tmp_path: Path) -> None:
+    copy = tmp_path / "copy.tif"
+    copy.write_bytes(dates.cloudy.read_bytes())
+    for clear in (dates.cloudy, copy):
+        row = PairRow(dates.cloudy, clear, clear_date="2024-05-14")
+        with pytest.raises(DatasetError, match=rf"cloudy\.tif and .*{clear.name} are one image"):
+            open_pairs([PairRow(dates.cloudy, dates.clear), row])
+
+
+def test_the_published_layout_needs_near_infrared_of_all_or_of_none(
+    dates: TwoDates, looked_at: list[str], tmp_path: Path
+) -> None:
+    with rasterio.open(dates.clear) as file:
+        path = write(
+            tmp_path / "rgb.tif", file.read()[:3], BANDS[:3], TIFFTAG_DATETIME="2024:05:14 03:05:00"
+        )
+    rows = [PairRow(dates.cloudy, dates.clear), PairRow(dates.cloudy, path)]
+    with (
+        pytest.warns(DecrWarning, match="give a pair of bands"),
+        pytest.raises(ConfigError, match="cloudy_1 has near infrared and cloudy_2 has not; "),
+    ):
+        build_set(rows, tmp_path / "set", OPTIONS, ccp(dates))
+    assert looked_at == []
+    check_exports(open_pairs(rows), replace(OPTIONS, exports=("rice",)))
+
+
+def test_a_pair_that_looks_little_alike_is_told(dates: TwoDates, tmp_path: Path) -> None:
+    """In near infrared only; the rest tells the shift."""
+    with rasterio.open(dates.clear) as file:
+        clear = file.read()
+    height, width = clear.shape[1:]
+    crops = np.random.default_rng(0).normal(0, 400, (height // 8, width // 8))
+    fields = np.kron(crops, np.ones((8, 8)))
+    clear[3] = np.clip(clear[3] + fields, 1, 2047)
+    (tmp_path / "in").mkdir()
+    path = write(tmp_path / "in" / "clear.tif", clear, TIFFTAG_DATETIME="2024:05:14 03:05:00")
+    with pytest.warns(DecrWarning, match=r"1 of 1 pairs, such as cloudy \(nir: correlation 0\.\d"):
+        built = build(replace(dates, clear=path), tmp_path / "set", QUICK)
+    alike = built.acquisitions[0]["match"]["correlation"]
+    assert min(alike[:3]) > 0.9
+    assert alike[3] < 0.5
+    card = (tmp_path / "set" / "README.md").read_text()
+    assert f"| {', '.join(f'{r:.2f}' for r in alike)} |" in card
+    clear[3] = 2047 - clear[2]
+    write(path, clear, TIFFTAG_DATETIME="2024:05:14 03:05:00")
+    with pytest.warns(DecrWarning, match=r"such as cloudy \(no gain can be told\)"):
+        build(replace(dates, clear=path), tmp_path / "inverse", QUICK)

@@ -16,8 +16,9 @@ from click.testing import CliRunner
 from PIL import Image
 
 from cli.main import main
-from decr.dataset.layouts import list_pairs
+from decr.dataset.layouts import LAYOUTS, list_pairs
 from decr.dataset.pairs import PairFolder, read_pairs
+from decr.dataset.published import facts_of
 from decr.errors import DecrWarning, OutputError
 from decr.pipeline.ccp_many import ccp_scenes
 from decr.pipeline.copies import copies_of
@@ -124,6 +125,32 @@ def test_copies_are_counted_and_named_in_the_card(out: Path) -> None:
     assert kinds[("train/1", "train/7")] == "exact"
     assert kinds[("test/21", "test/22")] == "exact"
     assert kinds[("train/3", "test/21")] == "near"
+
+
+def test_of_a_set_that_only_lies_as_cuhk_does_nothing_is_claimed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = cuhk(tmp_path / "mine", {f"train/{n}": ground(n) for n in range(2)})
+    done = run(root, "-o", tmp_path / "set", "--layout", "cuhk-cr", "--detector", "threshold")
+    assert done.exit_code == 0, done.output
+    card = (tmp_path / "set" / "README.md").read_text()
+    row = "| mine | not stated | not stated | not stated | 2 (train) | 64 x 64 px | not stated |"
+    assert row in card
+    assert card.count("not stated") == 5
+    assert "as published, resolution" not in card
+    assert {line["gsd_m"] for line in lines(tmp_path / "set")} == {None}
+    assert stats_of(root)["gsd"] == {"unknown": 2}
+    assert [p.gsd_m for p in read_pairs(PairFolder(root, "cuhk", split="all"), ALL)] == [None] * 2
+    # As many pairs as were published, or the name, are what can be told; a set of decr's is none.
+    monkeypatch.setattr("decr.dataset.published._CUHK", (("1", 2, ("cr1",)),))
+    assert facts_of(root, "cuhk") == LAYOUTS["cuhk"]
+    assert facts_of(cuhk(tmp_path / "my_CR1", {}), "cuhk") == LAYOUTS["cuhk"]
+    (root / "simulation.json").write_text("{}")
+    assert facts_of(root, "cuhk").gsd_m is None
+    exported = cuhk(tmp_path / "built" / "cuhk-cr", {f"train/{n}": ground(n) for n in range(2)})
+    assert facts_of(exported, "cuhk").source == "Jilin-1"
+    (tmp_path / "built" / "pairs.jsonl").write_text("")
+    assert facts_of(exported, "cuhk").source == ""
 
 
 def test_copies_are_left_out_on_request(published: Path, tmp_path: Path) -> None:
