@@ -28,7 +28,7 @@ from decr.pipeline.ground import LEVELS_FILE, Ground, measure_ground
 from decr.pipeline.identity import job_of, tags_of
 from decr.pipeline.journal import OUTPUT, WorkDir, discard, still_whole, work_dir
 from decr.pipeline.memory import giving_back, let_go
-from decr.pipeline.outputs import check_outputs, exists_already, outputs_of, taken_of
+from decr.pipeline.outputs import check_outputs, check_taken, outputs_of
 from decr.pipeline.plan import Plan
 from decr.pipeline.prepare import Prepared, prepare
 from decr.pipeline.report import looked_at, restoration_report
@@ -179,10 +179,8 @@ def declouds(
         job = job_of(prepared)
         if on_job is not None:
             on_job(job)
-        work = stack.enter_context(work_dir(target, job))
-        if not overwrite and (taken := taken_of(outputs, work)) is not None:
-            discard(work.path)
-            raise exists_already(taken)
+        check = None if overwrite else partial(check_taken, outputs)
+        work = stack.enter_context(work_dir(target, job, check))
         clock.ends("preparing")
         try:
             change, plan = survey_and_plan(prepared, engine, work, on_progress)

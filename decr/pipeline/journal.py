@@ -27,6 +27,8 @@ from decr.pipeline.words import warn
 
 T = TypeVar("T")
 Key = tuple[str, int, int]
+Done = Mapping[Key, Mapping[str, Any]]
+"""Entries of a journal by kind, row and column."""
 OUTPUT = "output"
 """What the journal calls the output, beside which other files may be made."""
 _JOB, _JOURNAL = "job.json", "journal.jsonl"
@@ -138,8 +140,7 @@ class WorkDir:
 
     def made(self, out: Path, kind: str = OUTPUT) -> bool:
         """Whether a file is the output of this very job: killed before it could tidy up."""
-        noted = self.done.get((kind, 0, 0))
-        return noted is not None and out.exists() and identity_of(out).items() <= noted.items()
+        return made_by(self.done, out, kind)
 
     def save(self, kind: str, row: int, col: int, arrays: Mapping[str, NDArray[Any]]) -> None:
         """Write arrays of a block, whole or not at all."""
@@ -196,6 +197,12 @@ def identity_of(path: Path) -> dict[str, int]:
     return {"inode": stat.st_ino, "bytes": stat.st_size, "mtime_ns": stat.st_mtime_ns}
 
 
+def made_by(done: Done, file: Path, kind: str = OUTPUT) -> bool:
+    """Whether a file is there that finished work says was made, and is still the same."""
+    noted = done.get((kind, 0, 0))
+    return noted is not None and file.exists() and identity_of(file).items() <= noted.items()
+
+
 def may_have_made(out: Path, file: Path | None = None, kind: str = OUTPUT) -> bool:
     """Whether the work directory of an output seems to be what made it, or another existing file.
 
@@ -204,13 +211,13 @@ def may_have_made(out: Path, file: Path | None = None, kind: str = OUTPUT) -> bo
     file, kind
         The file, if not the output itself, and what the journal calls it.
     """
-    done = _finished(work_folder(out) / _JOURNAL, cut=False)
-    noted = done.get((kind, 0, 0))
-    return noted is not None and identity_of(file or out).items() <= noted.items()
+    return made_by(_finished(work_folder(out) / _JOURNAL, cut=False), file or out, kind)
 
 
 @contextmanager
-def work_dir(out: Path, job: Mapping[str, Any]) -> Iterator[WorkDir]:
+def work_dir(
+    out: Path, job: Mapping[str, Any], check: Callable[[Done], None] | None = None
+) -> Iterator[WorkDir]:
     """Open the work directory of an output, continuing an interrupted run of the same job.
 
     Parameters
@@ -218,6 +225,8 @@ def work_dir(out: Path, job: Mapping[str, Any]) -> Iterator[WorkDir]:
     job
         Everything that decides the output's bytes. If an earlier run had another job, its work is
         thrown away, and a warning says what is other.
+    check
+        Called before that with what this job has finished; what it raises leaves all as it is.
 
     Raises
     ------
@@ -228,6 +237,8 @@ def work_dir(out: Path, job: Mapping[str, Any]) -> Iterator[WorkDir]:
     text = json.dumps(dict(job), sort_keys=True, indent=1)
     with sole_worker(path, out):
         resumed = _is_same_job(path, text)
+        if check is not None:
+            check(_finished(path / _JOURNAL, cut=False) if resumed else {})
         with explained(path):
             if not resumed:
                 _warn_of_loss(path, out, json.loads(text))

@@ -13,7 +13,7 @@ from decr.files import check_here, there, work_folder
 from decr.geo.output import check_sidecars
 from decr.geo.sources import local_files
 from decr.pipeline.error_map import ERRORS, error_map_path
-from decr.pipeline.journal import OUTPUT, WorkDir, may_have_made
+from decr.pipeline.journal import OUTPUT, Done, made_by, may_have_made
 
 _NO_TEXT = re.compile("[\x00-\x08\x0b-\x1f\ud800-\udfff]")
 """What cannot stand in XML; Python has surrogates for bytes of a name that are not UTF-8."""
@@ -25,10 +25,17 @@ def outputs_of(target: Path, config: DecloudConfig) -> Mapping[str, Path]:
     return {OUTPUT: target, **more}
 
 
-def taken_of(outputs: Mapping[str, Path], work: WorkDir) -> Path | None:
-    """A file that exists and that this very job did not make."""
-    taken = (file for kind, file in outputs.items() if file.exists() and not work.made(file, kind))
-    return next(taken, None)
+def check_taken(outputs: Mapping[str, Path], done: Done) -> None:
+    """Refuse a file that exists and that this very job, which has finished so much, did not make.
+
+    Raises
+    ------
+    OutputExistsError
+        Naming it.
+    """
+    for kind, file in outputs.items():
+        if file.exists() and not made_by(done, file, kind):
+            raise exists_already(file)
 
 
 def check_outputs(

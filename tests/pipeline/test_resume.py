@@ -222,6 +222,8 @@ def test_a_run_killed_between_rename_and_tidying_is_finished_by_the_next(
             declouds(scene, out, DecloudConfig(**FAST), restorer=darker(), overwrite=True)
     with pytest.raises(OutputError, match="exists already"):
         declouds(scene, out, other, restorer=darker())
+    # A run that is refused leaves the work alone: the other one goes on.
+    assert declouds(scene, out, DecloudConfig(**FAST), restorer=darker()).resumed
     assert out.read_bytes() == made
     assert list(tmp_path.glob("*.decr-work")) == []
 
