@@ -18,6 +18,8 @@ _MANY = ("files", "images", "masks", "pairs")
 def loss_said(job_file: Path, job: Mapping[str, Any], lost: int, parts: str) -> str:
     """Which finished work goes, what is other now, and how to keep it: one line, without keys.
 
+    How to keep it is left out where the earlier job is not known: no run can go on with it.
+
     Parameters
     ----------
     job_file
@@ -28,13 +30,14 @@ def loss_said(job_file: Path, job: Mapping[str, Any], lost: int, parts: str) -> 
         How many are finished, and what they are called.
     """
     old = json_object(job_file)
-    told = [f"its {job_file.name} is damaged or missing"]
+    told, remedy = [f"its {job_file.name} is damaged or missing"], ""
     if old:
+        remedy = "; to keep such work, name another output"
         told = [*dict.fromkeys(_others(old, job))] or ["the order in which things are named"]
     more = f" and {len(told) - _TOLD} more" if len(told) > _TOLD else ""
     return (
         f"{job_file.parent}: throws away {lost} finished {parts} of an earlier run that was not "
-        f"the same: {', '.join(told[:_TOLD])}{more}; to keep such work, name another output"
+        f"the same: {', '.join(told[:_TOLD])}{more}{remedy}"
     )
 
 

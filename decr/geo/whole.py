@@ -11,7 +11,7 @@ import rasterio
 from numpy.typing import NDArray
 
 from decr.geo.grid import Window
-from decr.geo.opening import REFUSALS, quiet
+from decr.geo.opening import REFUSALS, of_limit, quiet
 
 Sums = dict[Window, int]
 """Checksums of what was written under windows that do not overlap, see `sum_of`."""
@@ -22,21 +22,24 @@ def sum_of(pixels: NDArray[np.generic]) -> int:
     return zlib.crc32(np.ascontiguousarray(pixels).data)
 
 
-def check_whole(file: Path, sums: Sums, tags: Mapping[str, Mapping[str, str]]) -> None:
+def check_whole(
+    file: Path, sums: Mapping[Window, int | None], tags: Mapping[str, Mapping[str, str]]
+) -> None:
     """Read a closed raster to its end.
 
     Parameters
     ----------
     sums
-        Of all that was written, in the raster's dtype.
+        Of all that was written, in the raster's dtype; where one is None, its window is only read.
     tags
         Those that it must have, by domain; only their names are compared. GDAL keeps no blank ones.
 
     Raises
     ------
     OSError
-        If it cannot be read, or holds something else.
+        If it cannot be read, or holds something else. A limit of this process is told as such.
     """
+    why = "what was written cannot be read back"
     try:
         with quiet():
             dataset = rasterio.open(file)
@@ -44,8 +47,11 @@ def check_whole(file: Path, sums: Sums, tags: Mapping[str, Mapping[str, str]]) -
             wanted = {d: {key for key, text in tags[d].items() if text.strip()} for d in tags}
             whole = all(wanted[domain] <= dataset.tags(ns=domain).keys() for domain in wanted)
             for window, found in sums.items():
-                whole = whole and sum_of(dataset.read(window=window.to_rasterio())) == found
-    except REFUSALS:
+                read = sum_of(dataset.read(window=window.to_rasterio()))
+                whole = whole and found in (None, read)
+    except REFUSALS as error:
         whole = False
+        if of_limit(str(error)):
+            why = str(error)
     if not whole:
-        raise OSError("what was written cannot be read back")
+        raise OSError(why)

@@ -84,13 +84,15 @@ def gathered(
 ) -> NDArray[np.uint8] | None:
     """Mean W of all blocks, (h, w) uint8: 0 where no tile was restored, else 1..255 for W to 1.
 
-    None if a block's W was not kept, as by an earlier run that made no report, or if there are no
-    blocks.
+    None if a block's W was not kept, as by an earlier run that made no report, if it is damaged,
+    which a warning says, or if there are no blocks.
     """
     whole = empty(Window(0, 0, *shape))
     some = False
     for index in blocks:
         if not work.block_file(WEIGHTS, *index, "npz").exists():
+            return None
+        if not work.is_whole(WEIGHTS, *index, "the report goes without its picture of W"):
             return None
         window, total, count = work.load(WEIGHTS, *index, "window", "total", "count")
         own = Window(*window.tolist())

@@ -206,7 +206,8 @@ def declouds(
             look_px=None if on_report is None else quicklook_px(prepared.scene.grid),
             ground=ground,
         )
-        patches = restore_blocks(run, engine, partial(on_progress or silent, "restore"))
+        restoring = partial(on_progress or silent, "restore")
+        patches = restore_blocks(run, engine, restoring, to_write=not work.made(target))
         clock.ends("restore")
         tags = tags_of(prepared, plan)
         writing = partial(on_progress or silent, "write")

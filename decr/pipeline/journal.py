@@ -60,12 +60,17 @@ def still_whole(file: Path, work: Path) -> Iterator[None]:
             else f"delete the folder {work} and run the same command again, from the beginning"
         )
         raise OutputError(
-            f"{file}: finished work cannot be read ({error or type(error).__name__}); {remedy}"
+            f"{file}: finished work cannot be read ({_said(error)}); {remedy}"
         ) from error
 
 
-def readable(file: Path, read: Callable[[Path], T]) -> T | None:
-    """Read finished work; where it is damaged, None and a warning that it is made anew.
+def _said(error: BaseException | None) -> str:
+    """What is wrong with a file; numpy takes any that is no array for one to be loaded unsafely."""
+    return "it is damaged" if isinstance(error, ValueError) else str(error) or type(error).__name__
+
+
+def readable(file: Path, read: Callable[[Path], T], then: str = "it is made anew") -> T | None:
+    """Read finished work; where it is damaged, None and a warning that says what is done then.
 
     Raises
     ------
@@ -79,8 +84,8 @@ def readable(file: Path, read: Callable[[Path], T]) -> T | None:
         if of_limit(str(error)):
             raise
         cause = error.__cause__
-        why = getattr(cause, "strerror", None) or str(cause) or type(cause).__name__
-        warn(f"{file}: finished work cannot be read ({why}); it is made anew")
+        why = getattr(cause, "strerror", None) or _said(cause)
+        warn(f"{file}: finished work cannot be read ({why}); {then}")
         return None
 
 
@@ -161,9 +166,9 @@ class WorkDir:
         with still_whole(file, self.path), np.load(file) as packed:
             return [packed[name] for name in names]
 
-    def is_whole(self, kind: str, row: int, col: int) -> bool:
-        """Whether all that `save` wrote can be read; else a warning says that it is made anew."""
-        return readable(self.block_file(kind, row, col, "npz"), _checked) is not None
+    def is_whole(self, kind: str, row: int, col: int, then: str = "it is made anew") -> bool:
+        """Whether all that `save` wrote can be read; else a warning says what is done then."""
+        return readable(self.block_file(kind, row, col, "npz"), _checked, then) is not None
 
     def drop(self, kind: str, row: int, col: int) -> None:
         """Remove the arrays of a block, if they are there."""

@@ -12,11 +12,13 @@ from decr.pipeline.settle import settling_of
 from decr.progress import Counted
 
 
-def restore_blocks(run: Restoration, engine: Engine, on_tiles: Counted) -> list[Patch]:
+def restore_blocks(
+    run: Restoration, engine: Engine, on_tiles: Counted, to_write: bool = True
+) -> list[Patch]:
     """Restore all planned blocks that the journal does not name yet, or whose work is damaged.
 
     ``on_tiles`` is told at the start, and after every batch or block, how many of all tiles are
-    done.
+    done. Patches of an earlier run are read to their end only if the output is ``to_write``.
 
     Returns
     -------
@@ -24,7 +26,7 @@ def restore_blocks(run: Restoration, engine: Engine, on_tiles: Counted) -> list[
         Every changed block of the scene, also those of an earlier run, in block order.
     """
     with settling_of(run) as settling:
-        settling.forget_damaged()
+        settling.forget_damaged(patches=to_write)
         todo = [b for b in run.plan.work if ("block", *b.index) not in run.work.done]
         done = run.plan.restore - sum(len(b.tiles) for b in todo)
         tiles = Tally(run.plan.restore, done, on_tiles)

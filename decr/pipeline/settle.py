@@ -7,7 +7,6 @@ changes lie there in the same way until the blocks around are patches.
 
 from __future__ import annotations
 
-import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -19,20 +18,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import rasterio
-from affine import Affine
 from numpy.typing import NDArray
 
 from decr.geo.gdal import gdal_environment
 from decr.geo.grid import Window
-from decr.geo.scene import Scene, SceneReader, reader
-from decr.geo.whole import Sums, check_whole, sum_of
+from decr.geo.scene import SceneReader, reader
+from decr.geo.whole import check_whole
 from decr.pipeline.allocation import WEIGHTS
 from decr.pipeline.block import BlockResult
 from decr.pipeline.compose import change_at_full_resolution
 from decr.pipeline.ground import shift_towards
-from decr.pipeline.journal import explained
+from decr.pipeline.journal import readable
 from decr.pipeline.memory import give_back, let_go
+from decr.pipeline.patch_file import patch_file
 from decr.pipeline.plan import BlockPlan
 from decr.pipeline.restoration import Restoration
 from decr.pipeline.seams import Gradients, Squares, gradients, noted
@@ -75,18 +73,55 @@ class Settling:
         self._choosing = threading.Lock()
         self._under_way: deque[Future[None]] = deque()
 
-    def forget_damaged(self) -> None:
+    def forget_damaged(self, patches: bool) -> None:
         """Have made anew what an interrupted run left damaged and is still needed.
 
-        Of a change, that is all blocks around it: they may have been dropped.
+        Parameters
+        ----------
+        patches
+            Whether they are among it.
         """
         work = self._run.work
-        for index in self._needed("change", "patch"):
-            if not work.is_whole("change", *index):
-                work.forget(("change", *index), *(("block", *near) for near in self._near(index)))
-        for index in self._needed("block", self._kind):
-            if not work.is_whole("block", *index):
-                work.forget(("block", *index))
+        for index in self._damaged_patches() if patches else ():
+            self._forget("patch", index)
+        for kind, for_it in (("change", "patch"), ("block", self._kind)):
+            for index in self._needed(kind, for_it):
+                if not work.is_whole(kind, *index):
+                    self._forget(kind, index)
+
+    def _damaged_patches(self) -> Iterator[Index]:
+        """Those that do not hold what was written, read on all threads."""
+        work = self._run.work
+        noted = {
+            work.block_file("patch", *index, "tif"): index
+            for index in self._planned
+            if work.done.get(("patch", *index), {}).get("changed", 0)
+        }
+        checks = {file: self._pool.submit(self._checked, index) for file, index in noted.items()}
+        try:
+            for file, index in noted.items():
+                if readable(file, lambda one: checks[one].result()) is None:
+                    yield index
+        finally:
+            for check in checks.values():
+                check.cancel()
+
+    def _checked(self, index: Index) -> Path:
+        """The file of a noted patch, which is whole; an earlier decr noted no sums."""
+        work, shape = self._run.work, self._run.fine(self._planned[index].block.core).shape
+        sums: dict[Window, int | None] = dict.fromkeys(strips_of(Window(0, 0, *shape)))
+        noted = work.done["patch", *index].get("sums", [])
+        file = work.block_file("patch", *index, "tif")
+        with gdal_environment():
+            check_whole(file, {Window(*place): found for *place, found in noted} or sums, {})
+        return file
+
+    def _forget(self, kind: str, index: Index) -> None:
+        """Have this made anew, and what around it it is made of: that may have been dropped."""
+        self._run.work.forget((kind, *index))
+        if kind != "block":
+            for near in self._near(index):
+                self._forget("block" if kind == self._kind else "change", near)
 
     def _needed(self, kind: str, for_it: str) -> list[Index]:
         """Blocks that are this far, where one around is not yet what is made of it."""
@@ -287,7 +322,7 @@ class Settling:
         with (
             reader(run.scene) as source,
             run.change.reading() as weights,
-            _patch(
+            patch_file(
                 run.work.block_file("patch", *index, "tif"), run.scene, run.composer.targets, window
             ) as patch,
         ):
@@ -301,7 +336,9 @@ class Settling:
                 above = out[:, -1:].copy(), whole[-1:].copy()
             patch.wanted = changed > 0
         let_go(run.change.survey.stored)
-        run.work.note("patch", *index, changed=changed, **noted(tone=tone, steps=steps))
+        sums = [(*astuple(place), found) for place, found in patch.sums.items()]
+        seams = noted(tone=tone, steps=steps)
+        run.work.note("patch", *index, changed=changed, sums=sums, **seams)
 
 
 def _read(
@@ -328,62 +365,3 @@ def _padded(means: Float32) -> Float32:
     """Cells of a tile in an array of the one size that all tiles' fit in."""
     _, height, width = means.shape
     return np.pad(means, ((0, 0), (0, CELLS - height), (0, CELLS - width)))
-
-
-class _Patch:
-    """A patch's file while it is written; left out unless it is ``wanted`` in the end."""
-
-    def __init__(self, file: Any, window: Window) -> None:
-        self._file, self._window = file, window
-        self.sums: Sums = {}
-        self.wanted = True
-
-    def write(self, pixels: NDArray[np.generic], strip: Window) -> None:
-        """Write a strip, (C, h, w)."""
-        rows = strip.shift(-self._window.row, -self._window.col)
-        with explained(Path(self._file.name).parent):
-            self._file.write(pixels, window=rows.to_rasterio())
-        self.sums[rows] = sum_of(pixels)
-
-
-@contextmanager
-def _patch(path: Path, scene: Scene, bands: tuple[int, ...], window: Window) -> Iterator[_Patch]:
-    """Write a patch, whole or not at all."""
-    part = path.with_suffix(".part")
-    # An unplaced patch would make rasterio warn; any transform will do for it.
-    placed = scene.grid.has_transform
-    place = scene.grid.window_transform(window) if placed else Affine.scale(2)
-    with explained(path.parent):
-        # GDAL would look into what a killed run has left there.
-        part.unlink(missing_ok=True)
-        file = rasterio.open(
-            part,
-            "w",
-            driver="GTiff",
-            count=len(bands),
-            height=window.height,
-            width=window.width,
-            dtype=scene.dtype,
-            transform=place,
-            tiled=True,
-            blockxsize=256,
-            blockysize=256,
-            compress="lzw",
-            predictor=3 if np.dtype(scene.dtype).kind == "f" else 2,
-            bigtiff="if_safer",
-        )
-    patch = _Patch(file, window)
-    try:
-        yield patch
-    finally:
-        with explained(path.parent):
-            file.close()
-    if not patch.wanted:
-        part.unlink()
-        return
-    with explained(path.parent):
-        check_whole(part, patch.sums, {})
-        # The journal names this block next: a power cut must not leave it torn.
-        with part.open("rb") as stream:
-            os.fsync(stream.fileno())
-    part.replace(path)

@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import rasterio
 from affine import Affine
+from numpy.typing import NDArray
+from rasterio.errors import RasterioIOError
 
 from decr.config import DecloudConfig
 from decr.errors import DecrWarning, OutputError, SceneError
+from decr.lost_work import loss_said
 from decr.pipeline import first_pass
 from decr.pipeline.declouds import declouds
 from decr.pipeline.journal import readable, work_dir
 from decr.pipeline.settle import Settling
+from decr.pipeline.survey import on_disk
 from tests.pipeline.scenes import cloudy_pixels, darker, write_scene
 
 FINE = DecloudConfig(detector="threshold", tile_px=64, overlap_px=16)
@@ -30,7 +37,21 @@ DAMAGED: dict[str, Callable[[Path], Any]] = {
     "torn": lambda path: path.write_bytes(path.read_bytes()[:-20]),
     "a folder": lambda path: (path.unlink(), path.mkdir()),
 }
+PATCHES: dict[str, Callable[[Path], Any]] = {
+    "gone": Path.unlink,
+    "empty": DAMAGED["empty"],
+    "zeros": lambda path: path.write_bytes(bytes(path.stat().st_size)),
+    "half": lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2]),
+    "a bit": lambda path: path.write_bytes(_flipped(path.read_bytes())),
+    "another": lambda path: path.write_bytes(path.with_name("patch_00001_00001.tif").read_bytes()),
+}
 Blocks = list[tuple[int, int]]
+
+
+def _flipped(data: bytes) -> bytes:
+    """Pixels of a patch with another bit in their midst, which its compression lets pass."""
+    middle = 3 * len(data) // 4
+    return data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :]
 
 
 class _Stop(Exception):
@@ -177,6 +198,139 @@ def test_a_damaged_change_is_made_anew_of_blocks_that_were_dropped(
     assert said.startswith(f"{change}: finished work cannot be read (")
     assert kept[:2] == [(0, 0), (1, 0)]
     assert (2, 0) not in kept
+
+
+@pytest.mark.parametrize("damage", PATCHES)
+def test_a_damaged_patch_is_made_anew_of_the_blocks_around_it(
+    scene: Path, whole: bytes, work: Path, kept: Blocks, damage: str
+) -> None:
+    _stopped(scene, work, lambda stage, done: stage == "write")
+    kept.clear()
+    patch = work / "patch_00002_00001.tif"
+    PATCHES[damage](patch)
+    made, (said,) = _goes_on(scene, work)
+    assert made == whole
+    assert said.startswith(f"{patch}: finished work cannot be read (")
+    assert said.endswith("); it is made anew")
+    assert kept == [(1, 0), (1, 1), (2, 0), (2, 1)]
+
+
+@pytest.mark.parametrize(("damage", "blocks"), [(None, 0), ("gone", 4), ("half", 4)])
+def test_patches_that_an_earlier_decr_noted_without_sums_are_read_to_their_end(
+    scene: Path, whole: bytes, work: Path, kept: Blocks, damage: str | None, blocks: int
+) -> None:
+    _stopped(scene, work, lambda stage, done: stage == "write")
+    kept.clear()
+    journal = work / "journal.jsonl"
+    lines = [json.loads(line) for line in journal.read_text().splitlines()]
+    sums = [line.pop("sums") for line in lines if "sums" in line]
+    journal.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    if damage:
+        PATCHES[damage](work / "patch_00002_00001.tif")
+    made, said = _goes_on(scene, work)
+    assert made == whole
+    assert len(sums) == 5
+    assert (len(said), len(kept)) == (bool(damage), blocks)
+
+
+def test_patches_of_an_output_that_is_there_are_not_read(
+    scene: Path, whole: bytes, work: Path, kept: Blocks
+) -> None:
+    _stopped(scene, work, lambda stage, done: (stage, done) == ("write", 1))
+    kept.clear()
+    PATCHES["half"](work / "patch_00002_00001.tif")
+    assert _goes_on(scene, work) == (whole, [])
+    assert kept == []
+
+
+def test_a_patch_that_is_only_out_of_reach_is_no_damage(
+    scene: Path, whole: bytes, work: Path, kept: Blocks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _stopped(scene, work, lambda stage, done: stage == "write")
+    kept.clear()
+    opened = rasterio.open
+
+    def full(file: Any, *more: Any, **named: Any) -> Any:
+        if "patch_" in str(file):
+            raise RasterioIOError(f"{file}: {os.strerror(errno.EMFILE)}")
+        return opened(file, *more, **named)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(rasterio, "open", full)
+        with pytest.raises(OutputError, match="ulimit -n"):
+            _restored(scene, work.with_suffix(""))
+    assert _goes_on(scene, work) == (whole, [])
+    assert kept == []
+
+
+def test_a_damaged_patch_of_a_coarse_grid_is_made_anew_of_changes_that_were_dropped(
+    tmp_path: Path, work: Path, kept: Blocks
+) -> None:
+    scene = write_scene(tmp_path / "s.tif", cloudy_pixels(1120, 300))  # four blocks
+    whole = _restored(scene, tmp_path / "whole.tif", COARSE)
+    _stopped(scene, work, lambda stage, done: stage == "write", COARSE)
+    kept.clear()
+    assert not list(work.glob("*.npz"))
+    patch = work / "patch_00000_00000.tif"
+    PATCHES["half"](patch)
+    made, (said,) = _goes_on(scene, work, COARSE)
+    assert made == whole
+    assert said.startswith(f"{patch}: finished work cannot be read (")
+    assert kept == [(0, 0), (1, 0), (2, 0)]
+
+
+def test_a_report_goes_without_a_picture_of_w_that_is_damaged(
+    scene: Path, whole: bytes, work: Path, kept: Blocks
+) -> None:
+    out, reports = work.with_suffix(""), []
+
+    def stop(stage: str, done: int, total: int) -> None:
+        if stage == "write":
+            raise _Stop
+
+    def weighed(tiles: NDArray[np.float32], corners: Any) -> Any:
+        return darker().restore(tiles, corners), np.full_like(tiles[:, 0], 0.5)
+
+    model = replace(darker(), restore_weighed=weighed)
+    with pytest.raises(_Stop):
+        declouds(scene, out, FINE, restorer=model, on_report=lambda *_: None, on_progress=stop)
+    kept.clear()
+    for row in (1, 2):
+        file = work / f"weights_0000{row}_00000.npz"
+        file.write_bytes(bytes(file.stat().st_size))
+    with pytest.warns(DecrWarning) as caught:
+        declouds(
+            scene, out, FINE, restorer=model, on_report=lambda _, report: reports.append(report)
+        )
+    (said,) = [str(w.message) for w in caught]
+    assert said == (
+        f"{work / 'weights_00001_00000.npz'}: finished work cannot be read (File is not a zip "
+        "file); the report goes without its picture of W"
+    )
+    assert (out.read_bytes(), kept) == (whole, [])
+    assert [report.allocation for report in reports] == [None]
+
+
+def test_zeros_in_place_of_an_array_are_called_damage_and_no_pickle(
+    scene: Path, whole: bytes, work: Path
+) -> None:
+    _stopped(scene, work, lambda stage, done: stage == "write")
+    clouds = work / "clouds.npy"
+    clouds.write_bytes(bytes(clouds.stat().st_size))
+    with pytest.raises(OutputError, match=r"cannot be read \(it is damaged\); delete the folder"):
+        on_disk(clouds, (2, 2), np.uint8, begun=True)
+    told = f"{clouds}: finished work cannot be read (it is damaged); it is made anew"
+    assert _goes_on(scene, work) == (whole, [told])
+
+
+@pytest.mark.parametrize("job", [None, "", "{"])
+def test_no_way_to_keep_work_is_told_where_nothing_can_keep_it(
+    tmp_path: Path, job: str | None
+) -> None:
+    file = tmp_path / "job.json"
+    if job is not None:
+        file.write_text(job)
+    assert loss_said(file, {"seed": 1}, 3, "parts").endswith("its job.json is damaged or missing")
 
 
 @pytest.mark.parametrize("damage", [*DAMAGED, "a byte"])

@@ -10,7 +10,7 @@ import pytest
 from decr.config import DecloudConfig
 from decr.errors import OutputError
 from decr.geo import layers
-from decr.pipeline import settle
+from decr.pipeline import patch_file
 from decr.pipeline.declouds import declouds
 from decr.pipeline.error_map import error_map_path
 from tests.geo.full_disk import cut
@@ -74,7 +74,7 @@ def test_a_torn_error_map_is_not_kept(
 def test_a_torn_patch_is_not_kept(scene: Path, whole: Path, tmp_path: Path, share: float) -> None:
     out, config = tmp_path / "out.tif", DecloudConfig(**FAST, dn_range=CONFIG.dn_range)
     with pytest.MonkeyPatch.context() as patched:
-        tear(patched, settle, "patch_", share)
+        tear(patched, patch_file, "patch_", share)
         with pytest.raises(OutputError, match="free some"):
             declouds(scene, out, config, restorer=darker())
     assert not list(Path(f"{out}.decr-work").glob("patch_*.tif"))
