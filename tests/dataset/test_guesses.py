@@ -28,9 +28,11 @@ def ground(fourth: int | None = None) -> NDArray[np.uint8]:
     return pixels
 
 
-def nameless(path: Path, fourth: int | None = None) -> Path:
+def nameless(path: Path, fourth: int | None = None, brighter: int = 0) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    return write_scene(path, ground(fourth), names=None)
+    pixels = ground(fourth)
+    pixels[:3] += np.uint8(brighter)
+    return write_scene(path, pixels, names=None)
 
 
 def said(call: Callable[[], object]) -> list[str]:
@@ -103,7 +105,8 @@ def test_pairs_tell_guesses_and_what_is_passed_over(tmp_path: Path) -> None:
 
 def test_pairs_of_different_bands_are_told_before_a_set_is_built(tmp_path: Path) -> None:
     rows = [
-        PairRow(nameless(tmp_path / f"{n}.tif", fourth), nameless(tmp_path / f"{n}_clear.tif"),
+        PairRow(nameless(tmp_path / f"{n}.tif", fourth),
+                nameless(tmp_path / f"{n}_clear.tif", brighter=1),
                 cloudy_date="2024-06-01", clear_date="2024-06-03")
         for n, fourth in enumerate((None, 255, None))
     ]  # fmt: skip
