@@ -113,7 +113,7 @@ def _ground(
         work,
         partial(on_progress or silent, "ground"),
     )
-    work.note("ground", 0, 0, plot_px=ground.plot_px)
+    work.note_raster("ground", LEVELS_FILE, plot_px=ground.plot_px)
     return ground
 
 

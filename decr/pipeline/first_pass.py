@@ -98,7 +98,8 @@ def _survey(
     )
     if work is not None and survey.valid_px:
         flushed(survey.stored)
-        work.note("survey", 0, 0, cloudy_px=survey.cloudy_px, valid_px=survey.valid_px)
+        facts = {"cloudy_px": survey.cloudy_px, "valid_px": survey.valid_px}
+        work.note_raster("survey", CLOUDS_FILE, **facts)
     return survey
 
 

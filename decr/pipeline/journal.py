@@ -5,6 +5,7 @@ Kill the process at any time: what the journal names is whole on disk, the rest 
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -12,6 +13,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import IO, Any, TypeVar
 from zipfile import BadZipFile, ZipFile
@@ -125,10 +127,18 @@ class WorkDir:
                 self.note(*key, gone=True)
                 del self.done[key]
 
-    def forget_damaged(self, stage: str, *files: str) -> None:
-        """Have a stage made anew, whose kinds begin with its name, if a file of it is damaged."""
+    def note_raster(self, stage: str, name: str, **facts: Any) -> None:
+        """Note that a stage is finished, and what its raster on disk holds by now."""
+        self.note(stage, 0, 0, sha256=_sha256(self.path / name), **facts)
+
+    def forget_damaged(self, stage: str, name: str) -> None:
+        """Have a stage made anew, whose kinds begin with its name, if its raster is damaged.
+
+        Of one that is not finished, this is as much as cannot be read.
+        """
         keys = [key for key in self.done if key[0].startswith(stage)]
-        if keys and any(readable(self.path / name, _mapped) is None for name in files):
+        wanted = self.done.get((stage, 0, 0), {}).get("sha256")
+        if keys and readable(self.path / name, partial(_mapped, wanted)) is None:
             self.forget(*keys)
 
     def last(self, kind: str) -> dict[str, Any] | None:
@@ -175,9 +185,17 @@ class WorkDir:
         self.block_file(kind, row, col, "npz").unlink(missing_ok=True)
 
 
-def _mapped(file: Path) -> NDArray[Any]:
+def _mapped(sha256: str | None, file: Path) -> NDArray[Any]:
+    """A raster of numbers, which has this checksum if one is known."""
     array: NDArray[Any] = np.load(file, mmap_mode="r")
+    if sha256 not in (None, _sha256(file)):
+        raise ValueError("it has another checksum")
     return array
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _checked(file: Path) -> Path:

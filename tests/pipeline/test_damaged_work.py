@@ -36,6 +36,7 @@ DAMAGED: dict[str, Callable[[Path], Any]] = {
     "noise": lambda path: path.write_bytes(b"\xff\xfe" * 40),
     "torn": lambda path: path.write_bytes(path.read_bytes()[:-20]),
     "a folder": lambda path: (path.unlink(), path.mkdir()),
+    "zeros": lambda path: path.write_bytes(_half(path.read_bytes())),
 }
 PATCHES: dict[str, Callable[[Path], Any]] = {
     "gone": Path.unlink,
@@ -46,6 +47,11 @@ PATCHES: dict[str, Callable[[Path], Any]] = {
     "another": lambda path: path.write_bytes(path.with_name("patch_00001_00001.tif").read_bytes()),
 }
 Blocks = list[tuple[int, int]]
+
+
+def _half(data: bytes) -> bytes:
+    """The first half, then zeros: what a disk has lost."""
+    return data[: len(data) // 2] + bytes(len(data) - len(data) // 2)
 
 
 def _flipped(data: bytes) -> bytes:
@@ -124,6 +130,8 @@ def _goes_on(scene: Path, work: Path, config: DecloudConfig = FINE) -> tuple[byt
         ("clouds.npy", "write", 0, "torn"),
         ("ground.npy", "ground", 2, "noise"),
         ("ground.npy", "write", 0, "torn"),
+        ("clouds.npy", "write", 0, "zeros"),
+        ("ground.npy", "write", 0, "zeros"),
     ],
 )
 def test_survey_and_ground_are_made_anew_and_blocks_are_not(
