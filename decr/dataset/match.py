@@ -40,7 +40,7 @@ class LinearMatch:
     offset: tuple[float, ...]
     residual: tuple[float, ...]
     cells: int
-    correlation: tuple[float, ...] = ()
+    correlation: tuple[float, ...]
 
     def apply(self, dn: NDArray[np.generic]) -> NDArray[np.generic]:
         """(C, H, W) of the clear image, matched, in its own type; rounded and saturated."""

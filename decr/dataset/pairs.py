@@ -129,12 +129,12 @@ def read_pairs(
     The bands are stored in the order asked for. Pairs that lack one are passed over. Where pixels
     are invalid on either side, both are cut to a rectangle without such. A white that is not stated
     is that of the whole set, whatever the split: the other pairs are looked at for it one by one.
+    Of these, those that cannot be used, or are beyond `MOST_BYTES`, tell nothing of white.
 
     Parameters
     ----------
     known
         Pairs of this set that were read before with the same bands, to be spared that look.
-        Of others, those that cannot be used, or are beyond `MOST_BYTES`, tell nothing of white.
 
     Raises
     ------

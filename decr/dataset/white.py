@@ -36,7 +36,7 @@ def common_white(path: Path, unsaid: list[Both], rest: Iterable[Both]) -> float:
 
     No more of that is looked at than it takes to know that the most bits are needed.
     """
-    tops = [brightest(both) for both in unsaid]
+    tops = [*unsaid]
     if all(image.dtype == np.uint16 for both in tops for image in both):
         most = 2 ** _DEPTHS[-2]
         others = iter(rest)

@@ -10,6 +10,7 @@ from typing import Any
 
 import decr
 from decr.config import DecloudConfig
+from decr.files import file_sha256
 from decr.geo.names import settled_name
 from decr.geo.sources import local_files
 from decr.pipeline.networks import in_any_folder
@@ -69,8 +70,7 @@ def _sum_of(mask: Path | str | None) -> str | None:
         return None
     digest, files = hashlib.sha256(), local_files(str(mask))
     for path in files:
-        with path.open("rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
+        digest.update(bytes.fromhex(file_sha256(path)))
     return digest.hexdigest() if files else ""
 
 

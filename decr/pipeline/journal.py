@@ -5,7 +5,6 @@ Kill the process at any time: what the journal names is whole on disk, the rest 
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -22,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from decr.errors import OutputError
-from decr.files import empty_work, journal_lines, sole_worker, work_folder, write_whole
+from decr.files import empty_work, file_sha256, journal_lines, sole_worker, work_folder, write_whole
 from decr.geo.opening import REFUSALS, of_limit, unlinked
 from decr.lost_work import loss_said
 from decr.pipeline.words import warn
@@ -129,7 +128,7 @@ class WorkDir:
 
     def note_raster(self, stage: str, name: str, **facts: Any) -> None:
         """Note that a stage is finished, and what its raster on disk holds by now."""
-        self.note(stage, 0, 0, sha256=_sha256(self.path / name), **facts)
+        self.note(stage, 0, 0, sha256=file_sha256(self.path / name), **facts)
 
     def forget_damaged(self, stage: str, name: str) -> None:
         """Have a stage made anew, whose kinds begin with its name, if its raster is damaged.
@@ -188,14 +187,9 @@ class WorkDir:
 def _mapped(sha256: str | None, file: Path) -> NDArray[Any]:
     """A raster of numbers, which has this checksum if one is known."""
     array: NDArray[Any] = np.load(file, mmap_mode="r")
-    if sha256 not in (None, _sha256(file)):
+    if sha256 not in (None, file_sha256(file)):
         raise ValueError("it has another checksum")
     return array
-
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _checked(file: Path) -> Path:

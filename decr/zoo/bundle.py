@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from decr.errors import BundleError, OutputError
-from decr.files import scratch_folder
+from decr.files import file_sha256, scratch_folder
 from decr.models.registry import create
 from decr.zoo.card import Card, Part, card_from, check_card, metadata_of
 from decr.zoo.formats import no_bundle
@@ -249,8 +248,7 @@ def sha256_of(path: Path) -> str:
     """
     check_file(Path(path))
     try:
-        with Path(path).open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return file_sha256(Path(path))
     except OSError as error:
         raise BundleError(f"{path}: cannot read the weights: {error.strerror}") from error
 

@@ -44,7 +44,7 @@ def test_only_whole_cells_count() -> None:
 
 
 def test_matched_numbers_are_rounded_and_saturate() -> None:
-    match = LinearMatch((2.0,), (0.6,), (0.0,), 99)
+    match = LinearMatch((2.0,), (0.6,), (0.0,), 99, (1.0,))
     dn = np.array([[[0, 10, 200]]], dtype=np.uint8)
     assert match.apply(dn).tolist() == [[[1, 21, 255]]]
     assert match.apply(dn).dtype == np.uint8

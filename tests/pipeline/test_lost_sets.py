@@ -90,6 +90,8 @@ def test_where_nothing_finished_is_lost_nothing_is_told(image: Path, tmp_path: P
         for file in work.rglob("*.tif"):
             file.unlink()  # somebody tidied up
         simulate_pairs([image], tmp_path / "set", options(seed=2))
+    assert (tmp_path / "set").is_dir()
+    assert not work.exists()
 
 
 def test_another_image_of_that_name_and_a_damaged_job_are_told(image: Path, tmp_path: Path) -> None:
