@@ -166,7 +166,7 @@ def test_readme_names_the_two_commands() -> None:
     text = (ROOT / "README.md").read_text()
     for marker, command in (
         ("install-command", "pip install . && decr declouds sample_scenes/meadowbrook_cloudy.tif"),
-        ("test-command", 'pip install ".[test]" && python -m pytest'),
+        ("test-command", 'pip install ".[test]" && python -m pytest -n 2 --dist loadfile'),
     ):
         found = re.search(rf"<!-- {marker} -->\n```bash\n(.+)\n```", text)
         assert found is not None

@@ -35,6 +35,7 @@ from decr.pipeline.prepare import prepare
 from decr.pipeline.room import Load, lying_bytes, planned_memory_mb
 from decr.pipeline.survey import Survey, on_disk
 from decr.pipeline.tiles import Float32
+from tests.pipeline.resident import resident_bytes
 from tests.pipeline.scenes import cloudy_pixels, darker, same, write_scene
 
 LOAD = Load(
@@ -177,14 +178,6 @@ def test_where_there_is_no_temporary_folder_memory_holds_the_survey_of_a_plan(
     assert found.restore == wanted.restore > 0
     assert [type(survey) for survey in surveys] == [np.memmap, np.ndarray]
     assert (surveys[0] == surveys[1]).all()
-
-
-def resident_bytes(path: Path) -> int:
-    """How much of a mapped file is in this process's memory, whatever else fills and leaves it."""
-    lines = Path("/proc/self/smaps").read_text().splitlines()
-    starts = [at for at, line in enumerate(lines) if line.endswith(str(path))]
-    sizes = [next(line for line in lines[at:] if line.startswith("Rss:")) for at in starts]
-    return 1024 * sum(int(size.split()[1]) for size in sizes)
 
 
 @pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="needs Linux's resident sizes")
