@@ -1,4 +1,7 @@
-"""The only door between digital numbers (DN) and unit, [-1, 1]; one per scene, never per tile."""
+"""The only door between digital numbers (DN) of a scene and unit, [-1, 1].
+
+A scene has one for the model and one for the detector, never one per tile.
+"""
 
 from __future__ import annotations
 
