@@ -25,12 +25,12 @@ _LANES_PER_BLOCK = 16
 
 
 def pick_device(device: str) -> torch.device:
-    """The torch device for "auto", "cpu" or "cuda".
+    """The torch device for "auto", "cpu", "cuda" or "cuda:N".
 
     Raises
     ------
     ConfigError
-        If CUDA is asked for and absent.
+        If CUDA is asked for and absent, or the name is no device's.
     """
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -69,7 +69,15 @@ def has_bfloat16_units(device: torch.device) -> bool:
 
 
 def pick_precision(precision: str, device: torch.device) -> torch.dtype:
-    """The type of the heavy arithmetic for "auto", "float32" or "bfloat16"."""
+    """The type of the heavy arithmetic for "auto", "float32" or "bfloat16".
+
+    Raises
+    ------
+    ConfigError
+        If it is none of these.
+    """
+    if precision not in ("auto", "float32", "bfloat16"):
+        raise ConfigError(f"unknown precision {precision!r}; use auto, float32 or bfloat16")
     if precision == "auto":
         return torch.bfloat16 if has_bfloat16_units(device) else torch.float32
     return torch.bfloat16 if precision == "bfloat16" else torch.float32

@@ -96,6 +96,13 @@ def load_restorer(
         alone, or a noise predictor alone (plain conditional DDIM, the paper's Table VIII, row 1).
     steps, prior_floor
         None takes the card's.
+    seed
+        Of the noise field.
+    device
+        "auto", "cpu", "cuda" or "cuda:N"; auto is CUDA where there is any.
+    precision
+        Of the heavy arithmetic: "auto", "float32" or "bfloat16"; auto is bfloat16 where the device
+        has units for it.
     compile_px
         Compile the networks for tiles of this side, and run them once, which takes minutes; None
         leaves them as they are.
@@ -108,7 +115,8 @@ def load_restorer(
     BundleError
         If the file is damaged or holds no restoring networks.
     ConfigError
-        If the networks were to be compiled and torch cannot do so here.
+        If the noise schedule cannot be cut into ``steps``; if the device is unknown or absent, or
+        the precision unknown; if the networks were to be compiled and torch cannot do so here.
 
     Notes
     -----

@@ -197,6 +197,8 @@ def test_devices_and_precisions_are_picked_by_name_and_others_are_refused() -> N
     assert pick_precision("float32", cpu) == torch.float32
     assert pick_precision("bfloat16", cpu) == torch.bfloat16
     assert pick_precision("auto", cpu) in (torch.float32, torch.bfloat16)
+    with pytest.raises(ConfigError, match="unknown precision 'bf16'; use auto, float32 or bfl"):
+        pick_precision("bf16", cpu)
     assert micro_batch(cpu) == 1
 
 

@@ -38,42 +38,42 @@ class ChangeRule:
     ----------
     threshold
         Probability from which a cell is cloudy.
-    margin_px, feather_px
-        On the mask's grid: clouds grow by ``margin_px``, then the weight falls linearly to zero
-        over ``feather_px``.
+    margin_cells, feather_cells
+        On the mask's grid: clouds grow by ``margin_cells``, then the weight falls linearly to zero
+        over ``feather_cells``.
     """
 
     threshold: float
-    margin_px: float
-    feather_px: float
+    margin_cells: float
+    feather_cells: float
 
     @property
-    def reach_px(self) -> int:
+    def reach_cells(self) -> int:
         """How many cells away a cloud can matter."""
-        return int(np.ceil(self.margin_px + self.feather_px)) + 1
+        return int(np.ceil(self.margin_cells + self.feather_cells)) + 1
 
     def weights(self, stored: NDArray[np.uint8]) -> Float32:
-        """(h, w) float32 in [0, 1]; exact except within ``reach_px`` of a cut edge."""
+        """(h, w) float32 in [0, 1]; exact except within ``reach_cells`` of a cut edge."""
         cloudy = cloudy_cells(stored, self.threshold)
         if not cloudy.any():
             return np.zeros(stored.shape, np.float32)
         distance = ndimage.distance_transform_edt(~cloudy)
-        if self.feather_px <= 0:
-            return np.asarray(distance <= self.margin_px, np.float32)
-        ramp = (self.margin_px + self.feather_px - distance) / self.feather_px
+        if self.feather_cells <= 0:
+            return np.asarray(distance <= self.margin_cells, np.float32)
+        ramp = (self.margin_cells + self.feather_cells - distance) / self.feather_cells
         return np.asarray(np.clip(ramp, 0.0, 1.0), np.float32)
 
     def depths(self, stored: NDArray[np.uint8]) -> Float32:
-        """(h, w) float32 in [0, 1]: 0 outside clouds, 1 from ``feather_px`` inside their edge on.
+        """(h, w) float32 in [0, 1]: 0 outside clouds, 1 from ``feather_cells`` inside their edges.
 
-        An edge is where clear cells begin, not where data end. Exact except within ``reach_px`` of
-        a cut edge.
+        An edge is where clear cells begin, not where data end. Exact except within ``reach_cells``
+        of a cut edge.
         """
         cloudy = cloudy_cells(stored, self.threshold)
         hidden = cloudy | (stored == INVALID)
         if hidden.all():  # else distances would be measured from beyond the corner
             return cloudy.astype(np.float32)
-        inside = ndimage.distance_transform_edt(hidden) / max(self.feather_px, 1.0)
+        inside = ndimage.distance_transform_edt(hidden) / max(self.feather_cells, 1.0)
         return np.asarray(np.clip(inside, 0.0, 1.0) * cloudy, np.float32)
 
 
@@ -93,11 +93,11 @@ def rule_in_cells(
     Examples
     --------
     >>> rule_in_cells(0.5, 12.0, 16.0, 0.5, 8)
-    ChangeRule(threshold=0.5, margin_px=3.0, feather_px=4.0)
+    ChangeRule(threshold=0.5, margin_cells=3.0, feather_cells=4.0)
     >>> rule_in_cells(0.5, 12.0, 0.0, 30.0, 1)
-    ChangeRule(threshold=0.5, margin_px=3.0, feather_px=0.0)
+    ChangeRule(threshold=0.5, margin_cells=3.0, feather_cells=0.0)
     >>> rule_in_cells(0.5, 1.0, 0.0, 0.5, 8)
-    ChangeRule(threshold=0.5, margin_px=1.0, feather_px=0.0)
+    ChangeRule(threshold=0.5, margin_cells=1.0, feather_cells=0.0)
     """
     margin, feather = (
         max(metres / gsd_m, least) / k if metres > 0 else 0.0

@@ -68,10 +68,10 @@ class CloudCells:
                 let_go(raster)
 
     def _grown(self, stored: NDArray[np.uint8], cells: Window) -> Bool:
-        if self.rule.margin_px <= 0:
+        if self.rule.margin_cells <= 0:
             return cloudy_cells(np.asarray(stored[cells.slices()]), self.rule.threshold)
         whole = Window(0, 0, *self.kept.shape)
-        wide = cells.expand(self.rule.reach_px, whole)
+        wide = cells.expand(self.rule.reach_cells, whole)
         # Thick cloud that was too small to be kept grows nowhere.
         near = np.minimum(stored[wide.slices()], self.kept[wide.slices()])
         return self.rule.weights(near)[cells.slices(wide)] > 0

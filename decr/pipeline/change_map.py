@@ -192,7 +192,7 @@ class ChangeMap:
         wanted = window.coarsened(self.survey.k).expand(border, self._all_cells)
         if self.rule is None or found is None:
             return wanted, np.ones(wanted.shape, np.float32)
-        wide = wanted.expand(self.rule.reach_px, self._all_cells)
+        wide = wanted.expand(self.rule.reach_cells, self._all_cells)
         return wanted, found(np.asarray(self.survey.stored[wide.slices()]))[wanted.slices(wide)]
 
 

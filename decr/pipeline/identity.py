@@ -20,7 +20,7 @@ from decr.pipeline.tiles import STRIP_ROWS
 from decr.plugins import detector_plugin, model_plugin
 
 _UNDECIDING = ("bands", "batch", "device")
-"""Options that decide no byte, or that the scene has taken up."""
+"""``batch`` decides no byte; ``bands`` are in the scene, the kind of device in model settings."""
 
 
 def job_of(prepared: Prepared) -> dict[str, Any]:

@@ -61,7 +61,8 @@ def train_stage(
     draw
         Gives one :class:`Sample` from a generator, already of the stage's size.
     run_dir
-        Receives ``STAGE.pt`` (latest checkpoint), ``STAGE.jsonl`` (one line per 20 steps) and
+        Receives ``STAGE.pt`` (latest checkpoint), ``STAGE.jsonl`` (a line per 20 steps, and
+        one per look at ``watch``) and
         ``samples/STAGE_STEP.png``.
     published
         Objective of a published reference network; None for decr's own.

@@ -42,16 +42,18 @@ class Card:
     gsd_m
         Ground sampling distance the networks were trained at, metres.
     gsd_range_m
-        GSDs seen in training.
+        GSDs seen in training, metres; (0, 0) where not known.
     parts
         "reference", "cnp", "wa", "detector": whichever the bundle holds.
     steps, prior_floor
         Sampling defaults of a DE bundle.
+    train_steps
+        Length of the noise schedule's full chain.
     level_px
         Of a DE bundle: see `decr.diffusion.fusion.FusedDenoiser`.
     ranges
-        DN ranges by dtype that the card declares, for example {"uint8": [0, 255]}; a dtype that is
-        not listed is estimated per scene.
+        DN ranges by dtype that the card declares, for example {"uint8": [0, 255]}. Of dtypes that
+        are not listed, uint8 is 0 to 255; the range of others is estimated per scene.
     licence, provenance
         For people.
     errors

@@ -35,8 +35,8 @@ def stored(draw: st.DrawFn) -> Bytes:
 rules = st.builds(
     ChangeRule,
     threshold=st.sampled_from([0.1, 0.5, 0.9]),
-    margin_px=st.floats(0, 6),
-    feather_px=st.one_of(st.just(0.0), st.floats(0.1, 6)),
+    margin_cells=st.floats(0, 6),
+    feather_cells=st.one_of(st.just(0.0), st.floats(0.1, 6)),
 )
 
 
@@ -57,10 +57,10 @@ def test_gaps_are_never_cloudy_and_the_threshold_counts() -> None:
 def test_weights_are_1_up_to_the_margin_and_fade_over_the_feather() -> None:
     raster = np.zeros((1, 12), np.uint8)
     raster[0, 0] = 250
-    rule = ChangeRule(threshold=0.5, margin_px=2, feather_px=4)
+    rule = ChangeRule(threshold=0.5, margin_cells=2, feather_cells=4)
     wanted = [1, 1, 1, 0.75, 0.5, 0.25, 0, 0, 0, 0, 0, 0]
     np.testing.assert_allclose(rule.weights(raster)[0], wanted, atol=1e-7)
-    hard = ChangeRule(threshold=0.5, margin_px=2, feather_px=0)
+    hard = ChangeRule(threshold=0.5, margin_cells=2, feather_cells=0)
     np.testing.assert_array_equal(hard.weights(raster)[0], [1, 1, 1] + [0] * 9)
 
 
@@ -75,12 +75,12 @@ def test_weights_follow_the_distance_to_the_nearest_cloud(raster: Bytes, rule: C
     cells = np.argwhere(np.ones(raster.shape, bool))
     squared = ((cells[:, None] - clouds[None]) ** 2).sum(axis=2).min(axis=1)
     distance = np.sqrt(squared).reshape(raster.shape)
-    if rule.feather_px:
-        wanted = np.clip(1 + (rule.margin_px - distance) / rule.feather_px, 0, 1)
+    if rule.feather_cells:
+        wanted = np.clip(1 + (rule.margin_cells - distance) / rule.feather_cells, 0, 1)
         np.testing.assert_allclose(weights, wanted, atol=1e-5)
     else:
-        np.testing.assert_array_equal(weights, distance <= rule.margin_px)
-    assert not weights[distance > rule.reach_px].any()
+        np.testing.assert_array_equal(weights, distance <= rule.margin_cells)
+    assert not weights[distance > rule.reach_cells].any()
 
 
 @given(raster=stored(), rule=rules, data=st.data())
@@ -90,8 +90,8 @@ def test_weights_do_not_depend_on_the_window(
     rows, cols = raster.shape
     top, left = data.draw(st.integers(0, rows - 1)), data.draw(st.integers(0, cols - 1))
     bottom, right = data.draw(st.integers(top + 1, rows)), data.draw(st.integers(left + 1, cols))
-    first_row, first_col = max(0, top - rule.reach_px), max(0, left - rule.reach_px)
-    part = raster[first_row : bottom + rule.reach_px, first_col : right + rule.reach_px]
+    first_row, first_col = max(0, top - rule.reach_cells), max(0, left - rule.reach_cells)
+    part = raster[first_row : bottom + rule.reach_cells, first_col : right + rule.reach_cells]
     cut = rule.weights(part)[
         top - first_row : bottom - first_row, left - first_col : right - first_col
     ]
@@ -141,7 +141,7 @@ def test_depths_do_not_depend_on_the_window(
     whole = rule.depths(raster)
     height, width = raster.shape
     top, left = data.draw(st.integers(0, height - 1)), data.draw(st.integers(0, width - 1))
-    reach = rule.reach_px
+    reach = rule.reach_cells
     rows = slice(max(0, top - reach), top + 1 + reach)
     cols = slice(max(0, left - reach), left + 1 + reach)
     part = rule.depths(raster[rows, cols])
