@@ -10,7 +10,15 @@ from types import MappingProxyType
 
 from decr.dataset.duplicates import split_of
 from decr.dataset.manifest import MANIFEST, TEST_SHARE, PairFile, found_in, read_manifest
-from decr.dataset.set_tree import SUFFIXES, Sides, files_in, roots_of, split_on_way, tell_left_out
+from decr.dataset.set_tree import (
+    SUFFIXES,
+    Sides,
+    files_in,
+    key_of,
+    roots_of,
+    split_on_way,
+    tell_left_out,
+)
 from decr.errors import DatasetError, DecrWarning
 from decr.geo.delivery import passed_over, skipped
 
@@ -203,7 +211,7 @@ def list_pairs(
     pairs = []
     roots = roots_of(path, LAYOUTS[layout].sides)
     clear = [root / sides[1] for root, split, sides in roots if split is None]
-    tested = _tested(path / _TEST_LIST, {_key(f, c) for c in clear for f in files_in(c)})
+    tested = _tested(path / _TEST_LIST, {key_of(f, c) for c in clear for f in files_in(c)})
     for root, split, sides in roots:
         pairs += _matched(path, root, split, sides, layout, skip, tested, alone)
     if not pairs and not alone:
@@ -232,16 +240,11 @@ def _images(folder: Path, skip: tuple[str, ...] = ()) -> dict[str, Path]:
     for file in files_in(folder):
         if skipped(file, skip):
             continue
-        key = _key(file, folder)
+        key = key_of(file, folder)
         if key in images:
             raise DatasetError(f"{file}: {images[key].name} has the same name; keep one of the two")
         images[key] = file
     return images
-
-
-def _key(file: Path, folder: Path) -> str:
-    """Name of an image: relative, without suffix."""
-    return file.relative_to(folder).with_suffix("").as_posix()
 
 
 def _matched(

@@ -19,6 +19,7 @@ from decr.files import (
     LOCK,
     check_here,
     empty_work,
+    file_sha256,
     journal_lines,
     sole_worker,
     work_folder,
@@ -162,7 +163,7 @@ def damaged(out: Path, on_progress: OnProgress = silent) -> list[str]:
             inside = there = False
         if not inside:
             raise OutputError(f"{out / SUMS}: {line[:80]!r} is not a checksum of a file in {out}")
-        if not there or file_mark(out / name) != digest:
+        if not there or file_sha256(out / name) != digest:
             wrong.append(name)
     return wrong
 
@@ -186,7 +187,7 @@ def _begin(work: Path, job: str, job_file: str, keep: Sequence[str]) -> dict[str
         # Somebody may have tidied up, or the machine gone down before files were on the disk:
         # what is gone or another is made again.
         sums = [(work / name, digest) for name, digest in chip["sums"].items()]
-        if all(file.is_file() and file_mark(file) == digest for file, digest in sums):
+        if all(file.is_file() and file_sha256(file) == digest for file, digest in sums):
             done[chip["name"]] = Record(chip["entry"], chip["sums"])
     return done
 
@@ -239,7 +240,7 @@ def _finish(
     lines = manifest_bytes([record.entry for record in records])
     sums = {name: digest for record in records for name, digest in record.sums.items()}
     sums |= written(work, [(MANIFEST, lines), *more.items()])
-    sums[job_file] = file_mark(work / job_file)
+    sums[job_file] = file_sha256(work / job_file)
     text = "".join(f"{digest}  {name}\n" for name, digest in sorted(sums.items()))
     write_whole(work / SUMS, text.encode())
     shutil.rmtree(work / SCRATCH)
@@ -259,21 +260,14 @@ def _tidy(out: Path) -> None:
 
 
 def raster_mark(path: str) -> str:
-    """SHA-256 of `file_mark` of all files on this machine that a raster is read from.
+    """SHA-256 of those of all files on this machine that a raster is read from.
+
+    Of all their bytes: sizes, times and the ends of files do not tell an edit in place or a copy.
 
     Raises
     ------
     SceneError
         If it cannot be opened.
     """
-    marks = "".join(file_mark(file) for file in local_files(path))
+    marks = "".join(file_sha256(file) for file in local_files(path))
     return hashlib.sha256(marks.encode()).hexdigest()
-
-
-def file_mark(path: Path) -> str:
-    """SHA-256 of a file, all of it.
-
-    An edit in place leaves its size and its ends, and a copy has another time.
-    """
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

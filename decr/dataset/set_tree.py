@@ -122,6 +122,17 @@ def _folders(path: Path) -> list[Path]:
     return sorted(f for f in path.glob("*") if f.is_dir() and not passed_over(Path(f.name)))
 
 
+def key_of(file: Path, folder: Path) -> str:
+    """Name of an image of a folder: its way from there, without suffix.
+
+    Examples
+    --------
+    >>> key_of(Path("set/test/lake.tif"), Path("set"))
+    'test/lake'
+    """
+    return file.relative_to(folder).with_suffix("").as_posix()
+
+
 def files_in(folder: Path) -> Iterator[Path]:
     """Image files below a folder, sorted; what other programs hide there is none.
 

@@ -87,8 +87,9 @@ class BlockResult:
     Attributes
     ----------
     change
-        (C, h, w) of the core: sum of its tiles less what it would be had the model changed
-        nothing. Complete once the spills of the neighbours before it are added.
+        (C, h, w) int32 of the core: the weighted sum of its tiles, less that of the source. What
+        the model changed, once the spills of the blocks left, above and above left are added;
+        `decr.pipeline.tiles.FULL` then stands for 1.0.
     spills
         What its tiles sum to beyond the core.
     seen, said

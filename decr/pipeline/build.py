@@ -59,12 +59,11 @@ from decr.dataset.set_folder import (
     Record,
     add_line,
     entries,
-    file_mark,
     make_set,
     note,
 )
 from decr.errors import ConfigError, DatasetError
-from decr.files import journal_lines, work_folder, write_whole
+from decr.files import file_sha256, journal_lines, work_folder, write_whole
 from decr.geo.align import KERNEL_PX
 from decr.geo.gdal import gdal_environment
 from decr.geo.grid import Window
@@ -310,7 +309,7 @@ def _mask(run: _Run, path: str) -> Path:
     name = Path(path).stem
     mask, mark = folder / f"{name}_mask.tif", folder / f"{name}_mask.sha256"
     there = mask.is_file() and mark.is_file()
-    if not there or mark.read_bytes() != file_mark(mask).encode():
+    if not there or mark.read_bytes() != file_sha256(mask).encode():
         shutil.rmtree(folder, ignore_errors=True)
         scene_ccp(
             Source(name, path),
@@ -319,7 +318,7 @@ def _mask(run: _Run, path: str) -> Path:
             on_progress=lambda stage, done, total: run.on_progress("clouds", done, total),
         )
         (folder / f"{name}_probability.tif").unlink(missing_ok=True)
-        write_whole(mark, file_mark(mask))
+        write_whole(mark, file_sha256(mask))
     return mask
 
 

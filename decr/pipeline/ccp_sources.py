@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from decr.dataset.published import cloudy_side
-from decr.dataset.set_tree import split_on_way
+from decr.dataset.set_tree import key_of, split_on_way
 from decr.errors import ConfigError, SceneError
 from decr.files import folder_there
 from decr.geo.delivery import is_zarr, passed_over, rasters_of
@@ -89,9 +89,7 @@ def _sources(path: str, report: Path | None) -> list[Source]:
         pairs, gsd_m = chosen
         # Several cloudy images may share the name of a pair's clear one, never their own.
         return [
-            Source(
-                _relative(pair.cloudy, folder), str(pair.cloudy), pair.split, pair.gsd_m or gsd_m
-            )
+            Source(key_of(pair.cloudy, folder), str(pair.cloudy), pair.split, pair.gsd_m or gsd_m)
             for pair in {pair.cloudy: pair for pair in pairs}.values()
         ]
     made = {raster for file in folder.rglob(REPORT) for raster in _rasters_beside(file)}
@@ -107,7 +105,7 @@ def _sources(path: str, report: Path | None) -> list[Source]:
     if not files:
         raise SceneError(f"{path}: holds no image ({', '.join(_IMAGES)})")
     return [
-        Source(_relative(file, folder), str(file), split_on_way(file.relative_to(folder)))
+        Source(key_of(file, folder), str(file), split_on_way(file.relative_to(folder)))
         for file in files
     ]
 
@@ -124,10 +122,6 @@ def _rasters_beside(report: Path) -> Iterator[Path]:
     for file in report.parent.rglob("*_*.tif"):
         if file.stem.rpartition("_")[2] in LAYERS and is_ours(file):
             yield file
-
-
-def _relative(file: Path, folder: Path) -> str:
-    return file.relative_to(folder).with_suffix("").as_posix()
 
 
 def mask_of(masks: str, source: Source) -> Path | str:

@@ -31,14 +31,13 @@ from decr.dataset.set_folder import (
     Record,
     add_line,
     entries,
-    file_mark,
     make_set,
     note,
     written,
 )
 from decr.dataset.set_tree import split_named
 from decr.errors import ConfigError, DatasetError, DecrWarning
-from decr.files import journal_lines, work_folder
+from decr.files import file_sha256, journal_lines, work_folder
 from decr.geo.encode import tiff_bytes
 from decr.geo.gdal import gdal_environment
 from decr.geo.layers import NODATA
@@ -313,9 +312,9 @@ def _bytes(path: Path) -> bytes:
         raise _unreadable(path, error) from error
 
 
-def _mark(path: Path) -> str:
+def _sha256(path: Path) -> str:
     try:
-        return file_mark(path)
+        return file_sha256(path)
     except OSError as error:
         raise _unreadable(path, error) from error
 
@@ -339,7 +338,7 @@ def _job_text(
     files = hashlib.sha256()
     for pair in pairs:
         for path in (pair.cloudy, pair.clear, pair.cloudy_nir, pair.clear_nir):
-            marks = [] if path is None else [_mark(f) for f in (path, *_beside(path))]
+            marks = [] if path is None else [_sha256(f) for f in (path, *_beside(path))]
             files.update(f"{pair.split} {pair.name} {' '.join(marks)}\n".encode())
     job = {
         "decr": decr.__version__,

@@ -131,9 +131,10 @@ class WorkDir:
         self.note(stage, 0, 0, sha256=file_sha256(self.path / name), **facts)
 
     def forget_damaged(self, stage: str, name: str) -> None:
-        """Have a stage made anew, whose kinds begin with its name, if its raster is damaged.
+        """Forget all of a stage if its raster is damaged, so that it is made anew.
 
-        Of one that is not finished, this is as much as cannot be read.
+        Its entries are those whose kind begins with ``stage``. A finished raster has the SHA-256
+        that was noted; of one in the making it is only known that it can be read as an array.
         """
         keys = [key for key in self.done if key[0].startswith(stage)]
         wanted = self.done.get((stage, 0, 0), {}).get("sha256")

@@ -23,7 +23,7 @@ from decr.offered import offered_detector, offered_restorer
 from decr.pipeline.omnicloudmask import omnicloudmask_detector
 from decr.plugins import detector_plugin
 from decr.predictor import Restorer, load_detector, load_restorer
-from decr.zoo.bundle import sha256_of
+from decr.zoo.bundle import weights_sha256
 from decr.zoo.embedded import EMBEDDED, embedded_path, find_bundle, others_model
 
 DETECTORS = ("compact", "threshold", "cloudnet", "omnicloudmask", "file:MASK")
@@ -183,7 +183,7 @@ def detector_of(choice: DetectorChoice, lanes: int | None = None) -> Detector:
 def _loaded_detector(path: Path, device: str, lanes: int | None) -> Detector:
     """As `load_detector`, which is asked only if something that decides the result is new."""
     target = ready_device(device)
-    return _kept_bundle(path, sha256_of(path), str(target), lanes or default_lanes(target))
+    return _kept_bundle(path, weights_sha256(path), str(target), lanes or default_lanes(target))
 
 
 @lru_cache(maxsize=4)

@@ -16,8 +16,8 @@ import decr
 from decr.cloud.coverage import definition
 from decr.config import mask_named
 from decr.dataset.manifest import SPLITS, PairFile
-from decr.dataset.set_folder import file_mark
 from decr.errors import ConfigError, DecrWarning
+from decr.files import file_sha256
 from decr.geo.geoparquet import geoparquet, in_one_crs, require_pyarrow
 from decr.pipeline.ccp import Looking
 from decr.report.histogram import histogram_png, histogram_svg
@@ -67,7 +67,7 @@ def clouds_job(look: Looking) -> dict[str, Any]:
         "masks": {}
         if masks is None
         else {
-            f.relative_to(masks).as_posix(): file_mark(f)
+            f.relative_to(masks).as_posix(): file_sha256(f)
             for f in sorted(masks.rglob("*"))
             if f.is_file()
         },

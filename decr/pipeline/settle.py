@@ -74,12 +74,12 @@ class Settling:
         self._under_way: deque[Future[None]] = deque()
 
     def forget_damaged(self, patches: bool) -> None:
-        """Have made anew what an interrupted run left damaged and is still needed.
+        """Forget damaged work that is still needed, so that it is made anew.
 
         Parameters
         ----------
         patches
-            Whether they are among it.
+            Whether finished patches are checked, too.
         """
         work = self._run.work
         for index in self._damaged_patches() if patches else ():
@@ -117,14 +117,17 @@ class Settling:
         return file
 
     def _forget(self, kind: str, index: Index) -> None:
-        """Have this made anew, and what around it it is made of: that may have been dropped."""
+        """Forget a block's file of this kind, so that it is made anew.
+
+        The files around it that it is made of may have been removed: they are forgotten, too.
+        """
         self._run.work.forget((kind, *index))
         if kind != "block":
             for near in self._near(index):
                 self._forget("block" if kind == self._kind else "change", near)
 
     def _needed(self, kind: str, for_it: str) -> list[Index]:
-        """Blocks that are this far, where one around is not yet what is made of it."""
+        """Blocks whose file of ``kind`` is still needed: one around them has no ``for_it`` yet."""
         return [
             index
             for index in self._planned

@@ -137,9 +137,21 @@ class SurveyTask:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CellSums:
-    """A surveyed block: sums of probability and what lies beyond it, and valid pixels per cell.
+    """A surveyed block.
 
-    And how many of those a mask marks, of which cells know less.
+    Attributes
+    ----------
+    total
+        (channels, h, w) int32 of the core: the weighted sum of its tiles' probabilities. Complete
+        once the spills of the blocks before it are added; `decr.pipeline.tiles.FULL` then stands
+        for 1.0.
+    spills
+        What its tiles sum to beyond the core.
+    count
+        (h, w) int32: valid pixels per cell.
+    marked_px
+        Valid pixels that a user's mask marks: fewer than its cloudy cells hold, since one marked
+        pixel makes a cell cloudy. None without such a mask.
     """
 
     total: Int32

@@ -167,7 +167,7 @@ def load_bundle(path: Path) -> Bundle:
     BundleError
         Naming the file and what is wrong with it.
     """
-    digest = sha256_of(path)
+    digest = weights_sha256(path)
     with _opened(path) as file:
         card = card_from(path, file.metadata())
         tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
@@ -238,7 +238,7 @@ def _of_kind(dtype: torch.dtype, wanted: torch.dtype) -> bool:
     return not dtype.is_complex and (dtype == torch.bool) == (wanted == torch.bool)
 
 
-def sha256_of(path: Path) -> str:
+def weights_sha256(path: Path) -> str:
     """SHA-256 of a file, hexadecimal.
 
     Raises

@@ -18,7 +18,7 @@ from decr.pipeline.engine import local_engine
 from decr.pipeline.networks import COMPACT, DetectorChoice, detector_of, named
 from decr.pipeline.prepare import prepare
 from decr.pipeline.survey import survey_scene
-from decr.zoo.bundle import sha256_of
+from decr.zoo.bundle import weights_sha256
 from decr.zoo.embedded import embedded_path
 from tests.pipeline.scenes import write_scene
 
@@ -47,7 +47,9 @@ def test_compact_has_parts_for_fine_scenes() -> None:
     assert detector.ice is not None
     versions = detector.versions.split("+")
     assert versions[0] == detector.ice.version
-    assert [part[:64] for part in versions] == [sha256_of(embedded_path(name)) for name in COMPACT]
+    assert [part[:64] for part in versions] == [
+        weights_sha256(embedded_path(name)) for name in COMPACT
+    ]
     assert detector_of(DetectorChoice("embedded-detector", "cpu")).versions == detector.versions
 
 

@@ -18,7 +18,7 @@ from torch import Tensor
 from decr.errors import BundleError
 from decr.models.cloudnet import state_dict_from_keras
 from decr.models.registry import create
-from decr.zoo.bundle import load_bundle, sha256_of
+from decr.zoo.bundle import load_bundle, weights_sha256
 from decr.zoo.formats import read_weights
 from tests.tiny import tiny_bundle
 from tests.zoo import checkpoints
@@ -160,7 +160,7 @@ def test_files_that_cannot_be_read_are_refused(tmp_path: Path, kind: str) -> Non
     if kind == "sparse":
         with path.open("wb") as file:
             file.truncate(40 * 2**30)
-    for read in (read_weights, sha256_of, load_bundle):
+    for read in (read_weights, weights_sha256, load_bundle):
         with pytest.raises(BundleError, match=r"cannot read the weights|decr reads up to"):
             read(path)
 
