@@ -24,13 +24,13 @@ _GAMMA = 0.7
 Float32 = NDArray[np.float32]
 
 
-def quicklook_px(grid: PixelGrid) -> int:
+def look_px_of(grid: PixelGrid) -> int:
     """Scene pixels per quicklook pixel along each axis.
 
     Examples
     --------
     >>> from affine import Affine
-    >>> quicklook_px(PixelGrid(800, 2049, Affine.identity(), None))
+    >>> look_px_of(PixelGrid(800, 2049, Affine.identity(), None))
     3
     """
     return -(-max(grid.height, grid.width) // LONGEST_PX)

@@ -150,7 +150,7 @@ def scene_ccp(
     source: Source,
     look: Looking,
     folder: Path | None = None,
-    quicklook_px: int | None = None,
+    picture_side_px: int | None = None,
     on_progress: OnProgress | None = None,
 ) -> SceneCcp:
     """Find the cloud coverage of one scene.
@@ -161,7 +161,7 @@ def scene_ccp(
         Where rasters go: NAME_mask.tif (1 cloudy, 0 clear, 255 no data; a second band for thin
         cloud where it is told), NAME_probability.tif, and NAME_weight.tif with a soft edge. None
         writes nothing.
-    quicklook_px
+    picture_side_px
         Longest side of a picture for people; None makes none.
     on_progress
         Called with ("survey", done, total), then ("count", done, total).
@@ -213,14 +213,14 @@ def scene_ccp(
                 for kind, out in outs.items()
             ]
         pixels = stack.enter_context(reader(ready.scene))
-        count = Count(pixels, cells, config.tile_px, features, layers, quicklook_px)
+        count = Count(pixels, cells, config.tile_px, features, layers, picture_side_px)
         chunks = list(_chunks(ready.scene))
         for done, window in enumerate(chunks, 1):
             count.add(window)
             told("count", done, len(chunks))
         quicklook = None
-        if quicklook_px is not None and count.overlay is not None:
-            quicklook = picture(pixels, quicklook_px, count.overlay)
+        if picture_side_px is not None and count.overlay is not None:
+            quicklook = picture(pixels, picture_side_px, count.overlay)
         named = zip((feature.name for feature in features), count.features, strict=True)
         return SceneCcp(
             name=source.name,

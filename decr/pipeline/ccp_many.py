@@ -80,9 +80,9 @@ def ccp_scenes(
             if on_progress is not None and len(sources) > 1:
                 on_progress("images", number, len(sources))
             pictured = folder is not None and number % step == 0
-            quicklook_px = (LONGEST_PX if few else SHEET_PX) if pictured else None
+            picture_side_px = (LONGEST_PX if few else SHEET_PX) if pictured else None
             try:
-                result = scene_ccp(source, look, folder, quicklook_px, inner)
+                result = scene_ccp(source, look, folder, picture_side_px, inner)
             except DecrError as error:
                 yield CcpOutcome(source, error=one_line(error))
             else:

@@ -19,8 +19,8 @@ from decr.config import CcpConfig
 from decr.errors import ConfigError
 from decr.geo.grid import Window
 from decr.pipeline.change_map import ChangeMap
-from decr.pipeline.memory import let_go
-from decr.pipeline.survey import Survey, unnamed
+from decr.pipeline.mapped import let_go, unnamed
+from decr.pipeline.survey import Survey
 
 Bool = NDArray[np.bool_]
 _STRIP_CELLS = 2**24
@@ -108,7 +108,7 @@ def cloud_cells(
     pixel_m
         Metres along both sides of a pixel; None if nobody says, see `check_metres`.
     store
-        A folder for rasters of the survey's size: see `decr.pipeline.survey.unnamed`.
+        A folder for rasters of the survey's size: see `decr.pipeline.mapped.unnamed`.
     """
     threshold = config.threshold
     kept, soft = survey.stored, None

@@ -18,7 +18,7 @@ from decr.geo.gdal import gdal_environment
 from decr.geo.names import name_of
 from decr.geo.output import write_cog
 from decr.geo.overlay import Patch
-from decr.geo.quicklook import quicklook_px
+from decr.geo.quicklook import look_px_of
 from decr.pipeline.change_map import ChangeMap
 from decr.pipeline.cluster import open_engine
 from decr.pipeline.engine import Engine
@@ -27,7 +27,8 @@ from decr.pipeline.first_pass import survey_and_plan
 from decr.pipeline.ground import LEVELS_FILE, Ground, measure_ground
 from decr.pipeline.identity import job_of, tags_of
 from decr.pipeline.journal import OUTPUT, WorkDir, discard, still_whole, work_dir
-from decr.pipeline.memory import giving_back, let_go
+from decr.pipeline.mapped import let_go
+from decr.pipeline.memory import giving_back
 from decr.pipeline.outputs import check_outputs, check_taken, outputs_of
 from decr.pipeline.plan import Plan
 from decr.pipeline.prepare import Prepared, prepare
@@ -203,7 +204,7 @@ def declouds(
             batch=config.batch,
             work=work,
             at_once=engine.at_once,
-            look_px=None if on_report is None else quicklook_px(prepared.scene.grid),
+            look_px=None if on_report is None else look_px_of(prepared.scene.grid),
             ground=ground,
         )
         restoring = partial(on_progress or silent, "restore")

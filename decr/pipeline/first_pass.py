@@ -20,11 +20,12 @@ from decr.pipeline.change_map import ChangeMap, exact_mask
 from decr.pipeline.cluster import open_engine
 from decr.pipeline.engine import Engine
 from decr.pipeline.journal import WorkDir, still_whole
+from decr.pipeline.mapped import flushed
 from decr.pipeline.plan import Plan, make_plan
 from decr.pipeline.prepare import Prepared, prepare
 from decr.pipeline.range import ALL_NODATA
 from decr.pipeline.room import Load
-from decr.pipeline.survey import CLOUDS_FILE, MaskSource, Survey, flushed, survey_scene
+from decr.pipeline.survey import CLOUDS_FILE, MaskSource, Survey, survey_scene
 from decr.plugins import checked
 from decr.progress import OnProgress, silent
 

@@ -20,9 +20,9 @@ from decr.geo.scene import Scene, reader
 from decr.pipeline.change_map import ChangeMap
 from decr.pipeline.engine import Engine, Tell, in_order
 from decr.pipeline.journal import WorkDir
-from decr.pipeline.memory import give_back, let_go
+from decr.pipeline.mapped import flushed, let_go, on_disk
+from decr.pipeline.memory import give_back
 from decr.pipeline.plan import Plan
-from decr.pipeline.survey import flushed, on_disk
 from decr.pipeline.tiles import Float32
 from decr.progress import Counted
 from decr.radiometry import Radiometry

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import ctypes
-import mmap
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
-
-from numpy.typing import NDArray
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8
 """M_TRIM_THRESHOLD, M_MMAP_THRESHOLD and M_ARENA_MAX of glibc's malloc.h."""
@@ -46,16 +43,6 @@ def give_back() -> None:
     trim = _of_the_c_library("malloc_trim")
     if trim is not None:
         trim(0)
-
-
-def let_go(array: NDArray[Any]) -> None:
-    """Let the system take the pages of an array mapped from a file; they are read again if needed.
-
-    Otherwise all that was ever looked at stays in this process. Nothing happens to other arrays.
-    """
-    mapped = getattr(array, "_mmap", None)
-    if isinstance(mapped, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
-        mapped.madvise(mmap.MADV_DONTNEED)
 
 
 @contextmanager

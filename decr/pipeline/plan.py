@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from decr.geo.grid import Window
 from decr.geo.lattice import Axis, Block, Blocks, Lattice
 from decr.pipeline.change_map import ChangeMap
-from decr.pipeline.memory import let_go
+from decr.pipeline.mapped import let_go
 from decr.pipeline.room import MB, Load, planned_disk_mb, planned_memory_mb
 from decr.pipeline.tone import REACH, Index
 from decr.progress import Counted

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from decr.cloud.change import cloudy_cells
 from decr.geo.names import without_keys
-from decr.geo.quicklook import quicklook, quicklook_px, shown_bands, stretched
+from decr.geo.quicklook import look_px_of, quicklook, shown_bands, stretched
 from decr.geo.scene import Scene, open_scene
 from decr.pipeline.allocation import gathered
 from decr.pipeline.change_map import ChangeMap
@@ -76,7 +76,7 @@ def looked_at(
         If a file has gone or is damaged.
     """
     scene, threshold = prepared.scene, prepared.config.threshold
-    px = quicklook_px(scene.grid)
+    px = look_px_of(scene.grid)
     result = open_scene(str(out), ",".join(scene.bands.roles))
     bands = shown_bands(scene.bands)
     was, valid = quicklook(scene, px, bands)

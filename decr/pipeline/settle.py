@@ -29,7 +29,8 @@ from decr.pipeline.block import BlockResult
 from decr.pipeline.compose import change_at_full_resolution
 from decr.pipeline.ground import shift_towards
 from decr.pipeline.journal import readable
-from decr.pipeline.memory import give_back, let_go
+from decr.pipeline.mapped import let_go
+from decr.pipeline.memory import give_back
 from decr.pipeline.patch_file import patch_file
 from decr.pipeline.plan import BlockPlan
 from decr.pipeline.restoration import Restoration

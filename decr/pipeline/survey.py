@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import math
-import os
-import tempfile
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from decr.cloud.change import cloudy_cells, probability_to_byte
 from decr.cloud.detector import Detector
-from decr.errors import ConfigError, DecrWarning, OutputError
+from decr.errors import ConfigError, DecrWarning
 from decr.geo.cells import cell_sums
 from decr.geo.gdal import COARSE_CACHE_BYTES, gdal_environment
 from decr.geo.lattice import Block, Blocks, Lattice
@@ -25,8 +19,9 @@ from decr.geo.mask_file import MaskClasses, MaskFile, doubt_of, open_mask
 from decr.geo.scene import Scene, SceneReader, reader
 from decr.geo.sources import check_parts
 from decr.pipeline.engine import Engine, Tell, in_order
-from decr.pipeline.journal import WorkDir, still_whole
-from decr.pipeline.memory import give_back, let_go
+from decr.pipeline.journal import WorkDir
+from decr.pipeline.mapped import flushed, let_go, on_disk, unnamed
+from decr.pipeline.memory import give_back
 from decr.pipeline.networks import Named, the_detector
 from decr.pipeline.tiles import (
     FULL,
@@ -41,11 +36,12 @@ from decr.progress import Counted
 from decr.radiometry import Radiometry, shows_reflectance
 
 Float32 = NDArray[np.float32]
-N = TypeVar("N", bound=np.generic)
 CLOUDS_FILE = "clouds.npy"
 """The raster in a work directory."""
 DETECTION_TILE_PX = 256
 DETECTION_OVERLAP_PX = 64
+_STRIDES = 4
+"""Of a block, along each axis."""
 _ROW = "survey_row"
 """Of entries in the journal: a row of blocks, and what was counted up to it."""
 _BEYOND = 0.01
@@ -251,7 +247,7 @@ def survey_scene(
         The user's mask; replaces the detector.
     store
         A folder in which the raster lies as a memory map, and one more where thick cloud is told:
-        see `unnamed`.
+        see `decr.pipeline.mapped.unnamed`.
     work
         Keeps them instead, and notes rows of blocks, so that a survey that was killed goes on
         after them.
@@ -269,7 +265,7 @@ def survey_scene(
     if mask is not None:
         check_parts(str(mask.path))
     height, width = -(-scene.grid.height // k), -(-scene.grid.width // k)
-    blocks = Blocks(Lattice(height, width, DETECTION_TILE_PX, DETECTION_OVERLAP_PX), 4)
+    blocks = Blocks(Lattice(height, width, DETECTION_TILE_PX, DETECTION_OVERLAP_PX), _STRIDES)
     feed = scene.bands.data_indices[:1] if mask else scene.feed(detector.bands, "detector")
     encoding, networks = radiometry.pick(feed), networks or detector
     tells = bool(mask.classes.thin) if mask else detector.tells_thin
@@ -318,70 +314,3 @@ def survey_scene(
     if mask is not None and (doubt := doubt_of(mask.path, mask.classes, cloudy_px > 0)):
         warnings.warn(doubt, DecrWarning, stacklevel=2)
     return Survey(k, rasters[0], cloudy_px, valid_px, rasters[1] if tells else None)
-
-
-def on_disk(path: Path, shape: tuple[int, ...], dtype: type[N], begun: bool = False) -> NDArray[N]:
-    """A memory map of zeros whose room on disk is taken now: a full disk would kill us later.
-
-    Or, if it is ``begun``, of what an interrupted run left in its work directory.
-
-    Raises
-    ------
-    OutputError
-        If there is no room, or what was left cannot be read.
-    """
-    if begun:
-        with still_whole(path, path.parent):
-            found: NDArray[N] = np.load(path, mmap_mode="r+")
-        return found
-    with _room(path, shape, dtype):
-        stored = np.lib.format.open_memmap(path, "w+", dtype, shape)
-        with path.open("r+b") as file:
-            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
-    return stored
-
-
-def unnamed(folder: Path | None, shape: tuple[int, ...], dtype: type[N]) -> NDArray[N]:
-    """As `on_disk`, of a file without a name: it is gone with this process, however that ends.
-
-    Parameters
-    ----------
-    folder
-        Where the file lies; None takes that for temporary files, or if there is none, memory.
-
-    Raises
-    ------
-    OutputError
-        If there is no room.
-    """
-    try:
-        place = folder or Path(tempfile.gettempdir())
-    except FileNotFoundError:
-        return np.zeros(shape, dtype)
-    more = "" if folder else ", or name another folder by the variable TMPDIR,"
-    with _room(place, shape, dtype, more), tempfile.TemporaryFile(dir=place) as file:
-        stored = np.memmap(file, dtype, "w+", shape=shape)
-        os.posix_fallocate(file.fileno(), 0, stored.nbytes)
-    return stored
-
-
-@contextmanager
-def _room(
-    place: Path, shape: tuple[int, ...], dtype: type[np.generic], more: str = ""
-) -> Iterator[None]:
-    """Say how much room there must be at a place where an array cannot be put."""
-    try:
-        yield
-    except OSError as error:
-        size_mb = math.prod(shape) * np.dtype(dtype).itemsize / 2**20
-        raise OutputError(
-            f"{place}: no room for {size_mb:.1f} MB ({error.strerror}); free some space there"
-            f"{more} and run the same command again"
-        ) from error
-
-
-def flushed(*arrays: NDArray[Any]) -> None:
-    """Have arrays on disk; those in memory stay there."""
-    for array in arrays:
-        if isinstance(array, np.memmap):
-            array.flush()

@@ -14,8 +14,8 @@ from decr.geo.grid import PixelGrid
 from decr.geo.quicklook import (
     LONGEST_PX,
     NO_DATA_GREY,
+    look_px_of,
     quicklook,
-    quicklook_px,
     shown_bands,
     stretched,
 )
@@ -25,7 +25,7 @@ from tests.pipeline.scenes import cloudy_pixels, write_scene
 
 @pytest.mark.parametrize("size", [1, 1023, 1024, 1025, 2048, 300_000])
 def test_a_quicklook_is_as_large_as_it_may_be(size: int) -> None:
-    px = quicklook_px(PixelGrid(7, size, Affine.identity(), None))
+    px = look_px_of(PixelGrid(7, size, Affine.identity(), None))
     assert -(-size // px) <= LONGEST_PX
     assert px == 1 or -(-size // (px - 1)) > LONGEST_PX
 

@@ -24,8 +24,8 @@ from decr.lost_work import loss_said
 from decr.pipeline import first_pass
 from decr.pipeline.declouds import declouds
 from decr.pipeline.journal import readable, work_dir
+from decr.pipeline.mapped import on_disk
 from decr.pipeline.settle import Settling
-from decr.pipeline.survey import on_disk
 from tests.pipeline.scenes import cloudy_pixels, darker, write_scene
 
 FINE = DecloudConfig(detector="threshold", tile_px=64, overlap_px=16)

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import ctypes
-import mmap
 import resource
 import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from decr.geo.grid import Window
-from decr.pipeline.memory import let_go
 from decr.pipeline.tiles import STRIP_ROWS, strips_of
-from tests.pipeline.resident import resident_bytes
 
 _HEAPS = """
 import ctypes, sys, threading
@@ -84,21 +80,6 @@ def test_the_heap_keeps_its_pages_until_told_and_the_largest_arrays_none() -> No
     assert given_back > 2_000_000
     _, given_back = told(20_000_000)  # sums of blocks: gone as soon as they are free
     assert given_back < 10_000_000
-
-
-@pytest.mark.skipif(
-    not (hasattr(mmap, "MADV_DONTNEED") and Path("/proc/self/smaps").exists()),
-    reason="this system keeps such pages, or does not tell",
-)
-def test_mapped_arrays_are_let_go_and_keep_what_was_written(tmp_path: Path) -> None:
-    path = tmp_path / "cells.bin"
-    array = np.memmap(path, np.uint8, "w+", shape=(5000, 10_000))
-    array[:] = 7
-    assert resident_bytes(path) >= array.nbytes
-    let_go(array)
-    assert resident_bytes(path) < 10_000_000
-    assert (array == 7).all()
-    let_go(np.zeros(3))  # not mapped: nothing to let go
 
 
 def test_strips_cover_a_window_once() -> None:

@@ -29,11 +29,11 @@ from decr.pipeline.change_map import ChangeMap
 from decr.pipeline.declouds import declouds
 from decr.pipeline.engine import local_engine
 from decr.pipeline.first_pass import plan_scene, probed, survey_and_plan
-from decr.pipeline.memory import let_go
+from decr.pipeline.mapped import let_go, on_disk
 from decr.pipeline.plan import Plan, described, make_plan, tile_spans
 from decr.pipeline.prepare import prepare
 from decr.pipeline.room import Load, lying_bytes, planned_memory_mb
-from decr.pipeline.survey import Survey, on_disk
+from decr.pipeline.survey import Survey
 from decr.pipeline.tiles import Float32
 from tests.pipeline.resident import resident_bytes
 from tests.pipeline.scenes import cloudy_pixels, darker, same, write_scene
