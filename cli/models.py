@@ -224,9 +224,9 @@ def calibrate(
         device=device,
         overwrite=overwrite,
     )
-    if found.held is None:
-        click.echo(f"how well the table holds for other pairs is not known: {found.unheld}")
+    if found.reliability is None:
+        click.echo(f"how well the table holds for other pairs is not known: {found.unknown_why}")
     else:
         click.echo(f"{found.table.about}; % of white, each half by the other's table:")
-        click.echo(described(found.held))
+        click.echo(described(found.reliability))
     click.echo(out)

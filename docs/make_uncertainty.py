@@ -36,15 +36,15 @@ from decr.config import DecloudConfig  # noqa: E402
 from decr.dataset.layouts import list_pairs  # noqa: E402
 from decr.dataset.samples import Variety, restoration_sample  # noqa: E402
 from decr.evaluation.calibrate import (  # noqa: E402
-    Held,
-    Seen,
+    ErrorSample,
+    Reliability,
     calibrate_bundle,
-    cross_held,
+    cross_validated,
     deciding,
+    error_sample,
     fitted,
-    held,
     isotonic,
-    seen,
+    reliability_of,
 )
 from decr.evaluation.tiles import PairSource  # noqa: E402
 from decr.pipeline.declouds import declouds  # noqa: E402
@@ -72,7 +72,7 @@ PERCENT = 50.0
 class Tried:
     """Pixels of one sample, and what other predictors say of them."""
 
-    pixels: Seen
+    pixels: ErrorSample
     change: np.ndarray
     spread: np.ndarray | None
 
@@ -97,9 +97,9 @@ def tried(
             for model in (models if n < spread else models[:1])
         ]
 
-        def of(error: np.ndarray, sample=sample, image=image) -> Seen:  # noqa: ANN001
+        def of(error: np.ndarray, sample=sample, image=image) -> ErrorSample:  # noqa: ANN001
             """Pixels whose "error" is any other quantity of (C, H, W)."""
-            return seen(
+            return error_sample(
                 place_of(image.name),
                 sample.cloudy,
                 sample.clear + error,
@@ -119,8 +119,8 @@ def tried(
     return found
 
 
-def crossed(samples: Sequence[Tried], predictors: Sequence[np.ndarray]) -> Held:
-    """As `cross_held`, with another predictor."""
+def crossed(samples: Sequence[Tried], predictors: Sequence[np.ndarray]) -> Reliability:
+    """As `cross_validated`, with another predictor."""
     places = sorted({sample.pixels.place for sample in samples})
     side = [places.index(sample.pixels.place) % 2 for sample in samples]
     errors = [sample.pixels.error for sample in samples]
@@ -132,7 +132,7 @@ def crossed(samples: Sequence[Tried], predictors: Sequence[np.ndarray]) -> Held:
             np.concatenate([errors[n] for n in others]),
         )
         expected.append(np.interp(predictor, at, mean))
-    return held(expected, errors)
+    return reliability_of(expected, errors)
 
 
 def scene_of(bands: Sequence[str]) -> tuple[Path, Path]:
@@ -178,21 +178,21 @@ def mapped(source: Path, truth: Path, config: DecloudConfig) -> Mapped:
     return Mapped(expected[some], error[some], error[np.isfinite(expected) & ~some])
 
 
-def shipped(found: Held) -> bool:
+def shipped(found: Reliability) -> bool:
     """Whether a table holds well enough to be shipped."""
     return found.worst <= LIMIT
 
 
-def outcome(found: Held) -> str:
+def outcome(found: Reliability) -> str:
     """The same, for the page."""
     if shipped(found):
         return f"The table may ship: no tenth is off by a factor of more than {LIMIT:g}."
     return f"**No table ships with this model**: a tenth is off by a factor of more than {LIMIT:g}."
 
 
-def told(title: str, found: Sequence[Mapped]) -> tuple[Held, list[str]]:
+def told(title: str, found: Sequence[Mapped]) -> tuple[Reliability, list[str]]:
     """A set of images from end to end, and its part of the page."""
-    one = held([m.expected for m in found], [m.error for m in found])
+    one = reliability_of([m.expected for m in found], [m.error for m in found])
     mean = PERCENT * float(np.concatenate([m.elsewhere for m in found]).mean())
     means = [PERCENT * float(np.concatenate(v).mean()) for v in (
         [m.expected for m in found], [m.error for m in found]
@@ -211,18 +211,18 @@ def own_table(model: Path, pairs: Path) -> list[str]:
     with tempfile.TemporaryDirectory() as folder:
         source = PairSource(pairs, split="all", gsd_m=30.0)
         found = calibrate_bundle(str(model), source, Path(folder) / "own.safetensors")
-    assert found.held is not None
+    assert found.reliability is not None
     tiles = found.table.about.rsplit(" of ", 1)[0]  # without the folder's name
     return [
         "",
         f"**`decr models calibrate` on the real pairs themselves**, {tiles}, each half "
-        f"of the pairs by the table of the other. {sentence(found.held)}",
+        f"of the pairs by the table of the other. {sentence(found.reliability)}",
         "",
-        *bins(found.held),
+        *bins(found.reliability),
     ]
 
 
-def bins(found: Held) -> list[str]:
+def bins(found: Reliability) -> list[str]:
     """Rows of expected and measured, % of the range."""
     cells = [[f"{PERCENT * n:.1f}" for n in row] for row in zip(*found.bins, strict=True)]
     return [
@@ -233,7 +233,7 @@ def bins(found: Held) -> list[str]:
     ]
 
 
-def sentence(found: Held) -> str:
+def sentence(found: Reliability) -> str:
     """What the rows do not say."""
     low, middle, high = found.images
     return (
@@ -268,7 +268,7 @@ def others(samples: Sequence[Tried]) -> list[str]:
     return [f"Predictors on {len(some)} samples, each half of the places by the other:", "", *lines]
 
 
-def panel(title: str, found: Held) -> Panel:
+def panel(title: str, found: Reliability) -> Panel:
     """Measured against expected, and what calibrated would be."""
     points = [(PERCENT * a, PERCENT * b) for a, b in found.bins]
     line = [(a, a) for a, _ in points]
@@ -297,7 +297,7 @@ def main() -> None:
     places = len({one.place for one in pixels})
     about = f"{len(pixels)} simulated skies over {places} places that were held out of training"
     table = fitted(pixels, settings, about)
-    simulated = cross_held(pixels, settings)
+    simulated = cross_validated(pixels, settings)
     relative = options.recipe.resolve().relative_to(ROOT)
     more = " --pairs PAIRS" if options.pairs is not None else ""
     lines = [

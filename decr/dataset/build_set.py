@@ -18,9 +18,10 @@ from decr.dataset.acquisitions import Acquisitions
 from decr.dataset.chip_rules import BUFFER, EXACT, NEAR, TOO_EMPTY, ChipFacts, Limits
 from decr.dataset.duplicates import Fingerprint, find_copies
 from decr.dataset.manifest import TEST_SHARE
-from decr.dataset.measure import PairFacts, PairPixels, full_scale
+from decr.dataset.measure import PairFacts, PairPixels
 from decr.dataset.set_folder import Record, written
 from decr.dataset.splits import block_split, check_distances, check_share, random_split
+from decr.dataset.white import full_scale
 from decr.errors import ConfigError, DatasetError, DecrWarning
 from decr.geo.align import corners_lonlat
 from decr.geo.encode import png_bytes, tiff_bytes

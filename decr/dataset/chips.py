@@ -16,8 +16,8 @@ from decr.dataset.clear import Folder
 from decr.dataset.duplicates import split_of
 from decr.dataset.guesses import tell_guesses
 from decr.dataset.manifest import safe_name
-from decr.dataset.measure import full_scale
 from decr.dataset.splits import block_of, by_hash, in_common
+from decr.dataset.white import full_scale
 from decr.errors import BandError, DatasetError, DecrWarning
 from decr.geo.align import outline_lonlat
 from decr.geo.grid import PixelGrid, Window

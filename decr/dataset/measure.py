@@ -27,6 +27,7 @@ from decr.dataset.chip_rules import (
 )
 from decr.dataset.match import LinearMatch, fit_match, whole_cell_means
 from decr.dataset.register import Shift, View, measure_shift
+from decr.dataset.white import full_scale
 from decr.errors import DecrWarning
 from decr.geo.align import (
     KERNEL_PX,
@@ -98,7 +99,7 @@ class PairFacts:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Both:
+class OpenPair:
     """Two open acquisitions on the cloudy one's grid. Made by `both`."""
 
     pair: Acquisitions
@@ -178,7 +179,7 @@ class PairPixels:
 
 
 @contextmanager
-def both(pair: Acquisitions, masks: Masks, shift: tuple[float, float]) -> Iterator[Both]:
+def both(pair: Acquisitions, masks: Masks, shift: tuple[float, float]) -> Iterator[OpenPair]:
     """Open a pair; the clear image is moved by ``shift`` (rows, cols) onto the cloudy one's grid.
 
     Raises
@@ -196,7 +197,7 @@ def both(pair: Acquisitions, masks: Masks, shift: tuple[float, float]) -> Iterat
         aligned(str(masks.clear), grid, shift, False, NODATA) as clear_mask,
     ):
         area = covered(pair.clear.grid, grid, shift)
-        yield Both(pair, cloudy, clear, cloudy_mask, clear_mask, area, smooth)
+        yield OpenPair(pair, cloudy, clear, cloudy_mask, clear_mask, area, smooth)
 
 
 def ruled_out(pair: Acquisitions) -> str | None:
@@ -271,7 +272,7 @@ def tell_doubtful(facts: Mapping[str, PairFacts], pairs: Mapping[str, Acquisitio
         )
 
 
-def chip_windows(opened: Both, size_px: int) -> list[Window]:
+def chip_windows(opened: OpenPair, size_px: int) -> list[Window]:
     """Chips of the cloudy scene, on a lattice from the first row and column with data in both."""
     grid = opened.pair.cloudy.grid
     top, left = _first_data(opened)
@@ -282,7 +283,7 @@ def chip_windows(opened: Both, size_px: int) -> list[Window]:
     ]
 
 
-def _first_data(opened: Both) -> tuple[int, int]:
+def _first_data(opened: OpenPair) -> tuple[int, int]:
     """First row and column, from where both images lie, that have a pixel with data in both."""
     grid = opened.pair.cloudy.grid
     left, top = (max(0, int(np.ceil(v))) for v in opened.area.bounds[:2])
@@ -300,7 +301,7 @@ def _first_data(opened: Both) -> tuple[int, int]:
 
 
 def measure_chip(
-    opened: Both, window: Window, facts: PairFacts, limits: Limits
+    opened: OpenPair, window: Window, facts: PairFacts, limits: Limits
 ) -> tuple[ChipFacts, PairPixels | None]:
     """Measure a chip, until a limit rejects it.
 
@@ -362,7 +363,7 @@ def _starts(length: int, side: int) -> Sequence[int]:
     return [int(v) for v in np.linspace(0, length - side, count)]
 
 
-def _opaque(opened: Both, windows: Sequence[Window]) -> float:
+def _opaque(opened: OpenPair, windows: Sequence[Window]) -> float:
     """DN of opaque cloud, by the brightest cloudy pixels of the windows."""
     bright, top = [], 0.0
     for window in windows:
@@ -373,18 +374,3 @@ def _opaque(opened: Both, windows: Sequence[Window]) -> float:
     scale = full_scale(str(opened.pair.cloudy.dtype), top)
     found = float(np.quantile(cloudy, _WHITE_QUANTILE)) if cloudy.size else 0.0
     return max(found, _LEAST_WHITE * scale)
-
-
-def full_scale(dtype: str, top: float) -> float:
-    """The largest number of the fewest bits, from 10 on, that hold ``top``; 255 for uint8.
-
-    Examples
-    --------
-    >>> full_scale("uint8", 12.0), full_scale("uint16", 1500.0)
-    (255.0, 2047.0)
-    """
-    if dtype == "uint8":
-        return 255.0
-    if dtype.startswith("float"):
-        return max(top, 1e-30)
-    return float(2 ** max(10, int(top).bit_length()) - 1)

@@ -21,7 +21,7 @@ from decr.dataset.read_pair import Side, check_fit, open_side, read_side
 from decr.dataset.samples import Sample, area_shrunk, drawn
 from decr.dataset.white import (
     TOO_BRIGHT,
-    Both,
+    CloudyClear,
     brightest,
     common_white,
     too_bright,
@@ -201,7 +201,7 @@ def _rest(
     bands: tuple[str, ...],
     known: Sequence[PairImage],
     unseen: list[str],
-) -> Iterator[Both]:
+) -> Iterator[CloudyClear]:
     """The brightest pixels, (1, 1, 1), of pairs of 16 bits whose white nothing states.
 
     Those that cannot be used, or are beyond `MOST_BYTES`, are added to ``unseen``, with the reason.
@@ -233,13 +233,13 @@ def _rest(
             yield tops
 
 
-def _brighter(file: PairFile, both: Both) -> Path:
+def _brighter(file: PairFile, both: CloudyClear) -> Path:
     """The brighter image of a pair."""
     cloudy, clear = (image.max() for image in both)
     return file.cloudy if cloudy >= clear else file.clear
 
 
-def _read_valid(cloudy: Side, clear: Side) -> tuple[*Both, tuple[int, int]]:
+def _read_valid(cloudy: Side, clear: Side) -> tuple[*CloudyClear, tuple[int, int]]:
     """Both sides, cut to a rectangle that is valid on both; rows and columns of the files."""
     dn, ok = read_side(cloudy)
     truth, truth_ok = read_side(clear)
@@ -251,7 +251,7 @@ def _read_all(
     folder: PairFolder,
     opened: list[tuple[PairFile, Side, Side]],
     bands: tuple[str, ...],
-    rest: Iterable[Both],
+    rest: Iterable[CloudyClear],
 ) -> list[PairImage]:
     """Read what was opened; white levels are known only once all pixels are, also of the rest."""
     read = []

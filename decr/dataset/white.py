@@ -1,4 +1,8 @@
-"""The digital number of white: told from a set that does not state it, and doubted where stated."""
+"""The digital number of white: told by sets that do not state it, and doubted where stated.
+
+Two rules tell it: `white_level` of sets that are read, for training or evaluation, and `full_scale`
+of images that decr makes sets of.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,7 @@ from numpy.typing import NDArray
 
 from decr.errors import DatasetError
 
-Both = tuple[NDArray[np.generic], NDArray[np.generic]]
+CloudyClear = tuple[NDArray[np.generic], NDArray[np.generic]]
 """DN of a cloudy and a clear image, (C, H, W)."""
 
 _DEPTHS = (10, 11, 12)
@@ -25,13 +29,13 @@ TOO_BRIGHT = (
 """What is told of images that are `too_bright`."""
 
 
-def brightest(both: Both) -> Both:
+def brightest(both: CloudyClear) -> CloudyClear:
     """The largest number of each image, (1, 1, 1) of its type."""
     cloudy, clear = (image.max(keepdims=True) for image in both)
     return cloudy, clear
 
 
-def common_white(path: Path, unsaid: list[Both], rest: Iterable[Both]) -> float:
+def common_white(path: Path, unsaid: list[CloudyClear], rest: Iterable[CloudyClear]) -> float:
     """`white_level` of pairs and, if they have 16 bits, of the rest of their set.
 
     No more of that is looked at than it takes to know that the most bits are needed.
@@ -48,8 +52,8 @@ def common_white(path: Path, unsaid: list[Both], rest: Iterable[Both]) -> float:
     return white_level(path, tops)
 
 
-def white_level(path: Path, pairs: list[Both]) -> float:
-    """The DN of white for a set that does not state it.
+def white_level(path: Path, pairs: list[CloudyClear]) -> float:
+    """The DN of white for a set that is read and does not state it.
 
     255 for uint8. For uint16, the top of the smallest of 10, 11 and 12 bits that holds every pixel
     of the set: clouds come near the top of a sensor's range, so the brightest of many images tells.
@@ -78,6 +82,30 @@ def white_level(path: Path, pairs: list[Both]) -> float:
             "recipe)"
         )
     return fitting[0]
+
+
+def full_scale(dtype: str, top: float) -> float:
+    """The DN of white of images that a set is made of, if nobody states it.
+
+    The largest number of the fewest bits, from 10 on, that hold ``top``; 255 for uint8.
+
+    Parameters
+    ----------
+    dtype
+        As `decr.geo.scene.Scene.dtype`. Of floats white is ``top`` itself.
+    top
+        The largest number of the images.
+
+    Examples
+    --------
+    >>> full_scale("uint8", 12.0), full_scale("uint16", 1500.0), full_scale("float32", 0.8)
+    (255.0, 2047.0, 0.8)
+    """
+    if dtype == "uint8":
+        return 255.0
+    if dtype.startswith("float"):
+        return max(top, 1e-30)
+    return float(2 ** max(10, int(top).bit_length()) - 1)
 
 
 def too_bright(dn: NDArray[np.generic], white: float) -> bool:

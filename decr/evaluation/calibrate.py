@@ -40,7 +40,7 @@ _SHARES = np.linspace(0.0, 0.95, 20)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Seen:
+class ErrorSample:
     """Pixels of one restored image that `decr declouds` would have changed wholly (no feather).
 
     Attributes
@@ -59,7 +59,7 @@ class Seen:
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class Reliability:
     """How well expected errors hold.
 
     Attributes
@@ -95,14 +95,14 @@ def margin_px(gsd_m: float | None) -> int:
     return max(LEAST_MARGIN_PX, grown)
 
 
-def seen(
+def error_sample(
     place: str,
     cloudy: Float32,
     restored: Float32,
     clear: Float32,
     mask: NDArray[np.bool_],
     gsd_m: float | None,
-) -> Seen:
+) -> ErrorSample:
     """The pixels that count of one image.
 
     Parameters
@@ -118,7 +118,7 @@ def seen(
     part = np.s_[::_STRIDE, ::_STRIDE]
     error = np.abs(restored - clear).mean(axis=0)[part][grown[part]]
     brightness = cloudy.min(axis=0)[part][grown[part]]
-    return Seen(place, brightness.astype(np.float64), error.astype(np.float64))
+    return ErrorSample(place, brightness.astype(np.float64), error.astype(np.float64))
 
 
 def isotonic(predictor: Float64, error: Float64, knots: int = KNOTS) -> tuple[Float64, Float64]:
@@ -142,7 +142,7 @@ def isotonic(predictor: Float64, error: Float64, knots: int = KNOTS) -> tuple[Fl
     return at, np.asarray(isotonic_regression(mean, weights=count[some]).x)
 
 
-def fitted(images: Sequence[Seen], settings: Mapping[str, str], about: str) -> ErrorTable:
+def fitted(images: Sequence[ErrorSample], settings: Mapping[str, str], about: str) -> ErrorTable:
     """The table of some images' pixels.
 
     Raises
@@ -162,7 +162,7 @@ def fitted(images: Sequence[Seen], settings: Mapping[str, str], about: str) -> E
     return ErrorTable(tuple(at[keep].tolist()), tuple(mean[keep].tolist()), settings, about)
 
 
-def held(expected: Sequence[Float64], measured: Sequence[Float64]) -> Held:
+def reliability_of(expected: Sequence[Float64], measured: Sequence[Float64]) -> Reliability:
     """How well expected errors hold, image by image and over all pixels.
 
     Parameters
@@ -179,11 +179,13 @@ def held(expected: Sequence[Float64], measured: Sequence[Float64]) -> Held:
         if x.size
     ]
     low, middle, high = np.quantile(ratios, (0.1, 0.5, 0.9)).tolist()
-    return Held(tuple(bins), rank_correlation(a, b), _ause(a, b), (low, middle, high), len(ratios))
+    return Reliability(
+        tuple(bins), rank_correlation(a, b), _ause(a, b), (low, middle, high), len(ratios)
+    )
 
 
 def _ause(expected: Float64, measured: Float64) -> float:
-    """See `Held`; 1 where all errors are equal, so that nothing is to be told."""
+    """See `Reliability`; 1 where all errors are equal, so that nothing is to be told."""
 
     def left(by: Float64) -> Float64:
         kept = np.cumsum(measured[ascending(by)]) / np.arange(1, len(by) + 1)
@@ -195,8 +197,8 @@ def _ause(expected: Float64, measured: Float64) -> float:
     return float((left(expected) - best).sum()) / chance if chance > 0 else 1.0
 
 
-def cross_held(images: Sequence[Seen], settings: Mapping[str, str]) -> Held:
-    """`held` where each half of the places is measured by the table of the other half.
+def cross_validated(images: Sequence[ErrorSample], settings: Mapping[str, str]) -> Reliability:
+    """`reliability_of` where each half of the places is measured by the table of the other half.
 
     Raises
     ------
@@ -210,10 +212,10 @@ def cross_held(images: Sequence[Seen], settings: Mapping[str, str]) -> Held:
     for own, other in ((halves[0], halves[1]), (halves[1], halves[0])):
         table = fitted(other, settings, "half of the places, which the others are held against")
         expected += [expected_of(table, image) for image in own]
-    return held(expected, [image.error for half in halves for image in half])
+    return reliability_of(expected, [image.error for half in halves for image in half])
 
 
-def _halves(images: Sequence[Seen]) -> tuple[list[Seen], list[Seen]]:
+def _halves(images: Sequence[ErrorSample]) -> tuple[list[ErrorSample], list[ErrorSample]]:
     """Images with pixels, by halves of the places.
 
     Places take turns; where a half has too few pixels so, the largest come first, each in the half
@@ -236,7 +238,7 @@ def _count(sizes: Mapping[str, int], places: Collection[str]) -> int:
     return sum(sizes[place] for place in places)
 
 
-def expected_of(table: ErrorTable, image: Seen) -> Float64:
+def expected_of(table: ErrorTable, image: ErrorSample) -> Float64:
     """What a table expects of an image's pixels, (N,) unit."""
     cloudy = image.brightness[None, None].astype(np.float32)
     return np.asarray(table.expected(cloudy)[0], np.float64)
@@ -252,13 +254,13 @@ def deciding(restorer: Restorer, parts: Mapping[str, object]) -> dict[str, str]:
 class Calibrated:
     """What became of a calibration: the table, and how well one holds for unseen pairs.
 
-    ``unheld`` says why that is not known.
+    ``unknown_why`` says why that is not known.
     """
 
     out: Path
     table: ErrorTable
-    held: Held | None
-    unheld: str = ""
+    reliability: Reliability | None
+    unknown_why: str = ""
 
 
 def calibrate_bundle(
@@ -287,7 +289,8 @@ def calibrate_bundle(
     Returns
     -------
     Calibrated
-        ``held`` is by halves of the places; None for a single one, or too few pixels in a half.
+        ``reliability`` is by halves of the places; None for a single one, or too few pixels in a
+        half.
 
     Raises
     ------
@@ -308,22 +311,22 @@ def calibrate_bundle(
                 restorer.name, restorer.restore(view, [(0, 1000 * number)]), view.shape
             )[0]
             images.append(
-                seen(tile.place, tile.cloudy, restored, tile.clear, tile.mask, tile.gsd_m)
+                error_sample(tile.place, tile.cloudy, restored, tile.clear, tile.mask, tile.gsd_m)
             )
         settings = deciding(restorer, card.parts)
         pairs = len({tile.name.partition(" at row ")[0] for tile in tiles})
         about = f"{len(images)} tiles of {pairs} pairs of {source.data.resolve().name}"
         table = fitted(images, settings, about)
-        halves, unheld = None, ""
+        halves, unknown_why = None, ""
         try:
-            halves = cross_held(images, settings)
+            halves = cross_validated(images, settings)
         except DatasetError as error:  # the table itself is of all pixels
-            unheld = str(error)
+            unknown_why = str(error)
         save_with_card(path, out, replace(card, errors=table))
-        return Calibrated(out, table, halves, unheld)
+        return Calibrated(out, table, halves, unknown_why)
 
 
-def described(found: Held, unit: float = 50.0) -> str:
+def described(found: Reliability, unit: float = 50.0) -> str:
     """A table for people; ``unit`` is what 1.0 of unit is told as, by default % of the range."""
     lines = [f"{'expected':>9}  {'measured':>9}   mean absolute errors by tenths of pixels"]
     lines += [f"{unit * a:9.2f}  {unit * b:9.2f}" for a, b in found.bins]
@@ -337,7 +340,7 @@ def described(found: Held, unit: float = 50.0) -> str:
     return "\n".join(lines)
 
 
-def _pixels(images: Sequence[Seen]) -> tuple[Float64, Float64]:
+def _pixels(images: Sequence[ErrorSample]) -> tuple[Float64, Float64]:
     if not images:
         return np.empty(0), np.empty(0)
     return (

@@ -11,7 +11,13 @@ from numpy.typing import NDArray
 from decr.calibration import ErrorTable
 from decr.errors import ConfigError
 from decr.evaluation.analysis import Analysis, Bench, Setting, bench_of, facts
-from decr.evaluation.calibrate import Held, described, expected_of, held, seen
+from decr.evaluation.calibrate import (
+    Reliability,
+    described,
+    error_sample,
+    expected_of,
+    reliability_of,
+)
 from decr.evaluation.statistics import ascending, rank_correlation
 from decr.evaluation.tiles import shown
 from decr.report.chart import Panel, chart, png, strip
@@ -23,7 +29,7 @@ SAMPLES = 8
 BINS = 10
 
 
-def calibration(spread: Float64, error: Float64) -> list[dict[str, float]]:
+def spread_against_error(spread: Float64, error: Float64) -> list[dict[str, float]]:
     """Error against predicted spread, in `BINS` bins of equally many pixels by rising spread.
 
     Parameters
@@ -39,7 +45,7 @@ def calibration(spread: Float64, error: Float64) -> list[dict[str, float]]:
 
     Examples
     --------
-    >>> calibration(np.array([1.0, 2.0]), np.array([-1.0, 3.0]))[1]
+    >>> spread_against_error(np.array([1.0, 2.0]), np.array([-1.0, 3.0]))[1]
     {'spread': 2.0, 'error': 3.0, 'pixels': 1}
     """
     found = []
@@ -86,7 +92,7 @@ def uncertainty(setting: Setting, samples: int = SAMPLES) -> Analysis:
         gap = (several.mean(axis=0) - tile.clear) / 2
         errors.append(np.sqrt((gap**2).mean(axis=0)))
     spread, error = np.stack(spreads), np.stack(errors)
-    rows = calibration(spread, error)
+    rows = spread_against_error(spread, error)
     ratio = float(np.sqrt((error**2).mean() / max((spread**2).mean(), 1e-30)))
     correlation = rank_correlation(spread, error)
     verdict = (
@@ -145,7 +151,7 @@ def _figure(bench: Bench, spread: Float64, error: Float64, rows: list[dict[str, 
     )
 
 
-def _expected(bench: Bench, table: ErrorTable) -> Held | None:
+def _expected(bench: Bench, table: ErrorTable) -> Reliability | None:
     """The model's table against the error of restorations with the card's own settings.
 
     None where no tile has a cloudy pixel.
@@ -153,7 +159,11 @@ def _expected(bench: Bench, table: ErrorTable) -> Held | None:
     images = []
     for number, tile in enumerate(bench.tiles):
         restored = bench.restored(number, steps=None, floor=None)
-        images.append(seen(tile.name, tile.cloudy, restored, tile.clear, tile.mask, tile.gsd_m))
+        images.append(
+            error_sample(tile.name, tile.cloudy, restored, tile.clear, tile.mask, tile.gsd_m)
+        )
     if not any(image.error.size for image in images):
         return None
-    return held([expected_of(table, image) for image in images], [i.error for i in images])
+    return reliability_of(
+        [expected_of(table, image) for image in images], [i.error for i in images]
+    )

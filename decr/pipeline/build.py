@@ -42,8 +42,8 @@ from decr.dataset.manifest import MANIFEST
 from decr.dataset.match import FIT, LinearMatch
 from decr.dataset.measure import (
     LEAST_VIEW_PX,
-    Both,
     Masks,
+    OpenPair,
     PairFacts,
     both,
     chip_windows,
@@ -281,7 +281,9 @@ def _pair_facts(line: Mapping[str, Any]) -> PairFacts:
     )
 
 
-def _considered(run: _Run, opened: Both, name: str, window: Window, facts: PairFacts) -> Considered:
+def _considered(
+    run: _Run, opened: OpenPair, name: str, window: Window, facts: PairFacts
+) -> Considered:
     """Measure one chip."""
     found, seen = measure_chip(opened, window, facts, run.options.limits)
     chip = Considered(

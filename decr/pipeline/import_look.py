@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from decr.dataset.duplicates import fingerprint
 from decr.dataset.manifest import TEST_SHARE, PairFile
-from decr.dataset.measure import full_scale
 from decr.dataset.read_pair import read_seen
 from decr.dataset.splits import ground_split, in_common
+from decr.dataset.white import full_scale
 from decr.errors import DecrWarning
 from decr.geo.acquisition import acquired
 from decr.geo.align import outline_lonlat

@@ -30,7 +30,7 @@ from decr.evaluation.metrics import psnr
 from decr.evaluation.sampling import load_networks, sampled
 from decr.evaluation.sweeps import ablation, gsd, steps
 from decr.evaluation.tiles import cut_tiles, shown
-from decr.evaluation.uncertainty import calibration, uncertainty
+from decr.evaluation.uncertainty import spread_against_error, uncertainty
 from decr.predictor import load_restorer
 from tests.tiny import PARTS, tiny_bundle
 
@@ -220,11 +220,11 @@ def test_ablation_says_what_it_cannot_show_and_takes_bundles(
 def test_calibrated_samples_lie_on_the_line() -> None:
     rng = np.random.default_rng(0)
     spread = rng.uniform(0.01, 0.1, (60, 60))
-    rows = calibration(spread, rng.normal(0.0, spread))
+    rows = spread_against_error(spread, rng.normal(0.0, spread))
     assert [row["pixels"] for row in rows] == [360] * 10
     for row in rows:
         assert row["error"] == pytest.approx(row["spread"], rel=0.15)
-    tripled = calibration(spread, 3 * spread)
+    tripled = spread_against_error(spread, 3 * spread)
     assert all(row["error"] == pytest.approx(3 * row["spread"]) for row in tripled)
 
 

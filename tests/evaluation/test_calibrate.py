@@ -19,17 +19,17 @@ from decr.calibration import ErrorTable
 from decr.errors import DatasetError, OutputError
 from decr.evaluation.analysis import Setting
 from decr.evaluation.calibrate import (
-    Seen,
+    ErrorSample,
     _halves,
     calibrate_bundle,
-    cross_held,
+    cross_validated,
     described,
+    error_sample,
     expected_of,
     fitted,
-    held,
     isotonic,
     margin_px,
-    seen,
+    reliability_of,
 )
 from decr.evaluation.tiles import PairSource, cut_tiles
 from decr.evaluation.uncertainty import uncertainty
@@ -46,13 +46,13 @@ def truth(brightness: np.ndarray) -> np.ndarray:
     return 0.05 + 0.2 * (brightness + 1) / 2
 
 
-def images(count: int, seed: int = 0, pixels: int = 4000) -> list[Seen]:
+def images(count: int, seed: int = 0, pixels: int = 4000) -> list[ErrorSample]:
     """Images whose errors scatter around `truth`, exponentially."""
     rng = np.random.default_rng(seed)
     found = []
     for n in range(count):
         brightness = rng.uniform(-1, 1, pixels)
-        found.append(Seen(f"place {n}", brightness, rng.exponential(truth(brightness))))
+        found.append(ErrorSample(f"place {n}", brightness, rng.exponential(truth(brightness))))
     return found
 
 
@@ -63,7 +63,9 @@ def test_a_fit_finds_the_mean_error() -> None:
     np.testing.assert_allclose(found, truth(at), rtol=0.06)
     assert (table.settings, table.about) == (SETTINGS, "made up")
     unseen = images(10, seed=1)
-    checked = held([expected_of(table, one) for one in unseen], [one.error for one in unseen])
+    checked = reliability_of(
+        [expected_of(table, one) for one in unseen], [one.error for one in unseen]
+    )
     assert checked.worst < 1.1
     assert checked.images[1] == pytest.approx(1.0, abs=0.05)
 
@@ -82,20 +84,20 @@ def test_isotonic_keeps_means_that_rise_and_pools_those_that_fall() -> None:
 def test_expectations_are_scored_from_perfect_to_worthless() -> None:
     rng = np.random.default_rng(0)
     errors = [rng.exponential(1.0, 5000) for _ in range(4)]
-    perfect = held(errors, errors)
+    perfect = reliability_of(errors, errors)
     assert perfect.ause == pytest.approx(0.0, abs=1e-12)
     assert perfect.rank_correlation == pytest.approx(1.0)
     assert perfect.worst == pytest.approx(1.0)
     assert perfect.images == pytest.approx((1.0, 1.0, 1.0))
-    chance = held([rng.uniform(0, 1, 5000) for _ in errors], errors)
+    chance = reliability_of([rng.uniform(0, 1, 5000) for _ in errors], errors)
     assert chance.ause == pytest.approx(1.0, abs=0.05)
     assert abs(chance.rank_correlation) < 0.05
-    doubled = held([2 * e for e in errors], errors)
+    doubled = reliability_of([2 * e for e in errors], errors)
     assert doubled.worst == pytest.approx(2.0)
     assert doubled.images[1] == pytest.approx(2.0)
     assert doubled.ause == pytest.approx(0.0, abs=1e-12)
     flat = np.ones(100)
-    assert held([flat], [flat]).ause == 1.0
+    assert reliability_of([flat], [flat]).ause == 1.0
     assert "80 % of 4 images" in described(perfect)
 
 
@@ -104,13 +106,13 @@ def test_no_place_is_measured_by_a_table_that_saw_it() -> None:
     mixed = [
         replace(one, place=f"{n}", error=one.error * (1 + n % 2)) for n, one in enumerate(images(8))
     ]
-    found = cross_held(mixed, SETTINGS)
+    found = cross_validated(mixed, SETTINGS)
     assert found.images[0] == pytest.approx(0.5, rel=0.1)
     assert found.images[2] == pytest.approx(2.0, rel=0.1)
     # One place in two images is never split.
     same = [replace(one, place="one") for one in mixed]
     with pytest.raises(DatasetError, match="one place alone"):
-        cross_held(same, SETTINGS)
+        cross_validated(same, SETTINGS)
 
 
 def test_pixels_are_those_that_would_be_changed() -> None:
@@ -119,20 +121,20 @@ def test_pixels_are_those_that_would_be_changed() -> None:
     cloudy, clear = rng.uniform(-1, 1, (2, *shape)).astype(np.float32)
     mask = np.zeros(shape[1:], bool)
     mask[30, 30] = True
-    found = seen("here", cloudy, clear + np.float32(0.25), clear, mask, 30.0)
+    found = error_sample("here", cloudy, clear + np.float32(0.25), clear, mask, 30.0)
     # Within 3 pixels of the only cloudy one, every third row and column.
     assert found.error.size == sum(
         np.hypot(i - 30, j - 30) <= 3 for i in range(0, 60, 3) for j in range(0, 60, 3)
     )
     np.testing.assert_allclose(found.error, 0.25, atol=1e-6)
     assert cloudy.min(0)[30, 30] in found.brightness.astype(np.float32)
-    assert seen("here", cloudy, clear, clear, np.zeros_like(mask), 0.5).error.size == 0
+    assert error_sample("here", cloudy, clear, clear, np.zeros_like(mask), 0.5).error.size == 0
     assert (margin_px(None), margin_px(30.0), margin_px(0.5)) == (3, 3, 24)
 
 
 @given(st.lists(st.integers(0, 300), min_size=2, max_size=8), st.sampled_from([1, 100, 400]))
 def test_halves_have_enough_pixels_where_places_allow_it(counts: list[int], least: int) -> None:
-    some = [Seen(f"{n}", np.zeros(count), np.zeros(count)) for n, count in enumerate(counts)]
+    some = [ErrorSample(f"{n}", np.zeros(count), np.zeros(count)) for n, count in enumerate(counts)]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("decr.evaluation.calibrate._LEAST_PX", least)
         halves = _halves(some)
@@ -148,13 +150,13 @@ def test_halves_have_enough_pixels_where_places_allow_it(counts: list[int], leas
 
 
 def test_too_little_is_refused() -> None:
-    few = [Seen("a", np.linspace(-1, 1, 50), np.ones(50))]
+    few = [ErrorSample("a", np.linspace(-1, 1, 50), np.ones(50))]
     with pytest.raises(DatasetError, match=r"50 cloudy pixels in 1 tiles.*--count"):
         fitted(few, SETTINGS, "")
     with pytest.raises(DatasetError, match=r"half of the places, .*: 50 cloudy pixels in 1 tiles"):
-        cross_held([*few, *images(1)], SETTINGS)
+        cross_validated([*few, *images(1)], SETTINGS)
     with pytest.raises(DatasetError, match="different brightness"):
-        fitted([Seen("a", np.ones(5000), np.ones(5000))], SETTINGS, "")
+        fitted([ErrorSample("a", np.ones(5000), np.ones(5000))], SETTINGS, "")
     with pytest.raises(DatasetError, match="0 cloudy pixels"):
         fitted([], SETTINGS, "")
 
@@ -174,7 +176,7 @@ def test_a_bundle_gets_its_table_and_keeps_its_weights(pairs: PairSource, tmp_pa
     assert after.card == replace(before.card, errors=found.table)
     assert found.table.settings == {"steps": "3", "prior_floor": "0.4"}
     assert found.table.about == "6 tiles of 3 pairs of set"
-    assert found.held is not None
+    assert found.reliability is not None
     for part, network in before.networks.items():
         for key, value in network.state_dict().items():
             assert torch.equal(after.networks[part].state_dict()[key], value)
@@ -213,8 +215,8 @@ def test_pairs_with_one_clear_image_are_one_place(pairs: PairSource, tmp_path: P
     found = calibrate_bundle(
         str(tiny_bundle(tmp_path, 3)), pairs, tmp_path / "o.safetensors", count=6, device="cpu"
     )
-    assert found.held is None
-    assert found.unheld.startswith("one place alone")
+    assert found.reliability is None
+    assert found.unknown_why.startswith("one place alone")
     assert found.table.about == "6 tiles of 3 pairs of set"
 
 

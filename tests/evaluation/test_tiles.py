@@ -72,8 +72,8 @@ def test_a_table_is_of_all_pairs_however_their_sizes_differ(
     with pytest.warns(DecrWarning, match=f"{said}$"):
         found = calibrate_bundle(str(tiny_bundle(tmp_path, 3)), source, out, device="cpu")
     assert found.table.about == "3 tiles of 3 pairs of set"
-    assert found.held is not None
-    assert found.held.count == 3
+    assert found.reliability is not None
+    assert found.reliability.count == 3
 
 
 def test_analyses_tell_pairs_that_hold_no_tile(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from decr.evaluation.calibrate import Held, cross_held
+from decr.evaluation.calibrate import Reliability, cross_validated
 from decr.zoo.bundle import read_card
 from decr.zoo.embedded import embedded_path
 from docs.make_uncertainty import (
@@ -42,7 +42,7 @@ def samples() -> list[Tried]:
 
 def test_predictors_are_compared_as_the_table_is_measured() -> None:
     found = crossed(samples(), [sample.pixels.brightness for sample in samples()])
-    wanted = cross_held([sample.pixels for sample in samples()], {})
+    wanted = cross_validated([sample.pixels for sample in samples()], {})
     assert found.worst == pytest.approx(wanted.worst, rel=1e-3)
     assert found.rank_correlation == pytest.approx(wanted.rank_correlation, abs=1e-3)
     lines = [line.split(" | ") for line in others(samples())[4:]]
@@ -52,13 +52,15 @@ def test_predictors_are_compared_as_the_table_is_measured() -> None:
 
 
 def test_rows_and_words_are_the_numbers() -> None:
-    found = Held(((0.1, 0.2), (0.3, 0.3)), 0.5, 0.4, (0.6, 1.0, 1.7), 20)
+    found = Reliability(((0.1, 0.2), (0.3, 0.3)), 0.5, 0.4, (0.6, 1.0, 1.7), 20)
     assert bins(found)[2:] == ["| expected, % | 5.0 | 15.0 |", "| measured, % | 10.0 | 15.0 |"]
     assert "factor of 2.00" in sentence(found)
     assert "0.60 to 1.70 times" in sentence(found)
     assert "No table ships" in outcome(found)
-    assert "may ship" in outcome(Held(((0.2, 0.2), (0.3, 0.25)), 0.5, 0.4, (0.6, 1.0, 1.7), 20))
-    few = Held(found.bins, 0.5, 0.4, found.images, 3)
+    assert "may ship" in outcome(
+        Reliability(((0.2, 0.2), (0.3, 0.25)), 0.5, 0.4, (0.6, 1.0, 1.7), 20)
+    )
+    few = Reliability(found.bins, 0.5, 0.4, found.images, 3)
     assert "times" not in sentence(few)
 
 
