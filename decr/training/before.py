@@ -25,8 +25,8 @@ from decr.training.identity import (
 )
 from decr.training.imagery import Imagery, read_split, validates
 from decr.training.log import summary_writer
-from decr.training.progress import read_checkpoint
 from decr.training.recipe import Recipe
+from decr.training.stage_run import read_checkpoint
 from decr.training.stages import STAGES, Stage
 from decr.zoo.bundle import read_card
 

@@ -25,8 +25,8 @@ from torch.utils.data._utils import signal_handling
 from decr.dataset.samples import Draw, Sample
 from decr.errors import DatasetError, DecrWarning
 from decr.training.place import Place
-from decr.training.progress import Images
 from decr.training.settings import TrainConfig
+from decr.training.stage_run import Images
 from decr.training.stages import Stage
 
 _SHARED = "/dev/shm"

@@ -20,8 +20,8 @@ from decr.training.log import Log
 from decr.training.losses import mask_logits
 from decr.training.norms import recalibrate
 from decr.training.place import Place
-from decr.training.progress import Progress, TrainResult
 from decr.training.settings import TrainConfig
+from decr.training.stage_run import StageRun, TrainResult
 from decr.training.stages import Stage
 from decr.training.validation import Watch, look
 
@@ -40,7 +40,7 @@ def train_stage(
     draw: Draw,
     run_dir: Path,
     config: TrainConfig,
-    schedule: NoiseSchedule,
+    noise_schedule: NoiseSchedule,
     on_step: Callable[[int, float], None] | None = None,
     *,
     published: Objective | None = None,
@@ -100,7 +100,7 @@ def train_stage(
     """
     place = place or Place()
     writable_folder(run_dir)
-    run = Progress(stage, parts, run_dir, config, schedule, published, place, samples)
+    run = StageRun(stage, parts, run_dir, config, noise_schedule, published, place, samples)
     rows = place.rows(config.batch)
     if loaders is None:
         loaders = default_loaders(place)
@@ -131,7 +131,7 @@ def train_stage(
 
 
 @contextmanager
-def _log(run: Progress, tensorboard: bool) -> Iterator[Log | None]:
+def _log(run: StageRun, tensorboard: bool) -> Iterator[Log | None]:
     """The stage's log in the process that writes, None in the others."""
     if not run.place.leads:
         yield None
@@ -141,7 +141,7 @@ def _log(run: Progress, tensorboard: bool) -> Iterator[Log | None]:
 
 
 def _tell(
-    run: Progress, log: Log, watch: Watch | None, on_step: Callable[[int, float], None] | None
+    run: StageRun, log: Log, watch: Watch | None, on_step: Callable[[int, float], None] | None
 ) -> None:
     """Log a step, look at the networks when it is time to, and report."""
     config = run.config

@@ -120,7 +120,7 @@ def diffusion_loss(
     kind: str,
     parts: Mapping[str, nn.Module],
     batch: Batch,
-    schedule: NoiseSchedule,
+    noise_schedule: NoiseSchedule,
     config: TrainConfig = PUBLISHED,
 ) -> Tensor:
     """Eq. 7 ("noise"), Eq. 14 ("weight") or Eq. 15 ("joint") on unit images.
@@ -144,7 +144,7 @@ def diffusion_loss(
     losses = de_losses(
         parts["cnp"],
         wa,
-        schedule,
+        noise_schedule,
         batch.clear,
         batch.cloudy,
         prior,
@@ -167,7 +167,7 @@ def stage_loss(
     kind: str,
     parts: Mapping[str, nn.Module],
     batch: Batch,
-    schedule: NoiseSchedule,
+    noise_schedule: NoiseSchedule,
     published: Objective | None,
     config: TrainConfig,
 ) -> Tensor:
@@ -175,7 +175,7 @@ def stage_loss(
     if kind == "mask":
         return mask_loss(parts["detector"], batch.cloudy, batch.mask)
     if kind != "restore":
-        return diffusion_loss(kind, parts, batch, schedule, config)
+        return diffusion_loss(kind, parts, batch, noise_schedule, config)
     reference = parts["reference"]
     if published is None:
         return restore_loss(

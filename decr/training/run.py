@@ -27,10 +27,10 @@ from decr.training.imagery import Imagery, sampler, validates
 from decr.training.loading import number_of
 from decr.training.loop import train_stage
 from decr.training.place import Place, placed
-from decr.training.progress import TrainResult
 from decr.training.published import objective
 from decr.training.recipe import Recipe
 from decr.training.settings import TrainConfig
+from decr.training.stage_run import TrainResult
 from decr.training.stages import STAGES, Stage
 from decr.training.start import adopt, adopt_later, start_from
 from decr.training.validation import Watch

@@ -23,7 +23,7 @@ from decr.training.identity import (
     refuse_others,
     refuse_unfinished,
 )
-from decr.training.progress import TrainResult, read_checkpoint
+from decr.training.stage_run import TrainResult, read_checkpoint
 from decr.training.stages import Stage
 from decr.zoo.bundle import Bundle, load_bundle
 from decr.zoo.card import Part

@@ -19,7 +19,7 @@ from decr.geo.encode import png_bytes
 from decr.geo.opening import quiet
 from decr.training.loading import stacked
 from decr.training.losses import Batch, draw_noise, mask_logits
-from decr.training.progress import Progress
+from decr.training.stage_run import StageRun
 
 _SHOWN = 4
 """Samples in a picture."""
@@ -51,56 +51,56 @@ class Watch:
     level_px: int = 0
 
 
-def look(progress: Progress, watch: Watch) -> float | None:
+def look(run: StageRun, watch: Watch) -> float | None:
     """Write ``RUN/samples/STAGE_STEP.png`` by the averaged weights; the loss if held out.
 
     The picture has a row per sample: cloudy, restored, clear; for a detector: the image, its cloud
     probability, the true mask. Training goes on with the same bits as without a look.
     """
-    batch = _batch(progress, watch.samples)
+    batch = _batch(run, watch.samples)
     with (
-        progress.averaged(),
+        run.averaged(),
         torch.no_grad(),
-        torch.random.fork_rng(progress.cuda_devices),
-        progress.place.autocast(),
+        torch.random.fork_rng(run.cuda_devices),
+        run.place.autocast(),
     ):
         torch.manual_seed(0)
-        loss = float(progress.loss_of(batch)) if watch.held_out else None
-        images = _columns(progress, batch, watch)
-    name = f"{progress.stage.name}_{progress.step:05d}.png"
-    write_png(progress.run_dir / "samples" / name, mosaic(images))
+        loss = float(run.loss_of(batch)) if watch.held_out else None
+        images = _columns(run, batch, watch)
+    name = f"{run.stage.name}_{run.step:05d}.png"
+    write_png(run.run_dir / "samples" / name, mosaic(images))
     return loss
 
 
-def _batch(progress: Progress, samples: tuple[Sample, ...]) -> Batch:
-    cloudy, clear, mask = (image.to(progress.place.device) for image in stacked(samples))
+def _batch(run: StageRun, samples: tuple[Sample, ...]) -> Batch:
+    cloudy, clear, mask = (image.to(run.place.device) for image in stacked(samples))
     t, noise = draw_noise(
-        tuple(clear.shape), len(progress.schedule.betas), torch.Generator().manual_seed(0)
+        tuple(clear.shape), len(run.noise_schedule.betas), torch.Generator().manual_seed(0)
     )
     return Batch(cloudy, clear, mask, t.to(cloudy.device), noise.to(cloudy.device))
 
 
-def _columns(progress: Progress, batch: Batch, watch: Watch) -> list[NDArray[np.float32]]:
+def _columns(run: StageRun, batch: Batch, watch: Watch) -> list[NDArray[np.float32]]:
     """The three columns of a picture, each (N, 3, H, W) in [0, 1]."""
     rgb = list(watch.rgb)
     cloudy, clear, noise = (tensor[:_SHOWN] for tensor in (batch.cloudy, batch.clear, batch.noise))
     shown = [(cloudy[:, rgb] + 1) / 2]
-    if progress.stage.loss == "mask":
-        probability = torch.sigmoid(mask_logits(progress.parts["detector"], cloudy))
+    if run.stage.loss == "mask":
+        probability = torch.sigmoid(mask_logits(run.parts["detector"], cloudy))
         for mask in (probability, batch.mask[:_SHOWN].float()):
             shown.append(mask[:, None].expand(-1, 3, -1, -1))
     else:
-        restored = _restored(progress, cloudy, noise, watch)
+        restored = _restored(run, cloudy, noise, watch)
         shown += [(image[:, rgb] + 1) / 2 for image in (restored, clear)]
     return [image.clamp(0, 1).float().cpu().numpy() for image in shown]
 
 
-def _restored(progress: Progress, cloudy: Tensor, noise: Tensor, watch: Watch) -> Tensor:
+def _restored(run: StageRun, cloudy: Tensor, noise: Tensor, watch: Watch) -> Tensor:
     """What the stage's networks make of cloudy images, (N, C, H, W) unit."""
-    parts, schedule, wa, prior = progress.parts, progress.schedule, None, None
-    if progress.stage.loss != "noise":
+    parts, schedule, wa, prior = run.parts, run.noise_schedule, None, None
+    if run.stage.loss != "noise":
         prior = prior_of(parts["reference"], cloudy)
-        if progress.stage.loss == "restore":
+        if run.stage.loss == "restore":
             return prior
         wa = parts["wa"]
     floor, level_px = watch.prior_floor, watch.level_px

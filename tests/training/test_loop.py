@@ -20,8 +20,8 @@ from decr.dataset.samples import Sample
 from decr.diffusion.schedule import NoiseSchedule
 from decr.errors import ConfigError, DatasetError, DecrWarning
 from decr.training.loop import train_stage
-from decr.training.progress import TrainResult
 from decr.training.settings import TrainConfig
+from decr.training.stage_run import TrainResult
 from decr.training.stages import STAGES
 from tests.tiny import DETECTOR, PARTS, tiny_networks
 

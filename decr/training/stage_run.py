@@ -86,7 +86,7 @@ def turned(images: Tensor, way: int) -> Tensor:
     return mirrored.rot90(way % 4, dims=(-2, -1)) if way % 4 else mirrored
 
 
-class Progress:
+class StageRun:
     """Networks, optimisers and averages of a stage that is being trained."""
 
     def __init__(
@@ -95,7 +95,7 @@ class Progress:
         parts: Mapping[str, nn.Module],
         run_dir: Path,
         config: TrainConfig,
-        schedule: NoiseSchedule,
+        noise_schedule: NoiseSchedule,
         published: Objective | None,
         place: Place,
         samples: Identity | None = None,
@@ -105,8 +105,8 @@ class Progress:
                 f"stage {stage.name}: a batch of {config.batch} cannot be cut into "
                 f"{config.accumulate} micro-batches in each of {place.size} processes; raise batch"
             )
-        self.stage, self.parts, self.config, self.schedule = stage, parts, config, schedule
-        self.published, self.place = published, place
+        self.stage, self.parts, self.config = stage, parts, config
+        self.noise_schedule, self.published, self.place = noise_schedule, published, place
         self.run_dir, self.checkpoint = run_dir, run_dir / f"{stage.name}.pt"
         self.trained = nn.ModuleDict({name: parts[name] for name in stage.trains})
         for name in stage.frozen:
@@ -233,7 +233,7 @@ class Progress:
         config, device, rows = self.config, self.place.device, self.place.rows(self.config.batch)
         generator = torch.Generator().manual_seed(self._seed())
         like = images[0].shape[1:] if self.stage.noisy else ()  # else nobody looks at it
-        t, noise = draw_noise((config.batch, *like), len(self.schedule.betas), generator)
+        t, noise = draw_noise((config.batch, *like), len(self.noise_schedule.betas), generator)
         pieces = []
         for index in range(config.accumulate):
             first = len(rows) * index // config.accumulate
@@ -261,7 +261,7 @@ class Progress:
         """The stage's loss, in the precision of its place."""
         with self.place.autocast():
             return stage_loss(
-                self.stage.loss, self.parts, batch, self.schedule, self.published, self.config
+                self.stage.loss, self.parts, batch, self.noise_schedule, self.published, self.config
             )
 
     def _discriminating(self, batch: Batch) -> Tensor:

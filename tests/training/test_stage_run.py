@@ -24,9 +24,9 @@ from decr.errors import ConfigError, DatasetError, DecrWarning
 from decr.models.registry import create
 from decr.training.loop import train_stage
 from decr.training.place import Place
-from decr.training.progress import read_checkpoint, turned
 from decr.training.published import objective
 from decr.training.settings import TrainConfig
+from decr.training.stage_run import read_checkpoint, turned
 from decr.training.stages import STAGES
 from decr.training.validation import Watch
 from tests.tiny import PARTS, randomised, tiny_networks
