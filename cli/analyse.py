@@ -41,9 +41,7 @@ _analysis_options = shared.together(
     click.option(
         "--steps", type=int, default=10, show_default=True, help="DDIM steps, unless they vary."
     ),
-    click.option(
-        "--prior-floor", "floor", type=float, help="Least W, unless it varies; else the card's."
-    ),
+    click.option("--prior-floor", type=float, help="Least W, unless it varies; else the card's."),
     click.option("--seed", type=int, default=0, show_default=True, help="Of noise and bootstrap."),
     shared.device_option,
     shared.lpips_options,

@@ -162,13 +162,13 @@ def command(
     from decr.training.run import run_recipe
 
     _check(recipe, own)
-    plan = _plan(stage, recipe, root, run_dir, own)
+    chosen = _recipe(stage, recipe, root, run_dir, own)
     if dry_run:
-        click.echo(planned(plan, run_dir, stage, tensorboard=tensorboard))
+        click.echo(planned(chosen, run_dir, stage, tensorboard=tensorboard))
         return
     with closing(shared.Progress(quiet)) as progress:
         bundle = run_recipe(
-            plan,
+            chosen,
             run_dir,
             progress,
             device,
@@ -176,7 +176,7 @@ def command(
             precision=precision,
             max_minutes=max_minutes,
             tensorboard=tensorboard,
-            unlikeness=_unlikeness(plan),
+            unlikeness=_unlikeness(chosen),
             loaders=loaders,
         )
     if bundle is None:
@@ -189,13 +189,13 @@ def command(
         click.echo(bundle)
 
 
-def _unlikeness(plan: Recipe) -> Any:
+def _unlikeness(recipe: Recipe) -> Any:
     """LPIPS for the stages that have a perceptual term, if any."""
-    if plan.lpips_backbone is None or not any(c.perceptual for c in plan.stages.values()):
+    if recipe.lpips_backbone is None or not any(c.perceptual for c in recipe.stages.values()):
         return None
     from decr.evaluation.perceptual import load_lpips
 
-    return load_lpips(plan.lpips_backbone).network
+    return load_lpips(recipe.lpips_backbone).network
 
 
 def _check(recipe: Path | None, own: dict[str, Any]) -> None:
@@ -209,7 +209,7 @@ def _check(recipe: Path | None, own: dict[str, Any]) -> None:
             raise click.UsageError(f"{parameter.opts[0]} and --recipe: say it in the recipe")
 
 
-def _plan(
+def _recipe(
     stage: str, recipe: Path | None, root: Path, run_dir: Path, own: dict[str, Any]
 ) -> Recipe:
     """The recipe to follow, from its file or from the options."""

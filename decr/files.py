@@ -1,4 +1,8 @@
-"""Small files, each whole or not at all and over none of others; folders of one process at work."""
+"""Small files and work folders.
+
+A file is written whole or not at all, and never over one that decr did not make. In a work folder
+one process works at a time.
+"""
 
 from __future__ import annotations
 

@@ -67,9 +67,9 @@ class Detector:
 
     @property
     def versions(self) -> str:
-        """Its own version, by its ``ice`` if it has one, and those of its parts.
+        """Versions of all networks that may look at a scene, joined by +.
 
-        What decides the finds in any scene.
+        That of ``ice`` in place of this one's if there is one, then of each of ``fine``.
         """
         return "+".join(part.version for part in (self.ice or self, *self.fine))
 

@@ -148,8 +148,9 @@ def find_duplicates(
     Returns
     -------
     list of Duplicate
-        Of exact copies, each with the first of its kind; of near copies, every two that are alike,
-        by order of appearance. A copy of a copy is compared through the first.
+        Each exact copy once, with the first image that it equals; then near copies, every two that
+        are alike, by order of appearance. What an exact copy is nearly alike to is told of the
+        first image alone.
     """
     return find_copies((name, fingerprint(image)) for name, image in named_images)
 

@@ -57,7 +57,7 @@ class Shift:
     correlation
         Of both images once aligned, -1..1; median over views.
     spread_px
-        Median distance of the views' own shifts from this one.
+        Median distance of the views' own shifts from this one; for acquisitions.json alone.
     views
         How many views were measured.
     """

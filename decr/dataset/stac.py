@@ -124,11 +124,11 @@ def _outline(corners: Sequence[Sequence[float]]) -> tuple[dict[str, Any], list[f
         if part.area > 0:
             parts.append(orient(part))
     return dict(mapping(shapely.MultiPolygon(parts))), [
-        _turned(west), south, _turned(east), north,
+        _wrapped(west), south, _wrapped(east), north,
     ]  # fmt: skip
 
 
-def _turned(lon: float) -> float:
+def _wrapped(lon: float) -> float:
     """A longitude in -180..180."""
     return lon - 360.0 * round(lon / 360.0)
 
@@ -142,7 +142,7 @@ def _around(boxes: Sequence[Sequence[float]]) -> list[float]:
     wests = [w % 360.0 for w in west]
     first = min(wests)
     last = max(w + (e - o) % 360.0 for w, o, e in zip(wests, west, east, strict=True))
-    sides = (-180.0, 180.0) if last - first > 180.0 else (_turned(first), _turned(last))
+    sides = (-180.0, 180.0) if last - first > 180.0 else (_wrapped(first), _wrapped(last))
     return [sides[0], min(south), sides[1], max(north)]
 
 

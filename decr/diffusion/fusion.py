@@ -64,7 +64,10 @@ class FusedDenoiser:
     level_px: int = 0
 
     def __call__(self, x_t: Tensor, t: Tensor) -> Tensor:
-        """Fused estimate (N, C, H, W) of the clear image at timestep ``t``, unit."""
+        """Fused estimate (N, C, H, W) of the clear image at timestep ``t``, unit.
+
+        All of ``t``, (N,), must be one timestep: the first counts.
+        """
         step = int(t[0])
         t = torch.full_like(t, step, device=x_t.device)
         alpha_bar = float(self.schedule.alpha_bar[step])

@@ -21,7 +21,7 @@ class Losses:
 
     @property
     def total(self) -> Tensor:
-        """Eq. 15 with lambda = 1: the plain sum."""
+        """Eq. 15 with lambda = 1: the plain sum, without ``unlikeness``, which callers weigh."""
         return self.noise if self.weight is None else self.noise + self.weight
 
 
@@ -48,7 +48,7 @@ def de_losses(
     Parameters
     ----------
     clear, cloudy, x0_prior
-        (N, C, H, W), unit.
+        (N, C, H, W), unit. The prior is only needed with ``wa``.
     t
         (N,), integer timesteps.
     noise
@@ -59,7 +59,7 @@ def de_losses(
         A distance (N,) of two batches of images, for a term that is not published: the distance of
         the fused estimate, clipped to unit, from ``clear``, times alpha_bar. It teaches both
         networks; without the factor, early steps, whose x0 is a large multiple of the predicted
-        noise, would outweigh all others.
+        noise, would outweigh all others. Without ``wa`` nothing asks for it.
 
     Notes
     -----

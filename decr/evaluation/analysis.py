@@ -14,7 +14,7 @@ from decr.evaluation.perceptual import Lpips, load_lpips
 from decr.evaluation.protocols import PROTOCOLS, Scores, finite, of_unit, scored
 from decr.evaluation.sampling import Float32, Networks, load_networks, sampled
 from decr.evaluation.statistics import Mean, mean_of
-from decr.evaluation.subjects import check_floor, check_numbers
+from decr.evaluation.subjects import check_numbers, check_prior_floor
 from decr.evaluation.tiles import PairSource, Tile, bundle_for, cut_tiles
 from decr.evaluation.versions import versions
 from decr.files import check_replaced, json_object, writable_folder, write_report_file
@@ -39,7 +39,7 @@ class Setting:
         Tiles that are cut from the pairs.
     steps
         DDIM steps where they are not what is varied.
-    floor
+    prior_floor
         Least W where it is not what is varied; None takes the card's.
     seed
         Of noise and bootstrap.
@@ -52,14 +52,14 @@ class Setting:
     side_px: int = 128
     count: int = 6
     steps: int = 10
-    floor: float | None = None
+    prior_floor: float | None = None
     seed: int = 0
     device: str = "auto"
     lpips: bool = True
     backbone: Path | None = None
 
     def __post_init__(self) -> None:
-        check_floor(self.floor)
+        check_prior_floor(self.prior_floor)
         check_numbers(self.steps, self.seed)
 
 
@@ -83,7 +83,7 @@ class Bench:
         """
         cloudy = self.tiles[number].cloudy if cloudy is None else cloudy
         said = self.setting
-        how = {"steps": said.steps, "floor": said.floor, "seed": said.seed, **how}
+        how = {"steps": said.steps, "prior_floor": said.prior_floor, "seed": said.seed, **how}
         return sampled(self.networks, cloudy, number, **how)
 
 
@@ -192,7 +192,7 @@ def facts(bench: Bench, **more: Any) -> dict[str, Any]:
         "passed_over": list(bench.passed_over),
         "side_px": bench.tiles[0].clear.shape[1],
         "steps": setting.steps,
-        "floor": card.prior_floor if setting.floor is None else setting.floor,
+        "floor": card.prior_floor if setting.prior_floor is None else setting.prior_floor,
         "seed": setting.seed,
         "protocol": STANDARD.name,
         "lpips": lpips_facts(setting.lpips, setting.backbone),

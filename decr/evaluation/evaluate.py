@@ -43,7 +43,7 @@ from decr.evaluation.subjects import (
     Subject,
     check_numbers,
     common_bands,
-    in_order,
+    restored_by,
     subjects_of,
 )
 from decr.evaluation.tiles import PairSource, asked_of, bands_of, pairs_with
@@ -229,7 +229,7 @@ def _rows(
             output, seconds = of_levels(cloudy, protocol, from_share=True), 0.0
         else:
             started = time.perf_counter()
-            restored = in_order(subject, unit, bands)
+            restored = restored_by(subject, unit, bands)
             output = of_unit(restored, protocol, from_share=subject.reference_alone)
             seconds = time.perf_counter() - started
         truth = of_levels(clear, protocol, from_share=subject.reference_alone)

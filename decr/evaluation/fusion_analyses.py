@@ -29,7 +29,7 @@ def weights(setting: Setting) -> Analysis:
     """W of the weight allocator: a map for the first tile, and its mean at each step.
 
     The paper's Figs. 8 and 9. W is told as the network gives it, over cloudy and clear pixels
-    apart, and with each band clipped to [floor, 1], as it counts.
+    apart, and with each band clipped to [prior_floor, 1], as it counts.
     """
     bench = bench_of(replace(setting, lpips=False))
     said = facts(bench)

@@ -51,7 +51,7 @@ class Fused:
     reference, diffusion
         The two estimates of the clear image.
     weight
-        W of the reference as it counts: clipped to [floor, 1].
+        W of the reference as it counts: clipped to [prior_floor, 1].
     """
 
     t: int
@@ -89,7 +89,7 @@ def sampled(
     number: int,
     *,
     steps: int | None = None,
-    floor: float | None = None,
+    prior_floor: float | None = None,
     fusion: Fusion = "learnt",
     seed: int = 0,
     on_weights: Callable[[int, Tensor, Tensor], None] | None = None,
@@ -104,7 +104,7 @@ def sampled(
         (C, S, S) float32 unit.
     number
         Of the tile; with ``seed`` it decides the noise.
-    steps, floor
+    steps, prior_floor
         None takes the card's.
     on_weights, on_step
         As for `FusedDenoiser` and `ddim`.
@@ -125,7 +125,7 @@ def sampled(
     wa: WeightAllocator | None = parts["wa"] if fusion == "learnt" else None
     if isinstance(fusion, float):
         wa = _constant(fusion)
-    kept = (card.prior_floor if floor is None else floor) if fusion == "learnt" else 0.0
+    kept = (card.prior_floor if prior_floor is None else prior_floor) if fusion == "learnt" else 0.0
     if on_fusion is not None and wa is not None:
         wa, on_weights = _watched(networks, wa, prior, kept, on_fusion)
     denoise = FusedDenoiser(
@@ -143,7 +143,7 @@ def _watched(
     networks: Networks,
     wa: WeightAllocator,
     prior: Tensor,
-    floor: float,
+    prior_floor: float,
     on_fusion: Callable[[Fused], None],
 ) -> tuple[WeightAllocator, Callable[[int, Tensor, Tensor], None]]:
     """The allocator, which also keeps the x_t that it sees, and what tells of each fusion."""
@@ -156,7 +156,7 @@ def _watched(
 
     def told(t: int, eps: Tensor, weight: Tensor) -> None:
         diffusion = x0_from_eps(at[0], eps, float(alpha_bar[t]))
-        on_fusion(Fused(t, prior, diffusion, weight.clamp(floor, 1.0)))
+        on_fusion(Fused(t, prior, diffusion, weight.clamp(prior_floor, 1.0)))
 
     return allocate, told
 

@@ -67,7 +67,7 @@ class Sampling:
             raise ConfigError(
                 f"tiles of {self.tile_px} px: give a multiple of {_MULTIPLE}, 256 as a rule"
             )
-        check_floor(self.prior_floor)
+        check_prior_floor(self.prior_floor)
         check_numbers(self.steps, self.seed)
 
     @property
@@ -90,7 +90,7 @@ def check_numbers(steps: int | None, seed: int) -> None:
         raise ConfigError(f"the seed must not be negative, not {seed}")
 
 
-def check_floor(floor: float | None) -> None:
+def check_prior_floor(prior_floor: float | None) -> None:
     """Refuse a least W that is no share.
 
     Raises
@@ -98,8 +98,8 @@ def check_floor(floor: float | None) -> None:
     ConfigError
         If it lies outside 0..1.
     """
-    if floor is not None and not 0.0 <= floor <= 1.0:
-        raise ConfigError(f"the floor of W is {floor:g}; it must lie in 0..1")
+    if prior_floor is not None and not 0.0 <= prior_floor <= 1.0:
+        raise ConfigError(f"the floor of W is {prior_floor:g}; it must lie in 0..1")
 
 
 def subjects_of(models: Sequence[str], nir: bool, sampling: Sampling) -> list[Subject]:
@@ -140,7 +140,7 @@ def common_bands(subjects: Sequence[Subject]) -> tuple[str, ...] | None:
     return None if bands is None else tuple(sorted(bands, key=(*_ORDER, *bands).index))
 
 
-def in_order(subject: Subject, image: Float32, bands: tuple[str, ...]) -> Float32:
+def restored_by(subject: Subject, image: Float32, bands: tuple[str, ...]) -> Float32:
     """Restore an image (C, H, W) by a model whose bands are in another order."""
     assert subject.restore is not None, subject.name
     there = [bands.index(band) for band in subject.bands]

@@ -85,7 +85,7 @@ def described(evaluation: Evaluation) -> str:
 
 
 def markdown(evaluation: Evaluation) -> str:
-    """The tables of scores and of comparisons as Markdown."""
+    """The tables of scores and of comparisons as Markdown, for docs/make_results.py."""
     lines = []
     for part in PARTS:
         rows = [_head(evaluation, part), *_rows(evaluation, part)]

@@ -69,7 +69,7 @@ def floor(setting: Setting, floors: Sequence[float] = FLOORS) -> Analysis:
     bench = bench_of(setting)
     rows = {}
     for least in floors:
-        found, _ = measured(bench, floor=least)
+        found, _ = measured(bench, prior_floor=least)
         rows[f"{least:g}"] = averages(found, setting.seed)
     levels = {"no change": averages(untouched(bench), setting.seed)}
     values = facts(bench, rows=_rows(rows), levels=_rows(levels))
@@ -132,7 +132,7 @@ class Variant:
 
     name: str
     fusion: Fusion = "learnt"
-    floor: float | None = None
+    prior_floor: float | None = None
     bundle: str | Path | None = None
 
 
@@ -145,7 +145,7 @@ VARIANTS = (
     Variant("fixed W = 0.25", 0.25),
     Variant("fixed W = 0.5", 0.5),
     Variant("fixed W = 0.75", 0.75),
-    Variant("learnt W, floor 0", floor=0.0),
+    Variant("learnt W, floor 0", prior_floor=0.0),
 )
 """What the paper's Tables VIII and IX leave out or fix and one trained model can show.
 
@@ -195,8 +195,8 @@ def ablation(setting: Setting, bundles: Mapping[str, str | Path] | None = None) 
     scores: dict[str, list[Scores]] = {}
     for variant in variants:
         own = replace(bench, networks=others.get(variant.name, bench.networks))
-        least = setting.floor if variant.floor is None else variant.floor
-        scores[variant.name], _ = measured(own, floor=least, fusion=variant.fusion)
+        least = setting.prior_floor if variant.prior_floor is None else variant.prior_floor
+        scores[variant.name], _ = measured(own, prior_floor=least, fusion=variant.fusion)
     scores[FULL] = full
     scores["no change"] = untouched(bench)
     rows = {name: averages(found, setting.seed) for name, found in scores.items()}

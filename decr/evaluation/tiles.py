@@ -1,4 +1,7 @@
-"""Small tiles of real pairs for analyses: the same ones for the same set, half under cloud."""
+"""Where pairs to evaluate on come from, and small tiles of them for analyses.
+
+Tiles are the same ones for the same set, half under cloud.
+"""
 
 from __future__ import annotations
 

@@ -158,7 +158,7 @@ def _expected(bench: Bench, table: ErrorTable) -> Reliability | None:
     """
     images = []
     for number, tile in enumerate(bench.tiles):
-        restored = bench.restored(number, steps=None, floor=None)
+        restored = bench.restored(number, steps=None, prior_floor=None)
         images.append(
             error_sample(tile.name, tile.cloudy, restored, tile.clear, tile.mask, tile.gsd_m)
         )

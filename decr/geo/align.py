@@ -40,7 +40,9 @@ class Aligned:
     dataset: Any
 
     def read(self, window: Window, bands: Sequence[int]) -> NDArray[Any]:
-        """(C, H, W) numbers of 0-based bands under a window of the grid; 0 outside the image.
+        """(C, H, W) numbers of 0-based bands under a window of the grid, of the file's dtype.
+
+        Outside the image they are the ``nodata`` that `aligned` was given, or 0 if that is None.
 
         Raises
         ------

@@ -1,4 +1,7 @@
-"""An area of interest from GeoJSON, as a mask over the pixels of a scene."""
+"""Polygons of GeoJSON in a scene's CRS and pixels, and an area of interest as a mask of them.
+
+Polygons of other vector files go the same way: see `decr.geo.features`.
+"""
 
 from __future__ import annotations
 
@@ -321,7 +324,11 @@ def _turned_into(area: BaseGeometry, box: BaseGeometry) -> BaseGeometry:
 
 
 def turned(area: BaseGeometry) -> list[BaseGeometry]:
-    """An area in degrees with its longitudes as they are written one turn less, as is, and more."""
+    """An area in degrees with its longitudes as they are written one turn less, as is, and more.
+
+    Beyond the date line, others count in whole turns, too: `decr.geo.mask_file.turns` (rasters),
+    `decr.dataset.splits.unwrapped` (outlines) and `decr.dataset.stac` (boxes).
+    """
     return [
         shapely.transform(area, lambda xy, by=by: xy + np.array((by, 0.0)))
         for by in (-360.0, 0.0, 360.0)

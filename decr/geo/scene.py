@@ -93,7 +93,10 @@ class Scene:
 
     @property
     def guesses(self) -> tuple[str, ...]:
-        """Those of `warnings` that are of its bands; that of an unknown pixel size comes last."""
+        """Warnings about bands that were guessed.
+
+        All `warnings` but the one about an unknown pixel size, the last where there is no GSD.
+        """
         return self.warnings if self.grid.gsd_m is not None else self.warnings[:-1]
 
     def feed(self, model_bands: tuple[str, ...], what: str = "model") -> tuple[int, ...]:

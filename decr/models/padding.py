@@ -9,6 +9,8 @@ from torch import Tensor
 def pad_to_multiple(x: Tensor, multiple: int) -> Tensor:
     """Extend an image at the bottom and right until both sides are multiples of ``multiple``.
 
+    It is mirrored, or where it is too small for a mirror, edge pixels are repeated.
+
     Parameters
     ----------
     x
@@ -35,3 +37,12 @@ def pad_to_multiple(x: Tensor, multiple: int) -> Tensor:
     # A mirror keeps texture going, but cannot show more pixels than there are.
     mode = "reflect" if down < rows and right < cols else "replicate"
     return F.pad(x, (0, right, 0, down), mode=mode)
+
+
+def repeat_edges_to_multiple(x: Tensor, multiple: int) -> Tensor:
+    """As `pad_to_multiple`, but edge pixels are always repeated.
+
+    For the compact reference alone, whose embedded weights were trained so.
+    """
+    down, right = (-side % multiple for side in x.shape[-2:])
+    return F.pad(x, (0, right, 0, down), mode="replicate") if down or right else x

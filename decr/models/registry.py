@@ -102,7 +102,7 @@ _BUILDERS: dict[str, Builder] = {
 
 NAMES = tuple(_BUILDERS)
 
-ROLES: Mapping[str, tuple[str, ...]] = {
+ARCHITECTURES_OF: Mapping[str, tuple[str, ...]] = {
     "reference": ("amgan", "compact", "cvae", "memorynet", "msda", "spagan"),
     "cnp": ("cnp",),
     "wa": ("wa",),
@@ -111,12 +111,14 @@ ROLES: Mapping[str, tuple[str, ...]] = {
 """Architectures that can play each part of a bundle."""
 
 
-def check_role(part: str, architecture: str) -> None:
+def check_architecture(part: str, architecture: str) -> None:
     """Refuse a network where another is called; raises ValueError."""
-    if part not in ROLES:
-        raise ValueError(f"no part is called {part!r}; there are {', '.join(ROLES)}")
-    if architecture not in ROLES[part]:
-        raise ValueError(f"part {part!r} cannot be {architecture!r}, only {', '.join(ROLES[part])}")
+    if part not in ARCHITECTURES_OF:
+        raise ValueError(f"no part is called {part!r}; there are {', '.join(ARCHITECTURES_OF)}")
+    if architecture not in ARCHITECTURES_OF[part]:
+        raise ValueError(
+            f"part {part!r} cannot be {architecture!r}, only {', '.join(ARCHITECTURES_OF[part])}"
+        )
 
 
 def create(name: str, bands: int, size: Size | None = None) -> nn.Module:

@@ -199,7 +199,7 @@ class Upsample(nn.Module):
         return cast(Tensor, self.conv(F.interpolate(x, scale_factor=2, mode=self.mode)))
 
 
-class Stage(nn.Sequential):
+class TimedSequence(nn.Sequential):
     """Modules in a row, of which only residual blocks are told the time."""
 
     def run(self, x: Tensor, embedding: Tensor | None) -> Tensor:
@@ -224,10 +224,10 @@ class UNet(nn.Module):
             self.time_embed = nn.Sequential(
                 nn.Linear(size.width, embedding), nn.SiLU(), nn.Linear(embedding, embedding)
             )
-        first = Stage(nn.Conv2d(size.in_channels, size.width, 3, padding=1))
+        first = TimedSequence(nn.Conv2d(size.in_channels, size.width, 3, padding=1))
         self.input_blocks = nn.ModuleList([first])
         skips, channels = self._build_down(size, embedding)
-        self.middle_block = Stage(
+        self.middle_block = TimedSequence(
             ResBlock(channels, channels, embedding, size.scale_shift),
             AttentionBlock(channels, size.heads),
             ResBlock(channels, channels, embedding, size.scale_shift),
@@ -245,14 +245,14 @@ class UNet(nn.Module):
         for level, multiplier in enumerate(size.multipliers):
             for _ in range(size.blocks):
                 cout = size.width * multiplier
-                stage = Stage(ResBlock(channels, cout, embedding, size.scale_shift))
+                stage = TimedSequence(ResBlock(channels, cout, embedding, size.scale_shift))
                 if factor in size.attention_factors:
                     stage.append(AttentionBlock(cout, size.heads))
                 self.input_blocks.append(stage)
                 channels = cout
                 skips.append(channels)
             if level < len(size.multipliers) - 1:
-                self.input_blocks.append(Stage(Downsample(channels)))
+                self.input_blocks.append(TimedSequence(Downsample(channels)))
                 skips.append(channels)
                 factor *= 2
         return skips, channels
@@ -262,7 +262,9 @@ class UNet(nn.Module):
         for level in reversed(range(len(size.multipliers))):
             for index in range(size.blocks + 1):
                 cout = size.width * size.multipliers[level]
-                stage = Stage(ResBlock(channels + skips.pop(), cout, embedding, size.scale_shift))
+                stage = TimedSequence(
+                    ResBlock(channels + skips.pop(), cout, embedding, size.scale_shift)
+                )
                 if factor in size.attention_factors:
                     stage.append(AttentionBlock(cout, size.heads))
                 channels = cout
@@ -293,9 +295,9 @@ class UNet(nn.Module):
             embedding = self.time_embed(time_embedding(t, self.size.width))
         skips: Shortcut = []
         for stage in self.input_blocks:
-            x = cast(Stage, stage).run(x, embedding)
+            x = cast(TimedSequence, stage).run(x, embedding)
             skips.append(x)
         x = self.middle_block.run(x, embedding)
         for stage in self.output_blocks:
-            x = cast(Stage, stage).run(torch.cat([x, skips.pop()], dim=1), embedding)
+            x = cast(TimedSequence, stage).run(torch.cat([x, skips.pop()], dim=1), embedding)
         return cast(Tensor, self.out[2](norm_silu(x, cast(nn.GroupNorm, self.out[0]))))

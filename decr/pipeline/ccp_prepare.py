@@ -29,7 +29,8 @@ class PreparedCcp:
     Attributes
     ----------
     read, file_px
-        What of the file is read, for people, and its pixels in each of the scene's.
+        Which part of the file is read (the file or an overview), in words; and how many of the
+        file's pixels one of the scene's stands for.
     pixel_m
         Metres along both sides of a pixel, by the scene or as stated; None if nobody says.
     detector, radiometry

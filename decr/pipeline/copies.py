@@ -63,9 +63,9 @@ class Copies:
     images, held_out
         How many were compared, and how many of them are not for training.
     held_in
-        The splits of these.
+        Names of the splits that those are in.
     copies
-        Every two; a copy of another split is told as the second, after the training image.
+        Every two images that show the same; across splits the training image is the first.
     leaked
         Images that are not for training but show what a training image shows, and that image.
     """

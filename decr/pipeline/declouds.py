@@ -55,6 +55,8 @@ class DecloudResult:
         Pixels that differ from the input in any band.
     ccp_before
         Cloudy valid pixels / valid pixels before, 0..1.
+    seconds
+        Sum of ``stages_s``.
     resumed
         Whether an interrupted run was continued.
     seams
@@ -64,8 +66,8 @@ class DecloudResult:
     tags
         What the output's tag domain DECR says of model, options and scene.
     ccp_after
-        The same of the output, by the same detector; None unless a report was wanted, or if the
-        clouds came from a mask.
+        As ``ccp_before``, of the output, by the same detector; None unless a report was wanted,
+        or if the clouds came from a mask.
     error_map
         The map of expected errors, if one was wanted.
     """

@@ -22,9 +22,9 @@ from decr.geo.names import stem_of
 from decr.pipeline.declouds import DecloudResult, OnReport, declouds
 from decr.pipeline.engine import Engine
 from decr.pipeline.error_map import error_map_path
+from decr.pipeline.finished_outputs import forget, note, noted
 from decr.pipeline.first_pass import plan_scene
 from decr.pipeline.journal import may_have_made
-from decr.pipeline.noted import forget, note, noted
 from decr.pipeline.outputs import check_outputs, outputs_of
 from decr.pipeline.plan import Plan
 from decr.progress import OnProgress

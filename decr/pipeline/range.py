@@ -91,8 +91,9 @@ def _sampled(
 ) -> tuple[NDArray[np.generic], float]:
     """(C, N) valid DN from up to ``most`` x ``most`` windows, and the share that is valid there.
 
-    See `spread_windows`. Of those of a file in blocks every eighth pixel is looked at, so that a
-    few clouds in a large scene are not missed.
+    See `spread_windows`. Windows of a file in blocks are 512 px wide, and every eighth pixel along
+    each axis is taken; those of a file in strips are 64 px wide, and all are. That is as many
+    numbers, but from 64 times the ground, so that a few clouds in a large scene are met.
     """
     step = 8 if scene.block_shape[1] <= 1024 else 1
     found, looked_at = [], 0

@@ -85,9 +85,16 @@ def survey_factor(
 ) -> int:
     """Scene pixels per cell: the detector's GSD over the scene's, kept at 64 cells or more.
 
-    A scene without a GSD is taken to have the model's, but kept at 256 cells: it may be a picture
-    from far, whose clouds are small. On real pairs of 30 m, 256 px wide, four pixels per cell found
-    next to none of the clouds. Who states the GSD of such a scene is believed.
+    A scene whose GSD nobody tells is kept at 256 cells: it may be a picture from far, whose clouds
+    are small. On real pairs of 30 m, 256 px wide, four pixels per cell found next to none of them.
+
+    Parameters
+    ----------
+    assumed_gsd_m
+        GSD of a scene whose own nobody tells, metres: the model's. None takes the detector's, of
+        which a pixel is a cell.
+    stated_gsd_m
+        What the user says of a scene that does not tell; believed as if the scene told it.
     """
     known = scene.grid.gsd_m or stated_gsd_m
     gsd_m = known or assumed_gsd_m or detector.gsd_m

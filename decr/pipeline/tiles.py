@@ -1,4 +1,4 @@
-"""Exact blending: tile results become integers, integer sums do not depend on their order."""
+"""Tiles of a block: cut, filled, quantised, and blended in sums that do not depend on order."""
 
 from __future__ import annotations
 

@@ -149,6 +149,8 @@ def validates(stage: Stage, unseen: Imagery) -> bool:
 def read_imagery(recipe: Recipe, validation: bool = False) -> Imagery:
     """The training (or the held-out) imagery of a recipe, as :func:`read_split` finds it.
 
+    Trainings call that one; this is for docs/make_*.py and tests.
+
     Raises
     ------
     DatasetError

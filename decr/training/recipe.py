@@ -14,7 +14,7 @@ from decr.dataset.pairs import PairFolder
 from decr.dataset.samples import PLAIN, Variety
 from decr.diffusion.schedule import NoiseSchedule
 from decr.errors import ConfigError
-from decr.models.registry import check_role
+from decr.models.registry import check_architecture
 from decr.training.checks import file_stem, number, texts, whole, wrong
 from decr.training.presets import PRESETS, PUBLISHED_REFERENCE
 from decr.training.settings import TrainConfig
@@ -123,7 +123,7 @@ class Recipe:
         """Refuse what a bundle could not say of itself, before hours of training."""
         for name, part in self.parts.items():
             try:
-                check_role(name, part.architecture)
+                check_architecture(name, part.architecture)
             except ValueError as error:
                 raise ConfigError(str(error)) from error
         file_stem("name", self.name)

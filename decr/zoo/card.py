@@ -12,7 +12,7 @@ from typing import Any
 from decr.calibration import ErrorTable
 from decr.diffusion.schedule import NoiseSchedule
 from decr.errors import BundleError, ConfigError
-from decr.models.registry import check_role
+from decr.models.registry import check_architecture
 
 FORMAT = 1
 MOST_LEVEL_PX = 100_000
@@ -176,7 +176,7 @@ def check_card(card: Card) -> None:
         if not good:
             raise ValueError(f"{key} is {getattr(card, key)!r}")
     for name, part in card.parts.items():
-        check_role(name, part.architecture)
+        check_architecture(name, part.architecture)
 
 
 def _error_table(values: Mapping[str, Any]) -> ErrorTable:

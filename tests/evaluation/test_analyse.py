@@ -105,9 +105,9 @@ def test_fusions_by_name_are_those_by_weight(setting: Setting) -> None:
         return sampled(bench.networks, cloudy, 0, steps=4, **how)  # type: ignore[arg-type]
 
     reference = run(fusion="reference")
-    np.testing.assert_allclose(run(floor=1.0), reference, atol=1e-6)
+    np.testing.assert_allclose(run(prior_floor=1.0), reference, atol=1e-6)
     assert not np.allclose(run(fusion="diffusion"), reference, atol=0.05)
-    assert not np.allclose(run(fusion=0.5), run(floor=0.0), atol=1e-3)
+    assert not np.allclose(run(fusion=0.5), run(prior_floor=0.0), atol=1e-3)
     np.testing.assert_allclose(run(fusion=1.0), reference, atol=1e-6)
     np.testing.assert_allclose(run(fusion=0.0), run(fusion="diffusion"), atol=1e-6)
     assert not np.allclose(run(seed=1), run(seed=2), atol=1e-4)
@@ -239,7 +239,7 @@ def test_spread_is_that_of_the_samples(setting: Setting) -> None:
     wanted = (several.astype(float).var(axis=0, ddof=1) / 4).mean() * (1 + 1 / 3)
     assert total / sum(row["pixels"] for row in values["rows"]) == pytest.approx(wanted, rel=1e-6)
     # All weight on the reference leaves no spread.
-    sure = uncertainty(replace(setting, count=1, floor=1.0), samples=2).values
+    sure = uncertainty(replace(setting, count=1, prior_floor=1.0), samples=2).values
     assert sure["rows"][-1]["spread"] < 1e-6
     with pytest.raises(ConfigError, match="no spread"):
         uncertainty(setting, samples=1)

@@ -87,7 +87,7 @@ def test_limits_are_of_the_full_models_own_way(setting: Setting) -> None:
 def test_a_fusion_is_told_as_it_counts(setting: Setting) -> None:
     bench, seen = bench_of(setting), list[Fused]()
     cloudy = bench.tiles[0].cloudy
-    out = sampled(bench.networks, cloudy, 0, steps=4, floor=0.6, on_fusion=seen.append)
+    out = sampled(bench.networks, cloudy, 0, steps=4, prior_floor=0.6, on_fusion=seen.append)
     assert min(float(f.weight.min()) for f in seen) >= 0.6
     last = seen[-1]
     fused = last.weight * last.reference + (1 - last.weight) * last.diffusion

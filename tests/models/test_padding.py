@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from decr.models.padding import pad_to_multiple
+from decr.models.padding import pad_to_multiple, repeat_edges_to_multiple
 
 sides = st.integers(1, 70)
 
@@ -27,3 +27,14 @@ def test_sides_become_the_next_multiple_and_the_image_stays(
 def test_nothing_is_copied_where_nothing_is_missing() -> None:
     x = torch.zeros(1, 1, 32, 64)
     assert pad_to_multiple(x, 32) is x
+    assert repeat_edges_to_multiple(x, 32) is x
+
+
+@given(rows=sides, cols=sides, multiple=st.sampled_from([1, 4, 8, 32]))
+def test_repeated_edges_are_those_of_the_image(rows: int, cols: int, multiple: int) -> None:
+    x = torch.arange(rows * cols, dtype=torch.float32).reshape(1, 1, rows, cols)
+    padded = repeat_edges_to_multiple(x, multiple)
+    down, right = padded.shape[-2:]
+    assert (down, right) == (-(-rows // multiple) * multiple, -(-cols // multiple) * multiple)
+    nearest = [torch.arange(n).clamp(max=side - 1) for n, side in ((down, rows), (right, cols))]
+    assert torch.equal(padded, x[..., nearest[0], :][..., nearest[1]])

@@ -62,5 +62,5 @@ def test_sizes_that_would_fail_in_use_are_refused(
 
 
 def test_every_network_has_a_role_but_discriminators() -> None:
-    played = {name for names in registry.ROLES.values() for name in names}
+    played = {name for names in registry.ARCHITECTURES_OF.values() for name in names}
     assert {"msda_discriminator", "patchgan"} == set(registry.NAMES) - played

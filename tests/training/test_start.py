@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from decr.errors import DatasetError
-from decr.models.registry import ROLES, create
+from decr.models.registry import ARCHITECTURES_OF, create
 from decr.training.start import start_from
 from decr.zoo.bundle import load_bundle, save_bundle
 from decr.zoo.card import Card, Part
@@ -36,7 +36,7 @@ def started(
     torch.manual_seed(0)
     old = randomised(create(part.architecture, 4, part.size)).eval()
     path = folder / "old.safetensors"
-    role = next(role for role, names in ROLES.items() if part.architecture in names)
+    role = next(role for role, names in ARCHITECTURES_OF.items() if part.architecture in names)
     save_bundle(path, Card("old", FOUR, 1.0, {role: part}), {role: old}, dtype=torch.float32)
     new = create(part.architecture, len(bands), part.size if size is None else size)
     start_from(path, {role: new}, bands)

@@ -18,8 +18,8 @@ from decr.errors import OutputError
 from decr.geo.sources import all_here
 from decr.pipeline import many, prepare
 from decr.pipeline.declouds import DecloudResult, OnReport
+from decr.pipeline.finished_outputs import note_of
 from decr.pipeline.many import declouds_many, plans_many
-from decr.pipeline.noted import note_of
 from decr.pipeline.report_files import has_report
 from tests.pipeline.scenes import cloudy_pixels, write_scene
 
