@@ -13,10 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from decr.dataset.clear import Folder
-from decr.dataset.duplicates import split_of
 from decr.dataset.guesses import tell_guesses
 from decr.dataset.manifest import safe_name
-from decr.dataset.splits import block_of, by_hash, in_common
+from decr.dataset.splits import block_of, by_hash, in_common, split_of
 from decr.dataset.white import full_scale
 from decr.errors import BandError, DatasetError, DecrWarning
 from decr.geo.align import outline_lonlat

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft
 
-from decr.errors import ConfigError, DatasetError
+from decr.errors import DatasetError
 
 NEAR_BITS = 28
 """Two images are near copies if at most so many of `HASH_BITS` bits differ.
@@ -47,38 +47,6 @@ class Duplicate:
     second: str
     exact: bool
     bits: int = 0
-
-
-def split_of(name: str, share: float) -> str:
-    """The split that a name belongs to: "test" for a share of all names, else "train".
-
-    It is a function of the name's SHA-256, so adding images moves none of those that are there,
-    and a larger share only ever adds to "test". For a split by geography, give the name of the
-    place (a city, a map sheet) for all images of it: they stay together.
-
-    Parameters
-    ----------
-    name
-        Of an image or a place.
-    share
-        0..1, of names in "test".
-
-    Raises
-    ------
-    ConfigError
-        For a share out of range.
-
-    Examples
-    --------
-    >>> split_of("lake_07", 0.0), split_of("lake_07", 1.0)
-    ('train', 'test')
-    """
-    if not 0.0 <= share <= 1.0:
-        raise ConfigError(f"the share of a split must lie in 0..1, not {share}")
-    number = int.from_bytes(
-        hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest()[:6], "big"
-    )
-    return "test" if number < share * 2**48 else "train"
 
 
 def perceptual_hash(image: NDArray[np.generic]) -> NDArray[np.bool_] | None:

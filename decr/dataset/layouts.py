@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 
-from decr.dataset.duplicates import split_of
 from decr.dataset.manifest import MANIFEST, TEST_SHARE, PairFile, found_in, read_manifest
 from decr.dataset.set_tree import (
     SUFFIXES,
@@ -19,6 +18,7 @@ from decr.dataset.set_tree import (
     split_on_way,
     tell_left_out,
 )
+from decr.dataset.splits import split_of
 from decr.errors import DatasetError, DecrWarning
 from decr.geo.delivery import passed_over, skipped
 

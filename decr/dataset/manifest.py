@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from decr.dataset.duplicates import split_of
+from decr.dataset.splits import split_of
 from decr.errors import DatasetError
 
 SPLITS = ("train", "val", "test")

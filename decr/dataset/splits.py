@@ -1,4 +1,4 @@
-"""Which pairs are for testing: by blocks of ground with a buffer, or at random."""
+"""Which pairs are for testing: by a name, by blocks of ground with a buffer, or at random."""
 
 from __future__ import annotations
 
@@ -243,6 +243,38 @@ def _distance_m(one: Float, other: Float) -> float:
     turn = round(float(one[:, 0].mean() - other[:, 0].mean()) / 360.0) * 360.0
     shapes = [shapely.Polygon((c - one[0]) * scale) for c in (one, other + np.array((turn, 0.0)))]
     return float(shapely.distance(*shapes))
+
+
+def split_of(name: str, share: float) -> str:
+    """The split that a name belongs to: "test" for a share of all names, else "train".
+
+    It is a function of the name's SHA-256, so adding images moves none of those that are there,
+    and a larger share only ever adds to "test". For a split by geography, give the name of the
+    place (a city, a map sheet) for all images of it: they stay together.
+
+    Parameters
+    ----------
+    name
+        Of an image or a place.
+    share
+        0..1, of names in "test".
+
+    Raises
+    ------
+    ConfigError
+        For a share out of range.
+
+    Examples
+    --------
+    >>> split_of("lake_07", 0.0), split_of("lake_07", 1.0)
+    ('train', 'test')
+    """
+    if not 0.0 <= share <= 1.0:
+        raise ConfigError(f"the share of a split must lie in 0..1, not {share}")
+    number = int.from_bytes(
+        hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest()[:6], "big"
+    )
+    return "test" if number < share * 2**48 else "train"
 
 
 def by_hash(seed: int, name: str) -> bytes:

@@ -1,4 +1,4 @@
-"""Tests of copies and splits: re-encoded copies are found, other ground not; splits stay."""
+"""Tests of copies: re-encoded copies are found, other ground not."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from numpy.typing import NDArray
 from rasterio.io import MemoryFile
 from scipy import ndimage
@@ -20,12 +18,9 @@ from decr.dataset.duplicates import (
     find_duplicates,
     perceptual_hash,
     refuse_leak,
-    split_of,
 )
-from decr.errors import ConfigError, DatasetError
+from decr.errors import DatasetError
 from tests.pipeline.scenes import read
-
-names = st.text(max_size=20)
 
 
 def ground(seed: int, side: int = 128) -> NDArray[np.uint8]:
@@ -44,28 +39,6 @@ def jpeg(image: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
             file.write(image)
         with memory.open() as file:
             return file.read()
-
-
-@given(name=names, low=st.floats(0, 1), high=st.floats(0, 1))
-def test_a_larger_share_only_adds_to_the_test_side(name: str, low: float, high: float) -> None:
-    low, high = sorted((low, high))
-    assert split_of(name, low) == split_of(name, low)
-    if split_of(name, low) == "test":
-        assert split_of(name, high) == "test"
-    assert split_of(name, 0.0) == "train"
-    assert split_of(name, 1.0) == "test"
-
-
-@given(share=st.sampled_from([0.1, 0.2, 0.5]), prefix=names)
-def test_a_share_is_about_that_share(share: float, prefix: str) -> None:
-    tested = np.mean([split_of(f"{prefix}{n}", share) == "test" for n in range(400)])
-    assert abs(tested - share) < 6 * np.sqrt(share * (1 - share) / 400)
-
-
-def test_the_split_is_the_same_everywhere() -> None:
-    assert [n for n in range(20) if split_of(str(n), 0.2) == "test"] == [8, 9]
-    with pytest.raises(ConfigError, match=r"must lie in 0\.\.1, not 20"):
-        split_of("a", 20)
 
 
 def test_hashes_survive_what_a_copy_goes_through() -> None:

@@ -1,4 +1,4 @@
-"""Splits: no test chip within the buffer of a training chip, shares as asked for."""
+"""Splits: no test chip within the buffer of a training chip, shares as asked for; names stay."""
 
 from __future__ import annotations
 
@@ -16,10 +16,12 @@ from decr.dataset.splits import (
     in_common,
     near,
     random_split,
+    split_of,
 )
 from decr.errors import ConfigError
 
 Places = dict[str, tuple[str, float, float]]
+names = st.text(max_size=20)
 
 
 def outlines(places: Places, side_m: float) -> tuple[dict[str, np.ndarray], dict[str, object]]:
@@ -208,3 +210,25 @@ def test_outlines_round_a_pole_which_cross_themselves_are_compared() -> None:
     assert in_common([one, far], [two]) == [0]
     side = ground_split({"a": one, "b": two, "c": far, "d": far + 9, "e": far + 20}, 0.2)
     assert side["a"] == side["b"]
+
+
+@given(name=names, low=st.floats(0, 1), high=st.floats(0, 1))
+def test_a_larger_share_only_adds_to_the_test_side(name: str, low: float, high: float) -> None:
+    low, high = sorted((low, high))
+    assert split_of(name, low) == split_of(name, low)
+    if split_of(name, low) == "test":
+        assert split_of(name, high) == "test"
+    assert split_of(name, 0.0) == "train"
+    assert split_of(name, 1.0) == "test"
+
+
+@given(share=st.sampled_from([0.1, 0.2, 0.5]), prefix=names)
+def test_a_share_is_about_that_share(share: float, prefix: str) -> None:
+    tested = np.mean([split_of(f"{prefix}{n}", share) == "test" for n in range(400)])
+    assert abs(tested - share) < 6 * np.sqrt(share * (1 - share) / 400)
+
+
+def test_the_split_is_the_same_everywhere() -> None:
+    assert [n for n in range(20) if split_of(str(n), 0.2) == "test"] == [8, 9]
+    with pytest.raises(ConfigError, match=r"must lie in 0\.\.1, not 20"):
+        split_of("a", 20)
