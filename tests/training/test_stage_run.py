@@ -113,7 +113,7 @@ from collections.abc import Callable
 from pathlib import Path
 import torch
 from decr.training.place import placed
-from tests.training.test_progress import CONFIG, train
+from tests.training.test_stage_run import CONFIG, train
 
 torch.set_num_threads(1)
 with placed("cpu", "float32") as place:
@@ -326,7 +326,7 @@ _NO_ROOM = """
 import resource, sys
 from pathlib import Path
 from decr.errors import OutputError
-from tests.training.test_progress import CONFIG, train
+from tests.training.test_stage_run import CONFIG, train
 
 resource.setrlimit(resource.RLIMIT_FSIZE, (9_000, resource.RLIM_INFINITY))
 try:

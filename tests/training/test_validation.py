@@ -23,8 +23,8 @@ from decr.training.stages import STAGES
 from decr.training.validation import Watch, mosaic
 from decr.zoo.bundle import read_card
 from tests.tiny import DETECTOR, PARTS, tiny_networks
-from tests.training.test_progress import draw
 from tests.training.test_run import QUICK, recipe
+from tests.training.test_stage_run import draw
 
 CONFIG = TrainConfig(steps=3, batch=2, lr=1e-3, warmup=1, validate_every=2)
 
