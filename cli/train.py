@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import click
 
 from decr.config import Precision
+from decr.errors import DecrWarning
 
 from . import options as shared
 
@@ -166,7 +168,9 @@ def command(
     if dry_run:
         click.echo(planned(chosen, run_dir, stage, tensorboard=tensorboard))
         return
-    with closing(shared.Progress(quiet)) as progress:
+    with closing(shared.Progress(quiet)) as progress, warnings.catch_warnings():
+        if not leads():  # what each of torchrun's processes warns of is told once
+            warnings.simplefilter("ignore", DecrWarning)
         bundle = run_recipe(
             chosen,
             run_dir,

@@ -231,11 +231,12 @@ def table_of(restorer: Restorer) -> ErrorTable:
     ConfigError
         If it has none, or one that was measured with other settings.
     """
-    remedy = "decr models calibrate MODEL --data PAIRS -o calibrated.safetensors"
     if restorer.errors is None:
         raise ConfigError(
             f"the model {restorer.name} has no table of expected errors, which --error-map needs; "
-            f"measure one ({remedy}) and give that file as --model"
+            f"measure one (decr models calibrate MODEL --data PAIRS -o calibrated.safetensors) and "
+            f"give that file as --model; a model of another package has none unless that package "
+            f"measured one (Restorer's errors)"
         )
     for key, wanted in restorer.errors.settings.items():
         found = restorer.settings.get(key, "none")

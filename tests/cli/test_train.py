@@ -106,6 +106,15 @@ def test_a_training_out_of_time_says_so_and_goes_on_later(
     assert run("reference", *options).stdout.strip().endswith("run.safetensors")
 
 
+def test_one_of_many_processes_tells_warnings(
+    pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = ("--pairs", pairs, "--from-bundle", tiny_bundle(tmp_path, 3), "--steps", 1, "-q")
+    assert "decr: warning" in run("reference", *options, "-o", tmp_path / "first").stderr
+    monkeypatch.setattr("decr.training.place.leads", lambda: False)
+    assert "decr: warning" not in run("reference", *options, "-o", tmp_path / "second").stderr
+
+
 @pytest.mark.parametrize("alone", [("WORLD_SIZE", "2"), ("RANK", "3")])
 def test_half_of_what_torchrun_says_is_one_process(
     pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, alone: tuple[str, str]
