@@ -149,7 +149,8 @@ def _killed(*_: Any, **__: Any) -> None:
 def test_a_model_without_a_table_says_how_to_get_one(tmp_path: Path) -> None:
     scene = write_scene(tmp_path / "scene.tif", cloudy_pixels(90, 120))
     out = tmp_path / "out.tif"
-    with pytest.raises(ConfigError, match=r"darker has no table.*models calibrate MODEL.*another package"):
+    told = r"darker has no table.*models calibrate MODEL.*another package"
+    with pytest.raises(ConfigError, match=told):
         declouds(scene, out, CONFIG, restorer=darker())
     bundle = tiny_bundle(tmp_path, 4)
     given = ["declouds", str(scene), "-o", str(out), "--detector", "threshold", "--error-map"]
