@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import tarfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import numpy as np
 import pytest
@@ -349,6 +351,30 @@ def test_one_image_cannot_be_both_sides(dates: TwoDates, tmp_path: Path) -> None
         row = PairRow(dates.cloudy, clear, clear_date="2024-05-14")
         with pytest.raises(DatasetError, match=rf"cloudy\.tif and .*{clear.name} are one image"):
             open_pairs([PairRow(dates.cloudy, dates.clear), row])
+
+
+def test_two_images_of_one_archive_are_two(
+    dates: TwoDates, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("both.zip", "copy.zip"):
+        with ZipFile(tmp_path / name, "w") as archive:
+            for folder in ("may", "june"):
+                archive.write(dates.cloudy, f"{folder}/{dates.cloudy.name}")
+    with tarfile.open(tmp_path / "both.tar", "w") as tar:
+        for image in (dates.cloudy, dates.clear):
+            tar.add(image, image.name)
+    cloudy = "/vsizip/both.zip/may/cloudy.tif"
+    for one, other in (
+        (cloudy, "/vsizip/both.zip/june/cloudy.tif"),
+        (cloudy, "/vsizip/copy.zip/june/cloudy.tif"),
+        ("/vsitar/both.tar/cloudy.tif", "/vsitar/both.tar/clear.tif"),
+    ):
+        (pair,) = open_pairs([PairRow(Path(one), Path(other))])
+        assert (pair.cloudy.path, pair.clear.path) == (one, other)
+    for other in (cloudy, "/vsizip/copy.zip/may/cloudy.tif"):
+        with pytest.raises(DatasetError, match="are one image"):
+            open_pairs([PairRow(Path(cloudy), Path(other))])
 
 
 def test_the_published_layout_needs_near_infrared_of_all_or_of_none(
