@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tarfile
+import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ from decr.config import CcpConfig
 from decr.dataset.acquisitions import PairRow, open_pairs, read_rows
 from decr.dataset.build_set import check_exports
 from decr.dataset.chip_rules import Limits
+from decr.dataset.match import fit_match
+from decr.dataset.measure import PairFacts, tell_doubtful
 from decr.errors import (
     ConfigError,
     DatasetError,
@@ -392,6 +395,32 @@ def test_the_published_layout_needs_near_infrared_of_all_or_of_none(
         build_set(rows, tmp_path / "set", OPTIONS, ccp(dates))
     assert looked_at == []
     check_exports(open_pairs(rows), replace(OPTIONS, exports=("rice",)))
+
+
+@pytest.mark.parametrize(("tau", "changed"), [(0.0, 60), (0.2, 60), (0.4, 45)])
+def test_gains_that_missed_haze_may_have_bent_are_told(
+    dates: TwoDates, tau: float, changed: float
+) -> None:
+    """Over 30 % of cells that the detector took for clear, on ground that changed a little."""
+    pair, rng = open_pairs([PairRow(dates.cloudy, dates.clear)])[0], np.random.default_rng(0)
+    clear = np.tile(rng.normal(520, 100, 900), (4, 1))
+    passed = np.exp(-tau * np.clip(rng.uniform(-7, 3, 900), 0, 1))
+    cloudy = (1.1 * clear + rng.normal(0, changed, clear.shape)) * passed + 1800 * (1 - passed)
+    found = fit_match(clear, cloudy)
+    assert found is not None
+    told = {pair.name: PairFacts(None, found, 1800.0, None)}
+    least = min(found.correlation)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        tell_doubtful(told, {pair.name: pair})
+    assert len(caught) == (least < 0.8) == (tau > 0)
+    if caught:
+        gain = found.gain[found.correlation.index(least)]
+        fits = f"gain {gain:.2f}, but anything from {least * gain:.2f} to {gain / least:.2f} fits)"
+        assert fits in str(caught[0].message)
+        assert "haze that was not found" in str(caught[0].message)
+    else:
+        assert found.gain == pytest.approx([1.1] * 4, rel=0.25)
 
 
 def test_a_pair_that_looks_little_alike_is_told(dates: TwoDates, tmp_path: Path) -> None:
