@@ -318,6 +318,7 @@ class Progress:
         "writing": ("writing", "chip"),
         "images": ("finding clouds", "image"),
         "duplicates": ("looking for copies", "image"),
+        "white": ("looking for white", "pair"),
         "evaluate": ("evaluating", "image"),
         "simulate": ("simulating", "pair"),
         "sums": ("comparing checksums", "file"),

@@ -14,6 +14,14 @@ _TOLD, _END = 5, 20
 _MANY = ("files", "images", "masks", "pairs")
 """Groups of a job that may be long; they are told last."""
 
+_BEGUN_BY = {
+    "job.json": "decr declouds",
+    "simulation.json": "decr dataset simulate",
+    "build.json": "decr dataset build",
+    "import.json": "decr dataset import",
+}
+"""Commands by the job files that they leave in a work folder."""
+
 
 def loss_said(job_file: Path, job: Mapping[str, Any], lost: int, parts: str) -> str:
     """Which finished work goes, what is other now, and how to keep it: one line, without keys.
@@ -31,8 +39,12 @@ def loss_said(job_file: Path, job: Mapping[str, Any], lost: int, parts: str) -> 
     """
     old = json_object(job_file)
     told, remedy = [f"its {job_file.name} is damaged or missing"], ""
-    if old:
-        remedy = "; to keep such work, name another output"
+    keep = "; to keep such work, name another output"
+    others = [name for name in _BEGUN_BY if job_file.with_name(name).exists()]
+    if not job_file.exists() and others:
+        remedy, told = keep, [f"it was begun by {_BEGUN_BY[others[0]]} ({others[0]})"]
+    elif old:
+        remedy = keep
         told = [*dict.fromkeys(_others(old, job))] or ["the order in which things are named"]
     more = f" and {len(told) - _TOLD} more" if len(told) > _TOLD else ""
     return (

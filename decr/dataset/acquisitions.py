@@ -14,6 +14,7 @@ from decr.dataset.manifest import safe_name
 from decr.errors import BandError, ConfigError, DatasetError, DecrWarning
 from decr.geo.acquisition import Acquired, acquired, given_date
 from decr.geo.align import check_alike
+from decr.geo.names import file_of, settled_name
 from decr.geo.scene import Scene, open_scene
 from decr.geo.sources import local_files
 
@@ -175,8 +176,7 @@ def _opened(name: str, row: PairRow, bands: str | None, resample: bool) -> Acqui
             f"{row.cloudy} holds {cloudy.dtype} but {row.clear} {clear.dtype} numbers; store both "
             "in one type and scale"
         )
-    ours, theirs = (local_files(scene.path) for scene in (cloudy, clear))
-    if ours and len(ours) == len(theirs) and all(map(_same_bytes, ours, theirs)):
+    if _are_one(cloudy.path, clear.path):
         raise DatasetError(
             f"{row.cloudy} and {row.clear} are one image, named as cloudy and as clear; give the "
             "clear one of another date"
@@ -197,8 +197,20 @@ def _opened(name: str, row: PairRow, bands: str | None, resample: bool) -> Acqui
     return Acquisitions(name, site, cloudy, clear, shared, cloudy_date, clear_date, row.source)
 
 
-def _same_bytes(one: Path, other: Path) -> bool:
-    return filecmp.cmp(one, other, shallow=False)
+def _are_one(one: str, other: str) -> bool:
+    """Whether two rasters are one, or copies; two of one archive are not."""
+    if settled_name(one) == settled_name(other):
+        return True
+    ours, theirs = local_files(one), local_files(other)
+    if not ours or ours == theirs or len(ours) != len(theirs) or _member(one) != _member(other):
+        return False
+    return all(filecmp.cmp(*files, shallow=False) for files in zip(ours, theirs, strict=True))
+
+
+def _member(path: str) -> str:
+    """What a raster is called in its archive; empty for a file."""
+    file = file_of(path)
+    return path if file is None else path.rpartition(file.name)[2]
 
 
 def _date(path: Path, said: str | None, option: str) -> Acquired:

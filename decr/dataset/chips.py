@@ -24,6 +24,9 @@ from decr.geo.scene import Scene, open_scene, reader
 
 _GSD_M = (0.01, 1000.0)
 """Sizes of pixels that skies are put over; clouds of others would have far too many, or none."""
+_DARK, _LIT = 8, 0.01
+"""Reflectance without a scale stays below this number; so much of an image, or of a piece of it,
+does not: of real ones with dark water, or a third without data that is not marked, two thirds."""
 PLACE_CHIPS = 4
 """Side, in chips, of a place that lies on one side of the split as a whole."""
 
@@ -133,8 +136,8 @@ def open_sources(
     Raises
     ------
     DatasetError
-        If an image has the wrong bands or numbers, does not say its GSD or one that skies are not
-        made for, or if two images cannot be told apart by name.
+        If an image has the wrong bands or numbers, is black, does not say its GSD or one that skies
+        are not made for, or if two images cannot be told apart by name.
     SceneError, BandError
         If a file cannot be read, or its bands cannot be told apart.
     """
@@ -143,6 +146,7 @@ def open_sources(
     scenes = [open_scene(file, bands) for file in files]
     for scene in scenes:
         _check_kind(scene, gsd_m)
+        _check_lit(scene)
     tell_guesses(scenes)
     sources = []
     for key, scene in zip(_keys(files), scenes, strict=True):
@@ -279,6 +283,28 @@ def _check_kind(scene: Scene, gsd_m: float | None) -> None:
         raise DatasetError(f"{scene.path} does not say its pixel size; give --gsd in metres")
 
 
+def _check_lit(scene: Scene) -> None:
+    """Refuse an image that is black, but for a roof or so; of most others one piece is read."""
+    largest: int | None = None
+    with reader(scene) as file:
+        for piece in file.pieces():
+            dn, valid = file.read(piece)
+            seen = dn[:, valid]
+            if seen.size:
+                if np.mean(seen > _DARK) >= _LIT:
+                    return
+                largest = max(largest or 0, int(seen.max()))
+    if largest is not None:
+        what = f"0 to {largest}" if largest else "0"
+        if largest > _DARK:
+            what = f"0 to {_DARK}, up to {largest} in a few places"
+        raise DatasetError(
+            f"{scene.path} holds nothing but {what}; look at the image: reflectance of 0 to 1 "
+            "that was converted without -scale is black; convert it with gdal_translate -ot UInt16 "
+            "-scale 0 1 0 10000"
+        )
+
+
 def _keys(files: Sequence[Path]) -> list[str]:
     """A name per file: its stem; where that is not unique, its folder's name before it."""
 
@@ -308,8 +334,5 @@ def _white_of(scene: Scene) -> float:
             largest = max(largest, int(dn[:, valid].max(initial=0)))
             smallest = min(smallest, float(dn[:, valid].min(initial=65535)))
     if smallest == largest:
-        raise DatasetError(
-            f"{scene.path} holds nothing but {largest}; look at the image: reflectance that was "
-            "converted without -scale is all 0"
-        )
+        raise DatasetError(f"{scene.path} holds nothing but {largest}; look at the image")
     return full_scale(scene.dtype, largest)

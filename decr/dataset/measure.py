@@ -43,8 +43,9 @@ from decr.geo.scene import SceneReader, reader
 
 Bool = NDArray[np.bool_]
 
-LEAST_CORRELATION = 0.5
-"""Of the cells of a band; below, its gain is hardly known."""
+LEAST_CORRELATION = 0.8
+"""Of the cells of a band; below, its gain may be a quarter off either way: least squares of the two
+directions are as far apart as this and its inverse."""
 LEAST_VIEW_PX = 64
 """Side of what both images must cover, less the border that resampling needs."""
 
@@ -256,17 +257,23 @@ def tell_doubtful(facts: Mapping[str, PairFacts], pairs: Mapping[str, Acquisitio
         if found.reason is None and found.match is None:
             doubts[name] = "no gain can be told"
         elif found.match is not None:
-            alike = zip(found.match.correlation, pairs[name].bands, strict=True)
-            correlation, band = min(alike)
+            match = found.match
+            alike = zip(match.correlation, pairs[name].bands, match.gain, strict=True)
+            correlation, band, gain = min(alike)
             if correlation < LEAST_CORRELATION:
-                doubts[name] = f"{band}: correlation {correlation:.2f}"
+                doubts[name] = (
+                    f"{band}: correlation {correlation:.2f}, gain {gain:.2f}, but anything from "
+                    f"{correlation * gain:.2f} to {gain / correlation:.2f} fits"
+                )
     if doubts:
         name, why = next(iter(doubts.items()))
         warnings.warn(
-            f"{len(doubts)} of {len(facts)} pairs, such as {name} ({why}), look little alike "
-            f"(correlation below {LEAST_CORRELATION:g}), or too little is clear in both: gains, "
-            "which decide optical thickness and --match, are hardly known; see acquisitions.json, "
-            "and give dates nearer to each other, or no --match",
+            f"{len(doubts)} of {len(facts)} pairs, such as {name} ({why}), look little alike where "
+            f"no cloud was found (correlation below {LEAST_CORRELATION:g}), or too little is clear "
+            "in both: haze that was not found, harvest, snow or other changes of the ground spread "
+            "the numbers, and gains, which decide optical thickness and --match, may be far off; "
+            "see acquisitions.json, and give masks with the haze (--detector file:FOLDER), dates "
+            "nearer to each other, or no --match",
             DecrWarning,
             stacklevel=4,
         )

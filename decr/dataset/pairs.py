@@ -30,6 +30,7 @@ from decr.dataset.white import (
 from decr.errors import DatasetError, DecrError
 from decr.geo.align import outline_lonlat
 from decr.geo.scene import Scene
+from decr.progress import OnProgress, each_told, silent
 
 MOST_BYTES = 8 * 2**30
 """Largest set that is read: pairs are held in memory as stored. Of others no more is looked at."""
@@ -122,7 +123,10 @@ class PairImage:
 
 
 def read_pairs(
-    folder: PairFolder, bands: tuple[str, ...], known: Sequence[PairImage] = ()
+    folder: PairFolder,
+    bands: tuple[str, ...],
+    known: Sequence[PairImage] = (),
+    on_progress: OnProgress = silent,
 ) -> list[PairImage]:
     """Pairs of a set that have all ``bands``, in the order of their names.
 
@@ -135,6 +139,8 @@ def read_pairs(
     ----------
     known
         Pairs of this set that were read before with the same bands, to be spared that look.
+    on_progress
+        Called with ("white", done, total), of the other pairs, if they are looked at.
 
     Raises
     ------
@@ -180,7 +186,9 @@ def read_pairs(
     taken = {file.name for file in files}
     others = [file for file in listed if file.name not in taken]
     unseen: list[str] = []
-    images = _read_all(folder, opened, bands, _rest(folder, others, bands, known, unseen))
+    images = _read_all(
+        folder, opened, bands, _rest(folder, others, bands, known, unseen, on_progress)
+    )
     why = "not looked at for the white of the set; --white, or white in a recipe, spares that look"
     tell(str(folder.path), f"{len(others)} pairs of other splits", {why: unseen})
     return images
@@ -201,6 +209,7 @@ def _rest(
     bands: tuple[str, ...],
     known: Sequence[PairImage],
     unseen: list[str],
+    on_progress: OnProgress,
 ) -> Iterator[CloudyClear]:
     """The brightest pixels, (1, 1, 1), of pairs of 16 bits whose white nothing states.
 
@@ -211,9 +220,7 @@ def _rest(
     read = {pair.name: (pair.cloudy, pair.clear) for pair in known if pair.name in names}
     yield from (brightest(both) for both in read.values() if both[0].dtype == np.uint16)
     left = MOST_BYTES
-    for file in files:
-        if file.name in read:
-            continue
+    for file in each_told("white", [f for f in files if f.name not in read], on_progress):
         try:
             cloudy, clear = _sides(folder, file, bands)
             if cloudy is None or clear is None or cloudy.scene.dtype != "uint16":

@@ -38,11 +38,11 @@ def brightest(both: CloudyClear) -> CloudyClear:
 def common_white(path: Path, unsaid: list[CloudyClear], rest: Iterable[CloudyClear]) -> float:
     """`white_level` of pairs and, if they have 16 bits, of the rest of their set.
 
-    No more of that is looked at than it takes to know that the most bits are needed.
+    No more of that is looked at than it takes to know that no number of bits is enough.
     """
     tops = [*unsaid]
     if all(image.dtype == np.uint16 for both in tops for image in both):
-        most = 2 ** _DEPTHS[-2]
+        most = 2 ** _DEPTHS[-1]
         others = iter(rest)
         while max(int(image.max()) for both in tops for image in both) < most:
             more = next(others, None)

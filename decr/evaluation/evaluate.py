@@ -153,7 +153,7 @@ def evaluate(config: EvaluationConfig, on_progress: OnProgress | None = None) ->
     Parameters
     ----------
     on_progress
-        Called with ("duplicates" or "evaluate", done, total).
+        Called with ("white", "duplicates" or "evaluate", done, total).
 
     Raises
     ------
@@ -180,7 +180,7 @@ def evaluate(config: EvaluationConfig, on_progress: OnProgress | None = None) ->
             f"{folder.path}: has {len(bands)} band{'s' if len(bands) != 1 else ''} "
             f"({', '.join(bands)}), {protocol.name} is for 3 or 4; use --protocol standard"
         )
-    pairs = pairs_with(folder, bands)
+    pairs = pairs_with(folder, bands, told)
     duplicates = _duplicates(listed, {p.name for p in pairs}, config, told)
     dropped = {copy.second for copy in duplicates} if protocol.drop_duplicates else set()
     kept = [pair for pair in pairs if pair.name not in dropped]

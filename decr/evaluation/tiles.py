@@ -20,6 +20,7 @@ from decr.dataset.manifest import PairFile
 from decr.dataset.pairs import PairFolder, PairImage, changed, read_pairs
 from decr.dataset.read_pair import open_image
 from decr.errors import ConfigError, DatasetError
+from decr.progress import OnProgress, silent
 from decr.zoo.embedded import find_bundle
 
 Float32 = NDArray[np.float32]
@@ -116,7 +117,9 @@ def bundle_for(source: PairSource, model: str | os.PathLike[str]) -> Path:
     return find_bundle(os.fspath(model), "nir" in have)
 
 
-def pairs_with(folder: PairFolder, bands: tuple[str, ...]) -> list[PairImage]:
+def pairs_with(
+    folder: PairFolder, bands: tuple[str, ...], on_progress: OnProgress = silent
+) -> list[PairImage]:
     """Pairs of a set that have all ``bands``; see `read_pairs`.
 
     Raises
@@ -124,7 +127,7 @@ def pairs_with(folder: PairFolder, bands: tuple[str, ...]) -> list[PairImage]:
     DatasetError
         Also if there is none.
     """
-    pairs = read_pairs(folder, bands)
+    pairs = read_pairs(folder, bands, on_progress=on_progress)
     if not pairs:
         raise DatasetError(
             f"{folder.path}: no pair has all the bands {', '.join(bands)}; take a model of the "

@@ -86,7 +86,7 @@ def describing_files(
     work
         Where the images lie already.
     found
-        All pairs of the published set.
+        All pairs of the set that is imported.
     left_out
         Reason by name.
     ranges
@@ -149,14 +149,14 @@ def _counts(found: Sequence[Found]) -> str:
 def _facts(told: Mapping[str, Any], look: Looking) -> dict[str, str]:
     """What decided, for people."""
     split = {
-        "folders": "as published: the set's own folders",
+        "folders": "the set's own folders",
         BY_NAME: "by decr, from a hash of the names: the set states none",
         "ground": "by decr, images that share ground on one side: the set states none",
     }
     return {
         "Imported from": f"{told['set']}, layout {told['layout']}: {told['published']}",
         "Images": "copied byte for byte; nothing is re-encoded, shifted or matched",
-        "Split": split.get(told["split"], f"as published: {told['split']}"),
+        "Split": split.get(told["split"], f"the set's own {told['split']}"),
         "Left out": "test images that copy training images"
         if told["drop_duplicates"]
         else "nothing: copies are named, not removed",
@@ -180,7 +180,7 @@ def range_said(ranges: Ranges) -> str:
 def _chips(
     found: Sequence[Found], lines: Sequence[Mapping[str, Any]], left_out: Mapping[str, str]
 ) -> str:
-    """chips.csv: every pair of the published set, with the reason if it was left out."""
+    """chips.csv: every pair of the set that is imported, with the reason if it was left out."""
     by_name = {line["about"]["name"]: line for line in lines}
     rows = []
     for one in found:
@@ -209,8 +209,10 @@ def _card(
 ) -> str:
     """The dataset card, in Markdown."""
     shared = told["shared_ground"]
+    whole = "published set"
     stated = "Source and time gap are as published, resolution too where the files do not say; the "
     if not published.source:
+        whole = "folder"
         stated = "Nothing is known of source and time gap; the "
     columns = {
         "site": cell(told["set"]),
@@ -227,7 +229,7 @@ def _card(
         f"# {cell(told['set'])}",
         "",
         f"{len(kept)} pairs, {told['counts']}, imported by `decr dataset import`. Images are those "
-        f"of the published set, byte for byte. {stated}rest was read from the files.",
+        f"of the {whole}, byte for byte. {stated}rest was read from the files.",
         "",
         f"| {' | '.join(columns)} |",
         "|" + "---|" * len(columns),
@@ -245,7 +247,7 @@ def _card(
         *facts_table(facts),
         "## Files",
         "",
-        *_files(kept, absent),
+        *_files(kept, absent, whole),
         "",
     ]
     return "\n".join(lines)
@@ -264,17 +266,17 @@ def _leaks(told: Mapping[str, Any], copies: Copies) -> list[str]:
     return [*lines, "", *([f"And {more} more, see `copies.csv`.", ""] if more > 0 else [])]
 
 
-def _files(kept: Sequence[Found], absent: Mapping[str, str]) -> list[str]:
-    """What lies in the folder, and what does not, and why."""
+def _files(kept: Sequence[Found], absent: Mapping[str, str], whole: str) -> list[str]:
+    """What lies in the set, and what does not, and why; ``whole`` is what it was imported from."""
     sides = "cloudy,clear,cloudy_nir,clear_nir" if any(f.nir for f in kept) else "cloudy,clear"
     lines = [
-        f"- `SPLIT/{{{sides}}}/NAME`: the published images.",
+        f"- `SPLIT/{{{sides}}}/NAME`: the images of the {whole}.",
         "- `SPLIT/mask/NAME.tif`: mask of the cloudy image; 1 cloudy, 0 clear, 255 no data.",
         f"- `{MANIFEST}`: one pair a line.",
-        "- `chips.csv`: every pair of the published set. `copies.csv`: all copies.",
+        f"- `chips.csv`: every pair of the {whole}. `copies.csv`: all copies.",
         "- `croissant.json`: description for catalogues. `index.html`: contact sheet.",
         "- `SHA256SUMS`: of all files but itself (`sha256sum -c SHA256SUMS`).",
-        "- No licence: the terms of the published set hold.",
+        f"- No licence: the terms of the {whole} hold.",
     ]
     if PARQUET not in absent:
         lines.append(f"- `{PARQUET}`: the pairs with footprints.")

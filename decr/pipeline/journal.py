@@ -14,14 +14,24 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from tokenize import TokenError
 from typing import IO, Any, TypeVar
 from zipfile import BadZipFile, ZipFile
+from zlib import error as ZlibError
 
 import numpy as np
 from numpy.typing import NDArray
 
 from decr.errors import OutputError
-from decr.files import empty_work, file_sha256, journal_lines, sole_worker, work_folder, write_whole
+from decr.files import (
+    LOCK,
+    empty_work,
+    file_sha256,
+    journal_lines,
+    sole_worker,
+    work_folder,
+    write_whole,
+)
 from decr.geo.opening import REFUSALS, of_limit, unlinked
 from decr.lost_work import loss_said
 from decr.pipeline.words import warn
@@ -33,6 +43,17 @@ Done = Mapping[Key, Mapping[str, Any]]
 OUTPUT = "output"
 """What the journal calls the output, beside which other files may be made."""
 _JOB, _JOURNAL = "job.json", "journal.jsonl"
+_OF_FILES = (OSError, EOFError, KeyError, BadZipFile)
+_OF_HEADERS = (
+    ValueError,
+    TypeError,
+    OverflowError,
+    SyntaxError,
+    TokenError,
+    RuntimeError,
+    ZlibError,
+)
+"""What numpy and zipfile raise besides where a bit in a header is another."""
 
 
 @contextmanager
@@ -53,7 +74,7 @@ def still_whole(file: Path, work: Path) -> Iterator[None]:
     """Say what to do when finished work cannot be read: a damaged disk, or somebody tidied up."""
     try:
         yield
-    except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
+    except (*_OF_FILES, *_OF_HEADERS) as error:
         limited = of_limit(str(error))
         remedy = (
             f"{limited}, and run the same command again: what is finished is kept"
@@ -66,8 +87,8 @@ def still_whole(file: Path, work: Path) -> Iterator[None]:
 
 
 def _said(error: BaseException | None) -> str:
-    """What is wrong with a file; numpy takes any that is no array for one to be loaded unsafely."""
-    return "it is damaged" if isinstance(error, ValueError) else str(error) or type(error).__name__
+    """What is wrong with a file; what is said of damaged headers would lead astray."""
+    return "it is damaged" if isinstance(error, _OF_HEADERS) else str(error) or type(error).__name__
 
 
 def readable(file: Path, read: Callable[[Path], T], then: str = "it is made anew") -> T | None:
@@ -187,17 +208,21 @@ class WorkDir:
 
 def _mapped(sha256: str | None, file: Path) -> NDArray[Any]:
     """A raster of numbers, which has this checksum if one is known."""
-    array: NDArray[Any] = np.load(file, mmap_mode="r")
     if sha256 not in (None, file_sha256(file)):
         raise ValueError("it has another checksum")
+    array: NDArray[Any] = np.load(file, mmap_mode="r")
     return array
 
 
 def _checked(file: Path) -> Path:
-    """A file of `WorkDir.save`, all of whose checksums are right."""
-    with ZipFile(file) as packed:
-        if (wrong := packed.testzip()) is not None:
-            raise BadZipFile(f"{wrong} has another checksum")
+    """A file of `WorkDir.save`, all of whose arrays can be read; zipfile looks at checksums."""
+    with file.open("rb") as data, ZipFile(data) as packed:
+        for member in packed.infolist():
+            with packed.open(member) as array:
+                np.lib.format.read_array(array)
+        data.seek(-12, os.SEEK_END)  # where a zip file says how many it holds
+        if len(packed.infolist()) != int.from_bytes(data.read(2), "little"):
+            raise BadZipFile("an array is missing")
     return file
 
 
@@ -256,7 +281,12 @@ def work_dir(
     with sole_worker(path, out):
         resumed = _is_same_job(path, text)
         if check is not None:
-            check(_finished(path / _JOURNAL, cut=False) if resumed else {})
+            try:
+                check(_finished(path / _JOURNAL, cut=False) if resumed else {})
+            except BaseException:
+                if {child.name for child in path.iterdir()} <= {LOCK}:
+                    discard(path)
+                raise
         with explained(path):
             if not resumed:
                 _warn_of_loss(path, out, json.loads(text))

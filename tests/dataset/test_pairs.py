@@ -190,7 +190,7 @@ def test_a_guessed_white_is_that_of_all_splits(tmp_path: Path, bright: str) -> N
     ("top", "dtype", "sides"),
     [
         (1900, "uint16", 12),  # all of the set, and of val what is not known
-        (2048, "uint16", 4),  # more would not change the guess
+        (2048, "uint16", 12),  # what needs more than 12 bits would be refused
         (200, "uint8", 4),
     ],
 )
@@ -210,6 +210,23 @@ def test_to_guess_white_no_more_is_read_than_needed(
     read.clear()
     read_pairs(PairFolder(folder, split="val"), BGRN, known)
     assert not any("train" in path.parts for path in read)
+
+
+def test_a_set_whose_other_splits_are_too_bright_is_refused_whichever_is_read(
+    tmp_path: Path,
+) -> None:
+    folder = put_splits(tmp_path, {"train": 3000, "test": 10000})
+    for split in ("train", "test", "all"):
+        with pytest.raises(DatasetError, match=r"test/cloudy/0\.tif: cannot tell .* up to 10000"):
+            read_pairs(PairFolder(folder, split=split), BGRN)
+
+
+def test_it_is_told_how_far_the_look_for_white_is(tmp_path: Path) -> None:
+    folder, told = put_splits(tmp_path, {"train": 900, "test": 900}), list[tuple[str, int, int]]()
+    read_pairs(PairFolder(folder), BGRN, on_progress=lambda *of: told.append(of))
+    assert told == [("white", done, 2) for done in range(3)]
+    read_pairs(PairFolder(folder, white=999.0), BGRN, on_progress=lambda *of: told.append(of))
+    assert len(told) == 3
 
 
 def test_only_pairs_of_its_type_and_bands_tell_a_sets_white(tmp_path: Path) -> None:

@@ -311,6 +311,9 @@ def test_what_cannot_be_used_is_said(tmp_path: Path) -> None:
     black = write_scene(tmp_path / "black.tif", np.zeros((4, 70, 100), np.uint16))
     with pytest.raises(DatasetError, match=r"black\.tif holds nothing but 0; .*without -scale"):
         plan_pairs([black], options())
+    constant = write_scene(tmp_path / "constant.tif", np.full((4, 70, 100), 999, np.uint16))
+    with pytest.raises(DatasetError, match=r"constant\.tif holds nothing but 999; look at"):
+        plan_pairs([constant], options())
     nowhere = write_scene(tmp_path / "nowhere.tif", ground(), transform=None, crs=None)
     with pytest.raises(DatasetError, match=r"nowhere\.tif does not say its pixel size; give --gsd"):
         plan_pairs([nowhere], options())
@@ -335,6 +338,34 @@ def test_what_cannot_be_used_is_said(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(DatasetError, match="no raster there"):
         plan_pairs([tmp_path / "empty"], options())
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+@pytest.mark.parametrize("white", [None, 200.0])
+@pytest.mark.parametrize(("roof", "said"), [(0.7, "0 to 1"), (90.0, "0 to 8, up to 90 in a few")])
+def test_reflectance_that_became_black_is_refused(
+    tmp_path: Path, dtype: str, white: float | None, roof: float, said: str
+) -> None:
+    """With a bright roof, too, and whatever white is said to be."""
+    reflectance = np.random.default_rng(0).normal(0.2, 0.08, (4, 70, 100))
+    reflectance[:, 30:34, 30:34] = roof
+    path = write_scene(tmp_path / "c.tif", np.rint(np.clip(reflectance, 0, 99)).astype(dtype))
+    match = rf"c\.tif holds nothing but {said}.*-ot UInt16 -scale 0 1 0 10000"
+    with pytest.raises(DatasetError, match=match):
+        plan_pairs([path], options(white=white))
+
+
+@pytest.mark.parametrize("white", [None, 2047.0])
+def test_dark_water_and_wide_empty_edges_are_no_black_images(
+    tmp_path: Path, white: float | None
+) -> None:
+    rng, paths = np.random.default_rng(0), []
+    water = rng.integers(5, 40, (4, 70, 100))  # of 11 bits
+    empty = np.zeros((4, 70, 100))  # where no data is not marked
+    empty[:, :32, :32] = rng.integers(50, 400, (4, 32, 32))
+    for name, image in (("water", water), ("empty", empty)):
+        paths.append(write_scene(tmp_path / f"{name}.tif", image.astype(np.uint16)))
+    assert plan_pairs(paths, options(white=white))
 
 
 def test_a_stated_pixel_size_is_for_images_that_do_not_say(tmp_path: Path) -> None:

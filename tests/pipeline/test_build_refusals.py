@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import tarfile
+import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import numpy as np
 import pytest
@@ -16,6 +19,8 @@ from decr.config import CcpConfig
 from decr.dataset.acquisitions import PairRow, open_pairs, read_rows
 from decr.dataset.build_set import check_exports
 from decr.dataset.chip_rules import Limits
+from decr.dataset.match import fit_match
+from decr.dataset.measure import PairFacts, tell_doubtful
 from decr.errors import (
     ConfigError,
     DatasetError,
@@ -351,6 +356,30 @@ def test_one_image_cannot_be_both_sides(dates: TwoDates, tmp_path: Path) -> None
             open_pairs([PairRow(dates.cloudy, dates.clear), row])
 
 
+def test_two_images_of_one_archive_are_two(
+    dates: TwoDates, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("both.zip", "copy.zip"):
+        with ZipFile(tmp_path / name, "w") as archive:
+            for folder in ("may", "june"):
+                archive.write(dates.cloudy, f"{folder}/{dates.cloudy.name}")
+    with tarfile.open(tmp_path / "both.tar", "w") as tar:
+        for image in (dates.cloudy, dates.clear):
+            tar.add(image, image.name)
+    cloudy = "/vsizip/both.zip/may/cloudy.tif"
+    for one, other in (
+        (cloudy, "/vsizip/both.zip/june/cloudy.tif"),
+        (cloudy, "/vsizip/copy.zip/june/cloudy.tif"),
+        ("/vsitar/both.tar/cloudy.tif", "/vsitar/both.tar/clear.tif"),
+    ):
+        (pair,) = open_pairs([PairRow(Path(one), Path(other))])
+        assert (pair.cloudy.path, pair.clear.path) == (one, other)
+    for other in (cloudy, "/vsizip/copy.zip/may/cloudy.tif"):
+        with pytest.raises(DatasetError, match="are one image"):
+            open_pairs([PairRow(Path(cloudy), Path(other))])
+
+
 def test_the_published_layout_needs_near_infrared_of_all_or_of_none(
     dates: TwoDates, looked_at: list[str], tmp_path: Path
 ) -> None:
@@ -366,6 +395,32 @@ def test_the_published_layout_needs_near_infrared_of_all_or_of_none(
         build_set(rows, tmp_path / "set", OPTIONS, ccp(dates))
     assert looked_at == []
     check_exports(open_pairs(rows), replace(OPTIONS, exports=("rice",)))
+
+
+@pytest.mark.parametrize(("tau", "changed"), [(0.0, 60), (0.2, 60), (0.4, 45)])
+def test_gains_that_missed_haze_may_have_bent_are_told(
+    dates: TwoDates, tau: float, changed: float
+) -> None:
+    """Over 30 % of cells that the detector took for clear, on ground that changed a little."""
+    pair, rng = open_pairs([PairRow(dates.cloudy, dates.clear)])[0], np.random.default_rng(0)
+    clear = np.tile(rng.normal(520, 100, 900), (4, 1))
+    passed = np.exp(-tau * np.clip(rng.uniform(-7, 3, 900), 0, 1))
+    cloudy = (1.1 * clear + rng.normal(0, changed, clear.shape)) * passed + 1800 * (1 - passed)
+    found = fit_match(clear, cloudy)
+    assert found is not None
+    told = {pair.name: PairFacts(None, found, 1800.0, None)}
+    least = min(found.correlation)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        tell_doubtful(told, {pair.name: pair})
+    assert len(caught) == (least < 0.8) == (tau > 0)
+    if caught:
+        gain = found.gain[found.correlation.index(least)]
+        fits = f"gain {gain:.2f}, but anything from {least * gain:.2f} to {gain / least:.2f} fits)"
+        assert fits in str(caught[0].message)
+        assert "haze that was not found" in str(caught[0].message)
+    else:
+        assert found.gain == pytest.approx([1.1] * 4, rel=0.25)
 
 
 def test_a_pair_that_looks_little_alike_is_told(dates: TwoDates, tmp_path: Path) -> None:

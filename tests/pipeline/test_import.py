@@ -137,7 +137,8 @@ def test_of_a_set_that_only_lies_as_cuhk_does_nothing_is_claimed(
     row = "| mine | not stated | not stated | not stated | 2 (train) | 64 x 64 px | not stated |"
     assert row in card
     assert card.count("not stated") == 5
-    assert "as published, resolution" not in card
+    assert "Images are those of the folder, byte for byte." in card
+    assert "publish" not in card
     assert {line["gsd_m"] for line in lines(tmp_path / "set")} == {None}
     assert stats_of(root)["gsd"] == {"unknown": 2}
     assert [p.gsd_m for p in read_pairs(PairFolder(root, "cuhk", split="all"), ALL)] == [None] * 2

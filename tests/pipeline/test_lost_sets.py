@@ -129,6 +129,19 @@ def test_an_imported_set_of_other_options_is_told(tmp_path: Path) -> None:
         import_set(published, out, None, THRESHOLD, drop_duplicates=True)
 
 
+def test_work_of_another_command_is_named_and_can_be_kept(image: Path, tmp_path: Path) -> None:
+    published, out = cuhk(tmp_path / "p" / "CUHK-CR1", published_images()), tmp_path / "set"
+    _simulated(image, out, 3)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(DecrWarning) as told:
+            import_set(published, out, None, THRESHOLD)
+    assert str(told.value).endswith(
+        "throws away 3 finished pairs of an earlier run that was not the same: it was begun by "
+        "decr dataset simulate (simulation.json); to keep such work, name another output"
+    )
+
+
 def _said(tmp_path: Path, old: Any, new: Any) -> str:
     (tmp_path / "job.json").write_text(json.dumps(old))
     return loss_said(tmp_path / "job.json", new, 1, "pairs").partition("not the same: ")[2]
