@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -64,7 +65,13 @@ def captured() -> str:
     return "\n".join(pages)
 
 
-if __name__ == "__main__":
-    sys.path.insert(0, str(ROOT))
+def main() -> None:
+    """Write the page."""
+    argparse.ArgumentParser(description=__doc__).parse_args()
     TARGET.parent.mkdir(exist_ok=True)
     TARGET.write_text(captured())
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(ROOT))
+    main()

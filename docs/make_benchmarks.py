@@ -5,6 +5,7 @@ python docs/make_benchmarks.py
 
 from __future__ import annotations
 
+import argparse
 import json
 from pathlib import Path
 from typing import Any
@@ -270,6 +271,7 @@ PARTS = {
 
 def main() -> None:
     """Write the page."""
+    argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
     found = {
         name: json.loads((MEASURED / f"{name}.json").read_text())
         for name in PARTS

@@ -5,8 +5,10 @@
 The protocol is fixed: seeded 256 px samples of the recipe's held-out images under simulated skies,
 thin to thick, and under no sky at all; PSNR with the range [-1, 1] (peak 2) of one mean squared
 error over all samples' chosen pixels and bands. Detectors: views of 192 px (cells) of held-out
-imagery under simulated skies, and the held-out labelled images; a pixel is cloudy from probability
-0.5.
+imagery under simulated skies, and the held-out labelled images whole, in the detector's own bands,
+each from 0 to its own 99.9 % brightest or 0.4 of reflectance, whichever is more; all pixels of a
+set together; a pixel is cloudy from probability 0.5. `decr ccp`, which shows reflectance from 0
+to 1 and tells ice by near infrared, is measured by docs/make_ccp_tables.py.
 """
 
 from __future__ import annotations
@@ -36,6 +38,12 @@ from decr.zoo.embedded import EMBEDDED, embedded_path  # noqa: E402
 SEED = 20_000
 STEPS = (1, 2, 4, 10)
 WORST = 4
+LABELLED = (
+    "Real: each image is shown from 0 to its own 99.9 % brightest, in red, green and blue alone. "
+    "One of the three is all ice, and both take nearly all of it for cloud. `decr ccp` shows the "
+    "same three from 0 to 1 and tells ice by near infrared, and does better: see [how well clouds "
+    "are found](../../docs/detectors.md)."
+)
 
 
 def psnr(pairs: Sequence[tuple[np.ndarray, np.ndarray]], masks: Sequence[np.ndarray]) -> float:
@@ -192,6 +200,8 @@ def detector_table(path: Path, recipe: Recipe, count: int) -> list[str]:
         rows.append(f"| {name} | simulated | {scores(other, simulated)} |")
         if real:
             rows.append(f"| {name} | real | {scores(other, real)} |")
+    if real:
+        rows += ["", LABELLED]
     return rows
 
 

@@ -13,6 +13,7 @@ the thinnest parts, too.
 
 from __future__ import annotations
 
+import argparse
 import sys
 import tempfile
 import warnings
@@ -133,6 +134,7 @@ def sample_rows(folder: Path) -> list[str]:
 
 def main() -> None:
     """Measure and write this part of the page."""
+    argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
     with tempfile.TemporaryDirectory() as name, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         unlike, samples = unlike_rows(Path(name)), sample_rows(Path(name))

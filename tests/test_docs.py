@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import re
 import shlex
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +17,14 @@ import pytest
 from cli.main import main
 from cli.options import config_from
 from decr.config import CcpConfig
-from docs import capture_help, figures
+from docs import capture_help, figures, make_model_cards
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted(
     [ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), *(ROOT / "sample_scenes").glob("*.md")]
 )
+CARDS = ROOT / "decr" / "weights"
+SCRIPTS = [p.stem for p in sorted((ROOT / "docs").glob("*.py")) if p.stem != "figures"]
 RESTORATIONS = ("declouds", "plan")
 
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -113,6 +117,45 @@ def test_links_resolve(page: Path) -> None:
         assert path.exists(), f"{name_of(page)}: no file {target}"
         if anchor:
             assert anchor in anchors(path), f"{name_of(page)}: no heading {target}"
+
+
+def test_every_picture_is_linked() -> None:
+    linked = {
+        (page.parent / target).resolve()
+        for page in (*PAGES, *CARDS.glob("*.md"))
+        for target in _LINK.findall(page.read_text())
+    }
+    pictures = {path.resolve() for path in (ROOT / "docs" / "pictures").iterdir()}
+    assert len(pictures) > 20
+    assert pictures <= linked
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_scripts_of_pages_only_say_what_they_do_if_asked(
+    script: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # Without a parser they would measure for minutes and write their page.
+    assert "ArgumentParser" in (ROOT / "docs" / f"{script}.py").read_text()
+    monkeypatch.setattr(sys, "argv", [f"{script}.py", "--help"])
+    with pytest.raises(SystemExit) as ended:
+        importlib.import_module(f"docs.{script}").main()
+    assert ended.value.code == 0
+    assert "--help" in capsys.readouterr().out
+
+
+def test_readme_counts_harmed_samples_as_the_cards_do() -> None:
+    found = [
+        re.search(r"It harmed (\d+) of 96\.", (CARDS / f"embedded_{bands}.md").read_text())
+        for bands in ("rgbn", "rgb")
+    ]
+    four, three = (match[1] for match in found if match)
+    assert f"which harmed {four} and {three} of 96 samples" in (ROOT / "README.md").read_text()
+
+
+def test_cards_of_detectors_say_how_labelled_images_were_shown() -> None:
+    for card in CARDS.glob("embedded_detector*.md"):
+        text = card.read_text()
+        assert (make_model_cards.LABELLED in text) == ("| real |" in text), card.name
 
 
 def anchors(path: Path) -> set[str]:

@@ -123,7 +123,7 @@ def differences(
     if protocol != "de-paper":
         found.append(
             f"printed scores were made as de-paper does, these by {protocol}: no column can be "
-            f"compared, LPIPS least of all (about 2 to 8 times smaller as printed)"
+            f"compared, LPIPS least of all (several times smaller as printed)"
         )
     if published.name.startswith("RICE"):
         found.append("the authors' split of RICE is not published, and RICE holds duplicates")

@@ -47,6 +47,12 @@ def test_a_page_shows_its_rows_and_texts(tmp_path: Path) -> None:
     assert (
         text.index("of pairs") < text.index("simulated sample scene") < text.index("of the scene")
     )
+    # The figure is of the pairs.
+    assert (
+        text.index("of pairs")
+        < text.index("analysis_ablation.png")
+        < text.index("simulated sample scene")
+    )
 
 
 def test_the_sample_pair_is_a_set(tmp_path: Path) -> None:
@@ -70,6 +76,13 @@ def test_the_pages_words_are_the_scripts_and_true_of_its_numbers() -> None:
         alike = [float(line.split()[4]) for line in steps if line.strip()[:1].isdigit()]
         assert alike[-1] == max(alike) > 0.8
         assert alike[0] < 0.6
+
+
+def test_the_commands_by_hand_say_where_lpips_has_its_weights() -> None:
+    lines = [line for line in PAGE.read_text().splitlines() if line.startswith("decr ")]
+    measuring = [line for line in lines if "--data PAIRS" in line]
+    assert len(measuring) == len(PROTOCOLS) + len(ANALYSES)
+    assert all("--lpips-backbone WEIGHTS" in line for line in measuring)
 
 
 def ablations(text: str) -> list[list[str]]:
