@@ -2,6 +2,8 @@
 
     python docs/make_model_cards.py docs/recipes/embedded_rgbn.toml --root IMAGERY
 
+With `--bundle FILE` it prints the table of another bundle, as of one that was trained again.
+
 The protocol is fixed: seeded 256 px samples of the recipe's held-out images under simulated skies,
 thin to thick, and under no sky at all; PSNR with the range [-1, 1] (peak 2) of one mean squared
 error over all samples' chosen pixels and bands. Detectors: views of 192 px (cells) of held-out
@@ -137,7 +139,9 @@ def restoring_table(path: Path, recipe: Recipe, count: int) -> list[str]:
     for steps in STEPS:
         model = load_restorer(path, steps=steps)
         rows.append(row(f"DE, {steps} steps", restored(model, clouded), restored(model, blue)))
-    target = ROOT / "docs" / "pictures" / f"failures_{recipe.name}.png"
+    ships = path == embedded_path(recipe.name)
+    folder = ROOT / "docs" / "pictures" if ships else path.parent
+    target = folder / f"failures_{recipe.name}.png"
     failures = worst_picture(restored(load_restorer(path), clouded), clouded, recipe.bands, target)
     head = (
         f"PSNR in dB on {len(clouded)} clouded ({len(thin)} of them thin: mean change below "
@@ -205,12 +209,17 @@ def detector_table(path: Path, recipe: Recipe, count: int) -> list[str]:
     return rows
 
 
+def measured(path: Path, recipe: Recipe, count: int) -> list[str]:
+    """Markdown rows: what a bundle of this recipe does on held-out imagery."""
+    detects = set(load_bundle(path).card.parts) == {"detector"}
+    return (detector_table if detects else restoring_table)(path, recipe, count)
+
+
 def card(recipe_path: Path, root: Path, count: int) -> tuple[Path, str]:
     """Where the card belongs and its text."""
     recipe = read_recipe(recipe_path, root)
     path = embedded_path(recipe.name)
     bundle = load_bundle(path)
-    table = detector_table if set(bundle.card.parts) == {"detector"} else restoring_table
     relative = recipe_path.resolve().relative_to(ROOT)
     text = [
         f"# Model card: {recipe.name}",
@@ -227,7 +236,7 @@ def card(recipe_path: Path, root: Path, count: int) -> tuple[Path, str]:
         "",
         "## On held-out imagery",
         "",
-        *table(path, recipe, count),
+        *measured(path, recipe, count),
         "",
         "## What it was not trained on",
         "",
@@ -247,7 +256,12 @@ def main() -> None:
     parser.add_argument("recipe", type=Path)
     parser.add_argument("--root", type=Path, required=True)
     parser.add_argument("--count", type=int, default=48)
+    parser.add_argument("--bundle", type=Path, help="print the table of this one instead")
     options = parser.parse_args()
+    if options.bundle:
+        recipe = read_recipe(options.recipe, options.root)
+        print("\n".join(measured(options.bundle, recipe, options.count)))
+        return
     assert options.recipe.stem.replace("_", "-") in EMBEDDED
     target, text = card(options.recipe, options.root, options.count)
     target.write_text(text)
