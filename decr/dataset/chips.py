@@ -27,6 +27,10 @@ _GSD_M = (0.01, 1000.0)
 _DARK, _LIT = 8, 0.01
 """Reflectance without a scale stays below this number; so much of an image, or of a piece of it,
 does not: of real ones with dark water, or a third without data that is not marked, two thirds."""
+_CONVERTED = (
+    "reflectance of 0 to 1 that was converted without -scale is black; convert it with "
+    "gdal_translate -ot UInt16 -scale 0 1 0 10000"
+)
 PLACE_CHIPS = 4
 """Side, in chips, of a place that lies on one side of the split as a whole."""
 
@@ -294,14 +298,16 @@ def _check_lit(scene: Scene) -> None:
                 if np.mean(seen > _DARK) >= _LIT:
                     return
                 largest = max(largest or 0, int(seen.max()))
+    if largest is not None and largest > _DARK:
+        raise DatasetError(
+            f"{scene.path} holds 0 to {_DARK}, and up to {largest} in a few places only; look at "
+            "the image: if it lacks data nearly everywhere, say so (gdal_edit.py -a_nodata 0) or "
+            f"leave it out; {_CONVERTED}"
+        )
     if largest is not None:
         what = f"0 to {largest}" if largest else "0"
-        if largest > _DARK:
-            what = f"0 to {_DARK}, up to {largest} in a few places"
         raise DatasetError(
-            f"{scene.path} holds nothing but {what}; look at the image: reflectance of 0 to 1 "
-            "that was converted without -scale is black; convert it with gdal_translate -ot UInt16 "
-            "-scale 0 1 0 10000"
+            f"{scene.path} holds nothing but {what}; look at the image: {_CONVERTED}"
         )
 
 
