@@ -17,7 +17,7 @@ import torch
 import decr.plugins
 from decr.config import DecloudConfig
 from decr.errors import BundleError, ConfigError
-from decr.evaluation.subjects import Sampling, in_order, subjects_of
+from decr.evaluation.subjects import Sampling, restored_by, subjects_of
 from decr.offered import offered_restorer
 from decr.pipeline.declouds import declouds
 from decr.pipeline.first_pass import plan_scene
@@ -128,7 +128,7 @@ def test_a_plugin_restores_a_scene(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def evaluated(name: str) -> np.ndarray:
     """What a model makes of an image as `decr evaluate` sees it."""
     model = subjects_of([name], True, Sampling())[0]
-    return in_order(model, np.zeros((4, 256, 256), np.float32), model.bands)
+    return restored_by(model, np.zeros((4, 256, 256), np.float32), model.bands)
 
 
 @pytest.mark.parametrize(
