@@ -15,10 +15,13 @@ from decr.diffusion.fusion import FusedDenoiser
 from decr.diffusion.losses import de_losses
 from decr.diffusion.samplers import Step, ddim
 from decr.diffusion.schedule import NoiseSchedule
+from decr.models.amgan import AMGAN
 from decr.models.cloudnet import CloudNet, keras_names, state_dict_from_keras
 from decr.models.cnp import CNP, cnp_size
+from decr.models.cvae import CVAE
 from decr.models.memorynet import MemoryNet
 from decr.models.msda import MSDA, MSDADiscriminator
+from decr.models.spagan import SpAGAN
 from decr.models.wa import WA, wa_size
 from tests.golden.common import (
     DEVICE,
@@ -36,14 +39,20 @@ from tests.golden.common import (
     same_checksum,
     tensors,
 )
-from tests.golden.run_gans import GANS
+from tests.golden.run_gans import GANS, GENERATOR
 from tests.golden.run_metrics import METRICS
 from tests.golden.vectors import Arrays, Check, VectorFile, compare, fill_all, params_checksum
 
 WA_PREFIX = "sjlnet."
 """Published checkpoints hold CNP and WA in one file, the latter under this prefix."""
 
-REFERENCES: dict[str, Callable[[int], nn.Module]] = {"memorynet": MemoryNet, "msda": MSDA}
+REFERENCES: dict[str, Callable[[int], nn.Module]] = {
+    "amgan": AMGAN,
+    "cvae": CVAE,
+    "memorynet": MemoryNet,
+    "msda": MSDA,
+    "spagan": SpAGAN,
+}
 
 
 @lru_cache(maxsize=3)  # filling is half of the time; several files share a seed
@@ -125,17 +134,27 @@ def run_cloudnet(file: VectorFile) -> list[Check]:
     return finish(file, params_checksum(params), {"prob": numbers(prob)})
 
 
-def _reference(file: VectorFile) -> tuple[nn.Module, list[Check]]:
+def x0_prior_of(file: VectorFile) -> tuple[Tensor, list[Check]]:
+    """x0E as published: where a network does not clamp its image, neither is x0E, unlike decr's."""
     net = REFERENCES[file.meta["reference"]](file.meta["bands"]).eval()
-    crc = filled(net, file.meta["seed"], file.meta["reference_gain"])
+    prefix = GENERATOR if isinstance(net, SpAGAN | AMGAN) else ""
+    crc = filled(net, file.meta["seed"], file.meta["reference_gain"], prefix)
+    previous = tensors(file)["previous"]
+    with torch.no_grad():
+        if isinstance(net, SpAGAN | AMGAN):
+            image, _ = net.with_attention(previous)
+        elif isinstance(net, CVAE):
+            _, image = net.with_distribution(previous)
+        else:
+            image = net(previous)
     wanted = file.meta["reference_params_crc32"]
-    return net, same_checksum(file, "reference parameters", crc, wanted)
+    return 2.0 * image - 1.0, same_checksum(file, "reference parameters", crc, wanted)
 
 
 def run_sampler(file: VectorFile) -> list[Check]:
     """Run the whole DE sampler, from x_T to the image, every step compared."""
     cnp, wa, crc = _de(file)
-    reference, checks = _reference(file)
+    x0_prior, checks = x0_prior_of(file)
     previous = tensors(file)["previous"]
     schedule = NoiseSchedule.linear()
     floor, ceiling = file.meta["w_clip"]
@@ -144,7 +163,6 @@ def run_sampler(file: VectorFile) -> list[Check]:
     raw: list[tuple[int, Tensor, Tensor]] = []
     done: list[Step] = []
     with torch.no_grad():
-        x0_prior = 2.0 * reference(previous) - 1.0
         denoise = FusedDenoiser(
             cnp,
             wa,
@@ -167,10 +185,8 @@ def run_sampler(file: VectorFile) -> list[Check]:
 def run_train_loss(file: VectorFile) -> list[Check]:
     """Compute per-sample losses and the norms of some gradients of their mean."""
     cnp, wa, crc = _de(file)
-    reference, checks = _reference(file)
+    x0_prior, checks = x0_prior_of(file)
     x = tensors(file)
-    with torch.no_grad():
-        x0_prior = 2.0 * reference(x["previous"]) - 1.0
     t, cloudy = torch.tensor(file.meta["t"], device=DEVICE[0]), 2.0 * x["previous"] - 1.0
     losses = de_losses(cnp, wa, NoiseSchedule.linear(), x["label"], cloudy, x0_prior, t, x["noise"])
     assert losses.weight is not None

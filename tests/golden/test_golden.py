@@ -13,7 +13,7 @@ from decr.evaluation.perceptual import TORCHVISION_NAME
 from tests.golden.__main__ import main
 from tests.golden.common import outputs_agree, weight_file
 from tests.golden.run_metrics import BACKBONE_VARIABLE, PAIR, backbone
-from tests.golden.runners import RUNNERS, run_file
+from tests.golden.runners import REFERENCES, RUNNERS, run_file, x0_prior_of
 from tests.golden.vectors import Check, VectorFile, compare, fill, statistics, uniform
 
 FILES = (
@@ -58,6 +58,26 @@ def test_all_vectors_of_a_file_are_reproduced(shared: Path, name: str) -> None:
         if check.note.startswith("lacking: no weights"):
             pytest.skip(f"real data absent: {check.note.removeprefix('lacking: ')}")
     assert [check for check in checks if not check.ok] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "clamped"),
+    [("amgan", False), ("cvae", False), ("memorynet", True), ("msda", True), ("spagan", False)],
+)
+def test_de_may_go_over_every_published_reference(shared: Path, name: str, clamped: bool) -> None:
+    path = next((shared / "reference" / "golden").glob(f"{name}_3b_*.npz"), None)
+    if path is None:
+        pytest.skip(f"real data absent: no vectors of {name}")
+    alone = VectorFile.read(path).meta
+    side = 256 if name == "cvae" else 32
+    inputs = [{"name": "previous", "shape": [1, 3, side, side], "kind": "unit"}]
+    meta = alone | {"reference": name, "reference_gain": alone["gain"], "inputs": inputs}
+    meta["reference_params_crc32"] = alone["params_crc32"]
+    x0_prior, checks = x0_prior_of(VectorFile(path, meta, {}))
+    assert checks == []
+    assert x0_prior.shape == (1, 3, side, side)
+    assert (float(x0_prior.abs().max()) <= 1.0) == clamped
+    assert name in REFERENCES
 
 
 def test_fill_is_a_pure_function_of_key_index_and_seed() -> None:
