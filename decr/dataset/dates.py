@@ -153,5 +153,5 @@ def dated_crop(
     clear, gsd_m = crop(rng, now, bands, size_px, gsd_range_m)
     truth, _ = crop(twin, replace(then, gsd_m=now.gsd_m), bands, size_px, gsd_range_m)
     truth = matched_levels(truth, clear)
-    (clear, truth), mixed = varied([rng, twin], [clear, truth], variety)
-    return under_sky(rng, clear, truth, bands, gsd_m, variety, params, mixed)
+    (clear, truth), look = varied([rng, twin], [clear, truth], variety)
+    return under_sky(rng, clear, truth, bands, gsd_m, variety, params, look)

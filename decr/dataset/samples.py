@@ -76,6 +76,8 @@ class Sample:
 Draw = Callable[[np.random.Generator], Sample]
 """One sample from one generator: the same generator gives the same sample."""
 
+_PHOTO = (0.0, 1.0)
+"""The range of 8-bit pictures."""
 _LEAST_CLOUD_PX = 20
 """Least outer scale of drawn skies, pixels; below 2.5 m of GSD all are larger anyway."""
 
@@ -187,6 +189,10 @@ class Variety:
         Share of samples whose bands differ in level much more than photos' do, so that ground has
         one strong colour, as vegetation has where near infrared is shown as green. Makes sense
         only where the bands' wavelengths are not known to the network.
+    photo_share
+        Share of samples that keep the radiometry of their images, and 0..1 as their range: 8-bit
+        pictures as they are delivered. Of others both are varied. So much contrast as these have
+        tells a network what an even haze took.
     """
 
     clear_share: float = 0.1
@@ -196,6 +202,7 @@ class Variety:
     plain_share: float = 0.0
     haze_share: float = 0.0
     vivid_share: float = 0.0
+    photo_share: float = 0.0
 
     def __post_init__(self) -> None:
         for name in self.__slots__:
@@ -205,6 +212,14 @@ class Variety:
 
 PLAIN = Variety()
 """Clear imagery as it is, under every sky."""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What a sky over a view must know of its look: mixed bands, or a photo's own radiometry."""
+
+    mixed: bool = False
+    photo: bool = False
 
 
 def _false_colours(rng: np.random.Generator, sky: CloudParams) -> CloudParams:
@@ -300,29 +315,32 @@ def clouded_crop(
 ) -> Sample:
     """What `restoration_sample` makes of the image that it has drawn."""
     clear, gsd_m = crop(rng, image, bands, size_px, gsd_range_m)
-    (clear,), mixed = varied([rng], [clear], variety)
-    return under_sky(rng, clear, clear, bands, gsd_m, variety, params, mixed)
+    (clear,), look = varied([rng], [clear], variety)
+    return under_sky(rng, clear, clear, bands, gsd_m, variety, params, look)
 
 
 def varied(
     rngs: Sequence[np.random.Generator], views: Sequence[Float32], variety: Variety
-) -> tuple[list[Float32], bool]:
-    """Views of one ground in another look, and whether their bands were mixed.
+) -> tuple[list[Float32], Look]:
+    """Views of one ground in another look.
 
     Each is changed by a generator of its own; these are in one state, so that all look alike.
     """
-    views = [vary_radiometry(rng, view) for rng, view in zip(rngs, views, strict=True)]
+    # What one generator draws the others must, too, or they part.
+    photo = variety.photo_share > 0 and max(rng.random() for rng in rngs) < variety.photo_share
+    views = list(views)
+    if not photo:
+        views = [vary_radiometry(rng, view) for rng, view in zip(rngs, views, strict=True)]
     mixed = False
     for share, change in (
         (variety.plain_share, toned_down),
         (variety.mixed_share, mixed_bands),
         (variety.vivid_share, vivid),
     ):
-        # What one generator draws the others must, too, or they part.
         if share and max(rng.random() for rng in rngs) < share:
             views = [change(rng, view) for rng, view in zip(rngs, views, strict=True)]
             mixed = mixed or change is mixed_bands
-    return views, mixed
+    return views, Look(mixed, photo)
 
 
 def under_sky(
@@ -333,7 +351,7 @@ def under_sky(
     gsd_m: float,
     variety: Variety,
     params: CloudParams | None,
-    mixed: bool,
+    look: Look,
 ) -> Sample:
     """A simulated sky over a clear view, with a truth that may be another view of its ground.
 
@@ -344,11 +362,11 @@ def under_sky(
     ----------
     clear, truth
         (C, H, W) float32, reflectance-like.
-    mixed
-        Whether the bands were mixed: a sky that is drawn then has false colours, too.
+    look
+        That of ``clear``. Where bands were mixed, a sky that is drawn has false colours, too.
     """
     if params is None and rng.random() < variety.clear_share:
-        low, high = draw_range(rng, clear)
+        low, high = _PHOTO if look.photo else draw_range(rng, clear)
         unit = unit_from(clear, low, high)
         return Sample(unit, unit, np.zeros(unit.shape[1:], bool))
     if params is None and variety.far_share and rng.random() < variety.far_share:
@@ -362,14 +380,14 @@ def under_sky(
     if params is None:
         # Structure of a pixel or two is no cloud but noise.
         sky = replace(sky, outer_scale_m=max(sky.outer_scale_m, _LEAST_CLOUD_PX * gsd_m))
-    if params is None and mixed:
+    if params is None and look.mixed:
         sky = _false_colours(rng, sky)
     if params is None and rng.random() < 0.5:
         # Clouds over dark scenes are often darker than the sensor's full scale.
         scale = float(rng.uniform(0.5, 1.0))
         sky = replace(sky, airlight=tuple(max(0.35, a * scale) for a in sky.airlight))
     simulated = simulate_clouds(clear, bands, rng, gsd_m=gsd_m, params=sky)
-    low, high = draw_range(rng, simulated.cloudy)
+    low, high = _PHOTO if look.photo else draw_range(rng, simulated.cloudy)
     return Sample(
         unit_from(simulated.cloudy, low, high), unit_from(truth, low, high), simulated.cloud_mask
     )

@@ -50,7 +50,10 @@ def samples_identity(
         return own
     if imagery.clear:
         own["gsd_range_m"] = json.dumps([float(end) for end in recipe.gsd_range_m])
-        own["variety"] = json.dumps({k: float(v) for k, v in asdict(recipe.variety).items()})
+        shares = asdict(recipe.variety)
+        if not shares["photo_share"]:  # runs that began before there was one go on
+            del shares["photo_share"]
+        own["variety"] = json.dumps({k: float(v) for k, v in shares.items()})
         own["other_date_share"] = float(recipe.other_date_share)
         own["date_pattern"] = recipe.date_pattern
         if imagery.pairs:

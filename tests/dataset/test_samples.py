@@ -203,6 +203,21 @@ def test_toned_down_ground_has_less_contrast_and_the_same_pattern(seed: int) -> 
         assert np.corrcoef(before[inside], after[inside])[0, 1] > 0.99
 
 
+@pytest.mark.parametrize("clear_share", [0.0, 1.0])
+def test_photos_keep_their_radiometry_and_range_when_asked_for(clear_share: float) -> None:
+    photo = image()
+    order = [photo.bands.index(band) for band in RGB]
+    levels = np.unique(unit_from(photo.dn[order] / np.float32(255.0), 0.0, 1.0))
+    kept = []
+    for share in (0.0, 1.0):
+        variety = Variety(clear_share=clear_share, haze_share=1.0, photo_share=share)
+        rng = np.random.default_rng(5)
+        sample = restoration_sample(rng, [photo], RGB, 64, (0.5, 0.5), variety)
+        kept.append(bool(np.isin(sample.clear, levels).all()))
+        assert np.array_equal(sample.cloudy, sample.clear) == (clear_share == 1.0)
+    assert kept == [False, True]
+
+
 def test_plain_ground_is_drawn_when_asked_for() -> None:
     rough = replace(
         image(), dn=np.random.default_rng(0).integers(20, 230, (4, 150, 200)).astype(np.uint8)

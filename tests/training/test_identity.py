@@ -10,13 +10,15 @@ import pytest
 import torch
 
 from decr.dataset.clear import Folder
+from decr.dataset.samples import Variety
 from decr.errors import DatasetError, DecrWarning, OutputError
 from decr.files import sole_worker
-from decr.training.identity import images_digest
+from decr.training.identity import images_digest, samples_identity
 from decr.training.imagery import read_split
 from decr.training.recipe import Recipe
 from decr.training.run import run_recipe
 from decr.training.settings import TrainConfig
+from decr.training.stages import STAGES as BY_NAME
 from decr.zoo.bundle import load_bundle, save_bundle
 from tests.pipeline.scenes import write_scene
 from tests.tiny import BANDS, PARTS, randomised, tiny_bundle, tiny_card, tiny_networks
@@ -158,3 +160,13 @@ def test_two_runs_do_not_share_a_folder(recipe: Recipe, tmp_path: Path) -> None:
     ):
         run_recipe(recipe, run, stage="reference")
     assert run_recipe(recipe, run, stage="reference") is not None
+
+
+@pytest.mark.parametrize(("share", "noted"), [(0.0, False), (0.5, True)])
+def test_runs_of_before_photos_were_shown_as_they_are_go_on(
+    recipe: Recipe, share: float, noted: bool
+) -> None:
+    own = replace(recipe, variety=Variety(photo_share=share))
+    seen, _ = read_split(own)
+    said = samples_identity(BY_NAME["reference"], own, seen, "digest")
+    assert ("photo_share" in str(said["variety"])) == noted
