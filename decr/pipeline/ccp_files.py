@@ -16,13 +16,19 @@ from typing import Any
 import decr
 from decr.cloud.coverage import BINS, Coverage, Statistics, statistics
 from decr.errors import ConfigError, DecrWarning
-from decr.files import check_replaced, folder_there, json_object, writable_folder, write_report_file
+from decr.files import (
+    check_replaced,
+    csv_text,
+    folder_there,
+    json_object,
+    writable_folder,
+    write_report_file,
+)
 from decr.geo.geoparquet import geoparquet, in_one_crs, require_pyarrow
 from decr.geo.names import without_keys
 from decr.pipeline.ccp import SceneCcp
 from decr.pipeline.ccp_sources import PICTURE, REPORT
-from decr.pipeline.report_files import is_page
-from decr.pipeline.set_files import csv_text
+from decr.report.document import is_page
 from decr.report.histogram import histogram_png, histogram_svg
 from decr.report.page import ccp_page, grouped
 from decr.report.values import CcpReport, FeatureCcp, SceneReport, TileCcp
