@@ -6,15 +6,17 @@ one process works at a time.
 
 from __future__ import annotations
 
+import csv
 import errno
 import fcntl
 import hashlib
+import io
 import json
 import os
 import re
 import shutil
 import tempfile
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -165,6 +167,15 @@ def write_report_file(path: Path, content: str | bytes) -> None:
         raise OutputError(
             f"{path}: cannot write the report there ({error.strerror}); name another folder for it"
         ) from error
+
+
+def csv_text(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """A table; None is empty."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(head)
+    writer.writerows(rows)
+    return text.getvalue()
 
 
 def json_object(path: Path) -> dict[str, Any]:

@@ -46,6 +46,18 @@ def test_the_geospatial_half_runs_without_torch() -> None:
     assert fresh(code).strip() == "False"
 
 
+@pytest.mark.parametrize(
+    ("module", "without"),
+    [
+        ("decr.dataset.pairs", ("decr.dataset.write_pairs", "decr.report", "PIL")),
+        ("decr.pipeline.ccp_files", ("decr.pipeline.restore", "decr.pipeline.declouds")),
+    ],
+)
+def test_a_module_loads_nothing_it_does_not_need(module: str, without: tuple[str, ...]) -> None:
+    code = f"import json, sys, {module}; print(json.dumps(sorted(sys.modules)))"
+    assert not {*json.loads(fresh(code))} & {*without}
+
+
 def test_public_names_resolve_and_are_kept() -> None:
     from decr.config import DecloudConfig
     from decr.errors import DecrError

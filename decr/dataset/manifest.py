@@ -16,6 +16,8 @@ from decr.errors import DatasetError
 
 SPLITS = ("train", "val", "test")
 MANIFEST = "pairs.jsonl"
+SIMULATION = "simulation.json"
+"""Beside the manifest of a set whose clouds are simulated: how they were."""
 TEST_SHARE = 0.2
 """Share of pairs that are for testing where a set says nothing of splits, as published: 8:2."""
 

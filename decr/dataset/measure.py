@@ -219,8 +219,6 @@ def measure_pair(
         DN of opaque cloud; None takes the brightest cloudy pixels but one in a hundred, and at
         least 0.6 of the full scale of the bits in use, since all clouds may be thin.
     """
-    if (why := ruled_out(pair)) is not None:
-        return PairFacts(None, None, 1.0, why)
     windows = _spread(pair, (0.0, 0.0))
     with both(pair, masks, (0.0, 0.0)) as opened:
         clear = [float(opened.read(window).clear_in_both.mean()) for window in windows]

@@ -6,9 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from decr.dataset.layouts import LAYOUTS, Layout, flat_name, list_pairs, sniff_layout
-from decr.dataset.manifest import MANIFEST, PairFile
+from decr.dataset.manifest import MANIFEST, SIMULATION, PairFile
 from decr.dataset.set_tree import files_in, roots_of
-from decr.dataset.write_pairs import JOB
 from decr.errors import DatasetError
 
 _CUHK = (("1", 668, ("cr1", "my14")), ("2", 559, ("cr2", "my24")))
@@ -36,7 +35,7 @@ def facts_of(path: Path, layout: str) -> Layout:
     known = LAYOUTS[layout]
     if layout != "cuhk":
         return known
-    made = (path / JOB, path / MANIFEST, path.resolve().parent / MANIFEST)
+    made = (path / SIMULATION, path / MANIFEST, path.resolve().parent / MANIFEST)
     own = any(file.is_file() for file in made)
     if not own and (cuhk_by_name(path) or _count(path) in {pairs for _, pairs, _ in _CUHK}):
         return known

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from decr import __version__
 from decr.dataset.chips import PLACE_CHIPS, Chip, apart, chip_grid, choose_chips, open_sources
-from decr.dataset.manifest import MANIFEST, TEST_SHARE
+from decr.dataset.manifest import MANIFEST, SIMULATION, TEST_SHARE
 from decr.dataset.set_folder import (
     Made,
     Record,
@@ -35,7 +35,6 @@ from decr.geo.encode import png_bytes, tiff_bytes
 from decr.progress import Counted
 from decr.report.histogram import counts
 
-JOB = "simulation.json"
 _MOST_CHIPS = 10_000_000
 _SIDES = MappingProxyType({"folders": ("cloudy", "clear"), "cuhk-cr": ("cloud", "label")})
 
@@ -180,7 +179,7 @@ def simulate_pairs(
                 note(work, chip.name, record)
         return [done[chip.name] for chip in chips], {}
 
-    make_set(out, job, JOB, make)
+    make_set(out, job, SIMULATION, make)
     if on_progress is not None:
         on_progress(len(chips), len(chips))
     return entries(out / MANIFEST)

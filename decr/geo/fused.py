@@ -11,6 +11,7 @@ from xml.etree import ElementTree as ET
 from decr.errors import GridMismatchError
 from decr.geo.acquisition import acquired
 from decr.geo.grid import Window
+from decr.geo.names import absolute_name
 from decr.geo.opening import opened
 from decr.geo.overlay import control_points
 from decr.geo.scene import Scene
@@ -140,7 +141,7 @@ def _write_canvas(
         if scene.nodata[index] is not None:
             ET.SubElement(band, "NoDataValue").text = repr(scene.nodata[index])
         source = ET.SubElement(band, "SimpleSource")
-        _source(source, _name(scene.path), index + 1)
+        _source(source, absolute_name(scene.path), index + 1, beside=False)
         _rectangle(source, "SrcRect", window)
         _rectangle(source, "DstRect", replace(window, row=0, col=0), at)
     out.write_bytes(ET.tostring(root))
@@ -219,13 +220,7 @@ def _describe(root: ET.Element, pan: Scene, cut: tuple[int, int]) -> None:
                 ET.SubElement(metadata, "MDI", key=key).text = text
 
 
-def _source(parent: ET.Element, name: str, band: int) -> None:
-    """Name a band, from 1; of a file beside the virtual raster if the name has no folder."""
-    near = "1" if name == Path(name).name else "0"
-    ET.SubElement(parent, "SourceFilename", relativeToVRT=near).text = name
+def _source(parent: ET.Element, name: str, band: int, beside: bool = True) -> None:
+    """Name a band, from 1, of a file that lies beside the virtual raster or anywhere."""
+    ET.SubElement(parent, "SourceFilename", relativeToVRT=str(int(beside))).text = name
     ET.SubElement(parent, "SourceBand").text = str(band)
-
-
-def _name(path: str) -> str:
-    """A name under which GDAL opens a scene from any folder."""
-    return path if "://" in path or path.startswith("/vsi") else str(Path(path).resolve())

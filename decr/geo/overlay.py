@@ -14,6 +14,7 @@ import rasterio
 from decr.errors import GridMismatchError
 from decr.geo.grid import Window
 from decr.geo.metadata import header, header_tags, is_statistic, more_tags
+from decr.geo.names import absolute_name
 from decr.geo.tiff_tags import ROOM_KEY, Domains, room_for, xmp_room
 
 # Domains that GDAL keeps in TIFF tags of their own, and writes there from a virtual raster.
@@ -176,7 +177,7 @@ def _source_name(dataset: Any, band: ET.Element) -> str:
         name = files[0] if own else name
     else:
         name = band.findtext("*/SourceFilename") or dataset.name
-    return os.path.abspath(name) if os.path.exists(name) else str(name)  # noqa: PTH100, PTH110
+    return absolute_name(name)
 
 
 def _add_source(

@@ -18,6 +18,7 @@ from decr.dataset.manifest import MANIFEST
 from decr.dataset.measure import PairFacts
 from decr.dataset.set_folder import Record
 from decr.dataset.stac import stac_files
+from decr.files import csv_text
 from decr.pipeline.ccp import Looking
 from decr.pipeline.contact import sheet_of
 from decr.pipeline.set_files import (
@@ -25,7 +26,6 @@ from decr.pipeline.set_files import (
     PARQUET,
     cell,
     clouds_found_by,
-    csv_text,
     facts_table,
     histograms,
     pair_files,

@@ -16,15 +16,21 @@ from typing import Any
 import decr
 from decr.cloud.coverage import BINS, Coverage, Statistics, statistics
 from decr.errors import ConfigError, DecrWarning
-from decr.files import check_replaced, folder_there, json_object, writable_folder, write_report_file
+from decr.files import (
+    check_replaced,
+    csv_text,
+    folder_there,
+    json_object,
+    writable_folder,
+    write_report_file,
+)
 from decr.geo.geoparquet import geoparquet, in_one_crs, require_pyarrow
 from decr.geo.names import without_keys
 from decr.pipeline.ccp import SceneCcp
 from decr.pipeline.ccp_sources import PICTURE, REPORT
-from decr.pipeline.report_files import is_page
-from decr.pipeline.set_files import csv_text
+from decr.report.document import is_page
 from decr.report.histogram import histogram_png, histogram_svg
-from decr.report.page import ccp_page
+from decr.report.page import ccp_page, grouped
 from decr.report.values import CcpReport, FeatureCcp, SceneReport, TileCcp
 
 _SHARED = ("definition", "polarity", "denominator")
@@ -300,24 +306,14 @@ def _scene_values(scene: SceneCcp, shared: Mapping[str, str]) -> SceneReport:
     )
 
 
-def histogram_groups(scenes: Sequence[SceneCcp]) -> dict[str, list[float]]:
-    """CCP of scenes by split, as in a set's histogram; of one scene, CCP of its tiles."""
-    if len(scenes) == 1:
-        tiles = (counts.ccp for _, counts in scenes[0].tiles.windows(scenes[0].grid))
-        return {"tiles": [ccp for ccp in tiles if ccp is not None]}
-    groups: dict[str, list[float]] = {}
-    for scene in scenes:
-        groups.setdefault(scene.group or "scenes", []).append(scene.ccp)
-    return groups
-
-
 def _pages(
     scenes: Sequence[SceneCcp], title: str, failed: Mapping[str, str] | None
 ) -> dict[str, str | bytes]:
     """The histogram and the page, by file name."""
-    groups, unit = histogram_groups(scenes), "tiles" if len(scenes) == 1 else "scenes"
+    report = report_values(scenes, title, failed)
+    groups, unit = grouped(report.scenes)
     return {
         "histogram.svg": histogram_svg(groups, title, unit),
         PICTURE: histogram_png(groups, title, unit),
-        _PAGE: ccp_page(report_values(scenes, title, failed)),
+        _PAGE: ccp_page(report),
     }

@@ -21,6 +21,7 @@ from decr.dataset.manifest import MANIFEST, SPLITS
 from decr.dataset.set_folder import Record
 from decr.dataset.splits import unwrapped
 from decr.dataset.stac import STAC_FOLDER, stac_files
+from decr.files import csv_text
 from decr.pipeline.ccp import Looking
 from decr.pipeline.contact import sheet_of
 from decr.pipeline.copies import Copies
@@ -30,7 +31,6 @@ from decr.pipeline.set_files import (
     PARQUET,
     cell,
     clouds_found_by,
-    csv_text,
     facts_table,
     histograms,
     pair_files,

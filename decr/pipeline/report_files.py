@@ -13,7 +13,7 @@ from decr.files import check_replaced, json_object, write_report_file
 from decr.geo.names import without_keys
 from decr.pipeline.declouds import DecloudResult
 from decr.pipeline.many import Outcome
-from decr.report.document import MADE_BY
+from decr.report.document import is_page
 from decr.report.index import Entry, index_page
 from decr.report.restoration import restoration_page
 from decr.report.values import RestorationReport
@@ -43,15 +43,6 @@ def check_report(folder: Path, outs: Sequence[Path], index: bool) -> None:
     for out in outs:
         values = folder / f"{out.stem}.json"
         check_replaced(values, {"ccp_before", "stages_s"} <= json_object(values).keys())
-
-
-def is_page(file: Path) -> bool:
-    """Whether a file is a page that decr has made."""
-    try:
-        with file.open("rb") as stream:
-            return MADE_BY.encode() in stream.read(1000)
-    except OSError:
-        return False
 
 
 def _index(folder: Path, outs: Sequence[Path]) -> Path:

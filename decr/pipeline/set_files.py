@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -121,15 +119,6 @@ def parquet_bytes(
         return None
     placed, common = in_one_crs(outlines, crs)
     return geoparquet(columns, placed, common, {"decr": decr.__version__})
-
-
-def csv_text(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    """A table; None is empty."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(head)
-    writer.writerows(rows)
-    return text.getvalue()
 
 
 def signed(value: float, digits: int) -> str:

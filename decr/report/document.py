@@ -9,6 +9,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from importlib import resources
+from pathlib import Path
 from typing import Any
 
 DEFINITION = (
@@ -22,6 +23,15 @@ SORT = '<span class="screen">Press a heading to sort.</span>'
 """A note above a table of `sortable`."""
 _MOST_OBLONG = 16
 """Length over breadth of a picture; of a longer one hardly a line would be seen."""
+
+
+def is_page(file: Path) -> bool:
+    """Whether a file is a page that decr has made."""
+    try:
+        with file.open("rb") as stream:
+            return MADE_BY.encode() in stream.read(1000)
+    except OSError:
+        return False
 
 
 def text(value: object) -> str:

@@ -242,15 +242,11 @@ def _figure(scene: SceneReport, side: int, captioned: bool) -> str:
 
 def _histogram(scenes: Sequence[SceneReport]) -> str:
     """Of scenes by group; of one scene's tiles; nothing for a single number."""
-    if len(scenes) == 1:
-        tiles = scenes[0].tiles
-        if len(tiles) < 2:
-            return ""
-        groups, what, missing = {"": values_of(tiles)}, "tiles", sum(not t.valid_px for t in tiles)
-    else:
-        every, what = grouped(scenes), "scenes"
-        groups = {g: v for g, v in every.items() if not all(map(math.isnan, v))} or every
-        missing = sum(not s.valid_px for s in scenes)
+    if len(scenes) == 1 and len(scenes[0].tiles) < 2:
+        return ""
+    groups, what = grouped(scenes)
+    counted = scenes[0].tiles if len(scenes) == 1 else scenes
+    missing = sum(not one.valid_px for one in counted)
     note = "Bins of 0.1; a border belongs to the bin above it, 1 to the last."
     if missing:
         words = (
@@ -263,13 +259,20 @@ def _histogram(scenes: Sequence[SceneReport]) -> str:
     return section("Distribution", histogram_svg(groups, f"CCP of {many:,} {what}", what), note)
 
 
-def grouped(scenes: Sequence[SceneReport]) -> dict[str, list[float]]:
-    """CCP by group, "train" and "test" first; scenes without one are together."""
+def grouped(scenes: Sequence[SceneReport]) -> tuple[dict[str, list[float]], str]:
+    """CCP by group, as a histogram takes it, and what is counted; of one scene, of its tiles.
+
+    "train" and "test" are first. Scenes of no group are together under "". Groups without a valid
+    pixel are left out.
+    """
+    if len(scenes) == 1:
+        return {"": values_of(scenes[0].tiles)}, "tiles"
     found: dict[str, list[float]] = {}
     for scene in scenes:
         found.setdefault(scene.group or "", []).append(ccp_of(scene.cloudy_px, scene.valid_px))
     first = [group for group in ("train", "test") if group in found]
-    return {group: found[group] for group in [*first, *(g for g in found if g not in first)]}
+    every = {group: found[group] for group in [*first, *(g for g in found if g not in first)]}
+    return {g: v for g, v in every.items() if not all(map(math.isnan, v))} or every, "scenes"
 
 
 def _table(scenes: Sequence[SceneReport]) -> str:

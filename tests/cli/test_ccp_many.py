@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -163,7 +165,7 @@ def test_one_bad_image_does_not_stop_the_rest(tmp_path: Path) -> None:
 
 def test_values_of_the_page_are_those_that_were_counted(tmp_path: Path) -> None:
     from decr.config import CcpConfig
-    from decr.pipeline.ccp_files import histogram_groups, report_values
+    from decr.pipeline.ccp_files import report_values
     from decr.pipeline.ccp_many import ccp_scenes
 
     folder = chips(tmp_path / "set")
@@ -182,7 +184,18 @@ def test_values_of_the_page_are_those_that_were_counted(tmp_path: Path) -> None:
         assert int((values.overlay == 1).sum()) == values.cloudy_px
         assert sum(tile.cloudy_px for tile in values.tiles) == values.cloudy_px
         assert values.cloudy_px == scene.coverage.cloudy_px
-    assert histogram_groups(found) == {
-        "test": [n / 8 for n in (0, 2, 4, 6)],
-        "train": [n / 8 for n in (1, 3, 5, 7)],
-    }
+
+
+def test_the_histogram_and_the_page_show_the_same_groups(tmp_path: Path) -> None:
+    """One colour is one split in both, and scenes of none have one name."""
+    from decr.config import CcpConfig
+    from decr.pipeline.ccp_files import write_report
+    from decr.pipeline.ccp_many import ccp_scenes
+
+    config = CcpConfig(detector="threshold", gsd_m=4.0)
+    outcomes = ccp_scenes([str(chips(tmp_path / "set"))], config)
+    found: list[Any] = [outcome.result for outcome in outcomes]
+    write_report(tmp_path / "r", [*found, replace(found[0], group=None)])
+    for file in ("histogram.svg", "report.html"):
+        legend = re.findall(r"(train|test|no group) \((\d)\)", (tmp_path / "r" / file).read_text())
+        assert legend == [("train", "4"), ("test", "4"), ("no group", "1")]

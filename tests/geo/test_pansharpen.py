@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from affine import Affine
 from click.testing import CliRunner
 from rasterio.control import GroundControlPoint
 from rasterio.rpc import RPC
+from rasterio.shutil import copy as gdal_copy
 from rasterio.windows import Window
 from scipy import ndimage
 
@@ -428,3 +430,33 @@ def test_guessed_names_that_are_written_are_told(tmp_path: Path) -> None:
         warnings.simplefilter("error")
         known = pansharpen(pan, ms, tmp_path / "known.tif", PansharpenOptions("r,g,b,n"))
     assert known.bands.roles == ("red", "green", "blue", "nir")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "pan.tif",
+        "here/../pan.tif",
+        "{}/pan.tif",
+        "/vsizip/pan.zip/pan.tif",
+        "GTIFF_DIR:1:pan.tif",
+        "GTIFF_DIR:1:{}/pan.tif",
+        "vrt://pan.tif?bands=1",
+        "pan.zarr",
+        'ZARR:"pan.zarr"',
+    ],
+)
+def test_an_image_is_fused_by_whatever_name_gdal_opens_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    pan, ms = images(tmp_path, 200, 300)
+    (tmp_path / "here").mkdir()
+    with ZipFile(tmp_path / "pan.zip", "w") as packed:
+        packed.write(pan, "pan.tif")
+    gdal_copy(pan, tmp_path / "pan.zarr", driver="Zarr")
+    monkeypatch.chdir(tmp_path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DecrWarning)
+        pansharpen(name.format(tmp_path), Path("ms.tif"), Path("out.tif"))
+    with rasterio.open("out.tif") as file:
+        np.testing.assert_array_equal(file.read(), reference(pan, ms, "0.25,0.25,0.25,0.25"))
