@@ -20,6 +20,7 @@ from decr.dataset.manifest import PairFile
 from decr.dataset.pairs import PairFolder, PairImage, changed, read_pairs
 from decr.dataset.read_pair import open_image
 from decr.errors import ConfigError, DatasetError
+from decr.evaluation.subjects import MULTIPLE
 from decr.progress import OnProgress, silent
 from decr.zoo.embedded import find_bundle
 
@@ -141,7 +142,6 @@ def cut_tiles(
     bands: tuple[str, ...],
     side_px: int,
     count: int,
-    multiple: int = 16,
     shrink: bool = False,
     times: int = 1,
 ) -> tuple[list[Tile], list[str]]:
@@ -170,15 +170,15 @@ def cut_tiles(
     DecrWarning
         Of pairs that hold none while others do.
     """
-    if side_px < multiple or side_px % multiple or count < 1:
+    if side_px < MULTIPLE or side_px % MULTIPLE or count < 1:
         raise ConfigError(
-            f"{count} tiles of {side_px} px: give at least one, with sides a multiple of {multiple}"
+            f"{count} tiles of {side_px} px: give at least one, with sides a multiple of {MULTIPLE}"
         )
     folder = source.folder()
     pairs = pairs_with(folder, bands)
     # The largest --size of which each pair holds a tile.
-    held = [min(pair.clear.shape[1:]) // times // multiple * multiple for pair in pairs]
-    sides = [max(multiple, min(side_px, px)) if shrink else side_px for px in held]
+    held = [min(pair.clear.shape[1:]) // times // MULTIPLE * MULTIPLE for pair in pairs]
+    sides = [max(MULTIPLE, min(side_px, px)) if shrink else side_px for px in held]
     places: dict[str, str] = {}
     queues = [
         _ranked(pair, side * times, places.setdefault(_content(pair.clear), pair.name))
