@@ -41,7 +41,6 @@ from decr.evaluation.statistics import DRAWS, LEVEL
 from decr.evaluation.subjects import (
     Sampling,
     Subject,
-    check_numbers,
     common_bands,
     restored_by,
     subjects_of,
@@ -77,9 +76,7 @@ class EvaluationConfig:
     backbone
         File with AlexNet's weights; None looks for it, see `find_backbone`.
     sampling
-        How models are run.
-    seed
-        Of the bootstrap.
+        How models are run; its seed is the bootstrap's, too.
     """
 
     source: PairSource
@@ -88,10 +85,6 @@ class EvaluationConfig:
     lpips: bool = True
     backbone: Path | None = None
     sampling: Sampling = field(default_factory=Sampling)
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        check_numbers(None, self.seed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -312,7 +305,7 @@ def _facts(
         },
         "tile_px": config.sampling.tile_px,
         "overlap_px": config.sampling.overlap_px,
-        "bootstrap": {"draws": DRAWS, "level": LEVEL, "seed": config.seed},
+        "bootstrap": {"draws": DRAWS, "level": LEVEL, "seed": config.sampling.seed},
         "duplicates": [asdict(d) for d in duplicates],
         "left_out": list(dropped),
         "versions": versions(),
