@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from decr.dataset.duplicates import Duplicate, find_duplicates
 from decr.dataset.layouts import list_pairs
-from decr.dataset.manifest import PairFile
+from decr.dataset.manifest import PairFile, of_split
 from decr.dataset.pairs import CHANGED, PairImage, changed
 from decr.errors import DatasetError
 from decr.evaluation.metrics import SSIM_WINDOW_PX
@@ -45,7 +45,7 @@ from decr.evaluation.subjects import (
     restored_by,
     subjects_of,
 )
-from decr.evaluation.tiles import PairSource, asked_of, bands_of, pairs_with
+from decr.evaluation.tiles import PairSource, bands_of, pairs_with
 from decr.evaluation.versions import versions
 from decr.geo.scene import open_scene, reader
 from decr.progress import OnProgress, each_told, silent
@@ -182,9 +182,10 @@ def evaluate(config: EvaluationConfig, on_progress: OnProgress | None = None) ->
         _rows(pair, subjects, bands, protocol, layout, lpips)
         for pair in each_told("evaluate", kept, told)
     ]
+    asked = {pair.name for pair in of_split(listed, folder.split, folder.path)}
     facts = {
         **_facts(config, protocol, layout, bands, subjects, kept, sorted(dropped), duplicates),
-        "passed_over": sorted({p.name for p in asked_of(folder, listed)} - {p.name for p in pairs}),
+        "passed_over": sorted(asked - {pair.name for pair in pairs}),
     }
     names = tuple(subject.name for subject in subjects)
     return Evaluation(

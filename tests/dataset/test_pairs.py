@@ -28,7 +28,7 @@ def test_geotiffs_are_read_by_the_role_of_their_bands(tmp_path: Path) -> None:
     cloudy, clear = pixels(0), pixels(1)
     put(tmp_path, "cloudy/a.tif", cloudy)
     put(tmp_path, "clear/a.tif", clear)
-    [found] = read_pairs(PairFolder(tmp_path, split=None, weight=2.0), RGB)
+    [found] = read_pairs(PairFolder(tmp_path, split="all", weight=2.0), RGB)
     np.testing.assert_array_equal(found.cloudy, cloudy[[2, 1, 0]])
     np.testing.assert_array_equal(found.clear, clear[[2, 1, 0]])
     assert (found.name, found.bands, found.gsd_m, found.white, found.weight) == (
@@ -70,12 +70,12 @@ def test_pairs_without_a_band_are_passed_over(tmp_path: Path) -> None:
 def test_a_folder_states_what_files_do_not(tmp_path: Path) -> None:
     for side in ("cloudy", "clear"):
         put_png(tmp_path, f"{side}/a.png", pixels(0))
-    folder = PairFolder(tmp_path, bands="n,r,g,b", gsd_m=2.0, white=200.0, split=None)
+    folder = PairFolder(tmp_path, bands="n,r,g,b", gsd_m=2.0, white=200.0, split="all")
     [found] = read_pairs(folder, BGRN)
     np.testing.assert_array_equal(found.clear, pixels(0)[[3, 2, 1, 0]])
     assert (found.gsd_m, found.white) == (2.0, 200.0)
     with pytest.raises(DatasetError, match=r"a\.png has 4; .* \(bands of a whole set may"):
-        read_pairs(PairFolder(tmp_path, bands="r,g,b", split=None), RGB)
+        read_pairs(PairFolder(tmp_path, bands="r,g,b", split="all"), RGB)
 
 
 def test_a_manifest_states_it_per_pair(tmp_path: Path) -> None:
@@ -103,7 +103,7 @@ def test_only_the_pixels_valid_on_both_sides_are_kept(tmp_path: Path) -> None:
     put(tmp_path, "cloudy/b.tif", pixels(0) * 0, nodata=0)
     put(tmp_path, "clear/b.tif", pixels(1), nodata=0)
     with pytest.warns(DecrWarning) as caught:
-        [found] = read_pairs(PairFolder(tmp_path, split=None), BGRN)
+        [found] = read_pairs(PairFolder(tmp_path, split="all"), BGRN)
     assert [str(warning.message).partition(": ")[2] for warning in caught] == [
         "1 of 2 pairs is passed over, for want of a pixel that is valid on both sides: b",
         "1 of 2 pairs is cut to a rectangle that is valid on both sides: a",
@@ -127,13 +127,13 @@ def test_sides_that_do_not_fit_are_refused(
     put(tmp_path, "cloudy/a.tif", pixels(0))
     put(tmp_path, "clear/a.tif", image, **more)
     with pytest.raises(DatasetError, match=f"a.tif.*{said}"):
-        read_pairs(PairFolder(tmp_path, split=None), BGRN)
+        read_pairs(PairFolder(tmp_path, split="all"), BGRN)
 
 
 def test_grids_that_differ_by_rounding_fit(tmp_path: Path) -> None:
     put(tmp_path, "cloudy/a.tif", pixels(0))
     put(tmp_path, "clear/a.tif", pixels(1), transform=moved(0.01))
-    assert len(read_pairs(PairFolder(tmp_path, split=None), BGRN)) == 1
+    assert len(read_pairs(PairFolder(tmp_path, split="all"), BGRN)) == 1
 
 
 def test_damaged_files_and_sets_too_large_for_memory_are_errors(
@@ -142,13 +142,13 @@ def test_damaged_files_and_sets_too_large_for_memory_are_errors(
     put(tmp_path, "cloudy/a.tif", pixels(0))
     put(tmp_path, "clear/a.tif", pixels(1))
     monkeypatch.setattr(module, "MOST_BYTES", 2 * 4 * 24 * 30)
-    assert len(read_pairs(PairFolder(tmp_path, split=None), BGRN)) == 1
+    assert len(read_pairs(PairFolder(tmp_path, split="all"), BGRN)) == 1
     monkeypatch.setattr(module, "MOST_BYTES", 2 * 4 * 24 * 30 - 1)
     with pytest.raises(DatasetError, match=r"1 pairs would take .* GiB of memory, more than"):
-        read_pairs(PairFolder(tmp_path, split=None), BGRN)
+        read_pairs(PairFolder(tmp_path, split="all"), BGRN)
     (tmp_path / "clear/a.tif").write_bytes(b"II*\0")
     with pytest.raises(SceneError, match="not a raster"):
-        read_pairs(PairFolder(tmp_path, split=None), BGRN)
+        read_pairs(PairFolder(tmp_path, split="all"), BGRN)
 
 
 @given(seed=st.integers(0, 10_000), size_px=st.sampled_from([8, 20]), shrink=st.integers(1, 2))
@@ -216,7 +216,7 @@ def test_the_mask_is_of_clouds_and_shadows_not_of_noise_or_season() -> None:
 
 
 def test_samples_of_real_pairs_hold_some_cloud_that_is_bright(shared: Path) -> None:
-    folder = PairFolder(shared / "data/pairs_rice2_512", gsd_m=30.0, split=None)
+    folder = PairFolder(shared / "data/pairs_rice2_512", gsd_m=30.0, split="all")
     found = read_pairs(folder, RGB)
     assert [p.name for p in found] == ["163", "164", "165"]
     rng = np.random.default_rng(0)

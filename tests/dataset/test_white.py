@@ -29,7 +29,7 @@ def test_the_white_of_16_bit_sets_is_that_of_all_images(
         bright[0, 0, 0] = top if n == 1 else 300
         put(tmp_path, f"clear/{n}.tif", dark)
         put(tmp_path, f"cloudy/{n}.tif", bright)
-    found = read_pairs(PairFolder(tmp_path, split=None), BGRN)
+    found = read_pairs(PairFolder(tmp_path, split="all"), BGRN)
     assert [p.white for p in found] == [white] * 3
 
 
