@@ -88,7 +88,7 @@ def command(
         sampling = Sampling(steps, prior_floor, seed, device, tile_px)
         source = shared.source_from(options)
         named = tuple(name for given in models for name in given)
-        config = EvaluationConfig(source, named, sampling=sampling, seed=seed, **options)
+        config = EvaluationConfig(source, named, sampling=sampling, **options)
     if out is not None:
         check_folder(out)
     with closing(shared.Progress(quiet)) as progress:

@@ -34,6 +34,7 @@ from decr.dataset.sky import draw_params
 Float32 = NDArray[np.float32]
 
 _LABELLED_SHARE = 0.05
+_CLEAR_SHARE = 0.15
 """Share of samples that are labelled: few images are, and soon known by heart."""
 
 
@@ -82,7 +83,6 @@ def fine_sample(
     labelled: list[LabelledImage],
     bands: tuple[str, ...],
     size_px: int,
-    clear_share: float = 0.15,
 ) -> Sample:
     """A view for the detector that sees means and darkest pixels: some labelled, others simulated.
 
@@ -108,7 +108,7 @@ def fine_sample(
     if k == 1 and rng.random() < 0.5:
         view = toned_down(rng, view) if rng.random() < 0.6 else vivid(rng, view)
     mask = np.zeros(view.shape[1:], bool)
-    if rng.random() >= clear_share:
+    if rng.random() >= _CLEAR_SHARE:
         sky = wide_sky(rng, bands) if rng.random() < 0.6 else draw_params(rng, bands)
         simulated = simulate_clouds(view, bands, rng, gsd_m=gsd_m, params=sky)
         view, mask = simulated.cloudy, simulated.cloud_mask

@@ -6,7 +6,7 @@ import json
 import math
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -53,6 +53,29 @@ class PairFile:
     white: float | None = None
     ccp: float | None = None
     by_hash: bool = False
+
+
+def of_split(listed: Sequence[PairFile], split: str, where: Path) -> list[PairFile]:
+    """The pairs of a set that have a split; "all" takes every one.
+
+    Parameters
+    ----------
+    where
+        Folder of the set.
+
+    Raises
+    ------
+    DatasetError
+        If there is none.
+    """
+    found = [pair for pair in listed if split in ("all", pair.split)]
+    if not found:
+        have = ", ".join(sorted({pair.split for pair in listed})) or "none at all"
+        raise DatasetError(
+            f"{where}: none of its {len(listed)} pairs has split {split!r} "
+            f"(splits there: {have}); choose one of them or all (--split)"
+        )
+    return found
 
 
 def manifest_bytes(entries: Iterable[Mapping[str, Any]]) -> bytes:

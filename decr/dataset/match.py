@@ -52,10 +52,8 @@ class LinearMatch:
         return np.asarray(matched.astype(dn.dtype))
 
 
-def whole_cell_means(
-    image: NDArray[np.generic], ok: NDArray[np.bool_], side: int = CELL_PX
-) -> Float:
-    """Means of the cells in which every pixel is ok.
+def whole_cell_means(image: NDArray[np.generic], ok: NDArray[np.bool_]) -> Float:
+    """Means of the cells of `CELL_PX` in which every pixel is ok.
 
     Parameters
     ----------
@@ -69,7 +67,7 @@ def whole_cell_means(
     ndarray
         (C, N) float64, in raster order of the N cells.
     """
-    bands = len(image)
+    bands, side = len(image), CELL_PX
     rows, cols = (n // side for n in ok.shape)
     cut = image[:, : rows * side, : cols * side].reshape(bands, rows, side, cols, side)
     whole = ok[: rows * side, : cols * side].reshape(rows, side, cols, side).all(axis=(1, 3))

@@ -15,7 +15,7 @@ from decr.dataset.clear import check_above_zero, tell
 from decr.dataset.guesses import for_want, tell_guesses
 from decr.dataset.inside import valid_inside
 from decr.dataset.layouts import list_pairs
-from decr.dataset.manifest import PairFile
+from decr.dataset.manifest import PairFile, of_split
 from decr.dataset.published import facts_of
 from decr.dataset.read_pair import Side, check_fit, open_side, read_side
 from decr.dataset.samples import Sample, area_shrunk, drawn
@@ -57,7 +57,7 @@ class PairFolder:
         DN that counts as reflectance-like 1; None takes it from a manifest, or is the `white_level`
         of the whole set.
     split
-        "train", "val" or "test"; "all" or None takes every pair.
+        "train", "val" or "test"; "all" takes every pair.
     skip
         Name patterns (or parts of paths with a slash) to leave out.
     weight
@@ -74,7 +74,7 @@ class PairFolder:
     bands: str | None = None
     gsd_m: float | None = None
     white: float | None = None
-    split: str | None = "train"
+    split: str = "train"
     skip: tuple[str, ...] = ()
     weight: float = 1.0
 
@@ -157,13 +157,7 @@ def read_pairs(
         or if others were not looked at for white.
     """
     listed = list_pairs(folder.path, folder.layout, folder.skip)
-    files = [f for f in listed if folder.split in (None, "all", f.split)]
-    if not files:
-        have = ", ".join(sorted({f.split for f in listed})) or "none at all"
-        raise DatasetError(
-            f"{folder.path}: none of its {len(listed)} pairs has split {folder.split!r} "
-            f"(splits there: {have}); choose one of them or all (--split)"
-        )
+    files = of_split(listed, folder.split, folder.path)
     opened: list[tuple[PairFile, Side, Side]] = []
     total = 0
     lacking: list[tuple[str, Path]] = []

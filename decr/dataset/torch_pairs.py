@@ -11,7 +11,7 @@ import torch
 from torch.utils.data import Dataset
 
 from decr.dataset.layouts import layout_of, list_pairs
-from decr.dataset.manifest import PairFile
+from decr.dataset.manifest import PairFile, of_split
 from decr.dataset.read_pair import mask_file, read_whole
 from decr.errors import DatasetError
 from decr.geo.gdal import gdal_environment
@@ -75,13 +75,7 @@ class PairDataset(Dataset[Sample]):
         folder = Path(root)
         listed = list_pairs(folder, layout_of(folder, layout))
         self.root, self.split, self.transforms, self.geo = folder, split, transforms, geo
-        self.pairs = [pair for pair in listed if split in ("all", pair.split)]
-        if not self.pairs:
-            have = ", ".join(sorted({pair.split for pair in listed}))
-            raise DatasetError(
-                f"{folder}: none of its {len(listed)} pairs has split {split!r} (splits there: "
-                f"{have}); choose one of them or all"
-            )
+        self.pairs = of_split(listed, split, folder)
         self.masks = _masks(folder, self.pairs)
         with gdal_environment():
             self.bands = tuple(bands or read_whole(self.pairs[0]).bands)

@@ -33,6 +33,7 @@ KNOTS = 24
 BINS = 10
 TILE_PX = 256
 _STRIDE = 3
+_PERCENT = 50.0  # of the range in 1.0 of unit
 """Every third pixel of every third row counts: neighbours say nearly the same."""
 _LEAST_PX = 1000
 _SHARES = np.linspace(0.0, 0.95, 20)
@@ -121,7 +122,7 @@ def error_sample(
     return ErrorSample(place, brightness.astype(np.float64), error.astype(np.float64))
 
 
-def isotonic(predictor: Float64, error: Float64, knots: int = KNOTS) -> tuple[Float64, Float64]:
+def isotonic(predictor: Float64, error: Float64) -> tuple[Float64, Float64]:
     """A mean error that never falls as its predictor rises, at means of equally full bins.
 
     Parameters
@@ -134,7 +135,7 @@ def isotonic(predictor: Float64, error: Float64, knots: int = KNOTS) -> tuple[Fl
     tuple
         Predictors, ascending, and errors. A bin whose ends coincide is one knot.
     """
-    edges = np.unique(np.quantile(predictor, np.linspace(0.0, 1.0, knots + 1)))
+    edges = np.unique(np.quantile(predictor, np.linspace(0.0, 1.0, KNOTS + 1)))
     place = np.clip(np.searchsorted(edges, predictor, side="right") - 1, 0, max(0, len(edges) - 2))
     count = np.bincount(place, minlength=1)
     some = count > 0
@@ -326,10 +327,10 @@ def calibrate_bundle(
         return Calibrated(out, table, halves, unknown_why)
 
 
-def described(found: Reliability, unit: float = 50.0) -> str:
-    """A table for people; ``unit`` is what 1.0 of unit is told as, by default % of the range."""
+def described(found: Reliability) -> str:
+    """A table for people, in % of the range."""
     lines = [f"{'expected':>9}  {'measured':>9}   mean absolute errors by tenths of pixels"]
-    lines += [f"{unit * a:9.2f}  {unit * b:9.2f}" for a, b in found.bins]
+    lines += [f"{_PERCENT * a:9.2f}  {_PERCENT * b:9.2f}" for a, b in found.bins]
     low, middle, high = found.images
     lines += [
         f"a tenth is off by a factor of {found.worst:.2f} at the most; rank correlation over "

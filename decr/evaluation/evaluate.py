@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from decr.dataset.duplicates import Duplicate, find_duplicates
 from decr.dataset.layouts import list_pairs
-from decr.dataset.manifest import PairFile
+from decr.dataset.manifest import PairFile, of_split
 from decr.dataset.pairs import CHANGED, PairImage, changed
 from decr.errors import DatasetError
 from decr.evaluation.metrics import SSIM_WINDOW_PX
@@ -41,12 +41,11 @@ from decr.evaluation.statistics import DRAWS, LEVEL
 from decr.evaluation.subjects import (
     Sampling,
     Subject,
-    check_numbers,
     common_bands,
     restored_by,
     subjects_of,
 )
-from decr.evaluation.tiles import PairSource, asked_of, bands_of, pairs_with
+from decr.evaluation.tiles import PairSource, bands_of, pairs_with
 from decr.evaluation.versions import versions
 from decr.geo.scene import open_scene, reader
 from decr.progress import OnProgress, each_told, silent
@@ -77,9 +76,7 @@ class EvaluationConfig:
     backbone
         File with AlexNet's weights; None looks for it, see `find_backbone`.
     sampling
-        How models are run.
-    seed
-        Of the bootstrap.
+        How models are run; its seed is the bootstrap's, too.
     """
 
     source: PairSource
@@ -88,10 +85,6 @@ class EvaluationConfig:
     lpips: bool = True
     backbone: Path | None = None
     sampling: Sampling = field(default_factory=Sampling)
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        check_numbers(None, self.seed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,9 +182,10 @@ def evaluate(config: EvaluationConfig, on_progress: OnProgress | None = None) ->
         _rows(pair, subjects, bands, protocol, layout, lpips)
         for pair in each_told("evaluate", kept, told)
     ]
+    asked = {pair.name for pair in of_split(listed, folder.split, folder.path)}
     facts = {
         **_facts(config, protocol, layout, bands, subjects, kept, sorted(dropped), duplicates),
-        "passed_over": sorted({p.name for p in asked_of(folder, listed)} - {p.name for p in pairs}),
+        "passed_over": sorted(asked - {pair.name for pair in pairs}),
     }
     names = tuple(subject.name for subject in subjects)
     return Evaluation(
@@ -312,7 +306,7 @@ def _facts(
         },
         "tile_px": config.sampling.tile_px,
         "overlap_px": config.sampling.overlap_px,
-        "bootstrap": {"draws": DRAWS, "level": LEVEL, "seed": config.seed},
+        "bootstrap": {"draws": DRAWS, "level": LEVEL, "seed": config.sampling.seed},
         "duplicates": [asdict(d) for d in duplicates],
         "left_out": list(dropped),
         "versions": versions(),

@@ -116,7 +116,7 @@ def published_set(folder: Path, layout: str) -> PublishedSet | None:
 
 
 def differences(
-    published: PublishedSet, protocol: str, images: int, bands: int, split: str | None
+    published: PublishedSet, protocol: str, images: int, bands: int, split: str
 ) -> list[str]:
     """What keeps measured scores from being compared with the printed ones, for people."""
     found = []
@@ -135,7 +135,7 @@ def differences(
     if published.images is not None and published.images != images:
         found.append(f"printed scores are of {published.images} images, these of {images}")
     if split != "test":
-        found.append(f"these are of the split {split or 'all'}, printed ones of test images")
+        found.append(f"these are of the split {split}, printed ones of test images")
     if published.bands != bands:
         found.append(f"printed scores are of {published.bands} bands, these of {bands}")
     return found

@@ -9,11 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from decr.errors import ConfigError, DatasetError
+from decr.errors import DatasetError
 
 DRAWS = 10_000
 """Bootstrap samples: enough for the second digit of an interval."""
 LEVEL = 0.95
+"""Share of them inside the interval."""
 _BLOCK = 1_000
 
 
@@ -57,9 +58,7 @@ class Comparison:
     lost: int
 
 
-def mean_of(
-    values: Sequence[float], seed: int = 0, draws: int = DRAWS, level: float = LEVEL
-) -> Mean:
+def mean_of(values: Sequence[float], seed: int = 0) -> Mean:
     """Mean of per-image scores with a bootstrap interval: images are drawn anew, with repetition.
 
     Parameters
@@ -68,32 +67,24 @@ def mean_of(
         One per image; infinite ones are allowed, NaN is not.
     seed
         Of the draws: the same values and seed give the same interval.
-    draws
-        Bootstrap samples.
-    level
-        Share of them inside the interval, in (0, 1).
 
     Raises
     ------
     DatasetError
         Without a value, or with NaN.
-    ConfigError
-        For a level or a number of draws that makes no sense.
 
     Examples
     --------
     >>> mean_of([2.0, 2.0, 2.0])
     Mean(mean=2.0, low=2.0, high=2.0, count=3)
     """
-    if not 0.0 < level < 1.0 or draws < 1:
-        raise ConfigError(f"level {level:g} must lie between 0 and 1, draws {draws} be at least 1")
     scores = np.asarray(values, np.float64)
     if scores.ndim != 1 or not scores.size or np.isnan(scores).any():
         raise DatasetError(f"{scores.size} scores, of which some are no number, have no mean")
     with np.errstate(invalid="ignore"):  # infinite to both sides
-        mean, means = scores.mean(), _resampled(scores, np.random.default_rng(seed), draws)
+        mean, means = scores.mean(), _resampled(scores, np.random.default_rng(seed))
     # An order statistic: an interpolation between infinite scores is no number.
-    ends = np.quantile(means, [(1 - level) / 2, (1 + level) / 2], method="inverted_cdf")
+    ends = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], method="inverted_cdf")
     return Mean(float(mean), float(ends[0]), float(ends[1]), len(scores))
 
 
@@ -131,13 +122,11 @@ def compare(
     return Comparison(mean_of(list(gap), seed), better, tied, len(a) - better - tied)
 
 
-def _resampled(
-    scores: NDArray[np.float64], rng: np.random.Generator, draws: int
-) -> NDArray[np.float64]:
-    """Means of ``draws`` samples with repetition; in blocks, so that memory stays small."""
+def _resampled(scores: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
+    """Means of `DRAWS` samples with repetition; in blocks, so that memory stays small."""
     parts = []
-    for start in range(0, draws, _BLOCK):
-        count = min(_BLOCK, draws - start)
+    for start in range(0, DRAWS, _BLOCK):
+        count = min(_BLOCK, DRAWS - start)
         parts.append(scores[rng.integers(len(scores), size=(count, len(scores)))].mean(axis=1))
     return np.concatenate(parts)
 

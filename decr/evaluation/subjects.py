@@ -20,7 +20,7 @@ Float32 = NDArray[np.float32]
 
 NONE = "none"
 _ORDER = ("red", "green", "blue", "nir")
-_MULTIPLE = 16
+MULTIPLE = 16
 """Sides that every network of decr can take."""
 
 
@@ -63,9 +63,9 @@ class Sampling:
     tile_px: int = 256
 
     def __post_init__(self) -> None:
-        if self.tile_px < _MULTIPLE or self.tile_px % _MULTIPLE:
+        if self.tile_px < MULTIPLE or self.tile_px % MULTIPLE:
             raise ConfigError(
-                f"tiles of {self.tile_px} px: give a multiple of {_MULTIPLE}, 256 as a rule"
+                f"tiles of {self.tile_px} px: give a multiple of {MULTIPLE}, 256 as a rule"
             )
         check_prior_floor(self.prior_floor)
         check_numbers(self.steps, self.seed)
@@ -220,8 +220,8 @@ def restored(restorer: Restorer, image: Float32, tile_px: int, overlap_px: int) 
 
 
 def _extended(image: Float32) -> Float32:
-    """With sides that are multiples of `_MULTIPLE`."""
-    down, right = -image.shape[1] % _MULTIPLE, -image.shape[2] % _MULTIPLE
+    """With sides that are multiples of `MULTIPLE`."""
+    down, right = -image.shape[1] % MULTIPLE, -image.shape[2] % MULTIPLE
     margins = ((0, 0), (0, down), (0, right))
     # A mirror cannot show more pixels than there are.
     if down < image.shape[1] and right < image.shape[2]:

@@ -39,7 +39,9 @@ def means(evaluation: Evaluation) -> dict[str, dict[str, Mean | None]]:
         found[model] = {}
         for name in columns(evaluation):
             values = [v for v in evaluation.column(model, name) if v is not None]
-            found[model][name] = mean_of(values, evaluation.config.seed) if values else None
+            found[model][name] = (
+                mean_of(values, evaluation.config.sampling.seed) if values else None
+            )
     return found
 
 
@@ -60,7 +62,7 @@ def comparisons(evaluation: Evaluation) -> dict[tuple[str, str], dict[str, Compa
             if both:
                 a_scores, b_scores = zip(*both, strict=True)
                 by_column[name] = compare(
-                    a_scores, b_scores, better_is_higher(name), evaluation.config.seed
+                    a_scores, b_scores, better_is_higher(name), evaluation.config.sampling.seed
                 )
         found[first, second] = by_column
     return found

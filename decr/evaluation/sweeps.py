@@ -41,12 +41,12 @@ FACTORS = (1, 2, 4)
 _SHOWN = {"psnr": "PSNR, dB", "ssim": "SSIM", "lpips": "LPIPS"}
 
 
-def steps(setting: Setting, counts: Sequence[int] = STEPS) -> Analysis:
+def steps(setting: Setting) -> Analysis:
     """Quality and seconds per tile against DDIM steps, beside the reference alone."""
     bench = bench_of(setting)
     rows: dict[str, dict[str, Mean]] = {}
     spent: dict[str, float] = {}
-    for count in counts:
+    for count in STEPS:
         found, spent[str(count)] = measured(bench, steps=count)
         rows[str(count)] = averages(found, setting.seed)
     alone, _ = measured(bench, fusion="reference")
@@ -64,11 +64,11 @@ def steps(setting: Setting, counts: Sequence[int] = STEPS) -> Analysis:
     return Analysis("steps", values, text, png(chart(panels)))
 
 
-def floor(setting: Setting, floors: Sequence[float] = FLOORS) -> Analysis:
+def floor(setting: Setting) -> Analysis:
     """Quality against the least W, the paper's eta (Fig. 11)."""
     bench = bench_of(setting)
     rows = {}
-    for least in floors:
+    for least in FLOORS:
         found, _ = measured(bench, prior_floor=least)
         rows[f"{least:g}"] = averages(found, setting.seed)
     levels = {"no change": averages(untouched(bench), setting.seed)}
@@ -78,20 +78,20 @@ def floor(setting: Setting, floors: Sequence[float] = FLOORS) -> Analysis:
     return Analysis("floor", values, table("floor", rows | levels, {}), png(chart(panels)))
 
 
-def gsd(setting: Setting, factors: Sequence[int] = FACTORS) -> Analysis:
+def gsd(setting: Setting) -> Analysis:
     """The same ground restored at several pixel sizes, scored at the coarsest (Table VII).
 
     A factor k means that k x k pixels were averaged before the restoration. Outputs are averaged
     on to the coarsest size and scored there, so that scores differ by the size at which the model
     worked and by nothing else. The paper trains at each size; here one model meets them all.
     """
-    most = max(factors)
+    most = max(FACTORS)
     if setting.side_px % most:
         raise ConfigError(f"tiles of {setting.side_px} px cannot be shrunk {most} times")
     bench = bench_of(setting, times=most)
     coarse = [_coarse(tile, most) for tile in bench.tiles]
     rows, told = {}, {}
-    for k in factors:
+    for k in FACTORS:
         found, started = [], time.perf_counter()
         for number, (tile, goal) in enumerate(zip(bench.tiles, coarse, strict=True)):
             output = bench.restored(number, area_shrunk(tile.cloudy, k))
@@ -107,7 +107,7 @@ def gsd(setting: Setting, factors: Sequence[int] = FACTORS) -> Analysis:
         bench,
         rows=_rows(rows),
         levels=_rows(levels),
-        factors=list(factors),
+        factors=list(FACTORS),
         data_gsd_m=bench.tiles[0].gsd_m,
         model_gsd_m=card.gsd_m,
         model_gsd_range_m=list(card.gsd_range_m),
@@ -118,7 +118,7 @@ def gsd(setting: Setting, factors: Sequence[int] = FACTORS) -> Analysis:
     )
     panels = _panels(
         "times coarser",
-        dict(zip(map(str, factors), rows.values(), strict=True)),
+        dict(zip(map(str, FACTORS), rows.values(), strict=True)),
         levels,
         log_x=True,
     )

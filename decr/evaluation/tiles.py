@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 
 from decr.dataset.clear import tell
 from decr.dataset.layouts import layout_of, list_pairs
-from decr.dataset.manifest import PairFile
+from decr.dataset.manifest import PairFile, of_split
 from decr.dataset.pairs import PairFolder, PairImage, changed, read_pairs
 from decr.dataset.read_pair import open_image
 from decr.errors import ConfigError, DatasetError
+from decr.evaluation.subjects import MULTIPLE
 from decr.progress import OnProgress, silent
 from decr.zoo.embedded import find_bundle
 
@@ -80,24 +81,21 @@ class Tile:
     place: str
 
 
-def asked_of(folder: PairFolder, listed: Sequence[PairFile]) -> list[PairFile]:
-    """Those of a set's pairs that have its split."""
-    return [pair for pair in listed if folder.split in (None, "all", pair.split)]
-
-
 def bands_of(folder: PairFolder, listed: Sequence[PairFile]) -> tuple[str, ...]:
     """Bands of a set by its first pair: red, green, blue and, where there is one, near infrared.
 
-    Where it has none of these, all that it has; none of a set without pairs.
+    It is the first of the split. Where it has none of these, all that it has; none of a set
+    without pairs.
 
     Raises
     ------
     DatasetError, SceneError
-        If that pair's cloudy image cannot be opened, or its bands cannot be told.
+        If no pair has the split, that pair's cloudy image cannot be opened, or its bands cannot be
+        told.
     """
     if not listed:
         return ()
-    first = (asked_of(folder, listed) or listed)[0]
+    first = of_split(listed, folder.split, folder.path)[0]
     roles = open_image(first.cloudy, folder.bands or first.bands).bands.data_roles
     have = (*roles, *(("nir",) if first.cloudy_nir is not None else ()))
     colours = tuple(role for role in ("red", "green", "blue", "nir") if role in have)
@@ -141,7 +139,6 @@ def cut_tiles(
     bands: tuple[str, ...],
     side_px: int,
     count: int,
-    multiple: int = 16,
     shrink: bool = False,
     times: int = 1,
 ) -> tuple[list[Tile], list[str]]:
@@ -170,15 +167,15 @@ def cut_tiles(
     DecrWarning
         Of pairs that hold none while others do.
     """
-    if side_px < multiple or side_px % multiple or count < 1:
+    if side_px < MULTIPLE or side_px % MULTIPLE or count < 1:
         raise ConfigError(
-            f"{count} tiles of {side_px} px: give at least one, with sides a multiple of {multiple}"
+            f"{count} tiles of {side_px} px: give at least one, with sides a multiple of {MULTIPLE}"
         )
     folder = source.folder()
     pairs = pairs_with(folder, bands)
     # The largest --size of which each pair holds a tile.
-    held = [min(pair.clear.shape[1:]) // times // multiple * multiple for pair in pairs]
-    sides = [max(multiple, min(side_px, px)) if shrink else side_px for px in held]
+    held = [min(pair.clear.shape[1:]) // times // MULTIPLE * MULTIPLE for pair in pairs]
+    sides = [max(MULTIPLE, min(side_px, px)) if shrink else side_px for px in held]
     places: dict[str, str] = {}
     queues = [
         _ranked(pair, side * times, places.setdefault(_content(pair.clear), pair.name))
@@ -196,7 +193,7 @@ def cut_tiles(
     remedy = f" (--size {min(held)} takes all)" if min(held) else ""
     why = f"passed over, for want of {wanted}{remedy}"
     tell(str(source.data), f"{len(pairs)} pairs", {why: small})
-    asked = asked_of(folder, list_pairs(folder.path, folder.layout))
+    asked = of_split(list_pairs(folder.path, folder.layout), folder.split, folder.path)
     passed_over = sorted({p.name for p in asked} - {p.name for p in pairs} | {*small})
     ordered = [queue[n] for n in range(max(map(len, queues))) for queue in queues if n < len(queue)]
     return sorted(ordered, key=lambda tile: not tile.mask.any())[:count], passed_over

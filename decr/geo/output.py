@@ -56,7 +56,7 @@ _THREADS = 4
 overviews, and each takes 25 MB for 4 bands of uint16."""
 
 
-def _creation_options(threads: int) -> dict[str, str]:
+def _creation_options() -> dict[str, str]:
     """Of GDAL's COG driver; the bytes do not depend on the threads."""
     return {
         "COMPRESS": _best_compression(),
@@ -67,13 +67,13 @@ def _creation_options(threads: int) -> dict[str, str]:
         "RESAMPLING": "AVERAGE",
         "OVERVIEW_RESAMPLING": "AVERAGE",
         "STATISTICS": "NO",
-        "NUM_THREADS": str(_running(threads)),
+        "NUM_THREADS": str(_running()),
     }
 
 
-def _running(threads: int) -> int:
+def _running() -> int:
     """Threads that will compress on this machine; GDAL's pool of them survives no fork."""
-    return 1 if is_forked() else min(threads, os.cpu_count() or 1)
+    return 1 if is_forked() else min(_THREADS, os.cpu_count() or 1)
 
 
 def write_cog(
@@ -83,7 +83,6 @@ def write_cog(
     tags: Mapping[str, str],
     work_dir: Path,
     before_rename: Callable[[Path], None] | None = None,
-    threads: int = _THREADS,
     called: str | None = None,
     scene: Scene | None = None,
 ) -> None:
@@ -106,8 +105,6 @@ def write_cog(
         Existing folder on the file system of ``out``, for files named ``cog.*``.
     before_rename
         Called with the finished file just before it becomes ``out``.
-    threads
-        That compress, at most as many as there are cores; the bytes do not depend on it.
     called
         What messages call a scene that was made on the way, and is gone after a failure.
     scene
@@ -143,7 +140,7 @@ def write_cog(
             unlike = scene and not mask and calls_fourth_alpha(dataset, scene.bands)
         vrt.write_bytes(without_alpha(content.xml) if unlike else content.xml)
         with rasterio.Env(GDAL_CACHEMAX=cache):
-            rasterio.shutil.copy(str(vrt), str(cog), driver="COG", **_creation_options(threads))
+            rasterio.shutil.copy(str(vrt), str(cog), driver="COG", **_creation_options())
         if unlike:
             call_fourth_alpha(cog)
         _finish(cog, vrt, content)
@@ -195,7 +192,7 @@ def write_memory_bytes(scene: Scene) -> int:
     """Memory that `write_cog` takes for a scene, beside what the process holds already."""
     bytes_per_px = np.dtype(scene.dtype).itemsize * scene.count
     cache = _cache_bytes(scene.block_shape, scene.grid.width, bytes_per_px)
-    blocks = _running(_THREADS) * _BLOCKS_PER_THREAD
+    blocks = _running() * _BLOCKS_PER_THREAD
     return cache + _BUFFER_BYTES + blocks * _BLOCK_PX**2 * bytes_per_px
 
 

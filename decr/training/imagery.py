@@ -109,7 +109,7 @@ def _pairs(recipe: Recipe, least_px: int) -> tuple[list[PairImage], list[PairIma
     for folder in recipe.pairs:
         listed = list_pairs(folder.path, folder.layout, folder.skip)
         if folder.split == "train" and _named(listed, recipe.holdout):
-            asked += read_pairs(replace(folder, split=None), recipe.bands)
+            asked += read_pairs(replace(folder, split="all"), recipe.bands)
             continue
         own = read_pairs(folder, recipe.bands)
         asked += own

@@ -255,7 +255,7 @@ def _pair_folder(values: dict[str, Any], root: Path) -> PairFolder:
             bands=values.get("bands"),
             gsd_m=_positive(values, "gsd_m"),
             white=_positive(values, "white"),
-            split=None if values.get("split") == "all" else values.get("split", "train"),
+            split=values.get("split", "train"),
             skip=texts("skip", values.get("skip", ())),
             weight=_positive(values, "weight") or 1.0,
         )

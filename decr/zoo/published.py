@@ -82,17 +82,6 @@ _TRAINING_ONLY: Mapping[str, Network] = {
     "msda_discriminator": Network("MSDA-CR's discriminator", "", ("", 0)),
 }
 
-DEAD: Mapping[str, re.Pattern[str]] = {
-    "spagan": re.compile(r"SAM1\.(attention_layer|conv_in)\."),
-    "amgan": re.compile(r"res_block6\."),
-    "msda": re.compile(
-        r"offset_conv[12]\."
-        r"|rdb_\w+(\.\d_\d)?\.(coefficient$|rt_residual_dense_layers\.|conv_1x1_c\.|conv_[ar]\.)"
-    ),
-}
-"""Tensors that published networks carry but never use. Ours carry them, too, so that importing
-loses nothing; if one of ours ever drops them, they may be left over."""
-
 _PROFILED = re.compile(r"(^|\.)total_(ops|params)$")
 """Single numbers that counting operations with `thop` leaves in every layer."""
 
@@ -259,8 +248,7 @@ def _filled(path: Path, name: str, tensors: Mapping[str, Tensor], bands: int) ->
     title, prefix = NETWORKS[name].title, _prefix(NETWORKS[name], tensors)
     written = {key.removeprefix(prefix): key for key in tensors}
     wanted = _published_shapes(name, bands)
-    dead = DEAD.get(name)
-    left = [k for k in written.keys() - wanted.keys() if dead is None or not dead.match(k)]
+    left = [*(written.keys() - wanted.keys())]
     left += [key for key in tensors if written[key.removeprefix(prefix)] != key]
     for problem, keys in (("lacks", wanted.keys() - written.keys()), ("has unknown", left)):
         if keys:

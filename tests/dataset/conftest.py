@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.dataset.test_write_pairs import PLACES, ground
+from tests.dataset.simulated import PLACES, ground
 from tests.pipeline.scenes import write_scene
 
 

@@ -7,6 +7,7 @@ import re
 import numpy as np
 import pytest
 
+from decr.dataset import fine_views
 from decr.dataset.fine_views import coarse_view, fine_sample, of_one_flight
 from decr.dataset.samples import ClearImage
 
@@ -42,15 +43,16 @@ def test_cells_have_a_mean_and_a_darkest_pixel() -> None:
     assert coarse_view(view, 2).shape == (4, 1, 1)
 
 
-def test_samples_are_whole_reproducible_and_of_all_sorts() -> None:
+def test_samples_are_whole_reproducible_and_of_all_sorts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fine_views, "_CLEAR_SHARE", 0.3)
     images = [clear_image("a_1.tif", 40), clear_image("a_2.tif", 90)]
     shares = []
     for seed in range(24):
-        sample = fine_sample(np.random.default_rng(seed), images, [], RGB, 64, 0.3)
+        sample = fine_sample(np.random.default_rng(seed), images, [], RGB, 64)
         assert (sample.cloudy.shape, sample.cloud_mask.shape) == ((6, 64, 64), (64, 64))
         assert np.abs(sample.cloudy).max() <= 1
         assert (sample.cloudy[3:] <= sample.cloudy[:3] + 1e-6).all()
-        again = fine_sample(np.random.default_rng(seed), images, [], RGB, 64, 0.3)
+        again = fine_sample(np.random.default_rng(seed), images, [], RGB, 64)
         np.testing.assert_array_equal(sample.cloudy, again.cloudy)
         np.testing.assert_array_equal(sample.cloud_mask, again.cloud_mask)
         shares.append(float(sample.cloud_mask.mean()))
@@ -58,11 +60,12 @@ def test_samples_are_whole_reproducible_and_of_all_sorts() -> None:
     assert max(shares) > 0.3
 
 
-def test_a_view_is_of_one_flight() -> None:
+def test_a_view_is_of_one_flight(monkeypatch: pytest.MonkeyPatch) -> None:
     """Towns of one level each: a clear view shows one of them."""
+    monkeypatch.setattr(fine_views, "_CLEAR_SHARE", 1.0)
     towns = [clear_image(f"{n}_1.tif", 40 + 50 * i, spread=0) for i, n in enumerate("abc")]
     for seed in range(12):
-        sample = fine_sample(np.random.default_rng(seed), towns, [], RGB, 64, clear_share=1.0)
+        sample = fine_sample(np.random.default_rng(seed), towns, [], RGB, 64)
         assert np.ptp(sample.cloudy, axis=(1, 2)).max() == pytest.approx(0.0, abs=1e-6)
 
 

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from decr.dataset import match as module
 from decr.dataset.match import LinearMatch, fit_match, whole_cell_means
 
 
@@ -34,11 +35,12 @@ def test_flat_or_inverse_ground_gives_no_fit() -> None:
     assert fit_match(rising, 100 - rising) is None
 
 
-def test_only_whole_cells_count() -> None:
+def test_only_whole_cells_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "CELL_PX", 2)
     image = np.arange(2 * 5 * 6, dtype=np.uint16).reshape(2, 5, 6)
     ok = np.ones((5, 6), dtype=bool)
     ok[0, 3] = False
-    means = whole_cell_means(image, ok, 2)
+    means = whole_cell_means(image, ok)
     assert means.shape == (2, 5)
     assert means[0].tolist() == [3.5, 7.5, 15.5, 17.5, 19.5]
 

@@ -18,7 +18,8 @@ from decr.dataset.write_pairs import (
     simulate_pairs,
 )
 from decr.errors import OutputError
-from tests.dataset.test_write_pairs import contents, ground, options
+from tests.dataset.simulated import ground, options
+from tests.dataset.test_write_pairs import contents
 from tests.pipeline.scenes import read, write_scene
 
 ROOT = Path(__file__).parents[2]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -33,10 +34,12 @@ def images() -> dict[str, Tensor]:
     return draw | {"noise": torch.randn(SHAPE, generator=generator), "t": torch.tensor([50, 400])}
 
 
-def losses(cnp: nn.Module, wa: nn.Module | None) -> Losses:
+def losses(
+    cnp: Callable[..., Tensor], wa: Callable[..., Tensor] | None, origin: Tensor | None = None
+) -> Losses:
     i = images()
     prior = None if wa is None else i["prior"]
-    return de_losses(cnp, wa, SCHEDULE, i["clear"], i["cloudy"], prior, i["t"], i["noise"])
+    return de_losses(cnp, wa, SCHEDULE, i["clear"], i["cloudy"], prior, i["t"], i["noise"], origin)
 
 
 def test_diffusion_keeps_signal_and_adds_noise_by_the_schedule() -> None:
@@ -57,17 +60,7 @@ def test_noise_loss_is_the_mean_square_per_sample() -> None:
 
 
 def test_a_perfect_noise_predictor_and_weight_zero_lose_nothing() -> None:
-    i = images()
-    result = de_losses(
-        lambda x, t, y: i["noise"],
-        lambda x, t, y, p: torch.zeros(SHAPE),
-        SCHEDULE,
-        i["clear"],
-        i["cloudy"],
-        i["prior"],
-        i["t"],
-        i["noise"],
-    )
+    result = losses(lambda x, t, y: images()["noise"], lambda x, t, y, p: torch.zeros(SHAPE))
     assert result.weight is not None
     assert float(result.total.max()) < 1e-5
 
@@ -81,18 +74,8 @@ def test_from_another_image_the_noise_to_predict_leads_to_the_clear_one() -> Non
         seen.append(x_t)
         return (x_t - ab.sqrt() * i["clear"]) / (1 - ab).sqrt()
 
-    def loss(cnp: object) -> Losses:
-        return de_losses(
-            cnp,  # type: ignore[arg-type]
-            lambda x, t, y, p: torch.zeros(SHAPE),
-            SCHEDULE,
-            i["clear"],
-            i["cloudy"],
-            i["prior"],
-            i["t"],
-            i["noise"],
-            i["prior"],
-        )
+    def loss(cnp: Callable[..., Tensor]) -> Losses:
+        return losses(cnp, lambda x, t, y, p: torch.zeros(SHAPE), i["prior"])
 
     right = loss(towards_clear)
     torch.testing.assert_close(seen[0], diffuse(SCHEDULE, i["prior"], i["t"], i["noise"]))
@@ -130,16 +113,7 @@ def test_an_unlikeness_of_the_fused_estimate_teaches_both_networks() -> None:
 @pytest.mark.parametrize("weight", [-2.0, 0.0, 0.1, 1.0, 3.0])
 def test_weights_are_not_clipped_in_training(weight: float) -> None:
     i = images()
-    result = de_losses(
-        lambda x, t, y: i["noise"],
-        lambda x, t, y, p: torch.full(SHAPE, weight),
-        SCHEDULE,
-        i["clear"],
-        i["cloudy"],
-        i["prior"],
-        i["t"],
-        i["noise"],
-    )
+    result = losses(lambda x, t, y: i["noise"], lambda x, t, y, p: torch.full(SHAPE, weight))
     # With x0 known exactly, |x - (1 - W) x - W prior| = |W| |x - prior|.
     wanted = abs(weight) * (i["clear"] - i["prior"]).abs().mean(dim=(1, 2, 3))
     assert result.weight is not None

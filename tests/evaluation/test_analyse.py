@@ -16,7 +16,7 @@ from PIL import Image
 
 from cli.main import main
 from decr.errors import BundleError, ConfigError, DatasetError
-from decr.evaluation import cost_analysis
+from decr.evaluation import cost_analysis, sweeps
 from decr.evaluation.analyse import ANALYSES
 from decr.evaluation.analysis import (
     Analysis,
@@ -37,8 +37,15 @@ from tests.tiny import PARTS, tiny_bundle
 BANDS = ("red", "green", "blue")
 
 
-FEW = {"steps": ((1, 2),), "floor": ((0.0, 1.0),), "gsd": ((1, 2),), "uncertainty": (2,)}
-"""Values to sweep over, so that tests are quick."""
+FEW = {"uncertainty": (2,)}
+"""Samples to draw, so that tests are quick."""
+
+
+@pytest.fixture(autouse=True)
+def few_values(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To sweep over."""
+    for name, values in (("STEPS", (1, 2)), ("FLOORS", (0.0, 1.0)), ("FACTORS", (1, 2))):
+        monkeypatch.setattr(sweeps, name, values)
 
 
 @pytest.mark.parametrize("name", ["cost", "trajectory", "uncertainty", "weights"])
@@ -49,7 +56,7 @@ def test_analyses_without_lpips_need_no_backbone(
     nowhere = replace(setting, side_px=16, lpips=True, backbone=tmp_path / "none.pth")
     assert ANALYSES[name](nowhere, *FEW.get(name, ())).name == name
     with pytest.raises(BundleError, match=r"none\.pth"):
-        ANALYSES["steps"](nowhere, *FEW["steps"])
+        ANALYSES["steps"](nowhere)
 
 
 @pytest.mark.parametrize("name", sorted(ANALYSES))
@@ -145,7 +152,7 @@ def test_tiles_half_under_cloud_come_first_and_are_the_pairs(setting: Setting) -
 
 
 def test_sweeps_tell_the_mean_of_what_was_measured(setting: Setting) -> None:
-    found = steps(setting, (1, 2)).values
+    found = steps(setting).values
     scores, _ = measured(bench_of(setting), steps=2)
     wanted = np.mean([s["psnr"] for s in scores])
     assert found["rows"][1]["psnr"]["mean"] == pytest.approx(wanted)
@@ -184,14 +191,14 @@ def test_the_last_estimate_of_a_trajectory_is_the_output(setting: Setting) -> No
 
 
 def test_gsd_scores_all_sizes_on_the_same_pixels(setting: Setting) -> None:
-    found = gsd(replace(setting, side_px=16), (1, 2)).values
+    found = gsd(replace(setting, side_px=16)).values
     assert [row["name"] for row in found["rows"]] == ["0.5 m", "1 m"]
     assert found["side_px"] == 32
     assert "trained at 0.3 to 2 m" in found["note"]
     with pytest.raises(ConfigError, match="cannot be shrunk"):
-        gsd(setting, (1, 3))
+        gsd(replace(setting, side_px=17))
     with pytest.raises(ConfigError, match="multiple of 16"):
-        gsd(replace(setting, side_px=8), (1, 2))
+        gsd(replace(setting, side_px=8))
 
 
 def test_ablation_says_what_it_cannot_show_and_takes_bundles(

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from cli.main import main
 from decr.calibration import ErrorTable
 from decr.errors import DatasetError, OutputError
+from decr.evaluation import calibrate as module
 from decr.evaluation.analysis import Setting
 from decr.evaluation.calibrate import (
     ErrorSample,
@@ -70,13 +71,16 @@ def test_a_fit_finds_the_mean_error() -> None:
     assert checked.images[1] == pytest.approx(1.0, abs=0.05)
 
 
-def test_isotonic_keeps_means_that_rise_and_pools_those_that_fall() -> None:
+def test_isotonic_keeps_means_that_rise_and_pools_those_that_fall(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "KNOTS", 4)
     predictor = np.repeat([0.0, 1.0, 2.0, 3.0], 100)
     rising = np.repeat([1.0, 2.0, 5.0, 6.0], 100)
-    at, mean = isotonic(predictor, rising, knots=4)
+    at, mean = isotonic(predictor, rising)
     np.testing.assert_allclose(np.interp([0, 3], at, mean), [1, 6], atol=0.51)
     falling = np.repeat([4.0, 3.0, 2.0, 1.0], 100)
-    at, mean = isotonic(predictor, falling, knots=4)
+    at, mean = isotonic(predictor, falling)
     np.testing.assert_allclose(mean, 2.5)
     assert (np.diff(at) > 0).all()
 

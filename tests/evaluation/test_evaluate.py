@@ -172,8 +172,6 @@ def test_what_cannot_be_evaluated_is_said_at_the_start(data: Path, tmp_path: Pat
     for wrong in ({"steps": 0}, {"seed": -1}):
         with pytest.raises(ConfigError, match=r"at least 1|negative"):
             Sampling(**wrong)
-    with pytest.raises(ConfigError, match="negative"):
-        replace(bare, seed=-1)
     small = pair_set(tmp_path / "small", 1)
     for side in ("cloudy", "clear"):
         Image.fromarray(texture(0)[:20, :20].astype(np.uint8)).save(small / side / "0.png")

@@ -16,6 +16,7 @@ from rasterio.errors import RasterioError
 from rio_cogeo import cog_validate
 
 from decr.errors import DecrWarning, GridMismatchError, OutputError, SceneError
+from decr.geo import output
 from decr.geo.grid import Window
 from decr.geo.metadata import compare_metadata
 from decr.geo.output import write_cog
@@ -170,13 +171,14 @@ def test_small_scenes_are_valid(tmp_path: Path, work: Path, size: int) -> None:
 
 @pytest.mark.parametrize("kind", ["mask", "tags"])
 def test_same_bytes_twice_and_for_any_number_of_threads(
-    tmp_path: Path, work: Path, kind: str
+    tmp_path: Path, work: Path, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = make(tmp_path / "a.tif", kind)
     patch, _ = patched(work, (0, 3), "uint16")
     seen = []
     for threads in (1, 1, 2, 16):
-        write_cog(str(source), [patch], tmp_path / "o.tif", {"A": "1"}, work, threads=threads)
+        monkeypatch.setattr(output, "_THREADS", threads)
+        write_cog(str(source), [patch], tmp_path / "o.tif", {"A": "1"}, work)
         seen.append((tmp_path / "o.tif").read_bytes())
     assert seen[1:] == seen[:1] * 3
 

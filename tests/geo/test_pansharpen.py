@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import shutil
 import warnings
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 from zipfile import ZipFile
 
 import numpy as np
@@ -18,7 +16,6 @@ from rasterio.control import GroundControlPoint
 from rasterio.rpc import RPC
 from rasterio.shutil import copy as gdal_copy
 from rasterio.windows import Window
-from scipy import ndimage
 
 from cli.main import main
 from decr.errors import (
@@ -30,34 +27,17 @@ from decr.errors import (
     SceneError,
 )
 from decr.files import scratch_folder
-from decr.geo.pansharpen import RESAMPLING, PansharpenOptions, pansharpen
+from decr.geo.pansharpen import PansharpenOptions, pansharpen
 from decr.geo.scene import open_scene, reader
 from tests.geo.scene_files import BGRN, NORTH_UP, UTM, write
+from tests.geo.two_images import MS_GRID, images
 
-MS_GRID = NORTH_UP @ Affine.scale(4)
 REFERENCE = """<VRTDataset subClass="VRTPansharpenedDataset"><PansharpeningOptions>
 <AlgorithmOptions><Weights>{weights}</Weights></AlgorithmOptions><Resampling>Cubic</Resampling>
 <PanchroBand><SourceFilename>{pan}</SourceFilename><SourceBand>1</SourceBand></PanchroBand>
 {bands}</PansharpeningOptions></VRTDataset>"""
 BAND = """<SpectralBand dstBand="{n}"><SourceFilename>{ms}</SourceFilename>
 <SourceBand>{n}</SourceBand></SpectralBand>"""
-
-
-def images(folder: Path, height: int = 700, width: int = 1100, **options: object) -> list[Path]:
-    """A panchromatic and a multispectral image of the same ground, uint16."""
-    rng = np.random.default_rng(0)
-    fine = ndimage.gaussian_filter(rng.standard_normal((5, height, width)), (0, 1.5, 1.5))
-    dn = np.clip(600 + 900 * fine, 1, 2047)
-    ms = dn[:4].reshape(4, height // 4, 4, width // 4, 4).mean(axis=(2, 4)).astype(np.uint16)
-    pan = dn.mean(axis=0, keepdims=True).astype(np.uint16)
-    placed = {"crs": UTM, "transform": NORTH_UP, **options}
-    coarse = dict(placed)
-    if "transform" not in options:
-        coarse["transform"] = MS_GRID
-    return [
-        write(folder / "pan.tif", pan, descriptions=None, tiled=True, **placed),
-        write(folder / "ms.tif", ms, descriptions=BGRN, **coarse),
-    ]
 
 
 def reference(pan: Path, ms: Path, weights: str) -> np.ndarray:
@@ -142,120 +122,6 @@ def test_only_what_both_cover_is_written_and_rpcs_move_along(tmp_path: Path) -> 
     np.testing.assert_array_equal(fused[:, :-16, :-16], expected[:, :-16, :-16])
 
 
-def missing(pan: Path, ms: Path, how: str) -> np.ndarray:
-    """Take rows and columns out of one image, or of both; True where pixels are left."""
-    with rasterio.open(pan) as one, rasterio.open(ms) as many:
-        fine, coarse = one.read(), many.read()
-        placed = {"crs": one.crs, "transform": one.transform}
-        placed_ms = {"crs": many.crs, "transform": many.transform}
-    left = np.ones(fine.shape[1:], np.bool_)
-    if how != "ms alpha":
-        left[40:120] = False
-    if "pan" not in how:
-        left[:, 80:180] = False
-    gone, gone_ms = ~left, ~left[::4, ::4]
-    shown, shown_ms = (255 * v[None].astype(np.uint16) for v in (left, left[::4, ::4]))
-    options, options_ms = {}, {}
-    colours, colours_ms = ["gray"], ["undefined"] * 4
-    if how == "both nodata":
-        fine[:, gone], coarse[:, gone_ms] = 0, 0
-        options, options_ms = {"nodata": 0}, {"nodata": 0}
-    elif how == "pan nodata":
-        fine[:, gone] = 65535
-        options = {"nodata": 65535}
-    elif how == "pan mask":
-        options = {"mask": shown[0].astype(np.uint8)}
-    elif how == "pan alpha":
-        fine, colours = np.concatenate([fine, shown]), ["gray", "alpha"]
-    elif how == "ms alpha":
-        coarse, colours_ms = np.concatenate([coarse, shown_ms]), [*colours_ms, "alpha"]
-        options_ms = {"descriptions": (*BGRN, "alpha")}
-    else:
-        fine, coarse = fine.astype(np.float32), coarse.astype(np.float32)
-        fine[:, gone] = np.nan
-    write(pan, fine, **({"descriptions": None} | placed | options), colours=colours)
-    write(ms, coarse, **(placed_ms | options_ms), colours=colours_ms)
-    return left
-
-
-def fused_with_gaps(
-    folder: Path, how: str, placed: bool
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Pixels made of images with gaps, which are valid, those of whole images, and what is left."""
-    nowhere = {} if placed else {"crs": None, "transform": Affine.identity()}
-    pan, ms = images(folder, 600, 240, **nowhere)
-    pansharpen(pan, ms, folder / "whole.tif")
-    left = missing(pan, ms, how)
-    pansharpen(pan, ms, folder / "out.tif")
-    found = open_scene(folder / "out.tif")
-    with reader(found) as out, rasterio.open(folder / "whole.tif") as file:
-        dn, valid = out.read(found.grid.window)
-        assert [flag.name for flag in file.mask_flag_enums[0]] == ["all_valid"]
-        return dn.astype(float), valid, file.read(), left
-
-
-@pytest.mark.parametrize("how", ["both nodata", "pan nodata", "pan mask", "pan alpha", "pan nan"])
-@pytest.mark.parametrize("placed", [True, False])
-def test_what_is_missing_in_either_image_is_missing(tmp_path: Path, how: str, placed: bool) -> None:
-    dn, valid, whole, left = fused_with_gaps(tmp_path, how, placed)
-    np.testing.assert_array_equal(valid, left)
-    # Away from the hole, where interpolation does not reach it, pixels are those of whole images.
-    sure = ndimage.binary_erosion(left, np.ones((25, 25)), border_value=1)
-    assert sure.any()
-    assert np.abs(dn[:, sure] - whole[:, sure]).max() < 2
-
-
-@pytest.mark.parametrize("placed", [True, False])
-def test_what_alpha_hides_in_the_colours_is_missing_as_far_as_cubic_means_reach(
-    tmp_path: Path, placed: bool
-) -> None:
-    dn, valid, whole, left = fused_with_gaps(tmp_path, "ms alpha", placed)
-    # They reach two of its pixels, of 4 x 4 each.
-    left = ndimage.binary_erosion(left, np.ones((17, 17)), border_value=1)
-    assert left.any()
-    np.testing.assert_array_equal(valid, left)
-    np.testing.assert_array_equal(dn[:, left], whole[:, left])
-
-
-Keywords = dict[str, Any]
-GAPS: dict[str, tuple[Any, float, Keywords, Callable[[np.ndarray], Keywords]]] = {
-    "nodata": (np.uint16, 65535, {}, lambda hole: {"nodata": 65535}),
-    "mask": (np.uint16, 65535, {}, lambda hole: {"mask": (~hole * 255).astype(np.uint8)}),
-    "nan": (np.float32, np.nan, {}, lambda hole: {}),
-    "both nan": (np.float32, np.nan, {"nodata": np.nan}, lambda hole: {}),
-}
-"""Type and DN of a gap in the colours, what both images say, and what the colours say of it."""
-
-
-@pytest.mark.parametrize("how", GAPS)
-@pytest.mark.parametrize("resampling", RESAMPLING)
-def test_what_is_missing_in_the_colours_does_not_spoil_valid_pixels(
-    tmp_path: Path, how: str, resampling: str
-) -> None:
-    dtype, gone, always, said = GAPS[how]
-    pan, ms = images(tmp_path, 200, 240)
-    with rasterio.open(pan) as one, rasterio.open(ms) as many:
-        fine, coarse = one.read().astype(dtype), many.read().astype(dtype)
-    placed: Keywords = {"transform": MS_GRID, "descriptions": BGRN, **always}
-    write(pan, fine, descriptions=None, **always)
-    write(ms, coarse, **placed)
-    options = PansharpenOptions(resampling=resampling)
-    whole, out = tmp_path / "whole.tif", tmp_path / "out.tif"
-    pansharpen(pan, ms, whole, options)
-    hole = np.zeros(coarse.shape[1:], np.bool_)
-    hole[20:25, 30:33] = True
-    coarse[:, hole] = gone
-    write(ms, coarse, **placed, **said(hole))
-    pansharpen(pan, ms, out, options)
-    found = open_scene(out)
-    with reader(found) as fused, rasterio.open(whole) as file:
-        dn, valid = fused.read(found.grid.window)
-        expected = file.read()
-    assert not valid[80:100, 120:132].any()
-    assert valid[:60].all()
-    np.testing.assert_array_equal(dn[:, valid], expected[:, valid])
-
-
 def test_control_points_scale_and_unit_are_those_of_the_panchromatic_image(tmp_path: Path) -> None:
     pan, ms = images(tmp_path, 400, 400, crs=None, transform=Affine.identity())
     points = [
@@ -324,20 +190,6 @@ def test_colours_lie_where_they_are(tmp_path: Path, turn: float, down: float, ri
         expected = np.broadcast_to(1000 + 4 * (at - 0.5), valid.shape)
         off = (1000 * ratio[band] - expected)[inside]  # 4 DN are a coarse pixel, 1 a fine one
         assert np.abs(off).max() < 0.51
-
-
-def test_a_hole_lies_where_it_lay_when_only_a_part_is_covered(tmp_path: Path) -> None:
-    pan, ms = images(tmp_path, 600, 240)
-    left = missing(pan, ms, "both nodata")
-    with rasterio.open(ms, "r+") as file:
-        file.transform = MS_GRID @ Affine.translation(10, 5)
-    pansharpen(pan, ms, tmp_path / "out.tif")
-    found = open_scene(tmp_path / "out.tif")
-    with reader(found) as out:
-        valid = out.valid(found.grid.window)
-    fine = np.ones_like(left)
-    fine[40:120] = fine[:, 80:180] = False
-    np.testing.assert_array_equal(valid, fine[20:, 40:] & left[:580, :200])
 
 
 def test_what_cannot_be_fused_is_one_error_and_leaves_nothing(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from rasterio.windows import Window
 from decr.errors import OutputError
 from decr.geo.pansharpen import pansharpen
 from tests.geo.full_disk import files_up_to
-from tests.geo.test_pansharpen import images
+from tests.geo.two_images import images
 
 
 @pytest.mark.parametrize("file", ["pan.vrt", "ms.vrt", "fused.vrt", "described.vrt"])

@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from decr.models.spagan import SpAGAN
-from tests.golden.run_gans import GANS, GENERATOR, inside, load_generator
-from tests.golden.runners import RUNNERS, run_file
+from tests.golden.run_gans import GENERATOR, inside, load_generator
+from tests.golden.runners import run_file
 from tests.golden.vectors import statistics
 
 
@@ -33,10 +33,6 @@ def weights(folder: Path) -> Path:
     path = folder / "data" / "weights" / "spagan_rice2.pth"
     path.parent.mkdir(parents=True)
     return path
-
-
-def test_all_runners_are_registered() -> None:
-    assert GANS.items() <= RUNNERS.items()
 
 
 def test_absent_weights_are_lacking(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from click.testing import CliRunner, Result
@@ -60,3 +62,8 @@ def images() -> dict[str, np.ndarray]:
 
 def run(*arguments: object) -> Result:
     return CliRunner().invoke(main, ["dataset", "import", *(str(a) for a in arguments), "-q"])
+
+
+def lines(out: Path) -> list[dict[str, Any]]:
+    """The manifest of a set."""
+    return [json.loads(line) for line in (out / "pairs.jsonl").read_text().splitlines()]

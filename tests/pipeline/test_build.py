@@ -32,14 +32,8 @@ from tests.dataset.two_dates import (
     SIZE,
     UTM,
     TwoDates,
-    two_dates,
 )
 from tests.pipeline.built import OPTIONS, QUICK, ROOT, build, ccp, contents, kill_when, table
-
-
-@pytest.fixture(scope="module")
-def dates(tmp_path_factory: pytest.TempPathFactory) -> TwoDates:
-    return two_dates(tmp_path_factory.mktemp("dates"))
 
 
 @pytest.fixture(scope="module")

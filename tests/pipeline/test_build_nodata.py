@@ -17,15 +17,10 @@ from decr.dataset.pairs import PairFolder, read_pairs
 from decr.errors import DatasetError, DecrWarning
 from decr.pipeline.build import Built
 from decr.pipeline.dataset_tools import verify_set
-from tests.dataset.two_dates import BANDS, SIZE, TwoDates, two_dates
+from tests.dataset.two_dates import BANDS, SIZE, TwoDates
 from tests.pipeline.built import QUICK, build, table
 
 ALL = replace(QUICK, split="random", limits=Limits(max_nodata=1.0), match=False)
-
-
-@pytest.fixture(scope="module")
-def dates(tmp_path_factory: pytest.TempPathFactory) -> TwoDates:
-    return two_dates(tmp_path_factory.mktemp("dates"))
 
 
 def with_nodata(path: Path, image: NDArray[np.generic], nodata: float) -> Path:

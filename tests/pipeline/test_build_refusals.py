@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import tarfile
-import warnings
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 from zipfile import ZipFile
 
 import numpy as np
@@ -17,10 +15,7 @@ from rasterio.warp import Resampling, reproject
 
 from decr.config import CcpConfig
 from decr.dataset.acquisitions import PairRow, open_pairs, read_rows
-from decr.dataset.build_set import check_exports
 from decr.dataset.chip_rules import Limits
-from decr.dataset.match import fit_match
-from decr.dataset.measure import PairFacts, tell_doubtful
 from decr.errors import (
     ConfigError,
     DatasetError,
@@ -29,39 +24,10 @@ from decr.errors import (
     GridMismatchError,
 )
 from decr.pipeline.build import build_set, described
-from decr.pipeline.ccp import SceneCcp, scene_ccp
-from decr.pipeline.ccp_sources import Source
-from tests.dataset.two_dates import (
-    BANDS,
-    SHIFT,
-    SIZE,
-    UTM,
-    TwoDates,
-    two_dates,
-    write,
-)
-from tests.pipeline.built import OPTIONS, QUICK, build, ccp, contents, table
+from tests.dataset.two_dates import BANDS, SHIFT, SIZE, UTM, TwoDates, write
+from tests.pipeline.built import OPTIONS, QUICK, build, ccp, table
 
 ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture(scope="module")
-def dates(tmp_path_factory: pytest.TempPathFactory) -> TwoDates:
-    return two_dates(tmp_path_factory.mktemp("dates"))
-
-
-@pytest.fixture(scope="module")
-def few(dates: TwoDates, tmp_path_factory: pytest.TempPathFactory) -> TwoDates:
-    """The lower three rows of four chips, for tests that build several sets."""
-    folder = tmp_path_factory.mktemp("few")
-    (folder / "masks").mkdir()
-    made = TwoDates(folder / "cloudy.tif", folder / "clear.tif", folder / "masks")
-    for image, day in ((made.cloudy, "03"), (made.clear, "14")):
-        for path, bands in ((image, BANDS), (made.masks / image.name, ("-",))):
-            with rasterio.open(dates.cloudy.parent / path.relative_to(folder)) as file:
-                part, nodata = file.read()[:, -3 * SIZE - 16 :, : 4 * SIZE + 16], file.nodata
-            write(path, part, bands, nodata, TIFFTAG_DATETIME=f"2024:05:{day} 03:10:00")
-    return made
 
 
 def test_too_many_days_and_too_large_a_shift_leave_nothing(dates: TwoDates, tmp_path: Path) -> None:
@@ -240,68 +206,6 @@ def test_a_place_of_one_block_is_for_training_with_a_warning(few: TwoDates, tmp_
     assert not (tmp_path / "b").exists()
 
 
-@pytest.fixture
-def looked_at(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Names of the images whose clouds were looked for."""
-    names: list[str] = []
-
-    def noted(source: Source, *args: Any, **more: Any) -> SceneCcp:
-        names.append(source.name)
-        return scene_ccp(source, *args, **more)
-
-    monkeypatch.setattr("decr.pipeline.build.scene_ccp", noted)
-    return names
-
-
-def test_another_split_does_not_look_for_clouds_anew(
-    few: TwoDates, looked_at: list[str], tmp_path: Path
-) -> None:
-    out = tmp_path / "set"
-    with pytest.raises(DatasetError, match="give a smaller --buffer"):
-        build(few, out, replace(QUICK, buffer_m=1e4))
-    assert looked_at == ["cloudy", "clear"]
-    # Other chips, then another split: clouds of neither, and the bytes of a run of its own.
-    with pytest.raises(DatasetError, match="give a smaller --buffer"):
-        build(few, out, replace(QUICK, size_px=SIZE // 2, buffer_m=1e4))
-    build(few, out, replace(QUICK, seed=3))
-    assert looked_at == ["cloudy", "clear"]
-    assert not (tmp_path / "set.decr-work").exists()
-    build(few, tmp_path / "alone", replace(QUICK, seed=3))
-    assert contents(out) == contents(tmp_path / "alone")
-
-
-def test_clouds_of_an_image_that_changed_are_looked_for_anew(
-    few: TwoDates, looked_at: list[str], tmp_path: Path
-) -> None:
-    folder = tmp_path / "in"
-    folder.mkdir()
-    clear = folder / "clear.tif"
-    clear.write_bytes(few.clear.read_bytes())
-    far, own = replace(QUICK, buffer_m=1e4), replace(few, clear=clear)
-    for _ in range(2):
-        with pytest.raises(DatasetError, match="give a smaller --buffer"):
-            build(own, tmp_path / "set", far)
-    assert looked_at == ["cloudy", "clear"]
-    with rasterio.open(clear, "r+") as file:
-        file.write(file.read(1) + 1, 1)
-    build(own, tmp_path / "set", QUICK)
-    assert looked_at == ["cloudy", "clear", "clear"]
-
-
-def test_what_cannot_be_is_told_before_clouds_are_looked_for(
-    dates: TwoDates, looked_at: list[str], tmp_path: Path
-) -> None:
-    with pytest.raises(DatasetError, match=r"no room for a chip of 100000 px: .* smaller chips"):
-        build(dates, tmp_path / "a", replace(QUICK, size_px=100_000))
-    far = tmp_path / "clear.tif"
-    far.write_bytes(dates.clear.read_bytes())
-    with rasterio.open(far, "r+") as file:
-        file.transform = Affine.translation(50_000, 0) @ file.transform
-    with pytest.raises(DatasetError, match="low overlap"):
-        build(replace(dates, clear=far), tmp_path / "b")
-    assert looked_at == []
-
-
 def test_one_mask_cannot_serve_two_images(dates: TwoDates, tmp_path: Path) -> None:
     config = CcpConfig(detector=f"file:{dates.masks / 'cloudy.tif'}")
     with pytest.raises(ConfigError, match="folder"):
@@ -378,69 +282,3 @@ def test_two_images_of_one_archive_are_two(
     for other in (cloudy, "/vsizip/copy.zip/may/cloudy.tif"):
         with pytest.raises(DatasetError, match="are one image"):
             open_pairs([PairRow(Path(cloudy), Path(other))])
-
-
-def test_the_published_layout_needs_near_infrared_of_all_or_of_none(
-    dates: TwoDates, looked_at: list[str], tmp_path: Path
-) -> None:
-    with rasterio.open(dates.clear) as file:
-        path = write(
-            tmp_path / "rgb.tif", file.read()[:3], BANDS[:3], TIFFTAG_DATETIME="2024:05:14 03:05:00"
-        )
-    rows = [PairRow(dates.cloudy, dates.clear), PairRow(dates.cloudy, path)]
-    with (
-        pytest.warns(DecrWarning, match="give a pair of bands"),
-        pytest.raises(ConfigError, match="cloudy_1 has near infrared and cloudy_2 has not; "),
-    ):
-        build_set(rows, tmp_path / "set", OPTIONS, ccp(dates))
-    assert looked_at == []
-    check_exports(open_pairs(rows), replace(OPTIONS, exports=("rice",)))
-
-
-@pytest.mark.parametrize(("tau", "changed"), [(0.0, 60), (0.2, 60), (0.4, 45)])
-def test_gains_that_missed_haze_may_have_bent_are_told(
-    dates: TwoDates, tau: float, changed: float
-) -> None:
-    """Over 30 % of cells that the detector took for clear, on ground that changed a little."""
-    pair, rng = open_pairs([PairRow(dates.cloudy, dates.clear)])[0], np.random.default_rng(0)
-    clear = np.tile(rng.normal(520, 100, 900), (4, 1))
-    passed = np.exp(-tau * np.clip(rng.uniform(-7, 3, 900), 0, 1))
-    cloudy = (1.1 * clear + rng.normal(0, changed, clear.shape)) * passed + 1800 * (1 - passed)
-    found = fit_match(clear, cloudy)
-    assert found is not None
-    told = {pair.name: PairFacts(None, found, 1800.0, None)}
-    least = min(found.correlation)
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        tell_doubtful(told, {pair.name: pair})
-    assert len(caught) == (least < 0.8) == (tau > 0)
-    if caught:
-        gain = found.gain[found.correlation.index(least)]
-        fits = f"gain {gain:.2f}, but anything from {least * gain:.2f} to {gain / least:.2f} fits)"
-        assert fits in str(caught[0].message)
-        assert "haze that was not found" in str(caught[0].message)
-    else:
-        assert found.gain == pytest.approx([1.1] * 4, rel=0.25)
-
-
-def test_a_pair_that_looks_little_alike_is_told(dates: TwoDates, tmp_path: Path) -> None:
-    """In near infrared only; the rest tells the shift."""
-    with rasterio.open(dates.clear) as file:
-        clear = file.read()
-    height, width = clear.shape[1:]
-    crops = np.random.default_rng(0).normal(0, 400, (height // 8, width // 8))
-    fields = np.kron(crops, np.ones((8, 8)))
-    clear[3] = np.clip(clear[3] + fields, 1, 2047)
-    (tmp_path / "in").mkdir()
-    path = write(tmp_path / "in" / "clear.tif", clear, TIFFTAG_DATETIME="2024:05:14 03:05:00")
-    with pytest.warns(DecrWarning, match=r"1 of 1 pairs, such as cloudy \(nir: correlation 0\.\d"):
-        built = build(replace(dates, clear=path), tmp_path / "set", QUICK)
-    alike = built.acquisitions[0]["match"]["correlation"]
-    assert min(alike[:3]) > 0.9
-    assert alike[3] < 0.5
-    card = (tmp_path / "set" / "README.md").read_text()
-    assert f"| {', '.join(f'{r:.2f}' for r in alike)} |" in card
-    clear[3] = 2047 - clear[2]
-    write(path, clear, TIFFTAG_DATETIME="2024:05:14 03:05:00")
-    with pytest.warns(DecrWarning, match=r"such as cloudy \(no gain can be told\)"):
-        build(replace(dates, clear=path), tmp_path / "inverse", QUICK)

@@ -18,8 +18,8 @@ from decr.errors import DecrWarning
 from decr.lost_work import loss_said
 from decr.pipeline.build import build_set
 from decr.pipeline.import_set import import_set
-from tests.dataset.test_write_pairs import ground
-from tests.dataset.test_write_pairs import options as some_options
+from tests.dataset.simulated import ground
+from tests.dataset.simulated import options as some_options
 from tests.dataset.two_dates import two_dates
 from tests.pipeline.built import QUICK, ccp
 from tests.pipeline.made_published import QUICK as THRESHOLD

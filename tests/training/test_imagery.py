@@ -103,7 +103,7 @@ def test_validation_is_as_bright_as_training(tmp_path: Path) -> None:
 
 def test_pairs_that_lack_a_band_are_counted(tmp_path: Path) -> None:
     folder = pairs(tmp_path / "set {1}", grey=("pair_04", "pair_05"))
-    asked = replace(recipe(folder), pairs=(PairFolder(folder, split=None),))
+    asked = replace(recipe(folder), pairs=(PairFolder(folder, split="all"),))
     with pytest.warns(DecrWarning, match=r"set \{1\}: 2 of 12 pairs are passed over, for want"):
         assert len(read_imagery(asked).pairs) == 10
 
@@ -123,7 +123,7 @@ def test_some_pairs_too_small_are_told_with_the_stage_that_asks_for_more(tmp_pat
         recipe(folder),
         stages={"reference": TrainConfig(), "coarse": TrainConfig(size_px=64)},
         parts=PARTS,
-        pairs=(PairFolder(folder, split=None),),
+        pairs=(PairFolder(folder, split="all"),),
     )
     match = "1 of 12 pairs is passed over, for want of 128 x 128 .* for stage reference: pair_04"
     with pytest.warns(DecrWarning, match=match):

@@ -18,7 +18,6 @@ from decr.models.patchgan import PatchGAN
 from decr.models.registry import create
 from decr.training.published import ARCHITECTURES, objective
 from decr.training.published_terms import laplacian_residual
-from decr.zoo.published import DEAD
 
 ADVERSARIAL = ("msda", "spagan", "amgan")
 SIZES: dict[str, dict[str, int]] = {
@@ -34,6 +33,15 @@ JUDGES: dict[str, Callable[[int], nn.Module]] = {
     "amgan": lambda bands: PatchGAN(bands, width=4),
 }
 
+DEAD = {
+    "spagan": re.compile(r"SAM1\.(attention_layer|conv_in)\."),
+    "amgan": re.compile(r"res_block6\."),
+    "msda": re.compile(
+        r"offset_conv[12]\."
+        r"|rdb_\w+(\.\d_\d)?\.(coefficient$|rt_residual_dense_layers\.|conv_1x1_c\.|conv_[ar]\.)"
+    ),
+}
+"""Parameters that published networks carry but never use."""
 MAY_BE_SHUT = re.compile(r".*\.(ca\.ca|CA\.conv_du|channel_attn\d?)\.|.*bias$")
 """Bottlenecks of channel attention: with one or two channels, all can be rectified to zero.
 

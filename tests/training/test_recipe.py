@@ -176,7 +176,7 @@ def test_weights_of_losses_are_relative_to_the_imagery(tmp_path: Path) -> None:
 
 def test_all_pairs_can_be_asked_for(tmp_path: Path) -> None:
     text = WHOLE.replace('layout = "rice1"', 'split = "all"')
-    assert read(tmp_path, text).pairs[0].split is None
+    assert read(tmp_path, text).pairs[0].split == "all"
 
 
 def test_something_to_train_on_is_needed(tmp_path: Path) -> None:

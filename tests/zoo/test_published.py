@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from decr.errors import BundleError
 from decr.models.registry import create
 from decr.zoo import published as module
-from decr.zoo.published import AS_NAMES, DEAD, NETWORKS, read_published
+from decr.zoo.published import NETWORKS, read_published
 from tests.models.published import published_shapes
 from tests.zoo import checkpoints
 from tests.zoo.checkpoints import de_checkpoint, keras_arrays, network, published
@@ -284,14 +284,3 @@ def test_a_detector_of_another_kind_is_refused(shared: Path) -> None:
         pytest.skip(f"real data absent: no file {path}")
     with pytest.raises(BundleError, match="of no published network"):
         read_published(path)
-
-
-@pytest.mark.parametrize(("name", "count"), [("spagan", 7), ("amgan", 3), ("msda", 289)])
-def test_dead_tensors_are_carried_along(name: str, count: int) -> None:
-    dead = [key for key in module._published_shapes(name, 3) if DEAD[name].match(key)]
-    assert len(dead) == count
-
-
-def test_every_network_can_be_named() -> None:
-    assert set(AS_NAMES) == {"de", *NETWORKS}
-    assert {n.part for n in NETWORKS.values()} == {"cnp", "wa", "reference", "detector"}
