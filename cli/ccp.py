@@ -65,12 +65,7 @@ from . import options as shared
     type=click.Path(path_type=Path),
     help="Vector file; CCP is told for each feature. GeoJSON, or any other with the extra vector.",
 )
-@click.option(
-    "--gsd",
-    "gsd_m",
-    type=shared.ABOVE_ZERO,
-    help="Metres per pixel, for images that do not say.",
-)
+@shared.gsd_option("Metres per pixel, for images that do not say.")
 @click.option("--fast", is_flag=True, help="Read overviews, as coarse as the detector allows.")
 @click.option(
     "--cloudy",

@@ -48,12 +48,7 @@ command.add_command(dataset_import.command)
 @click.option(
     "--bands", metavar="LIST", help="Roles of the bands in file order, such as r,g,b or b,g,r,n."
 )
-@click.option(
-    "--gsd",
-    "gsd_m",
-    type=shared.ABOVE_ZERO,
-    help="Metres per pixel, for images that do not say.",
-)
+@shared.gsd_option("Metres per pixel, for images that do not say.")
 @click.option(
     "--white",
     type=shared.ABOVE_ZERO,
@@ -115,17 +110,12 @@ def simulate(
     click.echo(f"{out}: {described(entries)}")
 
 
-_layout_option = click.option(
-    "--layout",
-    metavar="NAME",
-    help="manifest, folders, cuhk-cr, rice1, rice2, t-cloud or whu; recognised if absent.",
-)
 _set_argument = click.argument("folder", metavar="SET", type=click.Path(path_type=Path))
 
 
 @command.command("verify")
 @_set_argument
-@_layout_option
+@shared.layout_option
 @shared.quiet_option
 def verify(folder: Path, layout: str | None, quiet: bool) -> None:
     """Check that a SET is whole: checksums if it has them, and that each pair reads and fits.
@@ -150,7 +140,7 @@ def verify(folder: Path, layout: str | None, quiet: bool) -> None:
 
 @command.command("dedupe")
 @_set_argument
-@_layout_option
+@shared.layout_option
 @click.option(
     "--near-bits",
     type=click.IntRange(0, 143),
@@ -194,7 +184,7 @@ def dedupe(
 
 @command.command("stats")
 @_set_argument
-@_layout_option
+@shared.layout_option
 @shared.json_option("the result")
 @shared.quiet_option
 def stats(folder: Path, layout: str | None, as_json: bool, quiet: bool) -> None:
@@ -216,7 +206,7 @@ def stats(folder: Path, layout: str | None, as_json: bool, quiet: bool) -> None:
 @click.option(
     "-o", "--out", required=True, type=click.Path(path_type=Path), help="HTML file to write."
 )
-@_layout_option
+@shared.layout_option
 @click.option("--overwrite", is_flag=True, help="Replace an existing file.")
 def view(folder: Path, out: Path, layout: str | None, overwrite: bool) -> None:
     """Write a contact sheet of a SET: one HTML file that needs no network.

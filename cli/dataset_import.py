@@ -24,12 +24,7 @@ from . import options as shared
     is_flag=True,
     help="Leave out test images that are copies of training images, exact or near.",
 )
-@click.option(
-    "--gsd",
-    "gsd_m",
-    type=shared.ABOVE_ZERO,
-    help="Metres per pixel, if neither the files nor the paper of the set say.",
-)
+@shared.gsd_option("Metres per pixel, if neither the files nor the paper of the set say.")
 @shared.clouds_options
 @shared.quiet_option
 def command(

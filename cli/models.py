@@ -114,12 +114,7 @@ def count_cost(names: tuple[str, ...], bands: tuple[str, ...], as_json: bool) ->
     help="Order of the bands that the network was trained on, such as b,g,r; the published one if "
     "absent.",
 )
-@click.option(
-    "--gsd",
-    "gsd_m",
-    type=shared.ABOVE_ZERO,
-    help="Ground sampling distance it was trained at, metres.",
-)
+@shared.gsd_option("Ground sampling distance it was trained at, metres.")
 @click.option("--licence", help="Licence of the weights, for the card.")
 @click.option("--overwrite", is_flag=True, help="Replace an existing bundle.")
 def import_weights(file: Path, out: Path, **card: Any) -> None:

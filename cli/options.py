@@ -103,6 +103,19 @@ threshold_option = click.option(
 device_option = click.option(
     "--device", default="auto", show_default=True, help="auto, cpu or cuda."
 )
+precision_option = click.option(
+    "--precision",
+    type=click.Choice(get_args(Precision)),
+    default="auto",
+    show_default=True,
+    help="auto is bfloat16 where the device has units for it.",
+)
+layout_option = click.option(
+    "--layout",
+    metavar="NAME",
+    help="How the set is arranged: manifest, folders, cuhk-cr, rice, rice1, rice2, t-cloud or whu; "
+    "recognised if absent.",
+)
 clouds_options = together(
     detector_option, bands_option, range_option, threshold_option, device_option
 )
@@ -120,6 +133,11 @@ lpips_options = together(
         "torch's cache. Nothing is downloaded.",
     ),
 )
+
+
+def gsd_option(what: str) -> Decorator:
+    """``--gsd``, metres."""
+    return click.option("--gsd", "gsd_m", type=ABOVE_ZERO, metavar="METRES", help=what)
 
 
 def json_option(what: str) -> Decorator:
@@ -217,13 +235,7 @@ restoration_options = together(
         help="Tiles handed over at once per tile computed side by side; the result stays.",
     ),
     device_option,
-    click.option(
-        "--precision",
-        type=click.Choice(get_args(Precision)),
-        default="auto",
-        show_default=True,
-        help="auto is bfloat16 where the device has units for it.",
-    ),
+    precision_option,
     click.option(
         "--compile/--no-compile",
         default=False,
@@ -241,9 +253,7 @@ pairs_options = together(
         metavar="DIR",
         help="Folder with a set of pairs; see docs/howto/own_pairs.md.",
     ),
-    click.option(
-        "--layout", metavar="NAME", help="How the folder is arranged; recognised if absent."
-    ),
+    layout_option,
     click.option(
         "--split",
         type=click.Choice(["train", "val", "test", "all"]),
@@ -252,12 +262,7 @@ pairs_options = together(
         help="Which pairs of the set; take some that the model was not trained on.",
     ),
     bands_option,
-    click.option(
-        "--gsd",
-        "gsd_m",
-        type=ABOVE_ZERO,
-        help="Metres per pixel, for files that do not say.",
-    ),
+    gsd_option("Metres per pixel, for files that do not say."),
     click.option(
         "--white",
         type=ABOVE_ZERO,

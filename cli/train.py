@@ -7,11 +7,10 @@ import sys
 import warnings
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from decr.config import Precision
 from decr.errors import DecrWarning
 
 from . import options as shared
@@ -52,24 +51,13 @@ if TYPE_CHECKING:
     metavar="FOLDER",
     help="Real pairs of a cloudy and a clear image. May be repeated.",
 )
-@click.option(
-    "--layout",
-    metavar="NAME",
-    help="How the folders of pairs are arranged, such as folders: cloudy/NAME and clear/NAME; "
-    "recognised if absent.",
-)
+@shared.layout_option
 @click.option(
     "--bands",
     metavar="LIST",
     help="Roles of the images' bands in file order, such as r,g,b,n ('-' is not used).",
 )
-@click.option(
-    "--gsd",
-    "gsd_m",
-    type=shared.ABOVE_ZERO,
-    metavar="METRES",
-    help="Pixel size of the images, metres.",
-)
+@shared.gsd_option("Pixel size of the images, metres.")
 @click.option(
     "--white",
     type=shared.ABOVE_ZERO,
@@ -115,13 +103,7 @@ if TYPE_CHECKING:
     help="Stop, resumably, after this long; if that was not the end, the exit code is 130.",
 )
 @shared.device_option
-@click.option(
-    "--precision",
-    type=click.Choice(get_args(Precision)),
-    default="auto",
-    show_default=True,
-    help="auto is bfloat16 where the device has units for it.",
-)
+@shared.precision_option
 @click.option(
     "--loaders",
     type=click.IntRange(min=0),

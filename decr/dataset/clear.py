@@ -3,28 +3,24 @@
 from __future__ import annotations
 
 import fnmatch
-import hashlib
 import math
-import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 
 from decr.dataset.collage import LabelledImage
-from decr.dataset.guesses import for_want, tell_guesses
+from decr.dataset.guesses import for_want, tell, tell_guesses
 from decr.dataset.inside import valid_inside
 from decr.dataset.manifest import MANIFEST
 from decr.dataset.samples import ClearImage
 from decr.dataset.white import TOO_BRIGHT, too_bright
-from decr.errors import BandError, ConfigError, DatasetError, DecrWarning
+from decr.errors import BandError, ConfigError, DatasetError
 from decr.geo.delivery import passed_over, skipped
 from decr.geo.scene import Scene, open_scene, reader
 
 _SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".vrt")
-_TOLD = 3
-"""Names that a warning gives of many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,29 +210,6 @@ def _unknown(path: Path, what: str, how: str) -> DatasetError:
     return DatasetError(f"{path}: its {what} is unknown; state it for the folder: {how}")
 
 
-def tell(where: str, what: str, named: Mapping[str, Sequence[str]]) -> None:
-    """Warn of images that are not taken as they are.
-
-    Parameters
-    ----------
-    where, what
-        Whose images, and of which, such as "7 images".
-    named
-        Names by what is done with them, and why.
-
-    Warns
-    -----
-    DecrWarning
-        Once for each reason that there are names for.
-    """
-    for why, names in named.items():
-        if names:
-            more = ", ..." if len(names) > _TOLD else ""
-            verb = "is" if len(names) == 1 else "are"
-            said = f"{where}: {len(names)} of {what} {verb} {why}: {', '.join(names[:_TOLD])}{more}"
-            warnings.warn(said, DecrWarning, stacklevel=4)
-
-
 def read_labelled(folder: Folder, least_px: int = 1) -> list[LabelledImage]:
     """Cloudy images with masks of the same name.
 
@@ -339,8 +312,3 @@ def _nodata_labels(masks: Sequence[Scene], cloudy_from: int) -> set[float]:
         if len(classes) == 2:
             return found
     return found | {n for n in declared if n is not None and classes == {n < cloudy_from}}
-
-
-def digest(names: Sequence[str]) -> str:
-    """A short hash of a set of file names, to tell splits apart in model cards."""
-    return hashlib.sha256("\n".join(sorted(names)).encode()).hexdigest()[:12]

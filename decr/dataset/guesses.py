@@ -1,9 +1,9 @@
-"""What is told of images of a set whose bands nobody named."""
+"""What is told of images of a set: bands that nobody named, and images not taken as they are."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from decr.errors import DecrWarning
@@ -11,6 +11,8 @@ from decr.geo.fourth import WITH_NIR, is_alpha_assumed
 from decr.geo.scene import Scene
 
 _ASSUMED = "taken for transparency, as GDAL does by default"
+_TOLD = 3
+"""Names that a warning gives of many."""
 
 
 def tell_guesses(scenes: Sequence[Scene], stacklevel: int = 3) -> None:
@@ -60,3 +62,26 @@ def for_want(
     for name, path in lacking:
         found.setdefault(hint if asked and is_alpha_assumed(str(path)) else why, []).append(name)
     return found
+
+
+def tell(where: str, what: str, named: Mapping[str, Sequence[str]]) -> None:
+    """Warn of images that are not taken as they are.
+
+    Parameters
+    ----------
+    where, what
+        Whose images, and of which, such as "7 images".
+    named
+        Names by what is done with them, and why.
+
+    Warns
+    -----
+    DecrWarning
+        Once for each reason that there are names for.
+    """
+    for why, names in named.items():
+        if names:
+            more = ", ..." if len(names) > _TOLD else ""
+            verb = "is" if len(names) == 1 else "are"
+            said = f"{where}: {len(names)} of {what} {verb} {why}: {', '.join(names[:_TOLD])}{more}"
+            warnings.warn(said, DecrWarning, stacklevel=4)

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from decr.dataset.augment import unit_from
-from decr.dataset.clear import check_above_zero, tell
-from decr.dataset.guesses import for_want, tell_guesses
+from decr.dataset.clear import check_above_zero
+from decr.dataset.guesses import for_want, tell, tell_guesses
 from decr.dataset.inside import valid_inside
 from decr.dataset.layouts import list_pairs
 from decr.dataset.manifest import PairFile, of_split

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from decr.dataset.clear import tell
+from decr.dataset.guesses import tell
 from decr.dataset.layouts import layout_of, list_pairs
 from decr.dataset.manifest import PairFile, of_split
 from decr.dataset.pairs import PairFolder, PairImage, changed, read_pairs

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from decr.dataset.clear import tell
 from decr.dataset.duplicates import refuse_leak
+from decr.dataset.guesses import tell
 from decr.dataset.splits import in_common
 from decr.errors import ConfigError, DecrWarning
 from decr.training.identity import (

@@ -8,10 +8,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from decr.dataset.clear import held_out, read_clear, read_labelled, tell
+from decr.dataset.clear import held_out, read_clear, read_labelled
 from decr.dataset.collage import LabelledImage, detection_sample
 from decr.dataset.dates import DatedPlace, dated_crop, dated_partners
 from decr.dataset.fine_views import fine_sample
+from decr.dataset.guesses import tell
 from decr.dataset.layouts import list_pairs
 from decr.dataset.manifest import PairFile
 from decr.dataset.pairs import PairImage, large_enough, pair_crop, pair_sample, read_pairs

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -14,7 +15,6 @@ import numpy as np
 import torch
 from torch import nn
 
-from decr.dataset.clear import digest
 from decr.device import device_name
 from decr.diffusion.schedule import NoiseSchedule
 from decr.errors import ConfigError
@@ -331,7 +331,7 @@ def _provenance(
         "images": len(images) + len(imagery.labelled),
         "megapixels": round(sum(shape[1] * shape[2] for shape in shapes) / 1e6, 1),
         "data": ", ".join(folder.name for folder in folders),
-        "split": digest(imagery.names),
+        "split": _names_digest(imagery.names),
         "holdout": ", ".join(recipe.holdout),
         "preset": recipe.preset,
         "device": device_name(run.place.device),
@@ -350,3 +350,8 @@ def _provenance(
     if recipe.start is not None and run.start is not None:
         said["started_from"] = f"{recipe.start.name}, sha256 {run.start.sha256[:12]}"
     return {key: value for key, value in said.items() if value != ""}
+
+
+def _names_digest(names: Sequence[str]) -> str:
+    """A short hash of a set of file names, to tell splits apart in model cards."""
+    return hashlib.sha256("\n".join(sorted(names)).encode()).hexdigest()[:12]

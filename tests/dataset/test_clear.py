@@ -17,7 +17,6 @@ from decr.config import CcpConfig
 from decr.dataset import inside as module
 from decr.dataset.clear import (
     Folder,
-    digest,
     held_out,
     read_clear,
     read_labelled,
@@ -352,11 +351,6 @@ def test_missing_masks_are_errors(tmp_path: Path) -> None:
         read_labelled(Folder(tmp_path))
     with pytest.raises(DatasetError, match=r"mask of a\.tif is missing"):
         read_labelled(Folder(tmp_path, masks=tmp_path / "masks"))
-
-
-def test_a_digest_tells_splits_apart_whatever_their_order() -> None:
-    assert digest(["a", "b"]) == digest(["b", "a"]) != digest(["a", "c"])
-    assert len(digest([])) == 12
 
 
 @pytest.mark.parametrize("wrong", [0.0, -5.0, float("nan"), float("inf")])

@@ -18,7 +18,7 @@ from decr.models.registry import create
 from decr.predictor import load_detector, load_restorer
 from decr.training.imagery import read_imagery
 from decr.training.recipe import Recipe
-from decr.training.run import run_recipe
+from decr.training.run import _names_digest, run_recipe
 from decr.training.settings import TrainConfig
 from decr.training.start import start_from
 from decr.zoo.average import average_bundles
@@ -392,3 +392,8 @@ def test_a_perceptual_term_needs_its_network(folder: Path, tmp_path: Path) -> No
         run_recipe(whole, tmp_path / "run")
     assert run_recipe(whole, tmp_path / "run", unlikeness=Distance()) is not None
     assert Distance.calls >= QUICK.steps
+
+
+def test_a_digest_tells_splits_apart_whatever_their_order() -> None:
+    assert _names_digest(["a", "b"]) == _names_digest(["b", "a"]) != _names_digest(["a", "c"])
+    assert len(_names_digest([])) == 12
