@@ -5,7 +5,6 @@ from __future__ import annotations
 import fnmatch
 import hashlib
 import math
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -18,7 +17,7 @@ from decr.dataset.inside import valid_inside
 from decr.dataset.manifest import MANIFEST
 from decr.dataset.samples import ClearImage
 from decr.dataset.white import TOO_BRIGHT, too_bright
-from decr.errors import BandError, ConfigError, DatasetError, DecrWarning
+from decr.errors import BandError, ConfigError, DatasetError, warn
 from decr.geo.delivery import passed_over, skipped
 from decr.geo.scene import Scene, open_scene, reader
 
@@ -234,7 +233,7 @@ def tell(where: str, what: str, named: Mapping[str, Sequence[str]]) -> None:
             more = ", ..." if len(names) > _TOLD else ""
             verb = "is" if len(names) == 1 else "are"
             said = f"{where}: {len(names)} of {what} {verb} {why}: {', '.join(names[:_TOLD])}{more}"
-            warnings.warn(said, DecrWarning, stacklevel=4)
+            warn(said)
 
 
 def read_labelled(folder: Folder, least_px: int = 1) -> list[LabelledImage]:
