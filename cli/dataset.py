@@ -142,13 +142,6 @@ def verify(folder: Path, layout: str | None, quiet: bool) -> None:
 @_set_argument
 @shared.layout_option
 @click.option(
-    "--near-bits",
-    type=click.IntRange(0, 143),
-    default=28,
-    show_default=True,
-    help="Images are near copies if so many of 143 bits of their hashes differ at most.",
-)
-@click.option(
     "--side",
     type=click.Choice(["clear", "cloudy"]),
     default="clear",
@@ -157,9 +150,7 @@ def verify(folder: Path, layout: str | None, quiet: bool) -> None:
 )
 @shared.json_option("the result")
 @shared.quiet_option
-def dedupe(
-    folder: Path, layout: str | None, near_bits: int, side: str, as_json: bool, quiet: bool
-) -> None:
+def dedupe(folder: Path, layout: str | None, side: str, as_json: bool, quiet: bool) -> None:
     """List images of a SET that are there twice, exactly or nearly, within and across splits.
 
     Nothing is deleted.
@@ -172,7 +163,7 @@ def dedupe(
     from decr.pipeline.copies import copies_of
 
     with closing(shared.Progress(quiet)) as progress:
-        found = copies_of(folder, layout, side, near_bits, progress)
+        found = copies_of(folder, layout, side, progress)
     if as_json:
         click.echo(json.dumps(found.values()))
         return

@@ -62,8 +62,7 @@ if TYPE_CHECKING:
     "is known of a run; print what is left of tile borders. Looks at the output once more, and at "
     "its clouds.",
 )
-@click.option("-q", "--quiet", is_flag=True, help="No progress bar, no plan.")
-@click.option("-v", "--verbose", is_flag=True, help="Print the plan before starting.")
+@shared.quiet_option
 def command(
     scenes: tuple[str, ...],
     out: str,
@@ -74,7 +73,6 @@ def command(
     as_json: bool,
     report: Path | None,
     quiet: bool,
-    verbose: bool,
     **restoration: Any,
 ) -> None:
     """Remove the clouds of each SCENE and write a GeoTIFF with the same grid and metadata.
@@ -99,7 +97,6 @@ def command(
     from decr.pipeline.cluster import open_engine
     from decr.pipeline.declouds import declouds
     from decr.pipeline.many import declouds_many, plan_checked, plans_many, targets
-    from decr.pipeline.plan import described
     from decr.pipeline.report_files import check_report, has_report, write_report
 
     config = shared.config_from(restoration)
@@ -109,7 +106,6 @@ def command(
     if scheduler is not None and workers > 1:
         raise click.UsageError("the scheduler's workers are used: drop --workers")
     outs = [Path(out)] if folder is None else targets(scenes, folder, config.error_map)
-    on_plan = (lambda plan: click.echo(described(plan), err=True)) if verbose else None
     on_report: OnReport | None = None
     if report is not None:
         (check_writable if dry_run else writable_folder)(report)
@@ -151,7 +147,6 @@ def command(
                 engine=engine,
                 overwrite=overwrite,
                 on_progress=progress,
-                on_plan=on_plan,
                 on_report=on_report,
             )
             progress.close()
@@ -171,7 +166,6 @@ def command(
             overwrite=overwrite,
             on_start=announce,
             on_progress=progress,
-            on_plan=on_plan,
             on_report=on_report,
             has_report=reported,
         )

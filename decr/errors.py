@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import sys
+import warnings
+from traceback import walk_stack
+
 
 class DecrError(Exception):
     """Base of every error a user can cause and mend; the command line prints it as one line."""
@@ -57,6 +61,13 @@ class DatasetError(DecrError, ValueError):
 
 class DecrWarning(UserWarning):
     """The result will be worse than expected, but the work can go on."""
+
+
+def warn(said: str) -> None:
+    """Warn with a `DecrWarning` at the line that called decr."""
+    names = [frame.f_globals.get("__name__", "") for frame, _ in walk_stack(sys._getframe())]
+    first = max(n for n, name in enumerate(names) if name.startswith("decr."))
+    warnings.warn(said, DecrWarning, stacklevel=first + 2)
 
 
 def one_line(said: object) -> str:

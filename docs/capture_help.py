@@ -15,8 +15,8 @@ _HEAD = """# Command line
 
 Made by `python docs/capture_help.py` from the commands' own help. Do not edit it by hand.
 
-Results go to standard output. Progress bars, warnings, errors and the plan that `-v` shows go to
-standard error; so do lines that GDAL prints by itself where a disk is full.
+Results go to standard output. Progress bars, warnings and errors go to standard error; so do lines
+that GDAL prints by itself where a disk is full.
 
 | exit code | meaning |
 |---|---|

@@ -64,7 +64,7 @@ def parsed(arguments: list[str]) -> None:
         if not isinstance(command, click.Group):
             context = command.make_context(name, list(arguments), parent=context)
     if context.info_name in RESTORATIONS:
-        own = {"scene", "scenes", "out", "overwrite", "dry_run", "as_json", "quiet", "verbose"}
+        own = {"scene", "scenes", "out", "overwrite", "dry_run", "as_json", "quiet"}
         own |= {"workers", "scheduler", "report"}
         config_from({k: v for k, v in context.params.items() if k not in own})
     if context.info_name == "ccp":

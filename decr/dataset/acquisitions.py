@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import csv
 import filecmp
-import warnings
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from decr.dataset.manifest import safe_name
-from decr.errors import BandError, ConfigError, DatasetError, DecrWarning
+from decr.errors import BandError, ConfigError, DatasetError, warn
 from decr.geo.acquisition import Acquired, acquired, given_date
 from decr.geo.align import check_alike
 from decr.geo.names import file_of, settled_name
@@ -152,13 +151,11 @@ def open_pairs(
     others = [pair for pair in pairs if {*pair.bands} != {*pairs[0].bands}]
     if others:
         first = pairs[0]
-        warnings.warn(
+        warn(
             f"{others[0].cloudy.path} and {others[0].clear.path}: give a pair of bands "
             f"{', '.join(others[0].bands)}, but {first.cloudy.path} one of "
             f"{', '.join(first.bands)}, as {len(pairs) - len(others)} of {len(pairs)} do; name "
-            "those of all files with --bands (r,g,b,n where near infrared is called alpha)",
-            DecrWarning,
-            stacklevel=2,
+            "those of all files with --bands (r,g,b,n where near infrared is called alpha)"
         )
     return pairs
 

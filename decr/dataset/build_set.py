@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -22,7 +21,7 @@ from decr.dataset.measure import PairFacts, PairPixels
 from decr.dataset.set_folder import Record, written
 from decr.dataset.splits import block_split, check_distances, check_share, random_split
 from decr.dataset.white import full_scale
-from decr.errors import ConfigError, DatasetError, DecrWarning
+from decr.errors import ConfigError, DatasetError, warn
 from decr.geo.align import corners_lonlat
 from decr.geo.encode import png_bytes, tiff_bytes
 from decr.geo.grid import PixelGrid, Window
@@ -208,11 +207,7 @@ def decide(
         else:
             where = f"in one block of {options.block_m:g} m"
             why = f"they lie {where} or are too few; give a smaller --block"
-        warnings.warn(
-            f"all {len(fit)} pairs are for training: {why} for pairs to test on",
-            DecrWarning,
-            stacklevel=4,
-        )
+        warn(f"all {len(fit)} pairs are for training: {why} for pairs to test on")
     return Decided({name: side[name] for name in names if name in side}, reasons)
 
 

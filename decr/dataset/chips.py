@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from decr.dataset.guesses import tell_guesses
 from decr.dataset.manifest import safe_name
 from decr.dataset.splits import block_of, by_hash, in_common, split_of
 from decr.dataset.white import full_scale
-from decr.errors import BandError, DatasetError, DecrWarning
+from decr.errors import BandError, DatasetError, warn
 from decr.geo.align import outline_lonlat
 from decr.geo.grid import PixelGrid, Window
 from decr.geo.scene import Scene, open_scene, reader
@@ -235,11 +234,9 @@ def apart(chips: Sequence[Chip], test_share: float) -> list[Chip]:
     )
     shared = {list(train)[i] for i in in_common(list(train.values()), list(test.values()))}
     if shared:
-        warnings.warn(
+        warn(
             f"{len(shared)} of {len(chips)} chips are left out: they are for training, and share "
-            "ground with chips of other images that are for testing",
-            DecrWarning,
-            stacklevel=3,
+            "ground with chips of other images that are for testing"
         )
     return [chip for chip in chips if chip not in shared]
 

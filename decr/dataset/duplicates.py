@@ -123,16 +123,8 @@ def find_duplicates(
     return find_copies((name, fingerprint(image)) for name, image in named_images)
 
 
-def find_copies(
-    named: Iterable[tuple[str, Fingerprint]], near_bits: int = NEAR_BITS
-) -> list[Duplicate]:
-    """As `find_duplicates`, of fingerprints that were taken before.
-
-    Parameters
-    ----------
-    near_bits
-        Largest difference of hashes of near copies; 0 .. `HASH_BITS`.
-    """
+def find_copies(named: Iterable[tuple[str, Fingerprint]]) -> list[Duplicate]:
+    """As `find_duplicates`, of fingerprints that were taken before."""
     first_of: dict[str, str] = {}
     names: list[str] = []
     signs: list[NDArray[np.int8]] = []
@@ -146,7 +138,7 @@ def find_copies(
             names.append(name)
             bits = np.unpackbits(np.frombuffer(bytes.fromhex(mark.bits), np.uint8))[:HASH_BITS]
             signs.append(np.where(bits > 0, 1, -1).astype(np.int8))
-    return found + _near(names, signs, near_bits)
+    return found + _near(names, signs)
 
 
 def leaks(copies: Sequence[Duplicate], split: Mapping[str, str]) -> dict[str, Duplicate]:
@@ -225,7 +217,7 @@ def _shrunk(grey: NDArray[np.float64], axis: int) -> NDArray[np.float64]:
     return means
 
 
-def _near(names: list[str], signs: list[NDArray[np.int8]], near_bits: int) -> list[Duplicate]:
+def _near(names: list[str], signs: list[NDArray[np.int8]]) -> list[Duplicate]:
     """Every two hashes that differ in few bits, by products of their signs."""
     if not signs:
         return []
@@ -234,7 +226,7 @@ def _near(names: list[str], signs: list[NDArray[np.int8]], near_bits: int) -> li
     for start in range(0, len(table), _BLOCK):
         block = table[start : start + _BLOCK]
         differ = (HASH_BITS - block @ table[start:].T) / 2
-        for row, col in zip(*np.nonzero(differ <= near_bits + 0.25), strict=True):
+        for row, col in zip(*np.nonzero(differ <= NEAR_BITS + 0.25), strict=True):
             if row < col:
                 bits = round(float(differ[row, col]))
                 found.append(Duplicate(names[start + row], names[start + col], False, bits))

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from decr.errors import DecrWarning
+from decr.errors import warn
 from decr.geo.fourth import WITH_NIR, is_alpha_assumed
 from decr.geo.scene import Scene
 
@@ -15,7 +14,7 @@ _TOLD = 3
 """Names that a warning gives of many."""
 
 
-def tell_guesses(scenes: Sequence[Scene], stacklevel: int = 3) -> None:
+def tell_guesses(scenes: Sequence[Scene]) -> None:
     """Warn of what was assumed of bands, once for all images that it was assumed of.
 
     Warns
@@ -29,17 +28,15 @@ def tell_guesses(scenes: Sequence[Scene], stacklevel: int = 3) -> None:
             notes.setdefault(note.replace(scene.path, ""), []).append(note)
     for alike in notes.values():
         more = f" (and {len(alike) - 1} more files like it)" if len(alike) > 1 else ""
-        warnings.warn(alike[0] + more, DecrWarning, stacklevel=stacklevel)
+        warn(alike[0] + more)
     guessed = [s.path for s in scenes if s.bands == WITH_NIR and s.guesses]
     others = [s.path for s in scenes if guessed and s.bands.alpha_index == 3]
     assumed = [path for path in others if is_alpha_assumed(path)]
     if assumed:
-        warnings.warn(
+        warn(
             f"{assumed[0]}: its fourth band is {_ASSUMED}, but that of {guessed[0]} for near "
             f"infrared; so are {len(assumed)} and {len(guessed)} of {len(scenes)} images: say for "
-            f"all of them which it is (--bands r,g,b,n or r,g,b,a)",
-            DecrWarning,
-            stacklevel=stacklevel,
+            f"all of them which it is (--bands r,g,b,n or r,g,b,a)"
         )
 
 
@@ -84,4 +81,4 @@ def tell(where: str, what: str, named: Mapping[str, Sequence[str]]) -> None:
             more = ", ..." if len(names) > _TOLD else ""
             verb = "is" if len(names) == 1 else "are"
             said = f"{where}: {len(names)} of {what} {verb} {why}: {', '.join(names[:_TOLD])}{more}"
-            warnings.warn(said, DecrWarning, stacklevel=4)
+            warn(said)

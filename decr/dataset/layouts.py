@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -19,7 +18,7 @@ from decr.dataset.set_tree import (
     tell_left_out,
 )
 from decr.dataset.splits import split_of
-from decr.errors import DatasetError, DecrWarning
+from decr.errors import DatasetError, warn
 from decr.geo.delivery import passed_over, skipped
 
 _PUBLISHED = ("cloud", "label")
@@ -302,11 +301,9 @@ def _tell_mixed(path: Path, pairs: Collection[PairFile]) -> None:
     """Warn of a set that says the split of some pairs only."""
     hashed = [pair.name for pair in pairs if pair.by_hash]
     if 0 < len(hashed) < len(pairs):
-        warnings.warn(
+        warn(
             f"{path}: {len(hashed)} of {len(pairs)} pairs, such as {hashed[0]}, lie in no folder "
-            f"train, val or test, and are split by {BY_NAME}; move them into one",
-            DecrWarning,
-            stacklevel=3,
+            f"train, val or test, and are split by {BY_NAME}; move them into one"
         )
 
 
@@ -319,11 +316,9 @@ def _tell_others(root: Path, sides: Sides) -> None:
         if file.is_file() and not passed_over(file.relative_to(root))
     }
     if others := suffixes - {*SUFFIXES, ""}:
-        warnings.warn(
+        warn(
             f"{root}: no image in {' and '.join(sides)}; {', '.join(sorted(others))} files are "
-            f"passed over: convert images to .png or .tif",
-            DecrWarning,
-            stacklevel=2,
+            f"passed over: convert images to .png or .tif"
         )
 
 
@@ -377,5 +372,5 @@ def _tested(file: Path, keys: Collection[str]) -> frozenset[str] | None:
         told = f"{file}: {len(astray)} of its lines name no image, such as {astray[0]}"
         if not found:
             raise DatasetError(f"{told}; correct the names")
-        warnings.warn(told, DecrWarning, stacklevel=2)
+        warn(told)
     return frozenset(found)

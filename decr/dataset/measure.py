@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -28,7 +27,7 @@ from decr.dataset.chip_rules import (
 from decr.dataset.match import LinearMatch, fit_match, whole_cell_means
 from decr.dataset.register import Shift, View, measure_shift
 from decr.dataset.white import full_scale
-from decr.errors import DecrWarning
+from decr.errors import warn
 from decr.geo.align import (
     KERNEL_PX,
     LEAST_SHIFT_PX,
@@ -265,15 +264,13 @@ def tell_doubtful(facts: Mapping[str, PairFacts], pairs: Mapping[str, Acquisitio
                 )
     if doubts:
         name, why = next(iter(doubts.items()))
-        warnings.warn(
+        warn(
             f"{len(doubts)} of {len(facts)} pairs, such as {name} ({why}), look little alike where "
             f"no cloud was found (correlation below {LEAST_CORRELATION:g}), or too little is clear "
             "in both: haze that was not found, harvest, snow or other changes of the ground spread "
             "the numbers, and gains, which decide optical thickness and --match, may be far off; "
             "see acquisitions.json, and give masks with the haze (--detector file:FOLDER), dates "
-            "nearer to each other, or no --match",
-            DecrWarning,
-            stacklevel=4,
+            "nearer to each other, or no --match"
         )
 
 

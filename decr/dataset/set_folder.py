@@ -6,7 +6,6 @@ import hashlib
 import json
 import os
 import shutil
-import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from decr.dataset.manifest import MANIFEST, manifest_bytes
-from decr.errors import DecrError, DecrWarning, OutputError
+from decr.errors import DecrError, OutputError, warn
 from decr.files import (
     LOCK,
     check_here,
@@ -201,7 +200,7 @@ def _warn_of_loss(work: Path, job: str, job_file: str) -> None:
     }
     if lost:
         said = loss_said(work / job_file, json.loads(job), len(lost), "pairs")
-        warnings.warn(said, DecrWarning, stacklevel=5)
+        warn(said)
 
 
 def _is_of(path: Path, job: str) -> bool:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path, PurePath
 
 from decr.dataset.manifest import SPLITS
-from decr.errors import DecrWarning
+from decr.errors import warn
 from decr.geo.delivery import passed_over, skipped
 
 SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".jpeg")
@@ -105,11 +104,9 @@ def tell_left_out(
 def _tell(folder: Path, within: Collection[Path], what: str, skip: tuple[str, ...]) -> None:
     left = [f for part in within for f in files_in(part) if not skipped(f, skip)]
     if left:
-        warnings.warn(
+        warn(
             f"{folder}: {len(left)} images there are no part of the set, such as {left[0].name}; "
-            f"{what}, or move them out of the set",
-            DecrWarning,
-            stacklevel=4,
+            f"{what}, or move them out of the set"
         )
 
 
@@ -144,11 +141,9 @@ def files_in(folder: Path) -> Iterator[Path]:
     for file in sorted(folder.rglob("*")):
         hidden = passed_over(file.relative_to(folder))
         if file.is_symlink() and file.is_dir() and not hidden:
-            warnings.warn(
+            warn(
                 f"{file}: a link to a folder is not followed; put the images there, or a link to "
-                "each",
-                DecrWarning,
-                stacklevel=2,
+                "each"
             )
         if file.suffix.lower() in SUFFIXES and not hidden and not file.is_dir():
             yield file

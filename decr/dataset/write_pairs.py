@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -29,7 +28,7 @@ from decr.dataset.set_folder import (
 from decr.dataset.simulate import Simulated, simulate_clouds
 from decr.dataset.sky import PRESETS, CloudParams, SkyMix, draw_params
 from decr.dataset.splits import check_share
-from decr.errors import BandError, ConfigError, DecrWarning
+from decr.errors import BandError, ConfigError, warn
 from decr.files import work_folder
 from decr.geo.encode import png_bytes, tiff_bytes
 from decr.progress import Counted
@@ -125,11 +124,9 @@ def plan_pairs(clear: Sequence[Path], options: PairOptions) -> list[Chip]:
     chosen = choose_chips(sources, options.size_px, options.count, options.seed)
     chips = apart(chosen, options.test_share)
     if options.test_share > 0 and all(c.split(options.test_share) == "train" for c in chips):
-        warnings.warn(
+        warn(
             f"all {len(chips)} pairs are for training: places of {PLACE_CHIPS} x {PLACE_CHIPS} "
-            "chips are on one side, and these are few; give more images, or a larger --test-share",
-            DecrWarning,
-            stacklevel=2,
+            "chips are on one side, and these are few; give more images, or a larger --test-share"
         )
     return chips
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import json
-import warnings
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from decr.errors import ConfigError, DecrWarning
+from decr.errors import ConfigError, warn
 from decr.evaluation.evaluate import Evaluation
 from decr.evaluation.protocols import finite
 from decr.evaluation.statistics import Comparison, Mean
@@ -116,7 +115,7 @@ def write_evaluation(folder: Path, evaluation: Evaluation) -> list[Path]:
     try:
         table = _parquet(evaluation)
     except ConfigError as error:
-        warnings.warn(f"{STEM}.parquet is left out: {error}", DecrWarning, stacklevel=2)
+        warn(f"{STEM}.parquet is left out: {error}")
         return written
     written.append(folder / f"{STEM}.parquet")
     write_report_file(written[-1], table)

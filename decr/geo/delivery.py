@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import stat
-import warnings
 import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 from fnmatch import fnmatch
 from pathlib import Path, PurePath, PurePosixPath
 
-from decr.errors import DecrWarning, SceneError
+from decr.errors import SceneError, warn
 from decr.files import file_there, folder_there, there
 
 _RASTERS = (".tif", ".tiff", ".jp2")
@@ -82,11 +81,9 @@ def _files(folder: Path, out: Path | None) -> Iterator[Path]:
     """Rasters in a folder that is not hidden, without those that lie where outputs go."""
 
     def tell(error: OSError) -> None:
-        warnings.warn(
+        warn(
             f"{error.filename}: cannot be listed ({error.strerror}), what lies there is left out; "
-            f"change its permissions",
-            DecrWarning,
-            stacklevel=2,
+            f"change its permissions"
         )
 
     whole, outputs = (Path(os.path.realpath(place)) for place in (folder, out or folder))

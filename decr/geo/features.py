@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,7 @@ from rasterio.errors import RasterioError
 from shapely.errors import ShapelyError
 from shapely.geometry.base import BaseGeometry
 
-from decr.errors import ConfigError, DecrWarning
+from decr.errors import ConfigError, warn
 from decr.geo.aoi import (
     Aoi,
     crs_of,
@@ -209,11 +208,9 @@ def _layer_of(name: str, layers: Iterable[tuple[str, str | None]]) -> str | None
     ]
     chosen = next(iter(areas or kinds), None)
     if len(areas) > 1:
-        warnings.warn(
+        warn(
             f"{name}: has polygons in the layers {', '.join(areas)}; those of {chosen} are used; "
-            f"export another as a file of its own to use that",
-            DecrWarning,
-            stacklevel=4,
+            f"export another as a file of its own to use that"
         )
     return chosen
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import os
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,7 +16,7 @@ from rasterio.drivers import raster_driver_extensions
 from rasterio.io import MemoryFile
 from rasterio.windows import Window as RasterioWindow
 
-from decr.errors import DecrError, DecrWarning, OutputError, OutputExistsError, SceneError
+from decr.errors import DecrError, OutputError, OutputExistsError, SceneError, warn
 from decr.forks import is_forked
 from decr.geo.layers import Layer, layer_writer
 from decr.geo.metadata import OUR_DOMAIN, compare_metadata
@@ -154,11 +153,7 @@ def write_cog(
         publish(cog, out)
         _clear(work_dir)
     if lost:
-        warnings.warn(
-            f"{out}: a GeoTIFF cannot say all that {called or source} says: {'; '.join(lost)}",
-            DecrWarning,
-            stacklevel=2,
-        )
+        warn(f"{out}: a GeoTIFF cannot say all that {called or source} says: {'; '.join(lost)}")
 
 
 def _is_same_file(source: str, out: Path) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,14 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from decr.errors import (
-    BandError,
-    ConfigError,
-    DecrError,
-    DecrWarning,
-    GridMismatchError,
-    OutputError,
-)
+from decr.errors import BandError, ConfigError, DecrError, GridMismatchError, OutputError, warn
 from decr.files import scratch_folder, writable_folder
 from decr.geo.fused import Laid, described_xml, fused_xml, laid_over
 from decr.geo.gdal import gdal_environment
@@ -124,7 +116,7 @@ def pansharpen(
         one, many = _opened_pan(pan), open_scene(ms, options.bands)
         _check(one, many, options)
         for guess in many.guesses:
-            warnings.warn(guess, DecrWarning, stacklevel=2)
+            warn(guess)
         check_sidecars(out, lambda: local_files(one.path) + local_files(many.path))
         writable_folder(out.parent)
         with scratch_folder(work, out), _explained(out):

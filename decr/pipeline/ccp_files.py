@@ -6,7 +6,6 @@ Each appears whole or not at all, and says how coverage is defined.
 from __future__ import annotations
 
 import json
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
@@ -15,7 +14,7 @@ from typing import Any
 
 import decr
 from decr.cloud.coverage import BINS, Coverage, Statistics, statistics
-from decr.errors import ConfigError, DecrWarning
+from decr.errors import ConfigError, warn
 from decr.files import (
     check_replaced,
     csv_text,
@@ -114,7 +113,7 @@ def write_report(
     try:
         require_pyarrow()
     except ConfigError as error:
-        warnings.warn(f"tiles.parquet is left out: {error}", DecrWarning, stacklevel=2)
+        warn(f"tiles.parquet is left out: {error}")
         return written
     write_report_file(folder / "tiles.parquet", tiles_parquet(scenes))
     return [*written, folder / "tiles.parquet"]

@@ -11,14 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from decr.dataset.duplicates import (
-    NEAR_BITS,
-    Duplicate,
-    Fingerprint,
-    find_copies,
-    fingerprint,
-    leaks,
-)
+from decr.dataset.duplicates import Duplicate, Fingerprint, find_copies, fingerprint, leaks
 from decr.dataset.layouts import layout_of, list_pairs
 from decr.dataset.manifest import PairFile
 from decr.geo.gdal import gdal_environment
@@ -104,7 +97,6 @@ def copies_of(
     folder: Path,
     layout: str | None = None,
     side: str = "clear",
-    near_bits: int = NEAR_BITS,
     on_progress: OnProgress = silent,
 ) -> Copies:
     """Find images that are in a set twice, exactly or nearly.
@@ -129,7 +121,7 @@ def copies_of(
     each = each_told("duplicates", pairs, on_progress)
     with gdal_environment():
         marks = [(name, fingerprint(image)) for name, image in _images(each, side)]
-    return copies_among(pairs, marks, near_bits)
+    return copies_among(pairs, marks)
 
 
 def trained_first(pairs: Sequence[PairFile]) -> list[PairFile]:
@@ -140,7 +132,6 @@ def trained_first(pairs: Sequence[PairFile]) -> list[PairFile]:
 def copies_among(
     pairs: Sequence[PairFile],
     marks: Sequence[tuple[str, Fingerprint]],
-    near_bits: int = NEAR_BITS,
 ) -> Copies:
     """Copies among images of pairs, by their fingerprints.
 
@@ -150,7 +141,7 @@ def copies_among(
         In the order of `trained_first`.
     """
     split = {pair.name: pair.split for pair in pairs}
-    found = find_copies(marks, near_bits)
+    found = find_copies(marks)
 
     def placed(d: Duplicate) -> Copy:
         return Copy(d.first, d.second, d.exact, d.bits, _where(split[d.first], split[d.second]))

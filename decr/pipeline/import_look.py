@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import zip_longest
@@ -16,7 +15,7 @@ from decr.dataset.manifest import TEST_SHARE, PairFile
 from decr.dataset.read_pair import read_seen
 from decr.dataset.splits import ground_split, in_common
 from decr.dataset.white import full_scale
-from decr.errors import DecrWarning
+from decr.errors import warn
 from decr.geo.acquisition import acquired
 from decr.geo.align import outline_lonlat
 from decr.geo.scene import open_scene
@@ -145,11 +144,9 @@ def by_ground(
     if not side:
         return None
     if "test" not in side.values():
-        warnings.warn(
+        warn(
             f"{folder}: all {len(side)} pairs are for training: their images lie on one "
-            "another; choose what to test on by folders train and test",
-            DecrWarning,
-            stacklevel=5,
+            "another; choose what to test on by folders train and test"
         )
     by_name = {f.name: f for f in found}
     ordered = sorted(pairs, key=lambda pair: pair.name)

@@ -104,7 +104,6 @@ def declouds_many(
     overwrite: bool = False,
     on_start: Callable[[str, Path], None] | None = None,
     on_progress: OnProgress | None = None,
-    on_plan: Callable[[Plan], None] | None = None,
     on_report: OnReport | None = None,
     has_report: Callable[[Path], bool] | None = None,
 ) -> Iterator[Outcome]:
@@ -123,7 +122,7 @@ def declouds_many(
         Called with each scene and its output before it is begun.
     has_report
         Whether the report of an output is there; with ``overwrite`` none without it is left alone.
-    config, engine, overwrite, on_progress, on_plan, on_report
+    config, engine, overwrite, on_progress, on_report
         As for `decr.declouds`.
 
     Yields
@@ -163,7 +162,6 @@ def declouds_many(
                 engine=engine,
                 overwrite=overwrite,
                 on_progress=on_progress,
-                on_plan=on_plan,
                 on_report=on_report,
                 on_job=jobs.append,
             )

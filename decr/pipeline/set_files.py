@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ import decr
 from decr.cloud.coverage import definition
 from decr.config import mask_named
 from decr.dataset.manifest import SPLITS, PairFile
-from decr.errors import ConfigError, DecrWarning
+from decr.errors import ConfigError, warn
 from decr.files import file_sha256
 from decr.geo.geoparquet import geoparquet, in_one_crs, require_pyarrow
 from decr.pipeline.ccp import Looking
@@ -115,7 +114,7 @@ def parquet_bytes(
     try:
         require_pyarrow()
     except ConfigError as error:
-        warnings.warn(f"{PARQUET} is left out: {error}", DecrWarning, stacklevel=5)
+        warn(f"{PARQUET} is left out: {error}")
         return None
     placed, common = in_one_crs(outlines, crs)
     return geoparquet(columns, placed, common, {"decr": decr.__version__})

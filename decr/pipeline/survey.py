@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +10,7 @@ from numpy.typing import NDArray
 
 from decr.cloud.change import cloudy_cells, probability_to_byte
 from decr.cloud.detector import Detector
-from decr.errors import ConfigError, DecrWarning
+from decr.errors import ConfigError, warn
 from decr.geo.cells import cell_sums
 from decr.geo.gdal import COARSE_CACHE_BYTES, gdal_environment
 from decr.geo.lattice import Block, Blocks, Lattice
@@ -319,5 +318,5 @@ def survey_scene(
         if on_progress is not None:
             on_progress(done, len(everything))
     if mask is not None and (doubt := doubt_of(mask.path, mask.classes, cloudy_px > 0)):
-        warnings.warn(doubt, DecrWarning, stacklevel=2)
+        warn(doubt)
     return Survey(k, rasters[0], cloudy_px, valid_px, rasters[1] if tells else None)

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import re
-import sys
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
-from traceback import walk_stack
 
-from decr.errors import DecrError, DecrWarning
+from decr import errors
+from decr.errors import DecrError
 
 _file: ContextVar[Path | None] = ContextVar("file", default=None)
 _OPTION = re.compile(
@@ -45,10 +43,8 @@ def of_array(file: Path) -> Iterator[None]:
 
 
 def warn(said: str) -> None:
-    """Warn, of an array if it is one, at the line that called decr."""
-    names = [frame.f_globals.get("__name__", "") for frame, _ in walk_stack(sys._getframe())]
-    first = max(n for n, name in enumerate(names) if name.startswith("decr."))
-    warnings.warn(_worded(said), DecrWarning, stacklevel=first + 2)
+    """As `decr.errors.warn`, and of an array if it is one."""
+    errors.warn(_worded(said))
 
 
 def _worded(said: str) -> str:

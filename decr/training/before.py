@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Collection, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 from decr.dataset.duplicates import refuse_leak
 from decr.dataset.guesses import tell
 from decr.dataset.splits import in_common
-from decr.errors import ConfigError, DecrWarning
+from decr.errors import ConfigError, warn
 from decr.training.identity import (
     IMAGES,
     images_digest,
@@ -60,11 +59,9 @@ def read_checked(recipe: Recipe) -> tuple[Imagery, Imagery]:
         what, watch, more = "image", "to watch", ", or make folders train and val"
         if unseen.pairs:
             what, watch, more = "clear image", "for a detector, which pairs do not give", ""
-        warnings.warn(
+        warn(
             f"recipe {recipe.name!r}: no {what} is held out, so there is no validation loss "
-            f"{watch}; name some (--holdout, or holdout in a recipe){more}",
-            DecrWarning,
-            stacklevel=2,
+            f"{watch}; name some (--holdout, or holdout in a recipe){more}"
         )
     held = [(pair.name, pair.outline) for pair in unseen.pairs if pair.outline is not None]
     trained = [pair.outline for pair in imagery.pairs if pair.outline is not None]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -14,7 +13,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from decr.errors import DatasetError, DecrWarning
+from decr.errors import DatasetError, warn
 from decr.training.imagery import Imagery
 from decr.training.recipe import Recipe
 from decr.training.settings import TrainConfig
@@ -105,20 +104,16 @@ def begun_with(stage: Stage, parts: Mapping[str, nn.Module]) -> str:
     return networks_digest({name: parts[name] for name in (*stage.trains, *stage.frozen)})
 
 
-def differences(
-    state: Mapping[str, Any], own: Identity, path: Path, stacklevel: int = 3
-) -> list[str]:
+def differences(state: Mapping[str, Any], own: Identity, path: Path) -> list[str]:
     """What a checkpoint says otherwise than this run, among what this run asks about.
 
     A checkpoint of an earlier decr, which says nothing of it, is taken, with a warning.
     """
     said = state.get("identity")
     if said is None:
-        warnings.warn(
+        warn(
             f"{path}: an earlier decr made this checkpoint and did not note images and settings; "
-            f"go on with it only if they are the same as then",
-            DecrWarning,
-            stacklevel=stacklevel,
+            f"go on with it only if they are the same as then"
         )
         return []
     return [_difference(key, said.get(key), own[key]) for key in own if said.get(key) != own[key]]
@@ -138,14 +133,10 @@ def refuse_others(
         Naming what differs.
     """
     fixed = {key: value for key, value in own.items() if key != "lr"}
-    found = differences(state, fixed, path, stacklevel=4)
+    found = differences(state, fixed, path)
     then = (state.get("identity") or own).get("lr")
     if not found and "lr" in own and then != own["lr"] and to_come:
-        warnings.warn(
-            f"{path}: lr was {then} up to step {state['step']} and is {own['lr']} from there on",
-            DecrWarning,
-            stacklevel=3,
-        )
+        warn(f"{path}: lr was {then} up to step {state['step']} and is {own['lr']} from there on")
     if found:
         raise DatasetError(
             f"{path}: was begun with other values than this run's: {'; '.join(found)}; name "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -25,7 +24,7 @@ from decr.dataset.samples import (
     drawer,
     restoration_sample,
 )
-from decr.errors import ConfigError, DatasetError, DecrWarning
+from decr.errors import ConfigError, DatasetError, warn
 from decr.training.recipe import Recipe
 from decr.training.settings import TrainConfig
 from decr.training.stages import Stage
@@ -83,11 +82,7 @@ def read_split(recipe: Recipe) -> tuple[Imagery, Imagery]:
     names = Imagery(clear, labelled, pairs).names
     for pattern in recipe.holdout:
         if not any(held_out(name, [pattern]) for name in names):
-            warnings.warn(
-                f"recipe {recipe.name!r}: no image is called {pattern}, so that holds out none",
-                DecrWarning,
-                stacklevel=2,
-            )
+            warn(f"recipe {recipe.name!r}: no image is called {pattern}, so that holds out none")
     unseen = side(held=True)
     unseen.pairs.extend(other)
 

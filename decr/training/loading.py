@@ -6,7 +6,6 @@ import multiprocessing
 import os
 import signal
 import sys
-import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -23,7 +22,7 @@ from torch.utils.data import DataLoader, Dataset
 from torch.utils.data._utils import signal_handling
 
 from decr.dataset.samples import Draw, Sample
-from decr.errors import DatasetError, DecrWarning
+from decr.errors import DatasetError, warn
 from decr.training.place import Place
 from decr.training.settings import TrainConfig
 from decr.training.stage_run import Images
@@ -165,11 +164,9 @@ def _fitting(steps: _Steps, loaders: int, sharers: int) -> int:
     if sys.platform != "linux":
         return loaders
     if not os.access(_SHARED, os.W_OK):
-        warnings.warn(
+        warn(
             f"{_SHARED}: cannot be written, so processes cannot hand over samples: a thread draws "
-            f"them; make it writable, or say --loaders 0",
-            DecrWarning,
-            stacklevel=2,
+            f"them; make it writable, or say --loaders 0"
         )
         return 0
     sample = stacked([steps.draw(np.random.default_rng(0))])
@@ -178,13 +175,11 @@ def _fitting(steps: _Steps, loaders: int, sharers: int) -> int:
     if need <= free:
         return loaders
     fitting = max(0, (free // batch - 1) // _AHEAD)
-    warnings.warn(
+    warn(
         f"{_SHARED}: has {free / 1e6:.1f} MB free for this process, and --loaders {loaders} needs "
         f"{need / 1e6:.1f} MB for batches: samples are drawn by "
         f"{f'{fitting} of them' if fitting else 'a thread'}; make it larger (docker run "
-        f"--shm-size {-(-need * sharers // 2**20)}m), or say --loaders {fitting}",
-        DecrWarning,
-        stacklevel=2,
+        f"--shm-size {-(-need * sharers // 2**20)}m), or say --loaders {fitting}"
     )
     return fitting
 

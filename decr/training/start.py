@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -10,7 +9,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from decr.errors import DatasetError, DecrWarning
+from decr.errors import DatasetError, warn
 from decr.models.reference import CompactReference
 from decr.models.registry import create
 from decr.models.unet import UNetSize
@@ -164,11 +163,9 @@ def adopt_later(
     if int(state["step"]) < int(state.get("steps", 0)):
         return None
     if differences(state, _began(stage, parts, images), path):
-        warnings.warn(
+        warn(
             f"{path}: stage {stage.name} was trained upon other networks or images than those of "
-            f"now, so the bundle is without its work; remove that file and train {stage.name} anew",
-            DecrWarning,
-            stacklevel=2,
+            f"now, so the bundle is without its work; remove that file and train {stage.name} anew"
         )
         return None
     return _taken(state, path, stage, parts)

@@ -77,6 +77,13 @@ def test_a_set_with_nothing_to_test_on_warns(tmp_path: Path) -> None:
         plan_pairs([image], options(test_share=0.0))
 
 
+def test_guesses_are_told_at_the_line_that_planned(tmp_path: Path) -> None:
+    image = write_scene(tmp_path / "a.tif", ground(SIZE, SIZE), names=None)
+    with pytest.warns(DecrWarning, match="calls its fourth band alpha") as told:
+        plan_pairs([image], options(test_share=0.0))
+    assert {w.filename for w in told} == {__file__}
+
+
 def test_images_without_a_place_are_split_by_their_names(tmp_path: Path) -> None:
     files = [
         write_scene(tmp_path / f"{n}.tif", ground(256, 256, n), transform=None, crs=None)
