@@ -138,7 +138,8 @@ def read_pairs(
     Parameters
     ----------
     known
-        Pairs of this set that were read before with the same bands, to be spared that look.
+        Pairs of this set that were read before with the same bands. Those of 16 bits have the white
+        of the whole set already, and spare that look.
     on_progress
         Called with ("white", done, total), of the other pairs, if they are looked at.
 
@@ -217,10 +218,13 @@ def _rest(
     """
     files = [file for file in files if file.white is None]
     names = {file.name for file in files}
-    read = {pair.name: (pair.cloudy, pair.clear) for pair in known if pair.name in names}
-    yield from (brightest(both) for both in read.values() if both[0].dtype == np.uint16)
+    told = [p.white for p in known if p.name in names and p.clear.dtype == np.uint16]
+    if told:  # all of the set was looked at for it, and no pixel is brighter
+        white = np.full((1, 1, 1), told[0], np.uint16)
+        yield white, white
+        return
     left = MOST_BYTES
-    for file in each_told("white", [f for f in files if f.name not in read], on_progress):
+    for file in each_told("white", files, on_progress):
         try:
             cloudy, clear = _sides(folder, file, bands)
             if cloudy is None or clear is None or cloudy.scene.dtype != "uint16":
