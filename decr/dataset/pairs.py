@@ -19,6 +19,7 @@ from decr.dataset.manifest import PairFile
 from decr.dataset.published import facts_of
 from decr.dataset.read_pair import Side, check_fit, open_side, read_side
 from decr.dataset.samples import Sample, area_shrunk, drawn
+from decr.dataset.swapped import tell_swapped
 from decr.dataset.white import (
     TOO_BRIGHT,
     CloudyClear,
@@ -154,8 +155,8 @@ def read_pairs(
     Warns
     -----
     DecrWarning
-        If bands are guessed, or pairs are passed over, cut, or much brighter than a stated white;
-        or if others were not looked at for white.
+        If bands are guessed, pairs are passed over, cut, or much brighter than a stated white, or
+        cloudy and clear seem to be swapped; or if others were not looked at for white.
     """
     listed = list_pairs(folder.path, folder.layout, folder.skip)
     files = [f for f in listed if folder.split in (None, "all", f.split)]
@@ -182,6 +183,8 @@ def read_pairs(
             f"more than {MOST_BYTES / 2**30:g}; leave some out with skip, or make a smaller set"
         )
     tell_guesses([side.scene for _, *sides in opened for side in sides])
+    if not known:
+        tell_swapped(folder.path, listed, folder.bands)
     told = for_want(bands, lacking, folder.bands is not None)
     tell(str(folder.path), f"{len(files)} pairs", told)
     taken = {file.name for file in files}
