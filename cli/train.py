@@ -148,9 +148,11 @@ def command(
     _check(recipe, own)
     chosen = _recipe(stage, recipe, root, run_dir, own)
     if dry_run:
-        click.echo(planned(chosen, run_dir, stage, tensorboard=tensorboard))
+        with closing(shared.Progress(quiet)) as progress:
+            said = planned(chosen, run_dir, stage, tensorboard=tensorboard, on_progress=progress)
+        click.echo(said)
         return
-    with closing(shared.Progress(quiet)) as progress, warnings.catch_warnings():
+    with closing(shared.Progress(quiet or not leads())) as progress, warnings.catch_warnings():
         if not leads():  # what each of torchrun's processes warns of is told once
             warnings.simplefilter("ignore", DecrWarning)
         bundle = run_recipe(
@@ -164,6 +166,7 @@ def command(
             tensorboard=tensorboard,
             unlikeness=_unlikeness(chosen),
             loaders=loaders,
+            on_progress=progress,
         )
     if bundle is None:
         if leads():

@@ -18,7 +18,7 @@ import decr
 from decr.zoo.embedded import EMBEDDED
 
 ROOT = Path(__file__).resolve().parents[1]
-FILES = ("pyproject.toml", "README.md")
+FILES = ("MANIFEST.in", "pyproject.toml", "README.md")
 
 
 @pytest.fixture(scope="module")
@@ -27,11 +27,16 @@ def project() -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A wheel built from a copy, so that the checkout stays clean; no network needed."""
+def setuptools() -> None:
+    """Skips where it is missing or too old."""
     found = re.match(r"\d+", metadata.version("setuptools")) if _has("setuptools") else None
     if found is None or int(found[0]) < 77:
         pytest.skip("setuptools 77 or later is not installed; it comes with the extra 'test'")
+
+
+@pytest.fixture(scope="module")
+def wheel(setuptools: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A wheel built from a copy, so that the checkout stays clean; no network needed."""
     source, out = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
     for name in FILES:
         shutil.copy(ROOT / name, source)
@@ -99,6 +104,26 @@ def test_the_wheel_holds_all_code_and_weights(wheel: Path) -> None:
         "decr",
         f"decr-{decr.__version__}.dist-info",
     }
+
+
+@pytest.mark.usefixtures("setuptools")
+def test_an_sdist_holds_all_that_the_tests_read(tmp_path: Path) -> None:
+    code = "from setuptools import setup; setup()"
+    subprocess.run(
+        [sys.executable, "-c", code, "-q", "egg_info", "--egg-base", str(tmp_path)],
+        cwd=ROOT,
+        capture_output=True,
+        check=True,
+    )
+    listed = {*(tmp_path / "decr.egg-info" / "SOURCES.txt").read_text().splitlines()}
+    files = {
+        path.relative_to(ROOT).as_posix()
+        for folder in ("cli", "decr", "docs", "sample_scenes", "tests")
+        for path in (ROOT / folder).rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+    assert files | {*FILES, ".ci/run"} <= listed
+    assert not any(name.endswith(".pyc") for name in listed)
 
 
 def test_the_wheel_says_what_it_is(wheel: Path) -> None:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from decr.dataset.acquisitions import Acquisitions
 from decr.dataset.chip_rules import BUFFER, EXACT, NEAR, TOO_EMPTY, ChipFacts, Limits
 from decr.dataset.duplicates import Fingerprint, find_copies
-from decr.dataset.manifest import TEST_SHARE
+from decr.dataset.manifest import MANIFEST, TEST_SHARE, manifest_bytes
 from decr.dataset.measure import PairFacts, PairPixels
 from decr.dataset.set_folder import Record, written
 from decr.dataset.splits import block_split, check_distances, check_share, random_split
@@ -297,6 +297,34 @@ def _files(
             if export == "cuhk-cr" and "nir" in pair.bands:
                 infrared = [pair.bands.index("nir")] * 3
                 yield f"{export}/{side}/nir/{folder}/{name}.png", png_bytes(scaled[infrared])
+
+
+def export_manifests(
+    entries: Sequence[Mapping[str, Any]], exports: Sequence[str]
+) -> dict[str, bytes]:
+    """A manifest for each export, by its name: PNG files do not say their metres per pixel.
+
+    Parameters
+    ----------
+    entries
+        Lines of the set's own manifest.
+    """
+    return {
+        f"{export}/{MANIFEST}": manifest_bytes(_exported(entry, export) for entry in entries)
+        for export in exports
+    }
+
+
+def _exported(entry: Mapping[str, Any], export: str) -> dict[str, Any]:
+    """The line of a pair in an export's manifest."""
+    split, name = entry["split"], entry["about"]["name"]
+    cloudy, clear = EXPORTS[export]
+    images = {"cloudy": f"{split}/{cloudy}/{name}.png", "clear": f"{split}/{clear}/{name}.png"}
+    if export == "cuhk-cr" and "n" in entry["bands"].split(","):
+        images["cloudy_nir"] = f"{split}/nir/{cloudy}/{name}.png"
+        images["clear_nir"] = f"{split}/nir/{clear}/{name}.png"
+    said = {key: entry[key] for key in ("gsd_m", "ccp")}
+    return {**images, "split": split, "bands": "r,g,b", "white": 255.0, **said}
 
 
 def check_exports(pairs: Sequence[Acquisitions], options: BuildOptions) -> None:

@@ -19,6 +19,7 @@ from decr.dataset.manifest import PairFile, of_split
 from decr.dataset.published import facts_of
 from decr.dataset.read_pair import Side, check_fit, open_side, read_side
 from decr.dataset.samples import Sample, area_shrunk, drawn
+from decr.dataset.swapped import tell_swapped
 from decr.dataset.white import (
     TOO_BRIGHT,
     CloudyClear,
@@ -138,7 +139,8 @@ def read_pairs(
     Parameters
     ----------
     known
-        Pairs of this set that were read before with the same bands, to be spared that look.
+        Pairs of this set that were read before with the same bands. Those of 16 bits have the white
+        of the whole set already, and spare that look.
     on_progress
         Called with ("white", done, total), of the other pairs, if they are looked at.
 
@@ -153,8 +155,8 @@ def read_pairs(
     Warns
     -----
     DecrWarning
-        If bands are guessed, or pairs are passed over, cut, or much brighter than a stated white;
-        or if others were not looked at for white.
+        If bands are guessed, pairs are passed over, cut, or much brighter than a stated white, or
+        cloudy and clear seem to be swapped; or if others were not looked at for white.
     """
     listed = list_pairs(folder.path, folder.layout, folder.skip)
     files = of_split(listed, folder.split, folder.path)
@@ -175,6 +177,8 @@ def read_pairs(
             f"more than {MOST_BYTES / 2**30:g}; leave some out with skip, or make a smaller set"
         )
     tell_guesses([side.scene for _, *sides in opened for side in sides])
+    if not known:
+        tell_swapped(folder.path, listed, folder.bands)
     told = for_want(bands, lacking, folder.bands is not None)
     tell(str(folder.path), f"{len(files)} pairs", told)
     taken = {file.name for file in files}
@@ -211,10 +215,13 @@ def _rest(
     """
     files = [file for file in files if file.white is None]
     names = {file.name for file in files}
-    read = {pair.name: (pair.cloudy, pair.clear) for pair in known if pair.name in names}
-    yield from (brightest(both) for both in read.values() if both[0].dtype == np.uint16)
+    told = [p.white for p in known if p.name in names and p.clear.dtype == np.uint16]
+    if told:  # all of the set was looked at for it, and no pixel is brighter
+        white = np.full((1, 1, 1), told[0], np.uint16)
+        yield white, white
+        return
     left = MOST_BYTES
-    for file in each_told("white", [f for f in files if f.name not in read], on_progress):
+    for file in each_told("white", files, on_progress):
         try:
             cloudy, clear = _sides(folder, file, bands)
             if cloudy is None or clear is None or cloudy.scene.dtype != "uint16":

@@ -11,7 +11,13 @@ from typing import Any
 
 import decr
 from decr.dataset.acquisitions import Acquisitions
-from decr.dataset.build_set import BuildOptions, Considered, Decided, window_of
+from decr.dataset.build_set import (
+    BuildOptions,
+    Considered,
+    Decided,
+    export_manifests,
+    window_of,
+)
 from decr.dataset.chip_rules import REASONS
 from decr.dataset.croissant import croissant
 from decr.dataset.manifest import MANIFEST
@@ -67,6 +73,7 @@ def describing_files(
         "index.html": _sheet(work, entries, told, thresholds).encode(),
         "croissant.json": croissant(entries).encode(),
         **stac_files(entries),
+        **export_manifests(entries, options.exports),
     }
     return files if parquet is None else {**files, PARQUET: parquet}
 
@@ -248,7 +255,10 @@ def _files(options: BuildOptions, footprints: bool) -> list[str]:
         + (f" `{PARQUET}`: the same with footprints." if footprints else ""),
         "- `chips.csv`: every chip looked at, and why it was left out.",
         "- `croissant.json`, `stac/`: descriptions for catalogues. `index.html`: contact sheet.",
-        *(f"- `{name}/`: 8-bit PNG in that layout." for name in options.exports),
+        *(
+            f"- `{name}/`: 8-bit PNG in that layout; metres per pixel are in its `{MANIFEST}`."
+            for name in options.exports
+        ),
         "- `SHA256SUMS`: of all files but itself (`sha256sum -c SHA256SUMS`).",
     ]
 

@@ -15,6 +15,7 @@ from decr.dataset.manifest import PairFile
 from decr.dataset.published import facts_of
 from decr.dataset.read_pair import open_image, read_seen
 from decr.dataset.set_folder import SUMS, damaged
+from decr.dataset.swapped import tell_swapped
 from decr.errors import DatasetError, DecrError, OutputError, one_line
 from decr.files import there, writable_folder, write_report_file
 from decr.geo.gdal import gdal_environment
@@ -72,6 +73,7 @@ def verify_set(
         return Checked(0, has_sums, [*problems, one_line(error)])
     problems += alone
     with gdal_environment():
+        tell_swapped(folder, pairs)
         for pair in each_told("checking", pairs, on_progress):
             try:
                 read_seen(pair)
@@ -83,7 +85,7 @@ def verify_set(
 def stats_of(
     folder: Path, layout: str | None = None, on_progress: OnProgress = silent
 ) -> dict[str, Any]:
-    """What a set holds, as plain values; no pixel is read.
+    """What a set holds, as plain values; pixels are read only by `tell_swapped`.
 
     Parameters
     ----------
@@ -99,6 +101,7 @@ def stats_of(
     pairs = list_pairs(folder, name)
     kinds: dict[str, Counter[str]] = {key: Counter() for key in ("size", "bands", "dtype", "gsd")}
     with gdal_environment():
+        tell_swapped(folder, pairs)
         usual = facts_of(folder, name).gsd_m
         for pair in each_told("stats", pairs, on_progress):
             clear = _kind_of(pair, pair.clear, pair.clear_nir, usual)

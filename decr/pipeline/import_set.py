@@ -36,6 +36,7 @@ from decr.dataset.set_folder import (
     written,
 )
 from decr.dataset.set_tree import split_named
+from decr.dataset.swapped import tell_swapped
 from decr.errors import ConfigError, DatasetError, DecrWarning
 from decr.files import file_sha256, journal_lines, work_folder
 from decr.geo.encode import tiff_bytes
@@ -133,6 +134,7 @@ def import_set(
         raise ConfigError(f"{folder}: has a manifest ({MANIFEST}) already; there is nothing to do")
     with gdal_environment(), local_engine() as engine:
         pairs = trained_first(list_pairs(folder, name))
+        tell_swapped(folder, pairs, ccp.bands)
         look = looking(ccp, engine)
         facts = facts_of(folder, name)
         job = _job_text(folder, name, facts, pairs, look, drop_duplicates)

@@ -13,6 +13,7 @@ from decr.dataset.duplicates import refuse_leak
 from decr.dataset.guesses import tell
 from decr.dataset.splits import in_common
 from decr.errors import ConfigError, warn
+from decr.progress import OnProgress, silent
 from decr.training.identity import (
     IMAGES,
     images_digest,
@@ -35,8 +36,13 @@ _MOST_PX = {"cvae": 256}
 """Side of samples of a reference that takes no larger images."""
 
 
-def read_checked(recipe: Recipe) -> tuple[Imagery, Imagery]:
+def read_checked(recipe: Recipe, on_progress: OnProgress = silent) -> tuple[Imagery, Imagery]:
     """The training and the held-out imagery of a recipe, which share no image.
+
+    Parameters
+    ----------
+    on_progress
+        As for `read_split`.
 
     Raises
     ------
@@ -52,7 +58,7 @@ def read_checked(recipe: Recipe) -> tuple[Imagery, Imagery]:
         that are trained on.
     """
     _check_samples(recipe)
-    imagery, unseen = read_split(recipe)
+    imagery, unseen = read_split(recipe, on_progress)
     refuse_leak(_clear_sides(imagery), _clear_sides(unseen))
     looking = [STAGES[name] for name, config in recipe.stages.items() if config.validate_every]
     if any(not validates(stage, unseen) for stage in looking):
@@ -132,7 +138,14 @@ def check_place(recipe: Recipe, run_dir: Path) -> Path:
     return bundle
 
 
-def planned(recipe: Recipe, run_dir: Path, stage: str = "all", *, tensorboard: bool = False) -> str:
+def planned(
+    recipe: Recipe,
+    run_dir: Path,
+    stage: str = "all",
+    *,
+    tensorboard: bool = False,
+    on_progress: OnProgress = silent,
+) -> str:
     """The images and the stages of a run, in lines, once all is checked as for it.
 
     What the networks begin with is not looked at: they are not made.
@@ -143,6 +156,8 @@ def planned(recipe: Recipe, run_dir: Path, stage: str = "all", *, tensorboard: b
         "all", or the one of the recipe's that is told.
     tensorboard
         Whether the run writes its numbers for it.
+    on_progress
+        As for `read_split`.
 
     Raises
     ------
@@ -151,7 +166,7 @@ def planned(recipe: Recipe, run_dir: Path, stage: str = "all", *, tensorboard: b
     """
     check_asked(recipe, stage, tensorboard)
     check_place(recipe, run_dir)
-    imagery, unseen = read_checked(recipe)
+    imagery, unseen = read_checked(recipe, on_progress)
     _check_begun(recipe, run_dir, stage, imagery)
     pixels = sum(image.dn.shape[1] * image.dn.shape[2] for image in imagery.clear)
     lines = [

@@ -25,6 +25,7 @@ from decr.dataset.samples import (
     restoration_sample,
 )
 from decr.errors import ConfigError, DatasetError, warn
+from decr.progress import OnProgress, silent
 from decr.training.recipe import Recipe
 from decr.training.settings import TrainConfig
 from decr.training.stages import Stage
@@ -51,10 +52,15 @@ class Imagery:
         return [*clear, *labelled, *(pair.name for pair in self.pairs)]
 
 
-def read_split(recipe: Recipe) -> tuple[Imagery, Imagery]:
+def read_split(recipe: Recipe, on_progress: OnProgress = silent) -> tuple[Imagery, Imagery]:
     """The training and the held-out imagery of a recipe; the latter may be empty.
 
     Images too small for the samples of a stage are passed over.
+
+    Parameters
+    ----------
+    on_progress
+        As for `read_pairs`.
 
     Raises
     ------
@@ -70,7 +76,7 @@ def read_split(recipe: Recipe) -> tuple[Imagery, Imagery]:
         for image in read_labelled(folder, detector_px)
         if set(recipe.bands) <= set(image.bands)
     ]
-    pairs, other = _pairs(recipe, pair_px)
+    pairs, other = _pairs(recipe, pair_px, on_progress)
 
     def side(held: bool) -> Imagery:
         return Imagery(
@@ -98,7 +104,9 @@ def _least(recipe: Recipe) -> tuple[int, int]:
     return max([LEAST_PX, *restoring]), max([1, *restoring])
 
 
-def _pairs(recipe: Recipe, least_px: int) -> tuple[list[PairImage], list[PairImage]]:
+def _pairs(
+    recipe: Recipe, least_px: int, on_progress: OnProgress
+) -> tuple[list[PairImage], list[PairImage]]:
     """Pairs of the splits that the recipe asks for, and of others to validate with."""
     asked: list[PairImage] = []
     other: list[PairImage] = []
@@ -107,14 +115,15 @@ def _pairs(recipe: Recipe, least_px: int) -> tuple[list[PairImage], list[PairIma
         if folder.split == "train" and _named(listed, recipe.holdout):
             asked += read_pairs(replace(folder, split="all"), recipe.bands)
             continue
-        own = read_pairs(folder, recipe.bands)
+        own = read_pairs(folder, recipe.bands, on_progress=on_progress)
         asked += own
         if folder.split != "train":
             continue
         there = {file.split for file in listed}
         # The test pairs only where there are no others to look at: nothing is learnt from them.
         for split in [split for split in ("val", "test") if split in there][:1]:
-            other += read_pairs(replace(folder, split=split), recipe.bands, known=own)
+            there_too = replace(folder, split=split)
+            other += read_pairs(there_too, recipe.bands, own, on_progress)
 
     def large(pairs: list[PairImage]) -> list[PairImage]:
         return [pair for pair in pairs if min(pair.clear.shape[1:]) >= least_px]

@@ -20,6 +20,7 @@ from decr.diffusion.schedule import NoiseSchedule
 from decr.errors import ConfigError
 from decr.files import sole_worker, writable_folder
 from decr.models.registry import create
+from decr.progress import OnProgress, silent
 from decr.training.before import check_asked, check_frozen, check_place, read_checked
 from decr.training.colours import OfColours
 from decr.training.identity import IMAGES, images_digest, samples_identity
@@ -57,6 +58,7 @@ def run_recipe(
     tensorboard: bool = False,
     unlikeness: nn.Module | None = None,
     loaders: int | None = None,
+    on_progress: OnProgress = silent,
 ) -> Path | None:
     """Train one or all stages of a recipe, going on where an earlier run stopped.
 
@@ -77,6 +79,8 @@ def run_recipe(
         LPIPS; for stages with a ``perceptual`` term.
     loaders
         Processes that draw samples; see :func:`decr.training.loop.train_stage`.
+    on_progress
+        As for :func:`decr.training.imagery.read_split`.
 
     Returns
     -------
@@ -98,7 +102,7 @@ def run_recipe(
     check_asked(recipe, stage, tensorboard)
     until = None if max_minutes is None else time.monotonic() + 60 * max_minutes
     path = check_place(recipe, run_dir)
-    imagery, unseen = read_checked(recipe)
+    imagery, unseen = read_checked(recipe, on_progress)
     with placed(device, precision) as place, _held(run_dir, place):
         parts, start = _networks(recipe, place)
         run = _Run(

@@ -82,6 +82,20 @@ def test_dry_run_says_what_would_be_trained(pairs: Path, tmp_path: Path) -> None
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize("more", [("--dry-run",), ("--steps", 1)])
+def test_it_is_told_how_far_the_look_for_white_is(tmp_path: Path, more: tuple[object, ...]) -> None:
+    for split in ("train", "val"):
+        for side in ("cloudy", "clear"):
+            (tmp_path / split / side).mkdir(parents=True)
+            dn = np.random.default_rng([len(split), len(side)]).integers(1, 900, (3, 130, 130))
+            write_scene(tmp_path / split / side / "a.tif", dn.astype(np.uint16), names=NAMES)
+    asked = ("reference", "--pairs", tmp_path, "--gsd", 0.5, "-o", tmp_path / "run", *more)
+    result = run(*asked)
+    assert result.exit_code == 0, result.output
+    assert result.stderr.count("looking for white: 100%") == 1
+    assert "looking for white" not in run(*asked, "-q").stderr
+
+
 def test_a_dry_run_refuses_what_a_training_would(pairs: Path, tmp_path: Path) -> None:
     for side in ("cloudy", "clear"):
         (pairs / side / "p_01.tif").write_bytes((pairs / side / "p_00.tif").read_bytes())

@@ -58,7 +58,7 @@ def test_a_guessed_white_is_that_of_all_splits(tmp_path: Path, bright: str) -> N
 @pytest.mark.parametrize(
     ("top", "dtype", "sides"),
     [
-        (1900, "uint16", 12),  # all of the set, and of val what is not known
+        (1900, "uint16", 12),  # all of the set, and then no more
         (2048, "uint16", 12),  # what needs more than 12 bits would be refused
         (200, "uint8", 4),
     ],
@@ -77,8 +77,9 @@ def test_to_guess_white_no_more_is_read_than_needed(
     known = read_pairs(PairFolder(folder), BGRN)
     assert len(read) == len({*read}) == sides
     read.clear()
-    read_pairs(PairFolder(folder, split="val"), BGRN, known)
-    assert not any("train" in path.parts for path in read)
+    found = read_pairs(PairFolder(folder, split="val"), BGRN, known)
+    assert [path.relative_to(folder).parts[0] for path in read] == ["val"] * 4
+    assert {p.white for p in found} == {p.white for p in known}
 
 
 def test_a_set_whose_other_splits_are_too_bright_is_refused_whichever_is_read(

@@ -158,6 +158,30 @@ def test_the_manifest_and_both_exports_are_read_back(out: Path) -> None:
             np.testing.assert_array_equal(np.rint(dn * (255 / 2047)), dn8)
 
 
+@pytest.mark.parametrize(("export", "bands"), [("cuhk-cr", BANDS), ("rice", BANDS[2::-1])])
+def test_exports_say_their_metres_per_pixel(out: Path, export: str, bands: tuple[str, ...]) -> None:
+    folder = out / export
+    assert sniff_layout(folder) == "manifest"
+    own = {Path(e["cloudy"]).stem: e for e in map(json.loads, (out / "pairs.jsonl").open())}
+    found = read_pairs(PairFolder(folder, "manifest", split="all"), bands)
+    listed = list_pairs(folder, "manifest")
+    assert {Path(pair.name).name for pair in found} == own.keys()
+    for pair, file in zip(found, listed, strict=True):
+        entry = own[Path(pair.name).name]
+        assert (pair.gsd_m, pair.white) == (entry["gsd_m"], 255.0)
+        assert (file.split, file.ccp) == (entry["split"], entry["ccp"])
+    assert {*folder.rglob("*.png")} == {
+        path
+        for pair in listed
+        for path in (pair.cloudy, pair.clear, pair.cloudy_nir, pair.clear_nir)
+        if path is not None
+    }
+    assert (
+        f"- `{export}/`: 8-bit PNG in that layout; metres per pixel are in its `pairs.jsonl`"
+        in (out / "README.md").read_text()
+    )
+
+
 def plain_loader(root: Path, split: str) -> list[tuple[str, np.ndarray, np.ndarray]]:
     """Written from the description of the published layout alone, without decr."""
     found = []

@@ -97,7 +97,9 @@ def test_validation_is_as_bright_as_training(tmp_path: Path) -> None:
             (tmp_path / split / side).mkdir(parents=True)
             path = tmp_path / split / side / "a.tif"
             write_scene(path, dn.astype(np.uint16), names=BANDS[3])
-    sides = read_split(recipe(tmp_path))
+    told: list[tuple[str, int, int]] = []
+    sides = read_split(recipe(tmp_path), lambda *of: told.append(of))
+    assert told == [("white", 0, 1), ("white", 1, 1)]  # val was looked at, once
     assert [[pair.white for pair in side.pairs] for side in sides] == [[2047.0], [2047.0]]
 
 
