@@ -78,7 +78,10 @@ def test_results_do_not_depend_on_the_batch_on_a_gpu(path: Path, precision: str)
 def test_it_is_the_published_algorithm_with_the_noise_of_the_place(
     path: Path, tmp_path: Path, level_px: int
 ) -> None:
-    """Published without a level, that is."""
+    """Published without a level, that is.
+
+    The first x0 is a large multiple of the predicted noise, whose last digits are the processor's.
+    """
     cloudy, (row, col) = tiles(1), (192, 384)
     carded = tmp_path / "carded.safetensors"
     save_with_card(path, carded, replace(load_bundle(path).card, level_px=level_px))
@@ -91,7 +94,7 @@ def test_it_is_the_published_algorithm_with_the_noise_of_the_place(
         denoise = FusedDenoiser(nets["cnp"], nets["wa"], full, y, prior, 0.2, level_px=level_px)
         start = torch.from_numpy(noise_window(9, row, col, 4, 16, 16))[None]
         wanted = ddim(denoise, start, full.respaced(4)).clamp(-1, 1)
-    np.testing.assert_allclose(got, wanted.numpy(), atol=1e-5)
+    np.testing.assert_allclose(got, wanted.numpy(), atol=1e-4)
 
 
 def test_a_corner_matters_only_through_the_noise(path: Path, tmp_path: Path) -> None:
