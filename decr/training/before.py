@@ -80,8 +80,13 @@ def read_checked(recipe: Recipe, on_progress: OnProgress = silent) -> tuple[Imag
     return imagery, unseen
 
 
-def check_asked(recipe: Recipe, stage: str, tensorboard: bool) -> None:
-    """Refuse a stage that the recipe does not have, and TensorBoard where it is not installed.
+def check_asked(recipe: Recipe, stage: str, tensorboard: bool, unlikeness: bool) -> None:
+    """Refuse a stage that the recipe does not have, and what a stage needs and is not there.
+
+    Parameters
+    ----------
+    unlikeness
+        Whether there is a network for perceptual terms.
 
     Raises
     ------
@@ -92,6 +97,12 @@ def check_asked(recipe: Recipe, stage: str, tensorboard: bool) -> None:
         raise ConfigError(
             f"recipe {recipe.name!r} has no stage {stage!r}; it has {', '.join(recipe.stages)}"
         )
+    for name, config in recipe.stages.items():
+        if stage in ("all", name) and config.perceptual and not unlikeness:
+            raise ConfigError(
+                f"recipe {recipe.name!r}: stage {name} has a perceptual term, for which LPIPS' "
+                f"backbone is needed; name its file as lpips_backbone"
+            )
     if tensorboard:
         summary_writer()
 
@@ -164,7 +175,7 @@ def planned(
     ConfigError, DatasetError
         See `run_recipe`.
     """
-    check_asked(recipe, stage, tensorboard)
+    check_asked(recipe, stage, tensorboard, recipe.lpips_backbone is not None)
     check_place(recipe, run_dir)
     imagery, unseen = read_checked(recipe, on_progress)
     _check_begun(recipe, run_dir, stage, imagery)

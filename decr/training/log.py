@@ -74,8 +74,8 @@ class Log:
 
 
 def _cut(path: Path, after: int) -> None:
-    """Leave out lines of steps beyond one, and what a kill left of a line."""
-    lines = path.read_text().splitlines(keepends=True)
+    """Leave out lines of steps beyond one, and what a kill or a bad disk left of a line."""
+    lines = path.read_text("utf-8", "replace").splitlines(keepends=True)
     kept = [line for line in lines if (step := _step(line)) is not None and step <= after]
     if kept != lines:
         write_whole(path, "".join(kept))

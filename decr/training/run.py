@@ -17,7 +17,6 @@ from torch import nn
 
 from decr.device import device_name
 from decr.diffusion.schedule import NoiseSchedule
-from decr.errors import ConfigError
 from decr.files import sole_worker, writable_folder
 from decr.models.registry import create
 from decr.progress import OnProgress, silent
@@ -99,7 +98,7 @@ def run_recipe(
     OutputError
         If ``run_dir`` cannot be written to, or another process trains there.
     """
-    check_asked(recipe, stage, tensorboard)
+    check_asked(recipe, stage, tensorboard, unlikeness is not None)
     until = None if max_minutes is None else time.monotonic() + 60 * max_minutes
     path = check_place(recipe, run_dir)
     imagery, unseen = read_checked(recipe, on_progress)
@@ -215,11 +214,7 @@ def _train(run: _Run, stage: Stage, parts: Mapping[str, nn.Module]) -> TrainResu
             run.on_step(stage.name, step, config.last, loss)
 
     if config.perceptual:
-        if run.unlikeness is None:
-            raise ConfigError(
-                f"recipe {run.recipe.name!r}: stage {stage.name} has a perceptual term, for which "
-                f"LPIPS' backbone is needed; name its file as lpips_backbone"
-            )
+        assert run.unlikeness is not None
         parts = {
             **parts,
             "unlikeness": OfColours(run.unlikeness, run.recipe.bands).to(run.place.device),

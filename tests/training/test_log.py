@@ -35,8 +35,8 @@ def test_lines_that_come_again_are_taken_out(tmp_path: Path) -> None:
         for step in (20, 40, 60):
             log.write(step, loss=0.5)
     whole = path.read_text()
-    with path.open("a") as file:
-        file.write('{"step": 4')  # killed while writing
+    with path.open("ab") as file:
+        file.write(b'\xff\xfe"step": 3}\n{"step": 4')  # a bad disk, then killed while writing
     with Log(tmp_path, "coarse", after=50) as log:
         log.write(60, loss=0.5)
     assert path.read_text() == whole

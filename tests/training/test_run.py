@@ -386,10 +386,11 @@ def test_a_perceptual_term_needs_its_network(folder: Path, tmp_path: Path) -> No
             assert a.shape[1] == b.shape[1] == 3
             return (a - b).abs().mean(dim=(1, 2, 3))
 
-    stages = {"joint": replace(QUICK, perceptual=0.5)}
+    stages = {"reference": QUICK, "joint": replace(QUICK, perceptual=0.5)}
     whole = replace(recipe(folder, "joint"), stages=stages, start=tiny_bundle(tmp_path, 4))
     with pytest.raises(ConfigError, match=r"stage joint has a perceptual term.*lpips_backbone"):
         run_recipe(whole, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
     assert run_recipe(whole, tmp_path / "run", unlikeness=Distance()) is not None
     assert Distance.calls >= QUICK.steps
 

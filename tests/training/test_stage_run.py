@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import numpy as np
 import pytest
@@ -217,6 +218,17 @@ def test_a_checkpoint_of_other_networks_is_named(trained: Path) -> None:
     (trained / "reference.pt").write_bytes(b"rubbish")
     with pytest.raises(DatasetError, match="not a readable checkpoint"):
         train("reference", trained, CONFIG)
+
+
+def test_a_checkpoint_in_which_a_bit_changed_is_refused(trained: Path) -> None:
+    path = trained / "coarse.pt"
+    with ZipFile(path) as packed:
+        largest = max(packed.infolist(), key=lambda member: member.file_size)
+    torn = bytearray(path.read_bytes())
+    torn[largest.header_offset + 200 + largest.file_size // 2] ^= 1
+    path.write_bytes(torn)
+    with pytest.raises(DatasetError, match=r"coarse\.pt: not a readable checkpoint"):
+        train("coarse", trained, CONFIG)
 
 
 @pytest.mark.parametrize(
