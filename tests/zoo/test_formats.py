@@ -80,6 +80,38 @@ def test_zip_archives_packed_anew_are_read(tmp_path: Path) -> None:
     assert same(read_weights(two), {"w": torch.arange(100.0)})
 
 
+def with_changed_numbers(path: Path) -> None:
+    """Change bytes of the largest record of a zip archive, as a bad download does."""
+    with zipfile.ZipFile(path) as archive:
+        start = max(archive.infolist(), key=lambda entry: entry.file_size).header_offset
+    data = bytearray(path.read_bytes())
+    for place in range(start + 300, start + 1500, 4):
+        data[place] ^= 1
+    path.write_bytes(data)
+
+
+def test_torch_files_whose_numbers_changed_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "w.pth"
+    checkpoints.torch_zip(path, STATE)
+    with_changed_numbers(path)
+    with pytest.raises(BundleError, match=r"damaged torch file: 'w/data/0' .* download it again"):
+        read_weights(path)
+
+
+@pytest.mark.skipif(
+    not hasattr(torch.serialization, "set_crc32_options"), reason="torch always keeps checksums"
+)
+def test_torch_files_without_checksums_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "w.pth"
+    state = {**STATE, "empty": torch.zeros(0)}  # a sum of nothing is right by chance
+    torch.serialization.set_crc32_options(compute_crc32=False)
+    try:
+        checkpoints.torch_zip(path, state)
+    finally:
+        torch.serialization.set_crc32_options(compute_crc32=True)
+    assert same(read_weights(path), state)
+
+
 def test_a_bundle_is_no_foreign_file(tmp_path: Path) -> None:
     with pytest.raises(BundleError, match="a decr bundle already"):
         read_weights(tiny_bundle(tmp_path, 3))
