@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from decr.errors import BundleError, OutputError
@@ -83,9 +84,11 @@ def _save(path: Path, card: Card, tensors: Mapping[str, Tensor]) -> None:
     target = path.resolve()  # a link stays one
     part = target.with_name(f".{target.name}.part")
     try:
-        save_file(dict(tensors), str(part), metadata=metadata_of(card))
-        # safetensors writes files that only their owner may read.
-        part.chmod(0o644)
+        # Its save_file would leave a hidden file of another name whenever it is killed.
+        with part.open("wb") as file:
+            file.write(save(dict(tensors), metadata=metadata_of(card)))
+            file.flush()
+            os.fsync(file.fileno())
         part.replace(target)
     except (OSError, SafetensorError) as error:
         raise OutputError(f"{path}: cannot be written ({error}); choose another folder") from error
