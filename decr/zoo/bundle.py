@@ -146,7 +146,7 @@ def save_with_card(source: Path, out: Path, card: Card) -> None:
         If ``out`` cannot be written.
     """
     with _opened(source) as file:
-        tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        tensors = _tensors(source, file)
     _save(out, card, tensors)
 
 
@@ -173,7 +173,7 @@ def load_bundle(path: Path) -> Bundle:
     digest = weights_sha256(path)
     with _opened(path) as file:
         card = card_from(path, file.metadata())
-        tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        tensors = _tensors(path, file)
     networks: dict[str, nn.Module] = {}
     for name, part in card.parts.items():
         prefix = f"{name}/"
@@ -263,3 +263,10 @@ def _opened(path: Path) -> Any:
         return safe_open(str(path), framework="pt")
     except (SafetensorError, OSError) as error:
         raise BundleError(f"{path}: {no_bundle(Path(path))}") from error
+
+
+def _tensors(path: Path, file: Any) -> dict[str, Tensor]:
+    try:
+        return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    except SafetensorError as error:  # The format has numbers of 4 and 6 bits, torch has not.
+        raise BundleError(f"{path}: holds what torch cannot read ({error})") from error

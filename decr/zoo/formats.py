@@ -44,6 +44,12 @@ _CONTAINERS = (
 _WRAPPERS = ("module.", "_orig_mod.", "model.", "net.")
 """What DataParallel, torch.compile and training frameworks put before every key."""
 
+_FLOATS = (
+    *(torch.float16, torch.bfloat16, torch.float32, torch.float64),
+    *(torch.float8_e4m3fn, torch.float8_e4m3fnuz, torch.float8_e5m2, torch.float8_e5m2fnuz),
+)
+"""Numbers with a fraction that torch can compute with; those of 4 bits it only stores."""
+
 _DEPTH = 4
 _PICKLE_MAGIC = b"\x80"
 _ZIP_MAGIC = b"PK\x03\x04"
@@ -286,7 +292,8 @@ def _checked(path: Path, entries: Mapping[Any, Any]) -> dict[str, Tensor]:
     # Kinds and sizes before values: a tensor may claim more elements than memory has bytes.
     for key, value in tensors.items():
         dense = value.layout == torch.strided and value.device.type == "cpu"
-        if not dense or value.is_quantized or value.is_complex() or value.is_nested:
+        plain = value.dtype in _FLOATS if value.is_floating_point() else not value.is_complex()
+        if not dense or not plain or value.is_quantized or value.is_nested:
             layout = "nested" if value.is_nested else value.layout
             raise BundleError(
                 f"{path}: tensor {shown(key)} is {value.dtype} ({layout}, "
