@@ -115,6 +115,8 @@ def check_output(out: Path, inputs: Sequence[Path], overwrite: bool) -> None:
             f"{out}: is a folder, or lies in a folder that does not exist; give a file's name"
         )
     if out.exists():
+        if not out.is_file():
+            raise OutputError(f"{out}: is a device or pipe, not a file; give the name of a file")
         if any(path.exists() and out.samefile(path) for path in inputs):
             raise OutputError(f"{out}: is the checkpoint itself; give the bundle another name")
         if not overwrite:
