@@ -19,7 +19,7 @@ from decr.files import file_sha256, scratch_folder
 from decr.models.registry import create
 from decr.zoo.card import Card, Part, card_from, check_card, metadata_of
 from decr.zoo.formats import no_bundle
-from decr.zoo.limits import check_file
+from decr.zoo.limits import check_file, is_utf8
 
 _OTHER_KINDS = (
     *(".pth", ".pt", ".ckpt", ".bin", ".pkl", ".h5", ".hdf5", ".keras", ".onnx", ".npz", ".zip"),
@@ -121,6 +121,8 @@ def check_output(out: Path, inputs: Sequence[Path], overwrite: bool) -> None:
             raise OutputError(f"{out}: is the checkpoint itself; give the bundle another name")
         if not overwrite:
             raise OutputError(f"{out}: exists already; pass --overwrite to replace it")
+    if not is_utf8(out):
+        raise OutputError(f"{out}: its name or a folder's is not UTF-8; give another")
     if out.suffix.lower() in _OTHER_KINDS:
         raise OutputError(
             f"{out}: bundles are safetensors files, and {out.suffix} means another kind; choose a "

@@ -15,10 +15,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from decr.errors import BundleError
+from decr.errors import BundleError, OutputError
 from decr.models.cloudnet import state_dict_from_keras
 from decr.models.registry import create
-from decr.zoo.bundle import load_bundle, weights_sha256
+from decr.zoo.bundle import check_output, load_bundle, read_card, weights_sha256
 from decr.zoo.formats import read_weights
 from tests.tiny import tiny_bundle
 from tests.zoo import checkpoints
@@ -195,6 +195,20 @@ def test_files_that_cannot_be_read_are_refused(tmp_path: Path, kind: str) -> Non
     for read in (read_weights, weights_sha256, load_bundle):
         with pytest.raises(BundleError, match=r"cannot read the weights|decr reads up to"):
             read(path)
+
+
+def test_names_that_are_not_utf_8_are_told_as_such(tmp_path: Path) -> None:
+    whole = tiny_bundle(tmp_path, 3)
+    path = tmp_path / "bun\udcff.safetensors"
+    try:
+        path.write_bytes(whole.read_bytes())
+    except OSError:
+        pytest.skip("this file system takes no such names")
+    for read in (read_weights, weights_sha256, load_bundle, read_card):
+        with pytest.raises(BundleError, match="not UTF-8; rename"):
+            read(path)
+    with pytest.raises(OutputError, match="not UTF-8; give another"):
+        check_output(path, [], overwrite=True)
 
 
 def test_methods_hidden_by_a_pickle_are_not_called(tmp_path: Path) -> None:
