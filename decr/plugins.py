@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import textwrap
 from collections.abc import Callable, Mapping
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint, distributions, entry_points
 from numbers import Integral, Real
 from typing import Any, ParamSpec, TypeVar
 
@@ -37,7 +37,7 @@ def model_plugin(name: str) -> EntryPoint | None:
     Raises
     ------
     ConfigError
-        If two packages offer it.
+        If two packages offer it, or what some package offers cannot be read.
     """
     return _plugin(MODELS, "model", name)
 
@@ -48,11 +48,28 @@ def detector_plugin(name: str) -> EntryPoint | None:
 
 
 def _plugin(group: str, kind: str, name: str) -> EntryPoint | None:
-    found = list(entry_points(group=group, name=name))
+    try:
+        found = list(entry_points(group=group, name=name))
+    except Exception as error:  # one broken list is enough, and its errors share no class
+        reason = one_line(f"{type(error).__name__}: {error}")
+        raise ConfigError(
+            f"no {kind} {name!r} can be looked for: the entry_points.txt of the installed package "
+            f"{_unreadable()} is damaged ({reason}); install that package again, or uninstall it"
+        ) from error
     if len({point.value for point in found}) > 1:
         owners = " and ".join(sorted(point.value for point in found))
         raise ConfigError(f"two packages offer a {kind} {name!r}: {owners}; uninstall one of them")
     return found[0] if found else None
+
+
+def _unreadable() -> str:
+    """Name of the first installed package whose entry points cannot be read."""
+    for owner in distributions():
+        try:
+            _ = owner.entry_points
+        except Exception:
+            return str(owner.metadata["Name"])
+    return "(not found)"
 
 
 def made(point: EntryPoint, **arguments: Any) -> Any:

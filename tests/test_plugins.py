@@ -110,6 +110,19 @@ def offer(monkeypatch: pytest.MonkeyPatch, *points: tuple[str, str]) -> None:
     monkeypatch.setattr(decr.plugins, "entry_points", offered.select)
 
 
+@pytest.mark.parametrize("listed", [b"[console_scripts]\nfoo\n", b"[decr.models]\nm\xff = a:b\n"])
+def test_a_broken_list_of_another_package_is_one_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, listed: bytes
+) -> None:
+    package = tmp_path / "broken-1.0.dist-info"
+    package.mkdir()
+    (package / "METADATA").write_text("Metadata-Version: 2.1\nName: broken\nVersion: 1.0\n")
+    (package / "entry_points.txt").write_bytes(listed)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(ConfigError, match=r"installed package broken is damaged \(\w+Error: "):
+        model_plugin("darker")
+
+
 def test_a_plugin_restores_a_scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     offer(monkeypatch, ("darker", f"{__name__}:darker"))
     scene = write_scene(tmp_path / "s.tif", cloudy_pixels(100, 130))

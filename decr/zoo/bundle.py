@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from decr.errors import BundleError, OutputError
@@ -18,7 +19,7 @@ from decr.files import file_sha256, scratch_folder
 from decr.models.registry import create
 from decr.zoo.card import Card, Part, card_from, check_card, metadata_of
 from decr.zoo.formats import no_bundle
-from decr.zoo.limits import check_file
+from decr.zoo.limits import check_file, is_utf8
 
 _OTHER_KINDS = (
     *(".pth", ".pt", ".ckpt", ".bin", ".pkl", ".h5", ".hdf5", ".keras", ".onnx", ".npz", ".zip"),
@@ -83,9 +84,11 @@ def _save(path: Path, card: Card, tensors: Mapping[str, Tensor]) -> None:
     target = path.resolve()  # a link stays one
     part = target.with_name(f".{target.name}.part")
     try:
-        save_file(dict(tensors), str(part), metadata=metadata_of(card))
-        # safetensors writes files that only their owner may read.
-        part.chmod(0o644)
+        # Its save_file would leave a hidden file of another name whenever it is killed.
+        with part.open("wb") as file:
+            file.write(save(dict(tensors), metadata=metadata_of(card)))
+            file.flush()
+            os.fsync(file.fileno())
         part.replace(target)
     except (OSError, SafetensorError) as error:
         raise OutputError(f"{path}: cannot be written ({error}); choose another folder") from error
@@ -112,10 +115,14 @@ def check_output(out: Path, inputs: Sequence[Path], overwrite: bool) -> None:
             f"{out}: is a folder, or lies in a folder that does not exist; give a file's name"
         )
     if out.exists():
+        if not out.is_file():
+            raise OutputError(f"{out}: is a device or pipe, not a file; give the name of a file")
         if any(path.exists() and out.samefile(path) for path in inputs):
             raise OutputError(f"{out}: is the checkpoint itself; give the bundle another name")
         if not overwrite:
             raise OutputError(f"{out}: exists already; pass --overwrite to replace it")
+    if not is_utf8(out):
+        raise OutputError(f"{out}: its name or a folder's is not UTF-8; give another")
     if out.suffix.lower() in _OTHER_KINDS:
         raise OutputError(
             f"{out}: bundles are safetensors files, and {out.suffix} means another kind; choose a "
@@ -143,7 +150,7 @@ def save_with_card(source: Path, out: Path, card: Card) -> None:
         If ``out`` cannot be written.
     """
     with _opened(source) as file:
-        tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        tensors = _tensors(source, file)
     _save(out, card, tensors)
 
 
@@ -170,7 +177,7 @@ def load_bundle(path: Path) -> Bundle:
     digest = weights_sha256(path)
     with _opened(path) as file:
         card = card_from(path, file.metadata())
-        tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        tensors = _tensors(path, file)
     networks: dict[str, nn.Module] = {}
     for name, part in card.parts.items():
         prefix = f"{name}/"
@@ -260,3 +267,10 @@ def _opened(path: Path) -> Any:
         return safe_open(str(path), framework="pt")
     except (SafetensorError, OSError) as error:
         raise BundleError(f"{path}: {no_bundle(Path(path))}") from error
+
+
+def _tensors(path: Path, file: Any) -> dict[str, Tensor]:
+    try:
+        return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    except SafetensorError as error:  # The format has numbers of 4 and 6 bits, torch has not.
+        raise BundleError(f"{path}: holds what torch cannot read ({error})") from error

@@ -46,7 +46,7 @@ def check_size(path: Path, held: int) -> None:
 
 
 def check_file(path: Path) -> None:
-    """Refuse what is no file of a sane size, before a byte of it is read: a pipe would wait.
+    """Refuse what is no file of a sane size and name, before a byte is read: a pipe would wait.
 
     Raises
     ------
@@ -59,7 +59,18 @@ def check_file(path: Path) -> None:
         raise BundleError(f"{path}: cannot read the weights: {error.strerror}") from error
     if not path.is_file():
         raise BundleError(f"{path}: cannot read the weights: a folder or device, not a file")
+    if not is_utf8(path):
+        raise BundleError(f"{path}: its name or a folder's is not UTF-8; rename it")
     check_size(path, size)
+
+
+def is_utf8(path: Path) -> bool:
+    """Whether the readers of weights, which are no Python, can be told this path."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def opened_zip(path: Path) -> zipfile.ZipFile:

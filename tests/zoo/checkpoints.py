@@ -374,6 +374,7 @@ HOSTILE: dict[str, tuple[Callable[[Path], None], str]] = {
         "nested, cpu",
     ),
     "complex": (_torch(lambda: {"w": torch.ones(2, dtype=torch.complex64)}), "complex64"),
+    "4 bits": (_torch(lambda: {"w": _of_4_bits()}), "'w' is torch.* not plain numbers"),
     "hidden methods": (_torch(lambda: _hidden()), "of no published network"),
     "long key": (_torch(lambda: {"k" * 10_000 + "\n": torch.ones(2)}), "of no published network"),
     "web page": (_bytes(b"\n<!DOCTYPE html>\n<html>404</html>\n" * 50), "a web page"),
@@ -386,6 +387,12 @@ HOSTILE: dict[str, tuple[Callable[[Path], None], str]] = {
     "noise": (_bytes(np.random.default_rng(0).bytes(5000)), "neither a torch file"),
 }
 """Files that must be refused: how each is written, and what is said of it."""
+
+
+def _of_4_bits() -> Tensor:
+    """Numbers of 4 bits, two to a byte; older versions of torch have none and take complex ones."""
+    kind = getattr(torch, "float4_e2m1fn_x2", torch.complex64)
+    return torch.zeros(2, 8, dtype=torch.uint8).view(kind)
 
 
 def _hidden() -> OrderedDict[str, Tensor]:

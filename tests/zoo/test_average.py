@@ -186,7 +186,7 @@ def test_a_mean_that_cannot_be_written_is_one_error(
     def full(*arguments: object, **more: object) -> None:
         raise SafetensorError("No space left on device")
 
-    monkeypatch.setattr("decr.zoo.bundle.save_file", full)
+    monkeypatch.setattr("decr.zoo.bundle.save", full)
     with pytest.raises(OutputError, match=r"m\.safetensors: cannot be written \(No space"):
         average_bundles(first, first, tmp_path / "m.safetensors")
     assert [file.name for file in tmp_path.iterdir()] == [first.name]

@@ -170,6 +170,20 @@ def test_a_card_cannot_speak_to_the_terminal_or_break_json(bundle: Path) -> None
     assert card["provenance"] == {"loss": None, "losses": [1.0, None], "who": "Zoë"}
 
 
+def test_a_bundle_is_on_disk_before_it_has_its_name_and_a_kill_leaves_one_part(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "b.safetensors"
+    seen = []
+
+    def synced(file: int) -> None:
+        seen.append([(path.name, path.stat().st_size) for path in tmp_path.iterdir()])
+
+    monkeypatch.setattr("os.fsync", synced)
+    save_bundle(out, tiny_card(DETECTOR, 3), tiny_networks(DETECTOR, 3))
+    assert seen == [[(".b.safetensors.part", out.stat().st_size)]]
+
+
 def test_a_link_stays_a_link(tmp_path: Path) -> None:
     (tmp_path / "kept").mkdir()
     target, link = tmp_path / "kept" / "t.safetensors", tmp_path / "link.safetensors"

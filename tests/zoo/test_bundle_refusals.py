@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 from collections.abc import Callable
 from dataclasses import replace
@@ -16,7 +17,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from decr.errors import BundleError
-from decr.zoo.bundle import load_bundle, read_card, save_bundle
+from decr.zoo.bundle import load_bundle, read_card, save_bundle, save_with_card
 from tests.tiny import DETECTOR, PARTS, tiny_bundle, tiny_card, tiny_networks
 from tests.zoo.test_bundle import contents, rewritten
 
@@ -266,3 +267,19 @@ def test_counters_must_stay_counters(tmp_path: Path) -> None:
     tensors[key] = tensors[key].float()
     with pytest.raises(BundleError, match="holds float32, the network needs whole numbers"):
         load_bundle(rewritten(path, header, tensors))
+
+
+def test_numbers_of_6_bits_are_refused_in_one_line(bundle: Path, tmp_path: Path) -> None:
+    data = bundle.read_bytes()
+    end = 8 + int.from_bytes(data[:8], "little")
+    header = json.loads(data[8:end])
+    for entry in header.values():
+        size = entry["data_offsets"][1] - entry["data_offsets"][0] if "dtype" in entry else 1
+        if size % 3 == 0:
+            entry.update(dtype="F6_E2M3", shape=[size * 8 // 6])
+    text = json.dumps(header).encode()
+    bundle.write_bytes(len(text).to_bytes(8, "little") + text + data[end:])
+    with pytest.raises(BundleError, match=f"^{bundle}: .*Dtype.*F6_E2M3"):
+        load_bundle(bundle)
+    with pytest.raises(BundleError, match=f"^{bundle}: .*Dtype.*F6_E2M3"):
+        save_with_card(bundle, tmp_path / "out", tiny_card(PARTS, 4))

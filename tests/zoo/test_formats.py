@@ -15,10 +15,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from decr.errors import BundleError
+from decr.errors import BundleError, OutputError
 from decr.models.cloudnet import state_dict_from_keras
 from decr.models.registry import create
-from decr.zoo.bundle import load_bundle, weights_sha256
+from decr.zoo.bundle import check_output, load_bundle, read_card, weights_sha256
 from decr.zoo.formats import read_weights
 from tests.tiny import tiny_bundle
 from tests.zoo import checkpoints
@@ -78,6 +78,38 @@ def test_zip_archives_packed_anew_are_read(tmp_path: Path) -> None:
         for name in old.namelist():
             new.writestr(name, old.read(name))
     assert same(read_weights(two), {"w": torch.arange(100.0)})
+
+
+def with_changed_numbers(path: Path) -> None:
+    """Change bytes of the largest record of a zip archive, as a bad download does."""
+    with zipfile.ZipFile(path) as archive:
+        start = max(archive.infolist(), key=lambda entry: entry.file_size).header_offset
+    data = bytearray(path.read_bytes())
+    for place in range(start + 300, start + 1500, 4):
+        data[place] ^= 1
+    path.write_bytes(data)
+
+
+def test_torch_files_whose_numbers_changed_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "w.pth"
+    checkpoints.torch_zip(path, STATE)
+    with_changed_numbers(path)
+    with pytest.raises(BundleError, match=r"damaged torch file: 'w/data/0' .* download it again"):
+        read_weights(path)
+
+
+@pytest.mark.skipif(
+    not hasattr(torch.serialization, "set_crc32_options"), reason="torch always keeps checksums"
+)
+def test_torch_files_without_checksums_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "w.pth"
+    state = {**STATE, "empty": torch.zeros(0)}  # a sum of nothing is right by chance
+    torch.serialization.set_crc32_options(compute_crc32=False)
+    try:
+        checkpoints.torch_zip(path, state)
+    finally:
+        torch.serialization.set_crc32_options(compute_crc32=True)
+    assert same(read_weights(path), state)
 
 
 def test_a_bundle_is_no_foreign_file(tmp_path: Path) -> None:
@@ -163,6 +195,20 @@ def test_files_that_cannot_be_read_are_refused(tmp_path: Path, kind: str) -> Non
     for read in (read_weights, weights_sha256, load_bundle):
         with pytest.raises(BundleError, match=r"cannot read the weights|decr reads up to"):
             read(path)
+
+
+def test_names_that_are_not_utf_8_are_told_as_such(tmp_path: Path) -> None:
+    whole = tiny_bundle(tmp_path, 3)
+    path = tmp_path / "bun\udcff.safetensors"
+    try:
+        path.write_bytes(whole.read_bytes())
+    except OSError:
+        pytest.skip("this file system takes no such names")
+    for read in (read_weights, weights_sha256, load_bundle, read_card):
+        with pytest.raises(BundleError, match="not UTF-8; rename"):
+            read(path)
+    with pytest.raises(OutputError, match="not UTF-8; give another"):
+        check_output(path, [], overwrite=True)
 
 
 def test_methods_hidden_by_a_pickle_are_not_called(tmp_path: Path) -> None:

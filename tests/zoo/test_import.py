@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import torch
 from torch import Tensor
 
 from decr.errors import BandError, BundleError, ConfigError, DecrError, OutputError
-from decr.zoo.bundle import Bundle, load_bundle
+from decr.zoo.bundle import Bundle, check_output, load_bundle
 from decr.zoo.describe import described
 from decr.zoo.imports import KNOWN, import_checkpoint
 from tests.zoo import checkpoints
@@ -263,14 +264,24 @@ def test_outputs_that_cannot_be_are_refused_and_nothing_is_replaced(
     assert list(tmp_path.iterdir()) == [spagan]
 
 
+def test_a_pipe_or_device_is_not_replaced(tmp_path: Path, spagan: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    for out in (pipe, Path("/dev/null")):
+        with pytest.raises(OutputError, match=f"^{out}: is a device or pipe, not a file; "):
+            check_output(out, [spagan], overwrite=True)
+    with pytest.raises(OutputError, match="not a file"):
+        import_checkpoint(spagan, pipe, overwrite=True)
+    assert pipe.is_fifo()
+
+
 def test_a_failing_disk_leaves_nothing(
     tmp_path: Path, spagan: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(tensors: object, path: str, **_: Any) -> None:
-        Path(path).write_bytes(b"half")
+    def full(file: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("decr.zoo.bundle.save_file", full)
+    monkeypatch.setattr("os.fsync", full)
     with pytest.raises(OutputError, match=r"cannot be written .*No space left"):
         import_checkpoint(spagan, tmp_path / "b")
     assert list(tmp_path.iterdir()) == [spagan]
