@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
@@ -263,11 +263,13 @@ class _Remote:
     """A task of a Dask cluster, whose errors are decr's.
 
     Dask leaves a task that was meant for a lost worker to those that are there. Were all lost or
-    paused at once, it does not give it to those that come instead: then it is begun anew.
+    paused at once, it does not give it to those that come instead: then it is begun anew. As Dask
+    would take that for another task, what kills all workers again and again is counted here.
     """
 
     _future: Any
     _worker: str | None
+    _lost = 0
 
     def __init__(
         self, begin: Callable[..., Any], where: str, client: Any, under_way: list[_Remote]
@@ -310,8 +312,16 @@ class _Remote:
             held = {key for one in (*running, *executing) for key in keys.get(one, ())}
             for task in left:
                 if task._future.key not in held:
+                    task._count_loss(workers)
                     task._send(running)
         return None
+
+    def _count_loss(self, workers: Collection[str]) -> None:
+        """A paused worker is not lost, nor is one that never was."""
+        self._lost += self._worker not in (None, *workers)
+        allowed = import_module("dask").config.get("distributed.scheduler.allowed-failures")
+        if self._lost > allowed:
+            raise import_module("distributed").KilledWorker(self._future.key, None, allowed)
 
     def result(self) -> Any:
         """Wait for it, but not for ever where nobody is left to compute it."""

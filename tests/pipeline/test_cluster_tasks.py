@@ -205,6 +205,19 @@ def test_a_second_loss_of_all_workers_is_met() -> None:
     assert again.sent == ["a", "b", "c"]
 
 
+def test_a_task_whose_only_worker_dies_again_and_again_is_given_up() -> None:
+    """Dask counts anew each time, since it is another task to it."""
+    dying = _Cluster(*({one: "running"} for one in "abcdefgh"))
+    with pytest.raises(ClusterError, match=r"^here: worker after worker was killed.*is kept$"):
+        dying.task().result()
+    assert dying.sent == ["a", "b", "c", "d"]
+
+
+def test_what_waits_for_paused_workers_is_not_taken_for_what_kills_them() -> None:
+    looks = [{"a": "paused", "b": "paused", one: "running"} for one in "babababa"]
+    assert _Cluster({"a": "running"}, *looks).task().result() == "8"
+
+
 def test_what_was_done_and_lost_with_its_worker_is_sent_anew() -> None:
     new = _Cluster({"a": "running"}, {"b": "running"})
     first = new.task()
