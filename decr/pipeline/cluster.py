@@ -19,6 +19,7 @@ from decr.errors import ClusterError, ConfigError, DecrError, SchedulerError
 from decr.geo.names import absolute_name
 from decr.lanes import available_lanes
 from decr.pipeline.engine import Engine, Tell, local_engine
+from decr.pipeline.fetching import Fetching
 from decr.pipeline.memory import share_heap
 from decr.pipeline.words import warn
 
@@ -203,7 +204,7 @@ def _engine(client: Any, workers: int, lanes: int, name: str) -> Engine:
 
     def send(function: Callable[..., Any], arguments: tuple[Any, ...]) -> _Remote:
         begin = partial(client.submit, _on_worker, function, arguments, pure=False)
-        return _Remote(begin, name, client, under_way)
+        return _Remote(begin, name, client, under_way, Fetching(client))
 
     def submit(function: Callable[[Any, Tell], Any], task: Any, tell: Tell) -> _Remote:
         return send(function, (_in_any_folder(task), _unheard))
@@ -272,9 +273,15 @@ class _Remote:
     _lost = 0
 
     def __init__(
-        self, begin: Callable[..., Any], where: str, client: Any, under_way: list[_Remote]
+        self,
+        begin: Callable[..., Any],
+        where: str,
+        client: Any,
+        under_way: list[_Remote],
+        fetching: Fetching | None = None,
     ) -> None:
         self._begin, self._where, self._client, self._under_way = begin, where, client, under_way
+        self._fetching = fetching
         with _explained(where, client):
             self._send(list(_asked(client, where, "ncores_running")))
         under_way.append(self)
@@ -330,12 +337,16 @@ class _Remote:
                 return self._fetched()
         finally:
             self._leave()
+            if self._fetching:
+                self._fetching.stop()
 
     def _fetched(self) -> Any:
         alone = 0
         while True:
             future = self._future
             try:
+                if self._fetching:
+                    return self._fetching.result(future, _PATIENCE_S)
                 return future.result(timeout=_PATIENCE_S)
             except TimeoutError:
                 if future.status == "error":  # the task's own: nothing is to be fetched
