@@ -312,7 +312,7 @@ class _Remote:
         ]
         if not running and not executing:
             paused = any(known["status"] == "paused" for known in workers.values())
-            return _paused() if paused else "all workers are gone; start some"
+            return _paused() if paused else _gone()
         left = [t for t in self._under_way if t._worker not in running and not t._future.done()]
         if running and left:
             keys = _asked(self._client, self._where, "processing")
@@ -354,7 +354,7 @@ class _Remote:
             idle = self._look()
             alone = alone + 1 if idle else 0
             if alone == _LOOKS:
-                raise ClusterError(f"{self._where}: {idle}, {_AGAIN}")
+                raise ClusterError(f"{self._where}: {idle}")
 
     def cancel(self) -> None:
         self._leave()
@@ -365,7 +365,14 @@ def _paused() -> str:
     return (
         f"all workers have been paused for {_LOOKS * _PATIENCE_S} s, as Dask does where they have "
         f"taken most of their memory limit; give each more (`dask worker --memory-limit`) or fewer "
-        f"threads (--nthreads), or start fewer at once"
+        f"threads (--nthreads), or start fewer at once, {_AGAIN}"
+    )
+
+
+def _gone() -> str:
+    return (
+        f"all workers are gone; start some, {_AGAIN}; their logs say why they went, such as too "
+        f"little memory, no decr or another one"
     )
 
 

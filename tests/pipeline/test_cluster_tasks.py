@@ -169,6 +169,13 @@ def test_workers_that_stay_away_or_paused_are_given_up(workers: dict[str, str], 
     assert back.task().result() == "0"
 
 
+def test_workers_that_are_gone_may_have_no_decr() -> None:
+    """Dask closes such a worker when the first task reaches it, and says so in its log alone."""
+    gone = _Cluster({"a": "running"}, *[{}] * 4)  # type: ignore[list-item]
+    with pytest.raises(ClusterError, match=r"their logs say why.* memory.*no decr or another one"):
+        gone.task().result()
+
+
 def test_what_a_paused_worker_executes_is_waited_for() -> None:
     slow = _Cluster({"A": "running"}, *[{"A": "paused"}] * 9)
     assert slow.task().result() == "0"
