@@ -33,7 +33,7 @@ class Fetching:
         if self._task is None or future is not self._future:
             self._drop()
             self._future = future
-            self._task = asyncio.ensure_future(self._client.gather(future, asynchronous=True))
+            self._task = asyncio.ensure_future(future._result())
             self._task.add_done_callback(_seen)
         await asyncio.wait([self._task])
         return self._task.result()
