@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
@@ -19,6 +19,7 @@ from decr.errors import ClusterError, ConfigError, DecrError, SchedulerError
 from decr.geo.names import absolute_name
 from decr.lanes import available_lanes
 from decr.pipeline.engine import Engine, Tell, local_engine
+from decr.pipeline.fetching import Fetching
 from decr.pipeline.memory import share_heap
 from decr.pipeline.words import warn
 
@@ -203,7 +204,7 @@ def _engine(client: Any, workers: int, lanes: int, name: str) -> Engine:
 
     def send(function: Callable[..., Any], arguments: tuple[Any, ...]) -> _Remote:
         begin = partial(client.submit, _on_worker, function, arguments, pure=False)
-        return _Remote(begin, name, client, under_way)
+        return _Remote(begin, name, client, under_way, Fetching(client))
 
     def submit(function: Callable[[Any, Tell], Any], task: Any, tell: Tell) -> _Remote:
         return send(function, (_in_any_folder(task), _unheard))
@@ -263,16 +264,24 @@ class _Remote:
     """A task of a Dask cluster, whose errors are decr's.
 
     Dask leaves a task that was meant for a lost worker to those that are there. Were all lost or
-    paused at once, it does not give it to those that come instead: then it is begun anew.
+    paused at once, it does not give it to those that come instead: then it is begun anew. As Dask
+    would take that for another task, what kills all workers again and again is counted here.
     """
 
     _future: Any
     _worker: str | None
+    _lost = 0
 
     def __init__(
-        self, begin: Callable[..., Any], where: str, client: Any, under_way: list[_Remote]
+        self,
+        begin: Callable[..., Any],
+        where: str,
+        client: Any,
+        under_way: list[_Remote],
+        fetching: Fetching | None = None,
     ) -> None:
         self._begin, self._where, self._client, self._under_way = begin, where, client, under_way
+        self._fetching = fetching
         with _explained(where, client):
             self._send(list(_asked(client, where, "ncores_running")))
         under_way.append(self)
@@ -303,15 +312,23 @@ class _Remote:
         ]
         if not running and not executing:
             paused = any(known["status"] == "paused" for known in workers.values())
-            return _paused() if paused else "all workers are gone; start some"
+            return _paused() if paused else _gone()
         left = [t for t in self._under_way if t._worker not in running and not t._future.done()]
         if running and left:
             keys = _asked(self._client, self._where, "processing")
             held = {key for one in (*running, *executing) for key in keys.get(one, ())}
             for task in left:
                 if task._future.key not in held:
+                    task._count_loss(workers)
                     task._send(running)
         return None
+
+    def _count_loss(self, workers: Collection[str]) -> None:
+        """A paused worker is not lost, nor is one that never was."""
+        self._lost += self._worker not in (None, *workers)
+        allowed = import_module("dask").config.get("distributed.scheduler.allowed-failures")
+        if self._lost > allowed:
+            raise import_module("distributed").KilledWorker(self._future.key, None, allowed)
 
     def result(self) -> Any:
         """Wait for it, but not for ever where nobody is left to compute it."""
@@ -320,12 +337,16 @@ class _Remote:
                 return self._fetched()
         finally:
             self._leave()
+            if self._fetching:
+                self._fetching.stop()
 
     def _fetched(self) -> Any:
         alone = 0
         while True:
             future = self._future
             try:
+                if self._fetching:
+                    return self._fetching.result(future, _PATIENCE_S)
                 return future.result(timeout=_PATIENCE_S)
             except TimeoutError:
                 if future.status == "error":  # the task's own: nothing is to be fetched
@@ -333,7 +354,7 @@ class _Remote:
             idle = self._look()
             alone = alone + 1 if idle else 0
             if alone == _LOOKS:
-                raise ClusterError(f"{self._where}: {idle}, {_AGAIN}")
+                raise ClusterError(f"{self._where}: {idle}")
 
     def cancel(self) -> None:
         self._leave()
@@ -344,7 +365,14 @@ def _paused() -> str:
     return (
         f"all workers have been paused for {_LOOKS * _PATIENCE_S} s, as Dask does where they have "
         f"taken most of their memory limit; give each more (`dask worker --memory-limit`) or fewer "
-        f"threads (--nthreads), or start fewer at once"
+        f"threads (--nthreads), or start fewer at once, {_AGAIN}"
+    )
+
+
+def _gone() -> str:
+    return (
+        f"all workers are gone; start some, {_AGAIN}; their logs say why they went, such as too "
+        f"little memory, no decr or another one"
     )
 
 

@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from decr.errors import ConfigError
+
 T = TypeVar("T")
 R = TypeVar("R")
 Tell = Callable[[int], None]
@@ -89,6 +91,11 @@ def local_engine(at_once: int = 1) -> Iterator[Engine]:
     """Threads of this process: some compute a block each while one more reads the next.
 
     On leaving, blocks that are not done are given up after the tiles at hand.
+
+    Raises
+    ------
+    ConfigError
+        If it is given tasks once it has been left.
     """
     stopping = threading.Event()
 
@@ -98,6 +105,8 @@ def local_engine(at_once: int = 1) -> Iterator[Engine]:
                 raise _StoppedError
             tell(count)
 
+        if stopping.is_set():
+            raise ConfigError("the engine is closed: call within its `with`")
         return pool.submit(function, task, unless_stopped)
 
     pool = ThreadPoolExecutor(at_once + 1, "decr-block")

@@ -169,6 +169,13 @@ def test_workers_that_stay_away_or_paused_are_given_up(workers: dict[str, str], 
     assert back.task().result() == "0"
 
 
+def test_workers_that_are_gone_may_have_no_decr() -> None:
+    """Dask closes such a worker when the first task reaches it, and says so in its log alone."""
+    gone = _Cluster({"a": "running"}, *[{}] * 4)  # type: ignore[list-item]
+    with pytest.raises(ClusterError, match=r"their logs say why.* memory.*no decr or another one"):
+        gone.task().result()
+
+
 def test_what_a_paused_worker_executes_is_waited_for() -> None:
     slow = _Cluster({"A": "running"}, *[{"A": "paused"}] * 9)
     assert slow.task().result() == "0"
@@ -203,6 +210,19 @@ def test_a_second_loss_of_all_workers_is_met() -> None:
     again = _Cluster(*({one: "running"} for one in "abc"))
     assert again.task().result() == "2"
     assert again.sent == ["a", "b", "c"]
+
+
+def test_a_task_whose_only_worker_dies_again_and_again_is_given_up() -> None:
+    """Dask counts anew each time, since it is another task to it."""
+    dying = _Cluster(*({one: "running"} for one in "abcdefgh"))
+    with pytest.raises(ClusterError, match=r"^here: worker after worker was killed.*is kept$"):
+        dying.task().result()
+    assert dying.sent == ["a", "b", "c", "d"]
+
+
+def test_what_waits_for_paused_workers_is_not_taken_for_what_kills_them() -> None:
+    looks = [{"a": "paused", "b": "paused", one: "running"} for one in "babababa"]
+    assert _Cluster({"a": "running"}, *looks).task().result() == "8"
 
 
 def test_what_was_done_and_lost_with_its_worker_is_sent_anew() -> None:

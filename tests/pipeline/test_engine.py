@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from decr.errors import ConfigError
 from decr.pipeline.engine import Engine, in_order, local_engine
 
 
@@ -85,3 +86,10 @@ def test_an_error_ends_the_run_and_stops_what_is_under_way() -> None:
         list(in_order(engine, work, range(5), _nothing))
     assert time.monotonic() - began < 3
     assert len(batches) < 200
+
+
+def test_a_local_engine_that_is_closed_says_so() -> None:
+    with local_engine() as engine:
+        pass
+    with pytest.raises(ConfigError, match="the engine is closed: call within its `with`"):
+        list(in_order(engine, lambda t, _: t, range(2), _nothing))
