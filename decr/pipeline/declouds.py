@@ -19,6 +19,7 @@ from decr.geo.names import name_of
 from decr.geo.output import write_cog
 from decr.geo.overlay import Patch
 from decr.geo.quicklook import look_px_of
+from decr.geo.sources import check_states
 from decr.pipeline.change_map import ChangeMap
 from decr.pipeline.cluster import open_engine
 from decr.pipeline.engine import Engine
@@ -271,6 +272,11 @@ def _write(
     if ERRORS in outputs and not work.made(outputs[ERRORS], ERRORS):
         write_error_map(prepared, change, work, outputs[ERRORS])
     out = outputs[OUTPUT]
+
+    def copied(cog: Path) -> None:
+        check_states(prepared.scene.files)  # of one replaced meanwhile the copy would hold parts
+        work.note_output(cog)
+
     if not work.made(out):
         with giving_back():
             write_cog(
@@ -279,6 +285,6 @@ def _write(
                 out,
                 tags,
                 work.path,
-                before_rename=work.note_output,
+                before_rename=copied,
                 scene=prepared.scene,
             )

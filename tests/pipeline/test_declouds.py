@@ -53,6 +53,22 @@ def test_only_cloudy_pixels_change(scene: Path, tmp_path: Path) -> None:
     assert result.copied > 0
 
 
+def test_a_scene_that_is_replaced_while_the_output_is_written_is_told(
+    scene: Path, tmp_path: Path
+) -> None:
+    out, other = tmp_path / "out.tif", write_scene(tmp_path / "other.tif", cloudy_pixels(700, 900))
+    os.utime(other, (1, 1))
+
+    def replace_scene(step: str, done: int, total: int) -> None:
+        if step == "write" and other.exists():
+            other.replace(scene)
+
+    with pytest.raises(SceneError, match="it was changed since"):
+        declouds(scene, out, DecloudConfig(**FAST), restorer=darker(), on_progress=replace_scene)
+    assert not other.exists()
+    assert not out.exists()
+
+
 def test_batch_size_does_not_matter(scene: Path, tmp_path: Path) -> None:
     outputs = []
     for batch in (1, 3, 4):
