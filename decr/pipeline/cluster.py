@@ -278,7 +278,7 @@ class _Remote:
         where: str,
         client: Any,
         under_way: list[_Remote],
-        fetching: Fetching | None = None,
+        fetching: Fetching,
     ) -> None:
         self._begin, self._where, self._client, self._under_way = begin, where, client, under_way
         self._fetching = fetching
@@ -337,17 +337,14 @@ class _Remote:
                 return self._fetched()
         finally:
             self._leave()
-            if self._fetching:
-                self._fetching.stop()
+            self._fetching.stop()
 
     def _fetched(self) -> Any:
         alone = 0
         while True:
             future = self._future
             try:
-                if self._fetching:
-                    return self._fetching.result(future, _PATIENCE_S)
-                return future.result(timeout=_PATIENCE_S)
+                return self._fetching.result(future, _PATIENCE_S)
             except TimeoutError:
                 if future.status == "error":  # the task's own: nothing is to be fetched
                     return future.result()

@@ -17,6 +17,7 @@ from decr.config import CcpConfig
 from decr.errors import ClusterError, DecrError, SchedulerError
 from decr.pipeline import cluster
 from decr.pipeline.cluster import _Remote
+from decr.pipeline.fetching import Fetching
 from tests.pipeline.scenes import cloudy_pixels, write_scene
 
 
@@ -50,6 +51,19 @@ def test_a_restarted_cluster_is_told_from_workers_unlike_this_process() -> None:
     says = r"^two: somebody restarted the cluster.* is kept$"
     with pytest.raises(ClusterError, match=says), cluster._explained("two", client):
         raise cancelled
+
+
+class AtOnce(Fetching):
+    """Asks the fakes below, which have no loop."""
+
+    def __init__(self) -> None:
+        super().__init__(None)
+
+    def result(self, future: Any, timeout: float) -> Any:
+        return future.result(timeout=timeout)
+
+    def stop(self) -> None:
+        pass
 
 
 class _Cluster:
@@ -99,7 +113,7 @@ class _Cluster:
         return SimpleNamespace(key=name, result=result, done=lambda: False, status="pending")
 
     def task(self) -> _Remote:
-        return _Remote(self.begin, "here", self, self.under_way)
+        return _Remote(self.begin, "here", self, self.under_way, AtOnce())
 
 
 def silent(*_: object, **__: float) -> None:
