@@ -149,7 +149,14 @@ def command(
     chosen = _recipe(stage, recipe, root, run_dir, own)
     if dry_run:
         with closing(shared.Progress(quiet)) as progress:
-            said = planned(chosen, run_dir, stage, tensorboard=tensorboard, on_progress=progress)
+            said = planned(
+                chosen,
+                run_dir,
+                stage,
+                tensorboard=tensorboard,
+                unlikeness=_unlikeness(chosen) is not None,
+                on_progress=progress,
+            )
         click.echo(said)
         return
     with closing(shared.Progress(quiet or not leads())) as progress, warnings.catch_warnings():

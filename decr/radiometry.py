@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -51,7 +52,7 @@ class Radiometry:
             tuple(self.low[b] for b in bands), tuple(self.high[b] for b in bands), self.source
         )
 
-    def encode(self, dn: NDArray[np.generic]) -> Float32:
+    def encode(self, dn: NDArray[Any]) -> Float32:
         """DN (C, H, W) to unit (C, H, W) float32; saturates, never wraps."""
         out = np.empty(dn.shape, np.float32)
         for band, (low, high) in enumerate(zip(self.low, self.high, strict=True)):  # in little room
@@ -60,7 +61,7 @@ class Radiometry:
             out[band] = unit
         return out
 
-    def decode(self, unit: NDArray[np.floating], dtype: DTypeLike) -> NDArray[np.generic]:
+    def decode(self, unit: NDArray[np.floating], dtype: DTypeLike) -> NDArray[Any]:
         """Unit (C, H, W) to DN (C, H, W) of ``dtype``; integers are rounded half to even.
 
         Examples
@@ -90,7 +91,7 @@ def of_bytes(bands: int) -> Radiometry:
     return Radiometry((0.0,) * bands, (255.0,) * bands, "dtype")
 
 
-def estimated(samples: NDArray[np.generic], dtype: DTypeLike) -> Radiometry:
+def estimated(samples: NDArray[Any], dtype: DTypeLike) -> Radiometry:
     """A range from valid samples of the whole scene.
 
     Parameters

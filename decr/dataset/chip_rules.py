@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -143,7 +144,7 @@ def subset(ccp: float, tau: float | None, thin_share: float | None, limits: Limi
 
 
 def optical_thickness(
-    cloudy: NDArray[np.generic], clear: NDArray[np.generic], white: float
+    cloudy: NDArray[Any], clear: NDArray[Any], white: float
 ) -> NDArray[np.float64]:
     """Apparent optical thickness of what lies between two images of one ground.
 

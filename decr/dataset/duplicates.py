@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,7 +50,7 @@ class Duplicate:
     bits: int = 0
 
 
-def perceptual_hash(image: NDArray[np.generic]) -> NDArray[np.bool_] | None:
+def perceptual_hash(image: NDArray[Any]) -> NDArray[np.bool_] | None:
     """What an image looks like, in 143 bits.
 
     Signs, against their median, of the lowest 12 x 12 cosine coefficients of the mean of the bands,
@@ -92,7 +93,7 @@ class Fingerprint:
     bits: str | None
 
 
-def fingerprint(image: NDArray[np.generic]) -> Fingerprint:
+def fingerprint(image: NDArray[Any]) -> Fingerprint:
     """The fingerprint of a (C, H, W) image."""
     bits = perceptual_hash(image)
     return Fingerprint(
@@ -101,7 +102,7 @@ def fingerprint(image: NDArray[np.generic]) -> Fingerprint:
 
 
 def find_duplicates(
-    named_images: Iterable[tuple[str, NDArray[np.generic]]],
+    named_images: Iterable[tuple[str, NDArray[Any]]],
 ) -> list[Duplicate]:
     """Copies among images that are looked at one by one.
 
@@ -170,8 +171,8 @@ def leaks(copies: Sequence[Duplicate], split: Mapping[str, str]) -> dict[str, Du
 
 
 def refuse_leak(
-    train: Iterable[tuple[str, NDArray[np.generic]]],
-    validation: Iterable[tuple[str, NDArray[np.generic]]],
+    train: Iterable[tuple[str, NDArray[Any]]],
+    validation: Iterable[tuple[str, NDArray[Any]]],
 ) -> None:
     """Refuse to validate on images that are trained on, or on near copies of them.
 
@@ -199,7 +200,7 @@ def refuse_leak(
         )
 
 
-def _digest(image: NDArray[np.generic]) -> bytes:
+def _digest(image: NDArray[Any]) -> bytes:
     said = f"{image.shape} {image.dtype.str}".encode()
     return hashlib.sha256(said + np.ascontiguousarray(image).tobytes()).digest()
 

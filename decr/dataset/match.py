@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,7 +43,7 @@ class LinearMatch:
     cells: int
     correlation: tuple[float, ...]
 
-    def apply(self, dn: NDArray[np.generic]) -> NDArray[np.generic]:
+    def apply(self, dn: NDArray[Any]) -> NDArray[Any]:
         """(C, H, W) of the clear image, matched, in its own type; rounded and saturated."""
         gain = np.array(self.gain)[:, None, None]
         matched = dn.astype(np.float64) * gain + np.array(self.offset)[:, None, None]
@@ -52,7 +53,7 @@ class LinearMatch:
         return np.asarray(matched.astype(dn.dtype))
 
 
-def whole_cell_means(image: NDArray[np.generic], ok: NDArray[np.bool_]) -> Float:
+def whole_cell_means(image: NDArray[Any], ok: NDArray[np.bool_]) -> Float:
     """Means of the cells of `CELL_PX` in which every pixel is ok.
 
     Parameters

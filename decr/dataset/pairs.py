@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -108,8 +109,8 @@ class PairImage:
     """
 
     name: str
-    cloudy: NDArray[np.generic]
-    clear: NDArray[np.generic]
+    cloudy: NDArray[Any]
+    clear: NDArray[Any]
     bands: tuple[str, ...]
     gsd_m: float | None
     white: float

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from decr.errors import DatasetError
 
-CloudyClear = tuple[NDArray[np.generic], NDArray[np.generic]]
+CloudyClear = tuple[NDArray[Any], NDArray[Any]]
 """DN of a cloudy and a clear image, (C, H, W)."""
 
 _DEPTHS = (10, 11, 12)
@@ -108,6 +109,6 @@ def full_scale(dtype: str, top: float) -> float:
     return float(2 ** max(10, int(top).bit_length()) - 1)
 
 
-def too_bright(dn: NDArray[np.generic], white: float) -> bool:
+def too_bright(dn: NDArray[Any], white: float) -> bool:
     """Whether a clear image, (C, H, W), lies far above white in more than a tenth of its values."""
-    return bool(np.mean(dn > _BEYOND * white) > _BRIGHT)  # type: ignore[operator]
+    return bool(np.mean(dn > _BEYOND * white) > _BRIGHT)

@@ -134,7 +134,7 @@ def write_cog(
         with _opened(source) as dataset:
             content = overlay(dataset, patches, {OUR_DOMAIN: dict(tags)}, mask)
             bytes_per_px = sum(np.dtype(name).itemsize for name in dataset.dtypes)
-            cache = _cache_bytes(dataset.block_shapes[0], dataset.width, bytes_per_px)
+            cache = _cache_bytes(dataset.block_shapes[0], dataset.shape, bytes_per_px)
             # Where there is a mask, GDAL makes overviews by that, and not by alpha.
             unlike = scene and not mask and calls_fourth_alpha(dataset, scene.bands)
         vrt.write_bytes(without_alpha(content.xml) if unlike else content.xml)
@@ -172,21 +172,23 @@ def _gdal(work_dir: Path) -> Iterator[None]:
         yield
 
 
-def _cache_bytes(block: tuple[int, int], width: int, bytes_per_px: int) -> int:
+def _cache_bytes(block: tuple[int, int], shape: tuple[int, int], bytes_per_px: int) -> int:
     """Memory for decoded blocks, so that strips are not decoded anew for each output block."""
     rows, cols = block
+    height, width = shape
     if cols <= 4 * _BLOCK_PX:
         return _CACHE_BYTES
     strips = (_BLOCK_PX + rows - 2) // rows + 1
     # A tenth more, for the masks and for what is being written.
-    needed = strips * rows * width * bytes_per_px * 11 // 10
+    needed = min(strips * rows, height) * width * bytes_per_px * 11 // 10
     return min(max(_CACHE_BYTES, needed), _MAX_CACHE_BYTES)
 
 
 def write_memory_bytes(scene: Scene) -> int:
     """Memory that `write_cog` takes for a scene, beside what the process holds already."""
     bytes_per_px = np.dtype(scene.dtype).itemsize * scene.count
-    cache = _cache_bytes(scene.block_shape, scene.grid.width, bytes_per_px)
+    shape = (scene.grid.height, scene.grid.width)
+    cache = _cache_bytes(scene.block_shape, shape, bytes_per_px)
     blocks = _running() * _BLOCKS_PER_THREAD
     return cache + _BUFFER_BYTES + blocks * _BLOCK_PX**2 * bytes_per_px
 

@@ -14,6 +14,7 @@ from decr.dataset.guesses import tell
 from decr.dataset.splits import in_common
 from decr.errors import ConfigError, warn
 from decr.progress import OnProgress, silent
+from decr.training.colours import places_of_colours
 from decr.training.identity import (
     IMAGES,
     images_digest,
@@ -23,8 +24,9 @@ from decr.training.identity import (
     samples_identity,
     settings_identity,
 )
-from decr.training.imagery import Imagery, read_split, validates
+from decr.training.imagery import Imagery, read_split, sampler, validates
 from decr.training.log import summary_writer
+from decr.training.published import Objective, objective
 from decr.training.recipe import Recipe
 from decr.training.stage_run import read_checkpoint
 from decr.training.stages import STAGES, Stage
@@ -90,6 +92,8 @@ def check_asked(recipe: Recipe, stage: str, tensorboard: bool, unlikeness: bool)
 
     Raises
     ------
+    BundleError
+        If the file of VGG16 that the recipe names cannot be used.
     ConfigError
         Saying what there is.
     """
@@ -98,13 +102,44 @@ def check_asked(recipe: Recipe, stage: str, tensorboard: bool, unlikeness: bool)
             f"recipe {recipe.name!r} has no stage {stage!r}; it has {', '.join(recipe.stages)}"
         )
     for name, config in recipe.stages.items():
-        if stage in ("all", name) and config.perceptual and not unlikeness:
+        if stage not in ("all", name):
+            continue
+        published_objective(recipe, STAGES[name])
+        if config.perceptual:
+            places_of_colours(recipe.bands)
+        if config.perceptual and not unlikeness:
             raise ConfigError(
                 f"recipe {recipe.name!r}: stage {name} has a perceptual term, for which LPIPS' "
                 f"backbone is needed; name its file as lpips_backbone"
             )
     if tensorboard:
         summary_writer()
+
+
+def published_objective(recipe: Recipe, stage: Stage) -> Objective | None:
+    """The published loss of a recipe's reference, if a stage trains one that has any.
+
+    Raises
+    ------
+    BundleError
+        If the file of VGG16 that the recipe names cannot be used.
+    """
+    if stage.loss != "restore" or recipe.parts["reference"].architecture == "compact":
+        return None
+    return objective(recipe.parts["reference"].architecture, recipe.vgg16)
+
+
+def check_drawn(recipe: Recipe, stage: str, imagery: Imagery) -> None:
+    """Refuse imagery that does not give the samples of a stage, or of one of all.
+
+    Raises
+    ------
+    ConfigError
+        See `decr.training.imagery.sampler`.
+    """
+    for name, config in recipe.stages.items():
+        if stage in ("all", name):
+            sampler(STAGES[name], config, recipe, imagery)
 
 
 def check_frozen(recipe: Recipe, stage: Stage, ready: Collection[str]) -> None:
@@ -155,6 +190,7 @@ def planned(
     stage: str = "all",
     *,
     tensorboard: bool = False,
+    unlikeness: bool = False,
     on_progress: OnProgress = silent,
 ) -> str:
     """The images and the stages of a run, in lines, once all is checked as for it.
@@ -167,17 +203,20 @@ def planned(
         "all", or the one of the recipe's that is told.
     tensorboard
         Whether the run writes its numbers for it.
+    unlikeness
+        Whether it has a network for perceptual terms.
     on_progress
         As for `read_split`.
 
     Raises
     ------
-    ConfigError, DatasetError
+    BundleError, ConfigError, DatasetError
         See `run_recipe`.
     """
-    check_asked(recipe, stage, tensorboard, recipe.lpips_backbone is not None)
+    check_asked(recipe, stage, tensorboard, unlikeness)
     check_place(recipe, run_dir)
     imagery, unseen = read_checked(recipe, on_progress)
+    check_drawn(recipe, stage, imagery)
     _check_begun(recipe, run_dir, stage, imagery)
     pixels = sum(image.dn.shape[1] * image.dn.shape[2] for image in imagery.clear)
     lines = [

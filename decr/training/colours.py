@@ -9,6 +9,25 @@ from torch import Tensor, nn
 
 from decr.errors import ConfigError
 
+_COLOURS = ("red", "green", "blue")
+
+
+def places_of_colours(bands: Sequence[str]) -> list[int]:
+    """Where red, green and blue are among an image's bands.
+
+    Raises
+    ------
+    ConfigError
+        If one is missing.
+    """
+    missing = [role for role in _COLOURS if role not in bands]
+    if missing:
+        raise ConfigError(
+            f"a perceptual term needs red, green and blue; the bands {', '.join(bands)} lack "
+            f"{', '.join(missing)}; set perceptual = 0"
+        )
+    return [bands.index(role) for role in _COLOURS]
+
 
 class OfColours(nn.Module):
     """A frozen distance of red, green and blue, on images that have these among their bands.
@@ -28,14 +47,8 @@ class OfColours(nn.Module):
 
     def __init__(self, distance: nn.Module, bands: Sequence[str]) -> None:
         super().__init__()
-        missing = [role for role in ("red", "green", "blue") if role not in bands]
-        if missing:
-            raise ConfigError(
-                f"a perceptual term needs red, green and blue; the bands {', '.join(bands)} lack "
-                f"{', '.join(missing)}; set perceptual = 0"
-            )
         self.distance = distance
-        self.rgb = [bands.index(role) for role in ("red", "green", "blue")]
+        self.rgb = places_of_colours(bands)
 
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
         """(N, C, H, W) twice to (N,), in float32 also under autocast."""

@@ -20,14 +20,20 @@ from decr.diffusion.schedule import NoiseSchedule
 from decr.files import sole_worker, writable_folder
 from decr.models.registry import create
 from decr.progress import OnProgress, silent
-from decr.training.before import check_asked, check_frozen, check_place, read_checked
+from decr.training.before import (
+    check_asked,
+    check_drawn,
+    check_frozen,
+    check_place,
+    published_objective,
+    read_checked,
+)
 from decr.training.colours import OfColours
 from decr.training.identity import IMAGES, images_digest, samples_identity
 from decr.training.imagery import Imagery, sampler, validates
 from decr.training.loading import number_of
 from decr.training.loop import train_stage
 from decr.training.place import Place, placed
-from decr.training.published import objective
 from decr.training.recipe import Recipe
 from decr.training.settings import TrainConfig
 from decr.training.stage_run import TrainResult
@@ -89,9 +95,12 @@ def run_recipe(
 
     Raises
     ------
+    BundleError
+        If the file of VGG16 that the recipe names cannot be used.
     ConfigError
-        If the recipe has no such stage, or it needs networks that nothing has trained; if the run
-        lies among its images, or its bundle would replace another; or without TensorBoard.
+        If the recipe has no such stage, or it needs networks that nothing has trained, or samples
+        that its imagery does not give; if the run lies among its images, or its bundle would
+        replace another; or without TensorBoard.
     DatasetError
         If there is no imagery, or an image held out is also trained on, or nearly the same; or if
         a stage in ``run_dir`` was begun with other images, settings or networks.
@@ -102,6 +111,7 @@ def run_recipe(
     until = None if max_minutes is None else time.monotonic() + 60 * max_minutes
     path = check_place(recipe, run_dir)
     imagery, unseen = read_checked(recipe, on_progress)
+    check_drawn(recipe, stage, imagery)
     with placed(device, precision) as place, _held(run_dir, place):
         parts, start = _networks(recipe, place)
         run = _Run(
@@ -219,13 +229,11 @@ def _train(run: _Run, stage: Stage, parts: Mapping[str, nn.Module]) -> TrainResu
             **parts,
             "unlikeness": OfColours(run.unlikeness, run.recipe.bands).to(run.place.device),
         }
-    published = None
-    if stage.loss == "restore" and run.recipe.parts["reference"].architecture != "compact":
-        published = objective(run.recipe.parts["reference"].architecture, run.recipe.vgg16)
-        if published.make_discriminator is not None:
-            torch.manual_seed(1)
-            rival = published.make_discriminator(len(run.recipe.bands)).to(run.place.device)
-            parts = {**parts, "discriminator": rival}
+    published = published_objective(run.recipe, stage)
+    if published is not None and published.make_discriminator is not None:
+        torch.manual_seed(1)
+        rival = published.make_discriminator(len(run.recipe.bands)).to(run.place.device)
+        parts = {**parts, "discriminator": rival}
     return train_stage(
         stage,
         parts,

@@ -214,22 +214,26 @@ def test_a_survey_that_finds_no_room_says_how_much_it_needs(
     assert "TMPDIR" not in str(told.value)  # which does nothing for it
 
 
-@pytest.mark.parametrize(("tiled", "grows"), [(True, False), (False, True)])
-def test_writing_needs_a_cache_for_wide_strips_only(
-    tmp_path: Path, tiled: bool, grows: bool
+@pytest.mark.parametrize(
+    ("tiled", "height", "grows"), [(True, 1024, False), (False, 1024, True), (False, 64, False)]
+)
+def test_writing_needs_a_cache_for_wide_and_high_strips_only(
+    tmp_path: Path, tiled: bool, height: int, grows: bool
 ) -> None:
     sizes = []
     for width in (4096, 40_000):
         path = tmp_path / f"{width}.tif"
-        profile = {"driver": "GTiff", "count": 4, "height": 64, "width": width, "dtype": "uint16"}
+        shape = {"count": 4, "height": height, "width": width}
         blocks = {"blockxsize": 512, "blockysize": 512} if tiled else {"blockysize": 16}
-        with rasterio.open(path, "w", **profile, tiled=tiled, **blocks, sparse_ok=True) as file:
+        with rasterio.open(
+            path, "w", "GTiff", **shape, dtype="uint16", tiled=tiled, **blocks, sparse_ok=True
+        ) as file:
             file.descriptions = ("blue", "green", "red", "nir")
             file.write(np.ones((4, 1, 1), "uint16"), window=((0, 1), (0, 1)))
         sizes.append(write_memory_bytes(open_scene(path)))
     assert (sizes[1] > sizes[0]) is grows
     # Some strips must fit: those that one row of the output's blocks cuts.
-    assert sizes[1] >= (0 if tiled else 512 * 40_000 * 8)
+    assert sizes[1] >= (512 * 40_000 * 8 if grows else 0)
 
 
 @settings(max_examples=200)

@@ -12,7 +12,7 @@ import pytest
 from affine import Affine
 
 from decr.dataset.pairs import PairFolder
-from decr.errors import ConfigError, DatasetError, DecrWarning
+from decr.errors import BundleError, ConfigError, DatasetError, DecrWarning
 from decr.training.before import planned, read_checked
 from decr.training.recipe import Recipe
 from decr.training.run import run_recipe
@@ -156,7 +156,7 @@ def test_pairs_held_out_do_not_validate_a_detector(folder: Path, tmp_path: Path)
 
 def both_refuse(asked: Recipe, run: Path, match: str, stage: str = "all") -> None:
     """A plan and a run, with the same words."""
-    with pytest.raises((ConfigError, DatasetError), match=match) as planning:
+    with pytest.raises((BundleError, ConfigError, DatasetError), match=match) as planning:
         planned(asked, run, stage)
     with pytest.raises(planning.type) as running:
         run_recipe(asked, run, stage=stage)
@@ -188,6 +188,34 @@ def test_a_plan_refuses_more_steps_than_are_asked_for(folder: Path, tmp_path: Pa
     run_recipe(asked, tmp_path / "run")
     shorter = replace(asked, stages={"coarse": replace(constant, steps=1)})
     both_refuse(shorter, tmp_path / "run", "trained for 2 steps, more than the 1 of this run")
+
+
+def test_a_plan_refuses_what_a_stage_would_lack_once_it_begins(
+    folder: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    asked = recipe(folder, "reference", "coarse")
+    undated = replace(asked, date_pattern=r"(?P<date>\d{8})", other_date_share=0.5)
+    both_refuse(undated, run, "no ground is there on two dates")
+    dn = np.random.default_rng(0).integers(1, 200, (4, 130, 130)).astype(np.uint8)
+    for side in ("cloudy", "clear"):
+        (tmp_path / "pairs" / side).mkdir(parents=True)
+        write_scene(tmp_path / "pairs" / side / "a.tif", dn, names=BANDS[4])
+    only_pairs = replace(
+        recipe(folder, "detector"),
+        clear=(),
+        pairs=(PairFolder(tmp_path / "pairs"),),
+        holdout=(),
+    )
+    both_refuse(only_pairs, run, "a detector needs clear imagery")
+    parts = {**asked.parts, "reference": Part("msda", {})}
+    absent = replace(asked, parts=parts, vgg16=tmp_path / "vgg16.pth")
+    both_refuse(absent, run, "vgg16.pth: .*VGG16 is")
+    stages = {**asked.stages, "coarse": replace(QUICK, perceptual=0.1)}
+    both_refuse(replace(asked, stages=stages), run, "coarse has a perceptual term")
+    bands = ("red", "green", "nir")
+    both_refuse(replace(asked, stages=stages, bands=bands), run, "the bands .* lack blue")
+    assert not run.exists()
 
 
 def test_a_plan_refuses_a_stage_that_cannot_be_trained(folder: Path, tmp_path: Path) -> None:
