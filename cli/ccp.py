@@ -102,10 +102,10 @@ def command(
       decr ccp scene.tif --min-object 400 --margin 12 --fast --json
     """
     from decr.config import CcpConfig
-    from decr.pipeline.ccp_files import as_json as plain
-    from decr.pipeline.ccp_files import write_report
-    from decr.pipeline.ccp_many import ccp_scenes
-    from decr.pipeline.ccp_text import described
+    from decr.coverage.many import ccp_scenes
+    from decr.coverage.report_files import as_json as plain
+    from decr.coverage.report_files import write_report
+    from decr.coverage.text import described
 
     with shared.usage():
         config = CcpConfig(**options)

@@ -125,7 +125,7 @@ def verify(folder: Path, layout: str | None, quiet: bool) -> None:
       decr dataset verify set
       decr dataset verify CUHK-CR1 --layout cuhk-cr
     """
-    from decr.pipeline.dataset_tools import verify_set
+    from decr.sets.upkeep import verify_set
 
     with closing(shared.Progress(quiet)) as progress:
         checked = verify_set(folder, layout, progress)
@@ -160,7 +160,7 @@ def dedupe(folder: Path, layout: str | None, side: str, as_json: bool, quiet: bo
       decr dataset dedupe set
       decr dataset dedupe CUHK-CR1 --layout cuhk-cr --json
     """
-    from decr.pipeline.copies import copies_of
+    from decr.sets.copies import copies_of
 
     with closing(shared.Progress(quiet)) as progress:
         found = copies_of(folder, layout, side, progress)
@@ -185,7 +185,7 @@ def stats(folder: Path, layout: str | None, as_json: bool, quiet: bool) -> None:
     Examples:
       decr dataset stats set
     """
-    from decr.pipeline.dataset_tools import described, stats_of
+    from decr.sets.upkeep import described, stats_of
 
     with closing(shared.Progress(quiet)) as progress:
         found = stats_of(folder, layout, progress)
@@ -206,7 +206,7 @@ def view(folder: Path, out: Path, layout: str | None, overwrite: bool) -> None:
     Examples:
       decr dataset view set -o sheet.html
     """
-    from decr.pipeline.dataset_tools import write_sheet
+    from decr.sets.upkeep import write_sheet
 
     write_sheet(folder, out, layout, overwrite)
     click.echo(out)

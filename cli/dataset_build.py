@@ -144,7 +144,7 @@ def command(
     from decr.dataset.acquisitions import PairRow, read_rows
     from decr.dataset.build_set import BuildOptions
     from decr.dataset.chip_rules import Limits
-    from decr.pipeline.build import build_set, described
+    from decr.sets.build import build_set, described
 
     if (table is None) != (len(images) == 2):
         raise click.UsageError("give CLOUDY and CLEAR, or --pairs FILE")

@@ -48,7 +48,7 @@ def command(
       decr dataset import RICE2 -o rice2 --layout rice --detector threshold
     """
     from decr.config import CcpConfig
-    from decr.pipeline.import_set import described, import_set
+    from decr.sets.import_set import described, import_set
 
     with shared.usage():
         ccp = CcpConfig(**clouds)

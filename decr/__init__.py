@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from decr.config import CcpConfig, DecloudConfig
+    from decr.coverage.arrays import ccp, cloud_mask
+    from decr.coverage.ccp import SceneCcp
     from decr.errors import DecrError, DecrWarning
     from decr.geo.scene import Scene, open_scene
-    from decr.pipeline.ccp import SceneCcp
-    from decr.pipeline.ccp_array import ccp, cloud_mask
     from decr.pipeline.declouds import DecloudResult, declouds
     from decr.pipeline.declouds_array import declouds_array
     from decr.pipeline.first_pass import plan_scene
@@ -49,9 +49,9 @@ _HOMES = {
     "Plan": "decr.pipeline.plan",
     "Restorer": "decr.predictor",
     "Scene": "decr.geo.scene",
-    "SceneCcp": "decr.pipeline.ccp",
-    "ccp": "decr.pipeline.ccp_array",
-    "cloud_mask": "decr.pipeline.ccp_array",
+    "SceneCcp": "decr.coverage.ccp",
+    "ccp": "decr.coverage.arrays",
+    "cloud_mask": "decr.coverage.arrays",
     "declouds": "decr.pipeline.declouds",
     "declouds_array": "decr.pipeline.declouds_array",
     "open_scene": "decr.geo.scene",

@@ -35,6 +35,8 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from decr.config import CcpConfig  # noqa: E402
+from decr.coverage.ccp import Looking, looking, scene_ccp  # noqa: E402
+from decr.coverage.sources import Source  # noqa: E402
 from decr.dataset.clear import held_out  # noqa: E402
 from decr.dataset.collage import quilt, wide_sky  # noqa: E402
 from decr.dataset.fine_views import of_one_flight  # noqa: E402
@@ -42,8 +44,6 @@ from decr.dataset.samples import ClearImage  # noqa: E402
 from decr.dataset.simulate import Simulated, simulate_clouds  # noqa: E402
 from decr.dataset.sky import MASK_TAU, CloudParams, draw_params  # noqa: E402
 from decr.errors import DecrWarning  # noqa: E402
-from decr.pipeline.ccp import Looking, looking, scene_ccp  # noqa: E402
-from decr.pipeline.ccp_sources import Source  # noqa: E402
 from decr.pipeline.engine import local_engine  # noqa: E402
 from decr.training.imagery import read_imagery  # noqa: E402
 from decr.training.recipe import Recipe, read_recipe  # noqa: E402

@@ -24,14 +24,14 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from decr.coverage.ccp import Looking, scene_ccp  # noqa: E402
+from decr.coverage.sources import Source  # noqa: E402
 from decr.dataset.augment import vary_radiometry  # noqa: E402
 from decr.dataset.collage import quilt, wide_sky  # noqa: E402
 from decr.dataset.fine_views import of_one_flight  # noqa: E402
 from decr.dataset.samples import ClearImage  # noqa: E402
 from decr.dataset.simulate import simulate_clouds  # noqa: E402
 from decr.geo.scene import open_scene  # noqa: E402
-from decr.pipeline.ccp import Looking, scene_ccp  # noqa: E402
-from decr.pipeline.ccp_sources import Source  # noqa: E402
 from decr.pipeline.range import radiometry_of  # noqa: E402
 from decr.training.recipe import read_recipe  # noqa: E402
 from docs.make_ccp_tables import (  # noqa: E402

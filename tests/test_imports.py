@@ -50,7 +50,7 @@ def test_the_geospatial_half_runs_without_torch() -> None:
     ("module", "without"),
     [
         ("decr.dataset.pairs", ("decr.dataset.write_pairs", "decr.report", "PIL")),
-        ("decr.pipeline.ccp_files", ("decr.pipeline.restore", "decr.pipeline.declouds")),
+        ("decr.coverage.report_files", ("decr.pipeline.restore", "decr.pipeline.declouds")),
     ],
 )
 def test_a_module_loads_nothing_it_does_not_need(module: str, without: tuple[str, ...]) -> None:

@@ -1,1 +1,1 @@
-"""The verbs on rasters: scenes restored, clouds counted, sets of pairs made."""
+"""The verb on scenes: clouds found, tiles restored, one output; and what counting clouds shares."""

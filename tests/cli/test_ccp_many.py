@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import rasterio
 
-from decr.pipeline import ccp_many
+from decr.coverage import many
 from tests.cli.test_ccp_command import DEFINITION, rows, run
 from tests.pipeline.scenes import cloudy_pixels, write_scene
 
@@ -94,7 +94,7 @@ def test_of_many_scenes_the_page_shows_some(
     page = (tmp_path / "all" / "report.html").read_text()
     assert page.count("<figure") == 24
     assert "24 of 26 scenes have a picture here" in page
-    monkeypatch.setattr(ccp_many, "MOST_SEEN", 10)
+    monkeypatch.setattr(many, "MOST_SEEN", 10)
     assert run(tmp_path / "in", *plain, "-o", tmp_path / "few").exit_code == 0
     assert "9 of 26 scenes have a picture here" in (tmp_path / "few" / "report.html").read_text()
 
@@ -165,8 +165,8 @@ def test_one_bad_image_does_not_stop_the_rest(tmp_path: Path) -> None:
 
 def test_values_of_the_page_are_those_that_were_counted(tmp_path: Path) -> None:
     from decr.config import CcpConfig
-    from decr.pipeline.ccp_files import report_values
-    from decr.pipeline.ccp_many import ccp_scenes
+    from decr.coverage.many import ccp_scenes
+    from decr.coverage.report_files import report_values
 
     folder = chips(tmp_path / "set")
     config = CcpConfig(detector="threshold", gsd_m=4.0)
@@ -189,8 +189,8 @@ def test_values_of_the_page_are_those_that_were_counted(tmp_path: Path) -> None:
 def test_the_histogram_and_the_page_show_the_same_groups(tmp_path: Path) -> None:
     """One colour is one split in both, and scenes of none have one name."""
     from decr.config import CcpConfig
-    from decr.pipeline.ccp_files import write_report
-    from decr.pipeline.ccp_many import ccp_scenes
+    from decr.coverage.many import ccp_scenes
+    from decr.coverage.report_files import write_report
 
     config = CcpConfig(detector="threshold", gsd_m=4.0)
     outcomes = ccp_scenes([str(chips(tmp_path / "set"))], config)

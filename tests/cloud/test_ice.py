@@ -16,8 +16,8 @@ from hypothesis.extra import numpy as arrays
 from decr.cloud.detector import threshold_detector
 from decr.cloud.ice import DARK_IN_NIR, without_ice
 from decr.config import CcpConfig, DecloudConfig
-from decr.pipeline.ccp import looking, scene_ccp
-from decr.pipeline.ccp_sources import Source
+from decr.coverage.ccp import looking, scene_ccp
+from decr.coverage.sources import Source
 from decr.pipeline.engine import local_engine
 from decr.pipeline.networks import DetectorChoice, detector_of
 from decr.pipeline.prepare import prepare

@@ -14,6 +14,7 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
 from decr.config import CcpConfig
+from decr.coverage.many import ccp_scenes
 from decr.dataset import inside as module
 from decr.dataset.clear import (
     Folder,
@@ -25,7 +26,6 @@ from decr.dataset.clear import (
 from decr.dataset.inside import valid_inside
 from decr.dataset.pairs import PairFolder
 from decr.errors import ConfigError, DatasetError, DecrWarning
-from decr.pipeline.ccp_many import ccp_scenes
 from tests.pipeline.scenes import write_scene
 
 RGB = ("red", "green", "blue")

@@ -20,8 +20,8 @@ from decr.dataset.simulate import simulate_clouds
 from decr.dataset.sky import draw_params, preset
 from decr.dataset.swapped import tell_swapped
 from decr.errors import DecrWarning
-from decr.pipeline.dataset_tools import stats_of, verify_set
-from decr.pipeline.import_set import import_set
+from decr.sets.import_set import import_set
+from decr.sets.upkeep import stats_of, verify_set
 from tests.pipeline.scenes import write_scene
 
 BGRN = ("blue", "green", "red", "nir")

@@ -11,9 +11,9 @@ from affine import Affine
 
 from decr.cloud.detector import threshold_detector
 from decr.config import CcpConfig, DecloudConfig
+from decr.coverage.ccp import looking, scene_ccp
+from decr.coverage.sources import Source
 from decr.errors import BundleError
-from decr.pipeline.ccp import looking, scene_ccp
-from decr.pipeline.ccp_sources import Source
 from decr.pipeline.engine import local_engine
 from decr.pipeline.networks import COMPACT, DetectorChoice, detector_of, named
 from decr.pipeline.prepare import prepare

@@ -19,9 +19,9 @@ import decr.plugins
 from decr.cloud.coverage import Coverage
 from decr.cloud.detector import Detector
 from decr.config import CcpConfig, DecloudConfig
+from decr.coverage.ccp import SceneCcp, looking, scene_ccp
+from decr.coverage.sources import Source
 from decr.errors import ConfigError
-from decr.pipeline.ccp import SceneCcp, looking, scene_ccp
-from decr.pipeline.ccp_sources import Source
 from decr.pipeline.declouds import declouds
 from decr.pipeline.engine import local_engine
 from decr.pipeline.first_pass import plan_scene

@@ -12,11 +12,11 @@ from affine import Affine
 from rasterio.shutil import copy as gdal_copy
 
 from decr.config import CcpConfig, DecloudConfig
+from decr.coverage.ccp import looking, scene_ccp
+from decr.coverage.sources import Source
 from decr.errors import BundleError, ConfigError, SceneError
 from decr.geo.sources import state_of
 from decr.pipeline import prepare as prepare_module
-from decr.pipeline.ccp import looking, scene_ccp
-from decr.pipeline.ccp_sources import Source
 from decr.pipeline.declouds import declouds
 from decr.pipeline.engine import local_engine
 from decr.pipeline.prepare import prepare

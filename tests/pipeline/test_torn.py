@@ -13,9 +13,9 @@ from decr.geo import layers
 from decr.pipeline import patch_file
 from decr.pipeline.declouds import declouds
 from decr.pipeline.error_map import error_map_path
+from tests.coverage.test_ccp import found
 from tests.geo.full_disk import cut
 from tests.pipeline.scenes import cloudy_pixels, darker, write_scene
-from tests.pipeline.test_ccp import found
 from tests.pipeline.test_declouds import FAST
 from tests.pipeline.test_error_map import CONFIG, measured
 

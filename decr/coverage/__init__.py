@@ -1,0 +1,1 @@
+"""The verb `decr ccp`: the cloud coverage of scenes, counted and reported."""

@@ -1,0 +1,1 @@
+"""The verbs on sets of pairs on disk: built, imported, looked after."""
