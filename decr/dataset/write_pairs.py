@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from decr import __version__
+from decr.bins import counts
 from decr.dataset.chips import PLACE_CHIPS, Chip, apart, chip_grid, choose_chips, open_sources
 from decr.dataset.manifest import MANIFEST, SIMULATION, TEST_SHARE
 from decr.dataset.png_layouts import lacking_colours, png_files, png_names
@@ -32,7 +33,6 @@ from decr.errors import BandError, ConfigError, warn
 from decr.files import work_folder
 from decr.geo.encode import tiff_bytes
 from decr.progress import Counted
-from decr.report.histogram import counts
 
 _MOST_CHIPS = 10_000_000
 _LAYOUTS = ("folders", "cuhk-cr")
