@@ -8,8 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-BINS = 10
-"""Of a histogram of CCP, 0.1 wide; the last one holds 1.0, too."""
+from decr.bins import BINS
 
 POLARITY = "1 = all cloud, 0 = no cloud; masks: 1 = cloudy, 0 = clear, 255 = no data"
 DENOMINATOR = "valid pixels; without any, CCP is not defined"

@@ -40,7 +40,8 @@ from decr.geo.layers import (
     layer_writer,
     rpcs_of,
 )
-from decr.geo.scene import Scene, reader
+from decr.geo.reader import reader
+from decr.geo.scene import Scene
 from decr.geo.sources import local_files
 from decr.pipeline.cells import CloudCells, check_metres, cloud_cells
 from decr.pipeline.engine import Engine

@@ -17,7 +17,7 @@ from decr.geo.grid import PixelGrid, Window
 from decr.geo.layers import NODATA, LayerWriter
 from decr.geo.missing import blank
 from decr.geo.quicklook import shown_bands, stretched
-from decr.geo.scene import SceneReader
+from decr.geo.reader import SceneReader
 from decr.pipeline.cells import CloudCells
 
 Bool = NDArray[np.bool_]

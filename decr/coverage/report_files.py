@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import decr
-from decr.cloud.coverage import BINS, Coverage, Statistics, statistics
+from decr.bins import BINS
+from decr.cloud.coverage import Coverage, Statistics, statistics
 from decr.coverage.ccp import SceneCcp
 from decr.coverage.sources import PICTURE, REPORT
 from decr.errors import ConfigError, warn

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from decr.cloud.coverage import BINS, Coverage, statistics
+from decr.bins import BINS
+from decr.cloud.coverage import Coverage, statistics
 from decr.coverage.ccp import SceneCcp
 from decr.coverage.report_files import by_group, shared_facts
 from decr.errors import one_line

@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -18,19 +17,15 @@ from decr.dataset.chip_rules import BUFFER, EXACT, NEAR, TOO_EMPTY, ChipFacts, L
 from decr.dataset.duplicates import Fingerprint, find_copies
 from decr.dataset.manifest import MANIFEST, TEST_SHARE, manifest_bytes
 from decr.dataset.measure import PairFacts, PairPixels
+from decr.dataset.png_layouts import EXPORTS, lacking_colours, png_files, png_names
 from decr.dataset.set_folder import Record, written
 from decr.dataset.splits import block_split, check_distances, check_share, random_split
 from decr.dataset.white import full_scale
 from decr.errors import ConfigError, DatasetError, warn
 from decr.geo.align import corners_lonlat
-from decr.geo.encode import png_bytes, tiff_bytes
+from decr.geo.encode import tiff_bytes
 from decr.geo.grid import PixelGrid, Window
 from decr.geo.layers import NODATA
-
-EXPORTS: Mapping[str, tuple[str, str]] = MappingProxyType(
-    {"cuhk-cr": ("cloud", "label"), "rice": ("cloudy_image", "ground_truth")}
-)
-"""Layouts that chips are also stored in, and the names of their two sides."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +51,7 @@ class BuildOptions:
     seed
         Of the split.
     exports
-        Of `EXPORTS`: 8-bit PNG copies in a folder of that name.
+        Of `decr.dataset.png_layouts.EXPORTS`: 8-bit PNG copies in a folder of that name.
     white
         DN that becomes 255 in exports and 1 in training; None takes the full scale of the bits
         that the set's chips use.
@@ -289,14 +284,18 @@ def _files(
     mask = np.where(seen.clear_mask == NODATA, np.uint8(NODATA), seen.cloudy_mask)[None]
     yield f"{side}/mask/{name}.tif", tiff_bytes(mask, grid, ("cloudy",), NODATA)
     for export in options.exports:
-        for folder, (_, pixels, clouds) in zip(EXPORTS[export], sides, strict=True):
-            pixels = np.where(clouds != NODATA, pixels, 0)
-            scaled = np.rint(np.clip(pixels * (255.0 / white), 0, 255)).astype(np.uint8)
-            colours = [pair.bands.index(band) for band in ("red", "green", "blue")]
-            yield f"{export}/{side}/{folder}/{name}.png", png_bytes(scaled[colours])
-            if export == "cuhk-cr" and "nir" in pair.bands:
-                infrared = [pair.bands.index("nir")] * 3
-                yield f"{export}/{side}/nir/{folder}/{name}.png", png_bytes(scaled[infrared])
+        images = {
+            folder: _scaled(np.where(clouds != NODATA, pixels, 0), white)
+            for folder, pixels, clouds in sides
+        }
+        names = png_names(export, side, name, "nir" in pair.bands)
+        for key, data in png_files(names, images, pair.bands).items():
+            yield f"{export}/{names[key]}", data
+
+
+def _scaled(pixels: NDArray[Any], white: float) -> NDArray[np.uint8]:
+    """DN as whole numbers of 8 bits, 255 is white."""
+    return np.rint(np.clip(pixels * (255.0 / white), 0, 255)).astype(np.uint8)
 
 
 def export_manifests(
@@ -318,11 +317,7 @@ def export_manifests(
 def _exported(entry: Mapping[str, Any], export: str) -> dict[str, Any]:
     """The line of a pair in an export's manifest."""
     split, name = entry["split"], entry["about"]["name"]
-    cloudy, clear = EXPORTS[export]
-    images = {"cloudy": f"{split}/{cloudy}/{name}.png", "clear": f"{split}/{clear}/{name}.png"}
-    if export == "cuhk-cr" and "n" in entry["bands"].split(","):
-        images["cloudy_nir"] = f"{split}/nir/{cloudy}/{name}.png"
-        images["clear_nir"] = f"{split}/nir/{clear}/{name}.png"
+    images = png_names(export, split, name, "n" in entry["bands"].split(","))
     said = {key: entry[key] for key in ("gsd_m", "ccp")}
     return {**images, "split": split, "bands": "r,g,b", "white": 255.0, **said}
 
@@ -337,11 +332,11 @@ def check_exports(pairs: Sequence[Acquisitions], options: BuildOptions) -> None:
         all or none.
     """
     for pair in pairs:
-        lacking = {"red", "green", "blue"} - set(pair.bands)
+        lacking = lacking_colours(pair.bands)
         if options.exports and lacking:
             raise ConfigError(
-                f"{pair.name} lacks {', '.join(sorted(lacking))}, which --export "
-                f"{options.exports[0]} needs; leave the export out"
+                f"{pair.name} lacks {lacking}, which --export {options.exports[0]} needs; leave "
+                "the export out"
             )
     with_nir = {"nir" in pair.bands: pair.name for pair in pairs}
     if "cuhk-cr" in options.exports and len(with_nir) == 2:

@@ -19,7 +19,8 @@ from decr.dataset.white import full_scale
 from decr.errors import BandError, DatasetError, warn
 from decr.geo.align import outline_lonlat
 from decr.geo.grid import PixelGrid, Window
-from decr.geo.scene import Scene, open_scene, reader
+from decr.geo.reader import reader
+from decr.geo.scene import Scene, open_scene
 
 _GSD_M = (0.01, 1000.0)
 """Sizes of pixels that skies are put over; clouds of others would have far too many, or none."""

@@ -18,7 +18,8 @@ from decr.dataset.samples import ClearImage
 from decr.dataset.white import TOO_BRIGHT, too_bright
 from decr.errors import BandError, ConfigError, DatasetError
 from decr.geo.delivery import passed_over, skipped
-from decr.geo.scene import Scene, open_scene, reader
+from decr.geo.reader import reader
+from decr.geo.scene import Scene, open_scene
 
 _SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".vrt")
 

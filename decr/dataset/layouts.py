@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 
 from decr.dataset.manifest import MANIFEST, TEST_SHARE, PairFile, found_in, read_manifest
+from decr.dataset.png_layouts import CUHK, RICE, nir_tree
 from decr.dataset.set_tree import (
     SUFFIXES,
     Sides,
@@ -21,7 +22,6 @@ from decr.dataset.splits import split_of
 from decr.errors import DatasetError, warn
 from decr.geo.delivery import passed_over, skipped
 
-_PUBLISHED = ("cloud", "label")
 _TEST_LIST = "test_list.txt"
 BY_NAME = "a hash of names"
 """What decides the splits of a set that says nothing of them."""
@@ -60,7 +60,7 @@ LAYOUTS: Mapping[str, Layout] = MappingProxyType(
         "folders": Layout((("cloudy", "clear"),), "cloudy/NAME and clear/NAME"),
         "manifest": Layout((), f"a file {MANIFEST} with one pair per line"),
         "cuhk": Layout(
-            (_PUBLISHED,),
+            (CUHK,),
             "{train,test}/{cloud,label}/NAME, and nir/{cloud,label}/NAME beside cloud "
             "or ../nir/SET/{train,test}/{cloud,label}/NAME",
             0.5,
@@ -69,25 +69,25 @@ LAYOUTS: Mapping[str, Layout] = MappingProxyType(
             gap="at most 17 days",
         ),
         "rice1": Layout(
-            (_PUBLISHED, ("cloudy_image", "ground_truth")),
+            (CUHK, RICE),
             "cloud/NAME and label/NAME, or cloudy_image/NAME and ground_truth/NAME",
             source="Google Earth",
         ),
         "rice2": Layout(
-            (_PUBLISHED, ("cloudy_image", "ground_truth")),
+            (CUHK, RICE),
             "cloud/NAME and label/NAME, or cloudy_image/NAME and ground_truth/NAME",
             30.0,
             source="Landsat 8",
             gap="at most 15 days",
         ),
         "tcloud": Layout(
-            (_PUBLISHED,),
+            (CUHK,),
             "{train,test}/{cloud,label}/NAME",
             30.0,
             source="Landsat 8",
             gap="16 days",
         ),
-        "whu": Layout((_PUBLISHED,), "{train,test}/{cloud,label}/NAME", 30.0, source="Landsat 8"),
+        "whu": Layout((CUHK,), "{train,test}/{cloud,label}/NAME", 30.0, source="Landsat 8"),
     }
 )
 """Layouts by name. Each may have train, val and test folders around, or lie flat."""
@@ -118,7 +118,7 @@ def sniff_layout(path: Path) -> str:
     if len(named) == 1:
         return named[0]
     if "cuhk" in fitting and any(
-        _nir_of(path, root) for root, *_ in roots_of(path, LAYOUTS["cuhk"].sides)
+        nir_tree(path, root) for root, *_ in roots_of(path, LAYOUTS["cuhk"].sides)
     ):
         return "cuhk"
     if (path / "mask").is_dir():
@@ -262,7 +262,7 @@ def _matched(
         _tell_others(root, sides)
     lonely = [*_alone(root, sides, cloudy, clear)]
     whole = cloudy.keys() & clear.keys()
-    nir = _nir_of(path, root) if LAYOUTS[layout].nir else None
+    nir = nir_tree(path, root) if LAYOUTS[layout].nir else None
     if nir is not None:
         cloudy_nir, clear_nir = _images(nir / sides[0], skip), _images(nir / sides[1], skip)
         lonely += _alone(nir, sides, cloudy_nir, clear_nir)
@@ -329,15 +329,6 @@ def _alone(
     for key in sorted(one.keys() ^ two.keys()):
         has, lacks = sides if key in one else sides[::-1]
         yield f"{root}: {key} is in {has} but not in {lacks}"
-
-
-def _nir_of(path: Path, root: Path) -> Path | None:
-    """The tree of near infrared that goes with a folder: inside it, or beside the set."""
-    beside = path.resolve().parent / "nir" / path.resolve().name / root.relative_to(path)
-    for nir in (root / "nir", beside):
-        if all((nir / side).is_dir() for side in _PUBLISHED):
-            return nir
-    return None
 
 
 def _tested(file: Path, keys: Collection[str]) -> frozenset[str] | None:

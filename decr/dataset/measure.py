@@ -38,7 +38,7 @@ from decr.geo.align import (
 )
 from decr.geo.grid import Window
 from decr.geo.layers import NODATA
-from decr.geo.scene import SceneReader, reader
+from decr.geo.reader import SceneReader, reader
 
 Bool = NDArray[np.bool_]
 

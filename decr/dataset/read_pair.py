@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from decr.dataset.manifest import PairFile
 from decr.errors import BandError, DatasetError, PaletteError
 from decr.geo.grid import PixelGrid
-from decr.geo.scene import Scene, open_scene, reader
+from decr.geo.reader import reader
+from decr.geo.scene import Scene, open_scene
 
 
 @dataclass(frozen=True, slots=True)

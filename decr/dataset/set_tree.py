@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path, PurePath
 
 from decr.dataset.manifest import SPLITS
+from decr.dataset.png_layouts import NIR
 from decr.errors import warn
 from decr.geo.delivery import passed_over, skipped
 
@@ -92,7 +93,7 @@ def tell_left_out(
         if not os.access(folder, os.R_OK | os.X_OK):  # such as lost+found
             continue
         split, whole = split_named(folder.name), any(_holds(folder, both, all) for both in sides)
-        if folder.resolve() in used or folder.name == "nir" or not (split or whole):
+        if folder.resolve() in used or folder.name == NIR or not (split or whole):
             continue
         what = f"call its folders {named}" if split else "call it train, val or test"
         _tell(folder, [folder], what, skip)

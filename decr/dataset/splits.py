@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from decr.errors import ConfigError
-from decr.geo.grid import metres_per_degree, on_earth
+from decr.geo.metres import metres_per_degree, on_earth
 
 Float = NDArray[np.float64]
 _Block = TypeVar("_Block", bound=tuple[Any, ...])

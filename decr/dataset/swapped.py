@@ -12,7 +12,7 @@ from decr.dataset.guesses import tell
 from decr.dataset.manifest import PairFile
 from decr.dataset.read_pair import open_image
 from decr.errors import DecrError
-from decr.geo.scene import reader
+from decr.geo.reader import reader
 
 _MOST = 20
 """Pairs that are looked at, evenly spread over the set."""

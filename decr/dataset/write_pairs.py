@@ -7,15 +7,16 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from decr import __version__
+from decr.bins import counts
 from decr.dataset.chips import PLACE_CHIPS, Chip, apart, chip_grid, choose_chips, open_sources
 from decr.dataset.manifest import MANIFEST, SIMULATION, TEST_SHARE
+from decr.dataset.png_layouts import lacking_colours, png_files, png_names
 from decr.dataset.set_folder import (
     Made,
     Record,
@@ -30,12 +31,11 @@ from decr.dataset.sky import PRESETS, CloudParams, SkyMix, draw_params
 from decr.dataset.splits import check_share
 from decr.errors import BandError, ConfigError, warn
 from decr.files import work_folder
-from decr.geo.encode import png_bytes, tiff_bytes
+from decr.geo.encode import tiff_bytes
 from decr.progress import Counted
-from decr.report.histogram import counts
 
 _MOST_CHIPS = 10_000_000
-_SIDES = MappingProxyType({"folders": ("cloudy", "clear"), "cuhk-cr": ("cloud", "label")})
+_LAYOUTS = ("folders", "cuhk-cr")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +81,8 @@ class PairOptions:
     test_share: float = TEST_SHARE
 
     def __post_init__(self) -> None:
-        if self.layout not in _SIDES:
-            raise ConfigError(f"no layout is called {self.layout!r}; use {' or '.join(_SIDES)}")
+        if self.layout not in _LAYOUTS:
+            raise ConfigError(f"no layout is called {self.layout!r}; use {' or '.join(_LAYOUTS)}")
         if self.size_px < 16:
             raise ConfigError(f"chips of {self.size_px} px: give at least 16 px")
         if self.count is not None and not 1 <= self.count <= _MOST_CHIPS:
@@ -109,11 +109,10 @@ def plan_pairs(clear: Sequence[Path], options: PairOptions) -> list[Chip]:
     sources = open_sources(clear, options.bands, options.gsd_m, options.white)
     if options.layout == "cuhk-cr":
         for source in sources:
-            lacking = {"red", "green", "blue"} - set(source.scene.bands.data_roles)
-            if lacking:
+            if lacking := lacking_colours(source.scene.bands.data_roles):
                 raise BandError(
-                    f"{source.scene.path} lacks {', '.join(sorted(lacking))}, which the layout "
-                    "cuhk-cr needs; use --layout folders"
+                    f"{source.scene.path} lacks {lacking}, which the layout cuhk-cr needs; use "
+                    "--layout folders"
                 )
         with_nir = {"nir" in source.scene.bands.data_roles: source.scene.path for source in sources}
         if len(with_nir) == 2:
@@ -253,22 +252,20 @@ def _files(
 ) -> Iterator[tuple[str, tuple[str, bytes]]]:
     """Relative name, use and bytes of each file of a chip."""
     split, grid, roles = chip.split(options.test_share), chip_grid(chip), _roles(chip)
-    pair = dict(zip(("cloudy", "clear"), _SIDES[options.layout], strict=True))
     if options.layout == "folders":
         # A bright roof may exceed white; it must not be cut where no cloud is.
         top = min(max(chip.source.white, float(dn.max())), float(np.iinfo(dn.dtype).max))
         cloudy = _quantised(seen.cloudy, chip.source.white, top).astype(dn.dtype)
         for use, pixels in (("cloudy", cloudy), ("clear", dn)):
-            yield f"{split}/{pair[use]}/{chip.name}.tif", (use, tiff_bytes(pixels, grid, roles))
+            yield f"{split}/{use}/{chip.name}.tif", (use, tiff_bytes(pixels, grid, roles))
     else:
-        colours = [roles.index(band) for band in ("red", "green", "blue")]
-        infrared = [roles.index("nir")] * 3 if "nir" in roles else []
-        for use, image in (("cloudy", seen.cloudy), ("clear", clear)):
-            dn8 = _quantised(image, 255.0, 255.0).astype(np.uint8)
-            yield f"{split}/{pair[use]}/{chip.name}.png", (use, png_bytes(dn8[colours]))
-            if infrared:
-                name = f"{split}/nir/{pair[use]}/{chip.name}.png"
-                yield name, (f"{use}_nir", png_bytes(dn8[infrared]))
+        images = {
+            use: _quantised(image, 255.0, 255.0).astype(np.uint8)
+            for use, image in (("cloudy", seen.cloudy), ("clear", clear))
+        }
+        names = png_names(options.layout, split, chip.name, "nir" in roles)
+        for use, data in png_files(names, images, roles).items():
+            yield names[use], (use, data)
     if options.truth:
         mask = seen.cloud_mask[None].astype(np.uint8)
         yield f"{split}/mask/{chip.name}.tif", ("mask", tiff_bytes(mask, grid, ("cloudy",)))

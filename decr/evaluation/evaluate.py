@@ -47,7 +47,8 @@ from decr.evaluation.subjects import (
 )
 from decr.evaluation.tiles import PairSource, bands_of, pairs_with
 from decr.evaluation.versions import versions
-from decr.geo.scene import open_scene, reader
+from decr.geo.reader import reader
+from decr.geo.scene import open_scene
 from decr.progress import OnProgress, each_told, silent
 
 Float32 = NDArray[np.float32]

@@ -12,7 +12,7 @@ from decr.geo.opening import opened
 from decr.geo.pieces import spread_windows
 
 if TYPE_CHECKING:
-    from decr.geo.scene import SceneReader
+    from decr.geo.reader import SceneReader
 
 COLOURS = ("red", "green", "blue")
 WITH_NIR = Bands((*COLOURS, "nir"))

@@ -23,7 +23,8 @@ from decr.geo.metadata import OUR_DOMAIN, compare_metadata
 from decr.geo.missing import calls_fourth_alpha, nodata_differs
 from decr.geo.opening import REFUSALS, first_line, quiet, remedy_of, unlinked
 from decr.geo.overlay import Overlay, Patch, overlay, without_alpha
-from decr.geo.scene import Scene, reader
+from decr.geo.reader import reader
+from decr.geo.scene import Scene
 from decr.geo.tiff_tags import call_fourth_alpha, fill_room
 
 _CACHE_BYTES = 32 * 2**20

@@ -22,7 +22,8 @@ from decr.geo.layers import Layer, block_windows, layer_writer
 from decr.geo.names import without_keys
 from decr.geo.opening import check_not_negative, opened
 from decr.geo.output import check_sidecars, write_cog
-from decr.geo.scene import Scene, SceneReader, open_scene, reader
+from decr.geo.reader import SceneReader, reader
+from decr.geo.scene import Scene, open_scene
 from decr.geo.sources import local_files
 
 _REACH = {"Cubic": 2, "Nearest": 0, "Bilinear": 1, "CubicSpline": 2, "Lanczos": 3, "Average": 1}

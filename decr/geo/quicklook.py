@@ -11,7 +11,8 @@ from decr.geo.bands import Bands
 from decr.geo.cells import cell_sums
 from decr.geo.grid import PixelGrid
 from decr.geo.missing import blank
-from decr.geo.scene import Scene, reader
+from decr.geo.reader import reader
+from decr.geo.scene import Scene
 
 LONGEST_PX = 1024
 """Of a quicklook."""

@@ -15,7 +15,8 @@ from decr.geo.gdal import gdal_environment
 from decr.geo.grid import Window
 from decr.geo.lattice import Blocks
 from decr.geo.missing import blank
-from decr.geo.scene import Scene, reader
+from decr.geo.reader import reader
+from decr.geo.scene import Scene
 from decr.pipeline.allocation import Allocation, add, cells_under, empty
 from decr.pipeline.engine import Tell
 from decr.pipeline.memory import give_back

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from decr.calibration import ErrorTable
 from decr.geo.layers import BLOCK_PX, Layer, block_windows, layer_writer, rpcs_of
 from decr.geo.output import publish
-from decr.geo.scene import reader
+from decr.geo.reader import reader
 from decr.pipeline.change_map import ChangeMap
 from decr.pipeline.journal import WorkDir, explained
 from decr.pipeline.prepare import Prepared, table_of

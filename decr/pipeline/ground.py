@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from decr.geo.gdal import COARSE_CACHE_BYTES, gdal_environment
 from decr.geo.grid import Window
-from decr.geo.scene import Scene, reader
+from decr.geo.reader import reader
+from decr.geo.scene import Scene
 from decr.pipeline.change_map import ChangeMap
 from decr.pipeline.engine import Engine, Tell, in_order
 from decr.pipeline.journal import WorkDir

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from decr.errors import SceneError
 from decr.geo.pieces import spread_windows, whole_blocks
-from decr.geo.scene import Scene, SceneReader, reader
+from decr.geo.reader import SceneReader, reader
+from decr.geo.scene import Scene
 from decr.pipeline.words import warn
 from decr.radiometry import Radiometry, estimated, from_range, of_bytes
 

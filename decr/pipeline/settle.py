@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from decr.geo.gdal import gdal_environment
 from decr.geo.grid import Window
-from decr.geo.scene import SceneReader, reader
+from decr.geo.reader import SceneReader, reader
 from decr.geo.whole import check_whole
 from decr.pipeline.allocation import WEIGHTS
 from decr.pipeline.block import BlockResult

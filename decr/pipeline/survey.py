@@ -15,7 +15,8 @@ from decr.geo.cells import cell_sums
 from decr.geo.gdal import COARSE_CACHE_BYTES, gdal_environment
 from decr.geo.lattice import Block, Blocks, Lattice
 from decr.geo.mask_file import MaskClasses, MaskFile, doubt_of, open_mask
-from decr.geo.scene import Scene, SceneReader, reader
+from decr.geo.reader import SceneReader, reader
+from decr.geo.scene import Scene
 from decr.geo.sources import check_parts
 from decr.pipeline.engine import Engine, Tell, in_order
 from decr.pipeline.journal import WorkDir

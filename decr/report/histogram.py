@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import io
-import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from PIL import Image, ImageDraw, ImageFont
 
+from decr.bins import BINS, counts
 from decr.report.document import text
 
-BINS = 10
 COLOURS = ("#0072b2", "#c96a00", "#008a64", "#b85c93", "#7a5195", "#6b7680")
 """One per group, told apart with any colour vision; a seventh group begins again."""
 
@@ -56,35 +55,6 @@ class Label:
 
 
 Mark = Box | Rule | Label
-
-
-def counts(values: Iterable[float]) -> list[int]:
-    """How many values lie in each bin of 0.1; a border belongs to the bin above, 1 to the last.
-
-    Parameters
-    ----------
-    values
-        CCP, 0..1; NaN (no valid pixel) lies in no bin.
-
-    Raises
-    ------
-    ValueError
-        For a value outside 0..1.
-
-    Examples
-    --------
-    >>> counts([0.0, 0.05, 0.1, 0.3, 1.0, float("nan")])
-    [2, 1, 0, 1, 0, 0, 0, 0, 0, 1]
-    """
-    found = [0] * BINS
-    for value in values:
-        if math.isnan(value):
-            continue
-        if not 0 <= value <= 1:
-            raise ValueError(f"a CCP is a share from 0 to 1, not {value}")
-        # 0.3 as a double is a little less than three tenths: borders are meant, not missed.
-        found[min(BINS - 1, math.floor(value * BINS + 1e-9))] += 1
-    return found
 
 
 def histogram_svg(groups: Mapping[str, Sequence[float]], title: str, unit: str = "scenes") -> str:

@@ -15,7 +15,8 @@ from decr.dataset.duplicates import Duplicate, Fingerprint, find_copies, fingerp
 from decr.dataset.layouts import layout_of, list_pairs
 from decr.dataset.manifest import PairFile
 from decr.geo.gdal import gdal_environment
-from decr.geo.scene import open_scene, reader
+from decr.geo.reader import reader
+from decr.geo.scene import open_scene
 from decr.progress import OnProgress, each_told, silent
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from decr.bins import counts
 from decr.dataset.layouts import layout_of, list_pairs
 from decr.dataset.manifest import PairFile
 from decr.dataset.published import facts_of
@@ -21,7 +22,6 @@ from decr.files import there, writable_folder, write_report_file
 from decr.geo.gdal import gdal_environment
 from decr.pipeline.outputs import exists_already
 from decr.progress import OnProgress, each_told, silent
-from decr.report.histogram import counts
 from decr.sets.contact import sheet_of
 
 

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from decr.geo import pieces
 from decr.geo.gdal import COARSE_CACHE_BYTES, gdal_environment
 from decr.geo.grid import Window
-from decr.geo.scene import open_scene, reader
+from decr.geo.reader import reader
+from decr.geo.scene import open_scene
 from tests.geo.scene_files import coded, write
 
 

@@ -12,7 +12,8 @@ import pytest
 
 from decr.errors import DecrWarning, SceneError
 from decr.geo.delivery import raster_of, rasters_of
-from decr.geo.scene import open_scene, reader
+from decr.geo.reader import reader
+from decr.geo.scene import open_scene
 from tests.pipeline.scenes import cloudy_pixels, read, write_scene
 
 

@@ -14,7 +14,8 @@ from rasterio.shutil import copy as gdal_copy
 from decr.errors import SceneError
 from decr.geo.mask_file import MaskClasses, open_mask
 from decr.geo.opening import opened
-from decr.geo.scene import open_scene, reader
+from decr.geo.reader import reader
+from decr.geo.scene import open_scene
 from tests.geo.scene_files import coded, write
 
 TOLD = r"Too many open files; this process may not open so many .* raise its limit \(ulimit -n 4096"

@@ -22,7 +22,8 @@ from decr.geo.grid import Window
 from decr.geo.metadata import compare_metadata
 from decr.geo.missing import mask_kind
 from decr.geo.output import write_cog
-from decr.geo.scene import SceneReader, open_scene, reader
+from decr.geo.reader import SceneReader, reader
+from decr.geo.scene import open_scene
 from decr.geo.tiff_tags import call_fourth_alpha
 from tests.geo.scene_files import write
 

@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from decr.geo import quicklook as quicklook_module
-from decr.geo import scene as scene_module
+from decr.geo import reader as reader_module
 from decr.geo.missing import blank, range_of
 from decr.geo.opening import DTYPES
 from decr.geo.quicklook import quicklook
-from decr.geo.scene import Scene, open_scene, reader
+from decr.geo.reader import reader
+from decr.geo.scene import Scene, open_scene
 from tests.geo.scene_files import coded, write
 
 SHAPE = (3, 1024, 1024)
@@ -80,7 +81,7 @@ def test_where_nothing_is_valid_nothing_is_summed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, look: Callable[[Scene], None]
 ) -> None:
     summed = []
-    for module in (scene_module, quicklook_module):
+    for module in (reader_module, quicklook_module):
         sums = module.cell_sums
         monkeypatch.setattr(
             module, "cell_sums", lambda *of, sums=sums: (summed.append(of), sums(*of))[1]

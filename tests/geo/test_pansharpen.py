@@ -28,7 +28,8 @@ from decr.errors import (
 )
 from decr.files import scratch_folder
 from decr.geo.pansharpen import PansharpenOptions, pansharpen
-from decr.geo.scene import open_scene, reader
+from decr.geo.reader import reader
+from decr.geo.scene import open_scene
 from tests.geo.scene_files import BGRN, NORTH_UP, UTM, write
 from tests.geo.two_images import MS_GRID, images
 

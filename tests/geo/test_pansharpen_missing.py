@@ -13,7 +13,8 @@ from affine import Affine
 from scipy import ndimage
 
 from decr.geo.pansharpen import RESAMPLING, PansharpenOptions, pansharpen
-from decr.geo.scene import open_scene, reader
+from decr.geo.reader import reader
+from decr.geo.scene import open_scene
 from tests.geo.scene_files import BGRN, write
 from tests.geo.two_images import MS_GRID, images
 

@@ -19,7 +19,8 @@ from decr.geo.quicklook import (
     shown_bands,
     stretched,
 )
-from decr.geo.scene import open_scene, reader
+from decr.geo.reader import reader
+from decr.geo.scene import open_scene
 from tests.pipeline.scenes import cloudy_pixels, write_scene
 
 

@@ -9,7 +9,8 @@ import pytest
 import rasterio
 
 from decr.geo.fourth import is_alpha_by_default
-from decr.geo.scene import open_scene, reader
+from decr.geo.reader import reader
+from decr.geo.scene import open_scene
 
 REAL = {
     "deepforest/test_tiled.tif": ("red green blue", "none"),

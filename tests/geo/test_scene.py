@@ -21,7 +21,8 @@ from rasterio.shutil import copy as copy_raster
 from decr.errors import BandError, GridMismatchError, SceneError
 from decr.geo import opening
 from decr.geo.grid import Window
-from decr.geo.scene import open_scene, reader
+from decr.geo.reader import reader
+from decr.geo.scene import open_scene
 from decr.geo.sources import state_of
 from tests.geo.scene_files import BGRN, NORTH_UP, UTM, coded, write
 

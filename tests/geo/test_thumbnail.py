@@ -11,7 +11,8 @@ import rasterio
 from rasterio.enums import Resampling
 
 from decr.geo import pieces
-from decr.geo.scene import open_scene, reader
+from decr.geo.reader import reader
+from decr.geo.scene import open_scene
 from tests.geo.scene_files import coded, write
 
 LAYOUTS = {

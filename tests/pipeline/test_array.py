@@ -23,7 +23,8 @@ from rasterio.windows import Window
 
 import decr
 from decr.errors import DecrError, OutputError, SceneError
-from decr.geo.scene import open_scene, reader
+from decr.geo.reader import reader
+from decr.geo.scene import open_scene
 from decr.pipeline.stored_array import stored
 from tests.pipeline.scenes import cloudy_pixels, darker, same, write_scene
 

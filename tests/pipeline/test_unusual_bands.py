@@ -13,7 +13,8 @@ from rasterio.shutil import copy as gdal_copy
 from decr.config import DecloudConfig
 from decr.errors import DecrWarning
 from decr.geo.metadata import compare_metadata
-from decr.geo.scene import open_scene, reader
+from decr.geo.reader import reader
+from decr.geo.scene import open_scene
 from decr.pipeline.declouds import declouds
 from decr.pipeline.engine import local_engine
 from decr.pipeline.first_pass import plan_scene
