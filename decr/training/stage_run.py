@@ -19,6 +19,7 @@ from decr.errors import ConfigError, DatasetError, OutputError
 from decr.training.ema import Ema
 from decr.training.identity import (
     NETWORKS,
+    TOLD,
     Identity,
     begun_with,
     refuse_longer,
@@ -126,6 +127,7 @@ class StageRun:
         self.identity = {
             **settings_identity(config),
             **(samples or {}),
+            "precision": str(place.dtype).removeprefix("torch."),
             NETWORKS: begun_with(stage, parts),
         }
         self.step, self.loss, self.spent = 0, math.nan, 0.0
@@ -162,8 +164,9 @@ class StageRun:
             ) from error
         to_come = self.step < self.config.last
         refuse_others(state, self.identity, self.checkpoint, to_come)
-        if not to_come and "lr" in (state.get("identity") or {}):
-            self.identity["lr"] = state["identity"]["lr"]  # of all its steps
+        if not to_come:  # of all its steps
+            then = state.get("identity") or {}
+            self.identity |= {key: then[key] for key in TOLD if key in then}
         refuse_longer(self.step, self.config, self.checkpoint)
 
     @property
