@@ -91,6 +91,21 @@ def turned(images: Tensor, way: int) -> Tensor:
     return mirrored.rot90(way % 4, dims=(-2, -1)) if way % 4 else mirrored
 
 
+def check_cut(stage: Stage, config: TrainConfig, processes: int) -> None:
+    """Refuse a batch of which some process would have an empty micro-batch.
+
+    Raises
+    ------
+    ConfigError
+        Naming the numbers.
+    """
+    if config.batch < config.accumulate * processes:
+        raise ConfigError(
+            f"stage {stage.name}: a batch of {config.batch} cannot be cut into "
+            f"{config.accumulate} micro-batches in each of {processes} processes; raise batch"
+        )
+
+
 class StageRun:
     """Networks, optimisers and averages of a stage that is being trained."""
 
@@ -105,11 +120,7 @@ class StageRun:
         place: Place,
         samples: Identity | None = None,
     ) -> None:
-        if config.batch < config.accumulate * place.size:
-            raise ConfigError(
-                f"stage {stage.name}: a batch of {config.batch} cannot be cut into "
-                f"{config.accumulate} micro-batches in each of {place.size} processes; raise batch"
-            )
+        check_cut(stage, config, place.size)
         self.stage, self.parts, self.config = stage, parts, config
         self.noise_schedule, self.published, self.place = noise_schedule, published, place
         self.run_dir, self.checkpoint = run_dir, run_dir / f"{stage.name}.pt"
