@@ -32,7 +32,7 @@ from decr.files import (
     work_folder,
     write_whole,
 )
-from decr.geo.opening import REFUSALS, of_limit, unlinked
+from decr.geo.opening import REFUSALS, first_line, of_limit, unlinked
 from decr.lost_work import loss_said
 from decr.pipeline.words import warn
 
@@ -64,7 +64,7 @@ def explained(path: Path) -> Iterator[None]:
     except REFUSALS as error:
         remedy = of_limit(str(error)) or "free some space"
         raise OutputError(
-            f"{path}: cannot write finished work ({error}); {remedy} and run the "
+            f"{path}: cannot write finished work ({first_line(error)}); {remedy} and run the "
             f"same command again: what is finished is kept"
         ) from unlinked(error)
 
