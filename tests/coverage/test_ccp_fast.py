@@ -33,7 +33,7 @@ def test_fast_reads_the_coarsest_overview_that_is_fine_enough(tmp_path: Path) ->
     assert got.ccp == pytest.approx(whole.ccp, abs=0.01)
     with rasterio.open(tmp_path / "o" / "scene_mask.tif") as file:
         assert file.shape == (128, 160)
-        assert file.transform.almost_equals(GRID * Affine.scale(8))
+        assert file.transform.almost_equals(GRID @ Affine.scale(8))
         assert file.crs.to_epsg() == 32650
 
 
