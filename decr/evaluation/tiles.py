@@ -135,7 +135,7 @@ def pairs_with(
     return pairs
 
 
-def cut_tiles(
+def choose_tiles(
     source: PairSource,
     bands: tuple[str, ...],
     side_px: int,
