@@ -29,7 +29,8 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from decr.dataset.pairs import PairFolder, changed, read_pairs  # noqa: E402
+from decr.dataset.changed import changed  # noqa: E402
+from decr.dataset.pairs import PairFolder, read_pairs  # noqa: E402
 from decr.dataset.samples import Sample, Variety, area_shrunk, restoration_sample  # noqa: E402
 from decr.evaluation.metrics import psnr, ssim  # noqa: E402
 from decr.evaluation.perceptual import Lpips, load_lpips, lpips_of  # noqa: E402

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from decr.dataset.clear import Folder
 from decr.dataset.guesses import tell_guesses
 from decr.dataset.manifest import safe_name
-from decr.dataset.splits import block_of, by_hash, in_common, split_of
+from decr.dataset.splits import block_of, in_common, seeded_hash, split_of
 from decr.dataset.white import full_scale
 from decr.errors import BandError, DatasetError, warn
 from decr.geo.align import outline_lonlat
@@ -102,7 +102,7 @@ class Chip:
 
     def rng(self, seed: int) -> np.random.Generator:
         """Source of randomness that depends on the seed and on this chip's name only."""
-        return np.random.default_rng(int.from_bytes(by_hash(seed, self.name)[:16], "big"))
+        return np.random.default_rng(int.from_bytes(seeded_hash(seed, self.name)[:16], "big"))
 
     def read(self) -> NDArray[np.generic]:
         """(C, size, size) digital numbers of the data bands in file order."""
@@ -197,7 +197,7 @@ def choose_chips(
             f"no room for a chip of {size_px} px: {largest.path}, the largest of {len(sources)} "
             f"images, has {rows} x {cols} px; give a smaller --size"
         )
-    places.sort(key=lambda chip: by_hash(seed, chip.name))
+    places.sort(key=lambda chip: seeded_hash(seed, chip.name))
     chosen: list[Chip] = []
     for chip in places:
         if count is not None and len(chosen) == count:

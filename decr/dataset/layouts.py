@@ -291,7 +291,7 @@ def _matched(
                 said or split_of(key, TEST_SHARE),
                 cloudy_nir[key] if nir else None,
                 clear_nir[key] if nir else None,
-                by_hash=said is None,
+                split_by_hash=said is None,
             )
         )
     return pairs
@@ -299,7 +299,7 @@ def _matched(
 
 def _tell_mixed(path: Path, pairs: Collection[PairFile]) -> None:
     """Warn of a set that says the split of some pairs only."""
-    hashed = [pair.name for pair in pairs if pair.by_hash]
+    hashed = [pair.name for pair in pairs if pair.split_by_hash]
     if 0 < len(hashed) < len(pairs):
         warn(
             f"{path}: {len(hashed)} of {len(pairs)} pairs, such as {hashed[0]}, lie in no folder "

@@ -34,7 +34,7 @@ class PairFile:
         Image files of the same ground.
     split
         One of `SPLITS`.
-    by_hash
+    split_by_hash
         Whether a hash of its name says the split, since the set does not.
     cloudy_nir, clear_nir
         Files whose first channel is near infrared, or None.
@@ -52,7 +52,7 @@ class PairFile:
     gsd_m: float | None = None
     white: float | None = None
     ccp: float | None = None
-    by_hash: bool = False
+    split_by_hash: bool = False
 
 
 def of_split(listed: Sequence[PairFile], split: str, where: Path) -> list[PairFile]:
@@ -161,7 +161,7 @@ def _entry(path: Path, where: str, line: str) -> PairFile:
         gsd_m=_number(where, "gsd_m", entry, math.inf),
         white=_number(where, "white", entry, math.inf),
         ccp=_number(where, "ccp", entry, 1.0, least=0.0),
-        by_hash=split is None,
+        split_by_hash=split is None,
     )
 
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from decr.dataset.augment import unit_from
+from decr.dataset.changed import changed
 from decr.dataset.clear import check_above_zero
 from decr.dataset.guesses import for_want, tell, tell_guesses
 from decr.dataset.inside import valid_inside
@@ -36,9 +36,6 @@ from decr.progress import OnProgress, each_told, silent
 
 MOST_BYTES = 8 * 2**30
 """Largest set that is read: pairs are held in memory as stored. Of others no more is looked at."""
-
-CHANGED = 0.06
-"""Difference from which a pixel counts as cloudy, as a share of white."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -381,27 +378,3 @@ def pair_crop(
     cloudy, clear = both[: len(bands)], both[len(bands) :]
     mask = changed(cloudy, clear)
     return Sample(unit_from(cloudy, 0.0, 1.0), unit_from(clear, 0.0, 1.0), mask)
-
-
-def changed(cloudy: NDArray[np.float32], clear: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Where a cloudy image differs noticeably from the clear one.
-
-    The difference, as a mean over all bands and 3 x 3 pixels, is at least `CHANGED` of white, up or
-    down: shadows have to be restored, too. Clouds and shadows move all bands the same way, where
-    seasons move some up and others down, so the mean over bands tells them apart; that over pixels
-    leaves out noise and edges that are a pixel apart. Ground that became brighter or darker as a
-    whole counts as well: from a pair alone it cannot be told from cloud.
-
-    Parameters
-    ----------
-    cloudy, clear
-        (C, H, W) float32, reflectance-like.
-
-    Returns
-    -------
-    ndarray
-        (H, W) bool, True = cloudy.
-    """
-    mean = ndimage.uniform_filter((cloudy - clear).mean(axis=0), size=3, mode="nearest")
-    mask: NDArray[np.bool_] = np.abs(mean) >= CHANGED
-    return mask

@@ -49,7 +49,7 @@ def random_split(names: Sequence[str], test_share: float, seed: int) -> dict[str
     ['test', 'train', 'train', 'train', 'train']
     """
     check_share(test_share)
-    ranked = sorted(names, key=lambda name: by_hash(seed, name))
+    ranked = sorted(names, key=lambda name: seeded_hash(seed, name))
     tested = frozenset(ranked[: round(test_share * len(names))])
     return {name: "test" if name in tested else "train" for name in names}
 
@@ -191,7 +191,7 @@ def _tested(sizes: Counter[_Block], share: float, seed: int) -> set[_Block]:
     """The blocks for testing."""
     wanted, count = share * sizes.total(), 0
     chosen: set[_Block] = set()
-    for block in sorted(sizes, key=lambda block: by_hash(seed, "/".join(map(str, block)))):
+    for block in sorted(sizes, key=lambda block: seeded_hash(seed, "/".join(map(str, block)))):
         if abs(count + sizes[block] - wanted) < abs(count - wanted):
             chosen.add(block)
             count += sizes[block]
@@ -277,7 +277,7 @@ def split_of(name: str, share: float) -> str:
     return "test" if number < share * 2**48 else "train"
 
 
-def by_hash(seed: int, name: str) -> bytes:
+def seeded_hash(seed: int, name: str) -> bytes:
     """A key to sort by, at random: the SHA-256 of the seed and a name."""
     return hashlib.sha256(f"{seed}/{name}".encode()).digest()
 

@@ -15,7 +15,7 @@ from decr.evaluation.protocols import PROTOCOLS, Scores, finite, of_unit, scored
 from decr.evaluation.sampling import Float32, Networks, load_networks, sampled
 from decr.evaluation.statistics import Mean, mean_of
 from decr.evaluation.subjects import check_numbers, check_prior_floor
-from decr.evaluation.tiles import PairSource, Tile, bundle_for, cut_tiles
+from decr.evaluation.tiles import PairSource, Tile, bundle_for, choose_tiles
 from decr.evaluation.versions import versions
 from decr.files import check_replaced, json_object, writable_folder, write_report_file
 
@@ -67,7 +67,7 @@ class Setting:
 class Bench:
     """What analyses work on, loaded before anything is computed.
 
-    ``passed_over`` names pairs of which there can be no tile; see `cut_tiles`.
+    ``passed_over`` names pairs of which there can be no tile; see `choose_tiles`.
     """
 
     setting: Setting
@@ -125,7 +125,7 @@ def bench_of(setting: Setting, times: int = 1) -> Bench:
     lpips = load_lpips(setting.backbone, setting.device) if setting.lpips else None
     networks = load_networks(bundle_for(setting.source, setting.model), setting.device)
     source, side_px, count = setting.source, setting.side_px, setting.count
-    tiles, passed_over = cut_tiles(source, networks.bands, side_px, count, times=times)
+    tiles, passed_over = choose_tiles(source, networks.bands, side_px, count, times=times)
     return Bench(setting, networks, tiles, passed_over, lpips)
 
 

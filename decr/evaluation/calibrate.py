@@ -21,7 +21,7 @@ from decr.cloud.change import LEAST_MARGIN_PX
 from decr.config import DecloudConfig
 from decr.errors import DatasetError
 from decr.evaluation.statistics import ascending, rank_correlation
-from decr.evaluation.tiles import PairSource, bundle_for, cut_tiles
+from decr.evaluation.tiles import PairSource, bundle_for, choose_tiles
 from decr.plugins import checked
 from decr.predictor import Restorer, load_restorer
 from decr.zoo.bundle import bundle_output, check_same, read_card, save_with_card, weights_sha256
@@ -304,7 +304,7 @@ def calibrate_bundle(
         path = bundle_for(source, model)
         restorer = load_restorer(path, seed=seed, device=device)
         card = read_card(path)
-        tiles, _ = cut_tiles(source, restorer.bands, TILE_PX, count, shrink=True)
+        tiles, _ = choose_tiles(source, restorer.bands, TILE_PX, count, shrink=True)
         images = []
         for number, tile in enumerate(tiles):
             view = tile.cloudy[None]

@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from decr.dataset.changed import CHANGED, changed
 from decr.dataset.duplicates import Duplicate, find_duplicates
 from decr.dataset.layouts import list_pairs
 from decr.dataset.manifest import PairFile, of_split
-from decr.dataset.pairs import CHANGED, PairImage, changed
+from decr.dataset.pairs import PairImage
 from decr.errors import DatasetError
 from decr.evaluation.metrics import SSIM_WINDOW_PX
 from decr.evaluation.perceptual import (

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from decr.dataset.pairs import changed
+from decr.dataset.changed import changed
 from decr.dataset.samples import area_shrunk
 from decr.errors import ConfigError
 from decr.evaluation.analysis import (

@@ -14,10 +14,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from decr.dataset.changed import changed
 from decr.dataset.guesses import tell
 from decr.dataset.layouts import layout_of, list_pairs
 from decr.dataset.manifest import PairFile, of_split
-from decr.dataset.pairs import PairFolder, PairImage, changed, read_pairs
+from decr.dataset.pairs import PairFolder, PairImage, read_pairs
 from decr.dataset.read_pair import open_image
 from decr.errors import ConfigError, DatasetError
 from decr.evaluation.subjects import MULTIPLE
@@ -134,7 +135,7 @@ def pairs_with(
     return pairs
 
 
-def cut_tiles(
+def choose_tiles(
     source: PairSource,
     bands: tuple[str, ...],
     side_px: int,

@@ -2,23 +2,19 @@
 
 Everything happens in ``OUT.decr-work``, which becomes OUT by one rename. What was measured is kept
 there line by line, so that an interrupted run goes on, and the decisions are a pure function of it.
-Clouds and measures are kept under a digest of all that decides them: a run with another split, or
-of other chips, does not look for clouds anew.
 """
 
 from __future__ import annotations
 
 import json
-import shutil
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from decr.config import CcpConfig
-from decr.coverage.ccp import Looking, looking, scene_ccp
-from decr.coverage.sources import Source
+from decr.coverage.ccp import looking
 from decr.dataset.acquisitions import Acquisitions, PairRow, open_pairs
 from decr.dataset.build_set import (
     BuildOptions,
@@ -30,53 +26,21 @@ from decr.dataset.build_set import (
     white_of,
     window_of,
 )
-from decr.dataset.chip_rules import (
-    BAD_SHIFT,
-    GAP,
-    LOW_OVERLAP,
-    TOO_SMALL,
-    ChipFacts,
-    rejection,
-    subset,
-)
-from decr.dataset.duplicates import fingerprint
+from decr.dataset.chip_rules import BAD_SHIFT, GAP, LOW_OVERLAP, TOO_SMALL, subset
 from decr.dataset.manifest import MANIFEST
-from decr.dataset.match import FIT, LinearMatch
-from decr.dataset.measure import (
-    LEAST_VIEW_PX,
-    Masks,
-    OpenPair,
-    PairFacts,
-    both,
-    chip_windows,
-    measure_chip,
-    measure_pair,
-    ruled_out,
-    tell_doubtful,
-)
-from decr.dataset.register import Shift
-from decr.dataset.set_folder import (
-    SCRATCH,
-    Made,
-    Record,
-    add_line,
-    entries,
-    make_set,
-    note,
-)
+from decr.dataset.match import FIT
+from decr.dataset.measure import LEAST_VIEW_PX, PairFacts, both
+from decr.dataset.set_folder import SCRATCH, Made, Record, entries, make_set, note
 from decr.errors import ConfigError, DatasetError
-from decr.files import file_sha256, journal_lines, work_folder, write_whole
+from decr.files import work_folder
 from decr.geo.align import KERNEL_PX
 from decr.geo.gdal import gdal_environment
-from decr.geo.grid import Window
-from decr.geo.layers import NODATA
 from decr.pipeline.engine import local_engine
 from decr.progress import OnProgress, silent
 from decr.sets.build_files import BUILD_JOB, describing_files
 from decr.sets.build_job import digests, job_of
+from decr.sets.build_measure import Run, masks_of, measured
 from decr.sets.files import masks_folder, signed
-
-_LINES = "considered.jsonl"
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,29 +60,6 @@ class Built:
     entries: Sequence[Mapping[str, Any]]
     acquisitions: Sequence[Mapping[str, Any]]
     rejected: Mapping[str, int]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Run:
-    """One call: what it is given, and where it works.
-
-    Attributes
-    ----------
-    clouds, measures
-        See `digests`.
-    """
-
-    pairs: Mapping[str, Acquisitions]
-    options: BuildOptions
-    look: Looking
-    work: Path
-    on_progress: OnProgress
-    clouds: Mapping[str, str]
-    measures: str
-
-    @property
-    def scratch(self) -> Path:
-        return self.work / SCRATCH
 
 
 def build_set(
@@ -157,7 +98,7 @@ def build_set(
         look = looking(ccp, engine)
         job = {**job_of(pairs, options, look), "radiometry": FIT}
         by_name = {pair.name: pair for pair in pairs}
-        run = _Run(
+        run = Run(
             by_name, options, look, work_folder(out), on_progress or silent, *digests(pairs, job)
         )
         text = json.dumps(job, indent=1, sort_keys=True)
@@ -165,9 +106,9 @@ def build_set(
     return _told(out)
 
 
-def _made(run: _Run, done: dict[str, Record]) -> Made:
+def _made(run: Run, done: dict[str, Record]) -> Made:
     """Measure, decide, write and describe."""
-    facts, chips = _measured(run)
+    facts, chips = measured(run)
     decided = _decided(run, facts, chips)
     records = _written(run, facts, chips, decided, done)
     return records, describing_files(
@@ -204,127 +145,7 @@ def _told(out: Path) -> Built:
     return Built(entries(out / MANIFEST), told["acquisitions"], told["rejected"])
 
 
-def _measured(run: _Run) -> tuple[dict[str, PairFacts], list[Considered]]:
-    """Measure pairs and chips, but for those that an earlier run has measured."""
-    journal = run.scratch / _LINES
-    facts, known = _known(journal, run.measures)
-    chips: list[Considered] = []
-    for pair in run.pairs.values():
-        if pair.name not in facts:
-            facts[pair.name] = _facts_of(run, pair)
-            line = {"of": run.measures, "facts_of": pair.name, **asdict(facts[pair.name])}
-            add_line(journal, line)
-        found = facts[pair.name]
-        if found.reason is not None:
-            continue
-        with both(pair, _masks(run, pair), found.corrected) as opened:
-            windows = chip_windows(opened, run.options.size_px)
-        names = [f"{pair.name}_r{w.row:05}_c{w.col:05}" for w in windows]
-        if any(name not in known for name in names):
-            _measure_chips(run, pair, found, dict(zip(names, windows, strict=True)), known)
-        chips += [known[name] for name in names]
-    tell_doubtful(facts, run.pairs)
-    return facts, chips
-
-
-def _known(journal: Path, measures: str) -> tuple[dict[str, PairFacts], dict[str, Considered]]:
-    """What an earlier run has measured of pairs and of chips, by name."""
-    facts: dict[str, PairFacts] = {}
-    known: dict[str, Considered] = {}
-    for line in journal_lines(journal):
-        if line.pop("of", None) != measures:
-            continue
-        if "facts_of" in line:
-            facts[line["facts_of"]] = _pair_facts(line)
-        else:
-            known[line["name"]] = Considered(**{**line, "facts": ChipFacts(**line["facts"])})
-    return facts, known
-
-
-def _measure_chips(
-    run: _Run,
-    pair: Acquisitions,
-    facts: PairFacts,
-    windows: Mapping[str, Window],
-    known: dict[str, Considered],
-) -> None:
-    """Measure a pair's chips, given by name; each is noted, and added to ``known``."""
-    with both(pair, _masks(run, pair), facts.corrected) as opened:
-        for number, (name, window) in enumerate(windows.items()):
-            run.on_progress("chips", number, len(windows))
-            if name not in known:
-                known[name] = _considered(run, opened, name, window, facts)
-                line = {"of": run.measures, **asdict(known[name])}
-                add_line(run.scratch / _LINES, line)
-
-
-def _facts_of(run: _Run, pair: Acquisitions) -> PairFacts:
-    """Measure a pair, unless its dates or places rule it out."""
-    limits = run.options.limits
-    why = GAP if pair.gap_days > limits.max_gap_days else ruled_out(pair)
-    if why is not None:
-        return PairFacts(None, None, 1.0, why)
-    return measure_pair(pair, _masks(run, pair), limits, run.options.opaque_dn)
-
-
-def _pair_facts(line: Mapping[str, Any]) -> PairFacts:
-    """From a line of the notes."""
-    shift, match = line["shift"], line["match"]
-    lists: dict[str, Any] = {
-        k: tuple(v) if isinstance(v, list) else v for k, v in (match or {}).items()
-    }
-    return PairFacts(
-        None if shift is None else Shift(**shift),
-        None if match is None else LinearMatch(**lists),
-        line["opaque_dn"],
-        line["reason"],
-    )
-
-
-def _considered(
-    run: _Run, opened: OpenPair, name: str, window: Window, facts: PairFacts
-) -> Considered:
-    """Measure one chip."""
-    found, seen = measure_chip(opened, window, facts, run.options.limits)
-    chip = Considered(
-        name, opened.pair.name, window.row, window.col, found, rejection(found, run.options.limits)
-    )
-    if chip.reason is not None or seen is None:
-        return chip
-    cloudy = seen.cloudy_mask == 1
-    thin = None
-    if seen.thin is not None and cloudy.any():
-        thin = float((seen.thin & cloudy).sum() / cloudy.sum())
-    mark = fingerprint(seen.clear)
-    valid = (seen.cloudy_mask != NODATA) & (seen.clear_mask != NODATA)
-    top = float(max(seen.cloudy[:, valid].max(), seen.clear[:, valid].max()))
-    return replace(chip, thin_share=thin, top=top, digest=mark.digest, bits=mark.bits)
-
-
-def _masks(run: _Run, pair: Acquisitions) -> Masks:
-    """Cloud masks of both scenes, made unless they are there."""
-    return Masks(_mask(run, pair.cloudy.path), _mask(run, pair.clear.path))
-
-
-def _mask(run: _Run, path: str) -> Path:
-    folder = run.scratch / run.clouds[path]
-    name = Path(path).stem
-    mask, mark = folder / f"{name}_mask.tif", folder / f"{name}_mask.sha256"
-    there = mask.is_file() and mark.is_file()
-    if not there or mark.read_bytes() != file_sha256(mask).encode():
-        shutil.rmtree(folder, ignore_errors=True)
-        scene_ccp(
-            Source(name, path),
-            run.look,
-            folder,
-            on_progress=lambda stage, done, total: run.on_progress("clouds", done, total),
-        )
-        (folder / f"{name}_probability.tif").unlink(missing_ok=True)
-        write_whole(mark, file_sha256(mask))
-    return mask
-
-
-def _decided(run: _Run, facts: Mapping[str, PairFacts], chips: Sequence[Considered]) -> Decided:
+def _decided(run: Run, facts: Mapping[str, PairFacts], chips: Sequence[Considered]) -> Decided:
     """Which chips are in, and on which side."""
     if not chips:
         why = "; ".join(_why_not(run.pairs[name], f) for name, f in facts.items())
@@ -349,7 +170,7 @@ def _why_not(pair: Acquisitions, facts: PairFacts) -> str:
 
 
 def _written(
-    run: _Run,
+    run: Run,
     facts: Mapping[str, PairFacts],
     chips: Sequence[Considered],
     decided: Decided,
@@ -364,7 +185,7 @@ def _written(
             number += len(own)
             continue
         white, found = white_of(pair, accepted, run.pairs, run.options), facts[pair.name]
-        with both(pair, _masks(run, pair), found.corrected) as opened:
+        with both(pair, masks_of(run, pair), found.corrected) as opened:
             for chip in own:
                 run.on_progress("writing", number, len(accepted))
                 number += 1

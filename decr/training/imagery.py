@@ -142,7 +142,7 @@ def _widest(recipe: Recipe) -> str:
 
 def _named(listed: Sequence[PairFile], holdout: Sequence[str]) -> bool:
     """Whether the holdout names pairs of a set of which only a hash would say which to keep."""
-    hashed = all(file.by_hash for file in listed)
+    hashed = all(file.split_by_hash for file in listed)
     return hashed and any(held_out(file.name, holdout) for file in listed)
 
 

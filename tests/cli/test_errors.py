@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
-from zipfile import ZipFile
 
 import numpy as np
 import pytest
@@ -17,15 +14,11 @@ import rasterio
 from click.testing import CliRunner, Result
 
 from cli.main import main
-from cli.options import Progress
 from decr.zoo.embedded import embedded_path
+from tests.cli.invoked import run
 from tests.pipeline.scenes import cloudy_pixels, write_scene
 
 ROOT = Path(__file__).parents[2]
-
-
-def run(*arguments: object) -> Result:
-    return CliRunner().invoke(main, [str(a) for a in arguments])
 
 
 def check_one_line(result: Result, *parts: str) -> None:
@@ -37,17 +30,6 @@ def check_one_line(result: Result, *parts: str) -> None:
     assert "Traceback" not in result.output
     for part in parts:
         assert part in errors[0], errors[0]
-
-
-@pytest.fixture
-def scene(tmp_path: Path) -> Path:
-    return write_scene(tmp_path / "scene.tif", cloudy_pixels(300, 400))
-
-
-@pytest.fixture
-def small(tmp_path: Path) -> Path:
-    """For runs of networks to their end."""
-    return write_scene(tmp_path / "small.tif", cloudy_pixels(120, 160))
 
 
 @pytest.fixture
@@ -194,17 +176,6 @@ def test_options_the_library_refuses_are_usage_errors(tmp_path: Path) -> None:
     assert "share for testing" in result.stderr
 
 
-def test_stages_of_a_training_show_their_loss(capsys: pytest.CaptureFixture[str]) -> None:
-    with closing(Progress(quiet=False)) as progress:
-        progress("coarse", 5, 6, 0.5)
-        progress("coarse", 6, 6, 0.25)
-    shown = capsys.readouterr().err
-    assert "coarse" in shown
-    assert " 4/6 " in shown  # as an earlier run left it
-    assert " 6/6 " in shown
-    assert "loss=0.2500" in shown
-
-
 def test_no_traceback_from_a_real_process(tmp_path: Path) -> None:
     done = subprocess.run(
         [
@@ -261,54 +232,6 @@ def test_a_library_that_cannot_be_loaded_is_one_line(
     assert "ulimit -v" in done.output
 
 
-def test_a_report_tells_seams_stages_and_provenance(small: Path, tmp_path: Path) -> None:
-    fast = ["--steps", "1", "--tile", "64", "--overlap", "16", "--full"]
-    out = tmp_path / "o.tif"
-    result = run("declouds", small, "-o", out, "--report", tmp_path / "reports", *fast)
-    assert result.exit_code == 0, result.output
-    assert "seams: score " in result.stdout
-    report = json.loads((tmp_path / "reports" / "o.json").read_text())
-    assert report["seams"]["tone_rms"] < report["seams"]["tone_rms_before"]
-    stages = ["preparing", "survey", "ground", "restore", "write", "report"]
-    assert list(report["stages_s"]) == stages
-    assert report["seconds"] == pytest.approx(sum(report["stages_s"].values()), abs=0.01)
-    assert report["tags"]["MODEL"] == "embedded-rgbn"
-    assert f"{100 * report['ccp_after']:.1f} % after" in result.stdout
-    page = tmp_path / "reports" / "o.html"
-    assert str(page) in result.stdout
-    assert f">{report['ccp_before']:.3f}<" in page.read_text()
-
-
-def test_reports_of_several_scenes_get_a_page_that_leads_to_them(
-    small: Path, tmp_path: Path
-) -> None:
-    other = tmp_path / "other.tif"
-    other.write_bytes(small.read_bytes())
-    fast = ["--steps", "1", "--tile", "64", "--overlap", "16", "-q"]
-    arguments = (small, other, tmp_path / "no.tif", "-o", tmp_path / "out", "--report")
-    result = run("declouds", *arguments, tmp_path / "reports", *fast)
-    assert result.exit_code == 1  # one scene is not there
-    names = {path.name for path in (tmp_path / "reports").iterdir()}
-    assert names == {"small.html", "small.json", "other.html", "other.json", "index.html"}
-    assert "2 of 3 scenes have a page" in (tmp_path / "reports" / "index.html").read_text()
-
-
-def test_a_report_that_cannot_be_written_is_refused_before_any_work(
-    scene: Path, tmp_path: Path
-) -> None:
-    (tmp_path / "file").write_text("")
-    out = tmp_path / "o.tif"
-    for more in (), ("--dry-run",):
-        result = run("declouds", scene, "-o", out, "--report", tmp_path / "file" / "in", *more)
-        assert result.exit_code == 1
-        assert "in: cannot write there" in result.stderr
-    assert not out.exists()
-    assert not (tmp_path / "o.tif.decr-work").exists()
-    plan = run("declouds", scene, "-o", out, "--report", tmp_path / "r", "--dry-run", "-q")
-    assert plan.exit_code == 0
-    assert not (tmp_path / "r").exists()
-
-
 @pytest.mark.parametrize(
     ("command", "stopped", "said"),
     [
@@ -339,44 +262,6 @@ def test_an_interrupted_command_says_whether_it_goes_on(
     assert first == ([stops] if command[0] == "declouds" else [])
 
 
-def test_a_mask_in_an_archive_is_named_as_gdal_does(small: Path, tmp_path: Path) -> None:
-    """Two slashes in a row are part of such a name."""
-    mask = write_scene(tmp_path / "m.tif", np.ones((1, 120, 160), "uint8"), names=None)
-    with ZipFile(tmp_path / "m.zip", "w") as packed:
-        packed.write(mask, "m.tif")
-    name = f"/vsizip/{tmp_path / 'm.zip'}/m.tif"
-    assert "//" in name
-    for option in (("--cloud-mask", name), ("--detector", f"file:{name}")):
-        result = run("plan", small, *option, "--json")
-        assert result.exit_code == 0, result.stderr
-        assert json.loads(result.stdout)["ccp"] == 1
-
-
-def test_a_small_margin_is_a_cell_and_none_is_none(scene: Path) -> None:
-    found = {}
-    for margin in (0, 0.1, 1, 8):
-        options = ("--detector", "threshold", "--margin", margin, "--json", "-q")
-        printed = json.loads(run("ccp", scene, *options).stdout)
-        found[margin] = printed["scenes"][0]["cloudy_px"]
-    assert found[0] < found[0.1] == found[1] < found[8]
-
-
-def test_the_version_of_a_mask_is_its_own(small: Path, tmp_path: Path) -> None:
-    mask = write_scene(tmp_path / "m.tif", np.ones((1, 120, 160), "uint8"), names=None)
-    other = write_scene(tmp_path / "n.tif", np.ones((1, 120, 160), "uint16"), names=None)
-    versions = set()
-    for n, path in enumerate((mask, other)):
-        out = tmp_path / f"o{n}.tif"
-        quick = ("--steps", 1, "--tile", 64, "--overlap", 16, "-q")
-        assert run("declouds", small, "-o", out, "--cloud-mask", path, *quick).exit_code == 0
-        with rasterio.open(out) as file:
-            tags = file.tags(ns="DECR")
-        assert tags["DETECTOR"] == "file"
-        versions.add(tags["DETECTOR_VERSION"])
-    assert {len(version) for version in versions} == {64}
-    assert len(versions) == 2
-
-
 def test_only_networks_that_are_counted_can_be_counted() -> None:
     result = run("models", "cost", "patchgan")
     check_one_line(result, "'patchgan'", "spagan", "cloudnet")
@@ -395,15 +280,6 @@ def test_a_mask_beside_a_detector_is_refused(scene: Path, tmp_path: Path) -> Non
     assert result.exit_code == 2
     assert "goes instead of a detector" in result.stderr
     assert run("plan", scene, *both, f"file:{tmp_path / 'm.tif'}").exit_code == 1  # there is none
-
-
-def test_a_dry_run_prints_json_if_asked(scene: Path, tmp_path: Path) -> None:
-    out = tmp_path / "o.tif"
-    found = run("declouds", scene, "-o", out, "--dry-run", "--json", "-q")
-    plan = json.loads(found.stdout)
-    assert plan["scene"] == str(scene)
-    assert plan["restore"] + plan["copy"] + plan["skip"] > 0
-    assert not out.exists()
 
 
 def test_a_palette_is_no_brightness(tmp_path: Path) -> None:

@@ -13,7 +13,8 @@ from click.testing import CliRunner, Result
 from cli.main import main
 from decr.zoo.bundle import load_bundle
 from tests.zoo import checkpoints
-from tests.zoo.checkpoints import HOSTILE, SMALL, de_checkpoint, network, published
+from tests.zoo.checkpoints import SMALL, de_checkpoint, network, published
+from tests.zoo.hostile import HOSTILE
 
 ROOT = Path(__file__).parents[2]
 

@@ -45,3 +45,14 @@ def test_the_clock_stops_where_a_step_fails(monkeypatch: pytest.MonkeyPatch) -> 
         progress("write", 0, 1)
         assert "decr-clock" in {thread.name for thread in threading.enumerate()}
     assert "decr-clock" not in {thread.name for thread in threading.enumerate()}
+
+
+def test_stages_of_a_training_show_their_loss(capsys: pytest.CaptureFixture[str]) -> None:
+    with closing(Progress(quiet=False)) as progress:
+        progress("coarse", 5, 6, 0.5)
+        progress("coarse", 6, 6, 0.25)
+    shown = capsys.readouterr().err
+    assert "coarse" in shown
+    assert " 4/6 " in shown  # as an earlier run left it
+    assert " 6/6 " in shown
+    assert "loss=0.2500" in shown

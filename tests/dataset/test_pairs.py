@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from decr.dataset import pairs as module
-from decr.dataset.pairs import PairFolder, PairImage, changed, pair_sample, read_pairs
+from decr.dataset.changed import changed
+from decr.dataset.pairs import PairFolder, PairImage, pair_sample, read_pairs
 from decr.errors import DatasetError, DecrWarning, SceneError
 from tests.dataset.made_pairs import BGRN, RGB, moved, pixels, put, put_png
 

@@ -30,7 +30,7 @@ def test_folders_of_splits_may_have_common_names(tmp_path: Path, name: str, spli
     within = lay(tmp_path / "within", [f"{side}/x/{name}/a.tif" for side in ("cloudy", "clear")])
     for root, called in ((around, f"{name}/a"), (within, f"x/{name}/a")):
         (pair,) = list_pairs(root, "folders")
-        assert (pair.name, pair.split, pair.by_hash) == (called, split, False)
+        assert (pair.name, pair.split, pair.split_by_hash) == (called, split, False)
         assert split_from(root, "folders") == "folders"
 
 
@@ -40,7 +40,7 @@ def test_folders_within_the_sides_split_a_set(tmp_path: Path) -> None:
     assert all(p.split == p.name.split("/")[0] for p in list_pairs(tmp_path, "folders"))
     lay(tmp_path, ["cloudy/more/x.png", "clear/more/x.png"])
     with pytest.warns(DecrWarning, match="1 of 41 pairs, such as more/x, lie in no folder train"):
-        assert sum(p.by_hash for p in list_pairs(tmp_path, "folders")) == 1
+        assert sum(p.split_by_hash for p in list_pairs(tmp_path, "folders")) == 1
 
 
 def test_a_list_of_test_images_comes_before_folders_within_the_sides(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ from decr.evaluation.analysis import (
 from decr.evaluation.metrics import psnr
 from decr.evaluation.sampling import load_networks, sampled
 from decr.evaluation.sweeps import ablation, gsd, steps
-from decr.evaluation.tiles import cut_tiles, shown
+from decr.evaluation.tiles import choose_tiles, shown
 from decr.evaluation.uncertainty import spread_against_error, uncertainty
 from decr.predictor import load_restorer
 from tests.tiny import PARTS, tiny_bundle
@@ -121,7 +121,7 @@ def test_fusions_by_name_are_those_by_weight(setting: Setting) -> None:
 
 
 def test_tiles_half_under_cloud_come_first_and_are_the_pairs(setting: Setting) -> None:
-    tiles, passed_over = cut_tiles(setting.source, BANDS, 16, 100)
+    tiles, passed_over = choose_tiles(setting.source, BANDS, 16, 100)
     assert passed_over == []
     assert len(tiles) == 3 * 16
     off = [abs(t.mask.mean() - 0.5) for t in tiles]
@@ -141,14 +141,14 @@ def test_tiles_half_under_cloud_come_first_and_are_the_pairs(setting: Setting) -
     assert tile.gsd_m == 0.5
     assert shown(tile, tile.clear, BANDS).shape == (16, 16, 3)
     with pytest.raises(ConfigError, match="multiple of 16"):
-        cut_tiles(setting.source, BANDS, 20, 1)
+        choose_tiles(setting.source, BANDS, 20, 1)
     for wanted, times, said in (
         (512, 1, "a tile of 512 px; the largest holds 64 px: give --size 64 or less"),
         (32, 4, "a tile of 128 px, 4 times --size; .* give --size 16 or less"),
         (16, 8, "a tile of 128 px, 8 times --size; .* they are too small for this"),
     ):
         with pytest.raises(DatasetError, match=said):
-            cut_tiles(setting.source, BANDS, wanted, 1, times=times)
+            choose_tiles(setting.source, BANDS, wanted, 1, times=times)
 
 
 def test_sweeps_tell_the_mean_of_what_was_measured(setting: Setting) -> None:

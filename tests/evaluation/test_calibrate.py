@@ -32,7 +32,7 @@ from decr.evaluation.calibrate import (
     margin_px,
     reliability_of,
 )
-from decr.evaluation.tiles import PairSource, cut_tiles
+from decr.evaluation.tiles import PairSource, choose_tiles
 from decr.evaluation.uncertainty import uncertainty
 from decr.zoo.bundle import load_bundle, read_card, save_with_card
 from tests.evaluation.test_evaluate import pair_set
@@ -213,7 +213,7 @@ def test_pairs_with_one_clear_image_are_one_place(pairs: PairSource, tmp_path: P
     clear = pairs.data / "clear"
     for name in ("1", "2"):
         shutil.copy(clear / "0.png", clear / f"{name}.png")
-    tiles, _ = cut_tiles(pairs, ("red", "green", "blue"), 64, 3)
+    tiles, _ = choose_tiles(pairs, ("red", "green", "blue"), 64, 3)
     assert [tile.name.split()[0] for tile in tiles] == ["0", "1", "2"]
     assert {tile.place for tile in tiles} == {"0"}
     found = calibrate_bundle(

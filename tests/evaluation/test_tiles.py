@@ -23,7 +23,7 @@ from decr.evaluation.analysis import Setting, bench_of, facts
 from decr.evaluation.calibrate import calibrate_bundle
 from decr.evaluation.evaluate import evaluate
 from decr.evaluation.sweeps import ablation
-from decr.evaluation.tiles import PairSource, cut_tiles
+from decr.evaluation.tiles import PairSource, choose_tiles
 from decr.zoo.bundle import read_card
 from tests.evaluation.test_evaluate import config, pair_set, texture
 from tests.tiny import BANDS, tiny_bundle
@@ -51,7 +51,7 @@ def test_each_pair_is_cut_to_tiles_as_large_as_it_allows(
     source = pairs_of(tmp_path_factory.mktemp("pairs") / "set", sizes)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DecrWarning)
-        tiles, passed_over = cut_tiles(source, BANDS[3], 48, 1000, shrink=True)
+        tiles, passed_over = choose_tiles(source, BANDS[3], 48, 1000, shrink=True)
     found = Counter((tile.name.split()[0], tile.clear.shape[1:]) for tile in tiles)
     held = {str(n): min(48, *size) // 16 * 16 for n, size in enumerate(sizes)}
     assert found == {

@@ -50,7 +50,7 @@ def test_what_is_not_a_number_is_no_cloud(tmp_path: Path) -> None:
 
 
 def test_a_mask_of_another_place_is_refused(tmp_path: Path) -> None:
-    far = NORTH_UP * Affine.translation(400, 0)
+    far = NORTH_UP @ Affine.translation(400, 0)
     path = write(tmp_path / "m.tif", np.ones((1, 200, 160), np.uint8), transform=far)
     with pytest.raises(GridMismatchError, match=r"m\.tif: the mask does not touch the scene"):
         cloudy(path)

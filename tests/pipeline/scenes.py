@@ -15,6 +15,7 @@ from decr.predictor import Restorer
 
 RGBN = ("red", "green", "blue", "nir")
 GRID = Affine(0.5, 0, 500_000, 0, -0.5, 4_000_000)
+LANDSAT = Affine(30.0, 0, 500_000, 0, -30.0, 4_000_000)
 
 
 def same(bands: tuple[str, ...] = RGBN, gsd_m: float | None = None) -> Restorer:

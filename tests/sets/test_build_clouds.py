@@ -29,7 +29,7 @@ def looked_at(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         names.append(source.name)
         return scene_ccp(source, *args, **more)
 
-    monkeypatch.setattr("decr.sets.build.scene_ccp", noted)
+    monkeypatch.setattr("decr.sets.build_measure.scene_ccp", noted)
     return names
 
 

@@ -22,7 +22,8 @@ from decr.zoo.bundle import check_output, load_bundle, read_card, weights_sha256
 from decr.zoo.formats import read_weights
 from tests.tiny import tiny_bundle
 from tests.zoo import checkpoints
-from tests.zoo.checkpoints import HOSTILE, SMALL, keras_arrays, network
+from tests.zoo.checkpoints import SMALL, keras_arrays, network
+from tests.zoo.hostile import HOSTILE
 
 STATE = {
     "conv.weight": torch.linspace(-1, 1, 600).reshape(2, 3, 10, 10),
