@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor
@@ -112,24 +113,26 @@ def _local_cluster(workers: int, device: str) -> Iterator[Engine]:
         ) from error
     with cluster, distributed.Client(cluster) as client:
         with _explained(name, client):
-            client.register_plugin(_one_heap())
+            client.register_plugin(_ready_worker())
         yield _engine(client, workers, lanes, name)
 
 
-def _one_heap() -> Any:
-    """Has each worker, also one that takes a lost one's place, keep the pages of its heap.
+def _ready_worker() -> Any:
+    """Makes each worker ready, also one that takes a lost one's place.
 
-    Dask has glibc give every freed array back to the system.
+    It keeps the pages of its heap: Dask has glibc give every freed array back to the system. What
+    plug-ins print in it leaves standard output to the results.
     """
     distributed: Any = import_module("distributed")
 
-    class OneHeap(distributed.WorkerPlugin):  # type: ignore[misc]
-        name = "decr-one-heap"
+    class ReadyWorker(distributed.WorkerPlugin):  # type: ignore[misc]
+        name = "decr-ready-worker"
 
         def setup(self, worker: object) -> None:
             share_heap()
+            sys.stdout = sys.stderr
 
-    return OneHeap()
+    return ReadyWorker()
 
 
 @contextmanager

@@ -222,8 +222,8 @@ def _check_fit(path: Path, name: str, network: nn.Module, tensors: Mapping[str, 
     for key, value in tensors.items():
         if value.shape != wanted[key].shape:
             raise BundleError(
-                f"{path}: tensor {name}/{key} has shape {tuple(value.shape)}, the network needs "
-                f"{tuple(wanted[key].shape)}"
+                f"{path}: tensor {name}/{key} has shape {tuple(value.shape)!s:.80}, the network "
+                f"needs {tuple(wanted[key].shape)}"
             )
         if not _of_kind(value.dtype, wanted[key].dtype):
             raise BundleError(

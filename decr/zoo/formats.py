@@ -158,21 +158,18 @@ def _from_zip(path: Path) -> dict[str, Any]:
     with opened_zip(path) as archive:
         if KERAS_MEMBER in archive.namelist():
             return dict(read_keras(path, archive))
-        entries = archive.infolist()
-    if not any(entry.filename.endswith("/data.pkl") for entry in entries):
-        numpy_only = all(entry.filename.endswith(".npy") for entry in entries)
-        what = (
-            "arrays of NumPy; save them by torch.save as a state dict" if numpy_only else _ARCHIVE
-        )
-        raise BundleError(f"{path}: {what}")
-    _check_sums(path)
+        names = archive.namelist()
+        if not any(name.endswith("/data.pkl") for name in names):
+            numpy_only = all(name.endswith(".npy") for name in names)
+            what = "arrays of NumPy; save them by torch.save as a state dict"
+            raise BundleError(f"{path}: {what if numpy_only else _ARCHIVE}")
+        _check_sums(path, archive)
     return _unwrapped(path, _load_torch(path))
 
 
-def _check_sums(path: Path) -> None:
+def _check_sums(path: Path, archive: zipfile.ZipFile) -> None:
     """Hold the records of a torch file against their CRC-32, which torch itself does not."""
-    with opened_zip(path) as archive:
-        right = {e.filename: _is_whole(archive, e) for e in archive.infolist() if e.file_size}
+    right = {e.filename: _is_whole(archive, e) for e in archive.infolist() if e.file_size}
     wrong = [name for name, whole in right.items() if not whole]
     # Where all are wrong none was kept: torch.serialization.set_crc32_options(False).
     if wrong and len(wrong) < len(right):

@@ -223,8 +223,8 @@ def _of_layers(places: Sequence[Place], root: int) -> list[tuple[str, Place]]:
 def _tensor(path: Path, name: str, dataset: Any) -> Tensor:
     if dataset.dtype.kind not in "fiu" or dataset.is_virtual or dataset.external:
         raise BundleError(
-            f"{path}: array {shown(name)} is {dataset.dtype} or lies in another file; weights are "
-            f"numbers in the file itself"
+            f"{path}: array {shown(name)} is {dataset.dtype!s:.40} or lies in another file; "
+            f"weights are numbers in the file itself"
         )
     array: NDArray[Any] = np.asarray(dataset[()])
     return torch.from_numpy(np.array(array, dtype=array.dtype.newbyteorder("=")))

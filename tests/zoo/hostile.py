@@ -96,6 +96,11 @@ def _text(file: Any) -> None:
     file["conv2d_1/conv2d_1/kernel:0"] = ["import os"]
 
 
+def _many_columns(file: Any) -> None:
+    kind = [(f"column {n}", "<f4") for n in range(500)]
+    file["conv2d_1/conv2d_1/kernel:0"] = np.zeros(2, kind)
+
+
 def _nan_kernel(file: Any) -> None:
     file["conv2d_1/conv2d_1/kernel:0"] = np.full((3, 3), np.nan, "float32")
 
@@ -157,6 +162,7 @@ HOSTILE: dict[str, tuple[Callable[[Path], None], str]] = {
     "h5 many links": (_h5(_many_links), "more than 10,000 groups"),
     "h5 large chunk": (_h5(_large_chunk), "do not compress like that"),
     "h5 text": (_h5(_text), "weights are numbers"),
+    "h5 many columns": (_h5(_many_columns), "weights are numbers"),
     "h5 NaN": (_h5(_nan_kernel), "'conv2d_1/kernel' holds NaN"),
     "h5 cut": (_cut(_h5(_nan_kernel), 0.5), "damaged HDF5"),
     "keras cut": (_cut(_keras, 0.7), "damaged zip"),

@@ -126,6 +126,10 @@ def other_shape(tensors: dict[str, Tensor]) -> None:
     tensors[key] = tensors[key][:-1].clone()
 
 
+def many_axes(tensors: dict[str, Tensor]) -> None:
+    tensors[first_key(tensors)] = torch.ones([1] * 500)
+
+
 def complex_nan(tensors: dict[str, Tensor]) -> None:
     key = first_key(tensors)
     tensors[key] = tensors[key].to(torch.complex64) * torch.nan
@@ -164,6 +168,7 @@ def extra_part(tensors: dict[str, Tensor]) -> None:
         (complex_nan, "tensor cnp/.* holds complex64, the network needs numbers of 16"),
         (whole, "tensor cnp/.* holds int64, the network needs numbers of 16"),
         (eight_bits, "tensor cnp/.* holds float8_e4m3fn, the network needs numbers of 16"),
+        (many_axes, r"tensor cnp/.* has shape \(1, 1, .{70,80}, the network needs \("),
         (other_shape, r"tensor cnp/.* has shape \(.*\), the network needs \("),
         (lacking, r"part 'cnp' lacks tensor .* \(1 in all\)"),
         (lacking_part, "part 'wa' lacks tensor"),
