@@ -60,7 +60,8 @@ def _names_of(path: str) -> Iterator[str]:
             with opened(name) as dataset:
                 todo += dataset.files
                 if dataset.driver == "Zarr":  # GDAL names none of its chunks
-                    arrays = [Path(file).parent for file in dataset.files]
+                    files = [Path(file) for file in dataset.files]
+                    arrays = {file if file.is_dir() else file.parent for file in files}
                     todo += [str(f) for array in arrays for f in array.rglob("*") if f.is_file()]
 
 

@@ -105,6 +105,14 @@ def test_all_chunks_of_an_array_are_read(tmp_path: Path) -> None:
     assert len(chunks) == 4
 
 
+def test_what_lies_beside_an_array_is_no_part_of_it(tmp_path: Path) -> None:
+    source, folder = write(tmp_path / "s.tif", coded(4, 20, 30)), tmp_path / "z.zarr"
+    gdal_copy(source, folder, driver="Zarr")
+    files = {*local_files(str(folder))}
+    assert folder / "z" / "0.0.0" in files
+    assert source not in files
+
+
 def test_names_of_files_here_become_absolute_and_no_others(
     scene: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
