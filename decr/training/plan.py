@@ -67,7 +67,8 @@ def planned(
     imagery, unseen = read_checked(recipe, on_progress)
     check_drawn(recipe, stage, imagery)
     dtype = pick_precision(precision, pick_device(device))
-    _check_begun(recipe, run_dir, stage, imagery, Place(dtype=dtype, size=processes()))
+    place = Place(dtype=dtype, size=processes())
+    done = _steps_done(recipe, run_dir, stage, imagery, place)
     pixels = sum(image.dn.shape[1] * image.dn.shape[2] for image in imagery.clear)
     lines = [
         f"{recipe.name}: {len(imagery.clear)} clear images, {pixels / 1e6:.1f} Mpx, "
@@ -77,19 +78,21 @@ def planned(
     ]
     lines += [
         f"  {name}: {config.steps} steps of {config.batch}, {config.size_px} px, lr {config.lr:g}"
+        + (f"; {done[name]} done" if done.get(name) else "")
         for name, config in recipe.stages.items()
         if stage in ("all", name)
     ]
     return "\n".join(lines)
 
 
-def _check_begun(
+def _steps_done(
     recipe: Recipe, run_dir: Path, chosen: str, imagery: Imagery, place: Place
-) -> None:
-    """Refuse, and tell, what a run would of its start and of the checkpoints that it goes on from.
+) -> dict[str, int]:
+    """Steps of the stages to train that are done, once all is checked that a run goes on from.
 
-    Up to the chosen stage, by making what the run makes, on a CPU.
+    Its start and its checkpoints are refused, and told of, by making what the run makes, on a CPU.
     """
+    done: dict[str, int] = {}
     images = images_digest(imagery, "detector" in recipe.stages)
     parts, start = networks_of(recipe, place)
     ready = set() if start is None else {*start.card.parts}
@@ -108,12 +111,15 @@ def _check_begun(
             schedule = NoiseSchedule.linear()
             run = StageRun(stage, own, run_dir, config, schedule, published, place, samples)
             run.trained.load_state_dict(run.ema.average)
+            done[name] = run.step
             if run.step < config.last:
                 to_come.update(stage.trains)
         elif path.exists():  # what it begins with is not known yet
             state = read_checkpoint(path)
             refuse_others(state, settings_identity(config) | samples, path)
             refuse_longer(state["step"], config, path)
+            done[name] = state["step"]
         ready.update(stage.trains)
         if name == chosen:
-            return
+            break
+    return done

@@ -51,6 +51,22 @@ def test_a_plan_refuses_the_folder_that_its_run_refuses(folder: Path, tmp_path: 
     assert {path: path.read_bytes() for path in run.glob("*.pt")} == before
 
 
+def test_a_plan_says_how_far_stages_are(folder: Path, tmp_path: Path) -> None:
+    asked, run = recipe(folder, "reference", "coarse", "weights"), tmp_path / "run"
+
+    def told() -> list[str]:
+        return [line.partition(": ")[2] for line in planned(asked, run).splitlines()[1:]]
+
+    new = "2 steps of 1, 64 px, lr 0.0004"
+    assert told() == [new, new, new]
+    assert run_recipe(asked, run, max_minutes=0.0) is None
+    assert told() == [f"{new}; 1 done", new, new]
+    assert run_recipe(asked, run) is not None
+    assert told() == [f"{new}; 2 done"] * 3
+    (run / "reference.pt").unlink()
+    assert told() == [new, f"{new}; 2 done", f"{new}; 2 done"]
+
+
 def test_a_plan_refuses_more_steps_than_are_asked_for(folder: Path, tmp_path: Path) -> None:
     constant = replace(QUICK, schedule="constant")
     asked = replace(recipe(folder, "coarse"), stages={"coarse": constant})
