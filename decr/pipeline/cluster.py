@@ -28,6 +28,11 @@ _PATIENCE_S = 20
 _LOOKS = 3
 """How often, so many seconds apart, nobody may be at work before they are given up."""
 _AGAIN = "then run the same command again: what is finished is kept"
+_KILLED = (
+    f"as they are where memory runs out, or where a model or detector of another package ends its "
+    f"process; take fewer workers or fewer threads of each (decr plan says what one process "
+    f"needs), {_AGAIN}"
+)
 
 
 @contextmanager
@@ -262,9 +267,7 @@ def _explained(where: str, client: Any) -> Iterator[None]:
             ) from error
         if isinstance(error, import_module("distributed").KilledWorker):
             raise ClusterError(
-                f"{where}: worker after worker was killed at one task, as they are where memory "
-                f"runs out; take fewer workers or fewer threads of each (decr plan says what one "
-                f"process needs), {_AGAIN}"
+                f"{where}: worker after worker was killed at one task, {_KILLED}"
             ) from error
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
         raise ClusterError(
@@ -324,7 +327,7 @@ class _Remote:
         ]
         if not running and not executing:
             paused = any(known["status"] == "paused" for known in workers.values())
-            return _paused() if paused else _gone()
+            return _paused() if paused else _gone(self._client.cluster is not None)
         left = [t for t in self._under_way if t._worker not in running and not t._future.done()]
         if running and left:
             keys = _asked(self._client, self._where, "processing")
@@ -378,7 +381,9 @@ def _paused() -> str:
     )
 
 
-def _gone() -> str:
+def _gone(ours: bool) -> str:
+    if ours:  # Dask starts others for them, but rarely fails to
+        return f"all were killed, {_KILLED}"
     return (
         f"all workers are gone; start some, {_AGAIN}; their logs say why they went, such as too "
         f"little memory, no decr or another one"

@@ -73,6 +73,7 @@ class _Cluster:
     """
 
     status = "running"
+    cluster: object = None
 
     def __init__(self, *looks: dict[str, str], held: dict[str, str] | None = None) -> None:
         self.now, *self.looks = looks
@@ -188,6 +189,17 @@ def test_workers_that_are_gone_may_have_no_decr() -> None:
     gone = _Cluster({"a": "running"}, *[{}] * 4)  # type: ignore[list-item]
     with pytest.raises(ClusterError, match=r"their logs say why.* memory.*no decr or another one"):
         gone.task().result()
+
+
+def test_processes_of_this_machine_that_do_not_come_back_have_no_logs() -> None:
+    """They are decr's own: there is nothing to start."""
+    gone = _Cluster({"a": "running"}, *[{}] * 4)  # type: ignore[list-item]
+    gone.cluster = "ours"
+    with pytest.raises(
+        ClusterError, match=r"^here: all were killed, .* memory .*decr plan"
+    ) as told:
+        gone.task().result()
+    assert "start" not in str(told.value)
 
 
 def test_what_a_paused_worker_executes_is_waited_for() -> None:
