@@ -75,7 +75,10 @@ def mask_kind(dataset: Any, bands: Bands) -> str:
     """Name the strongest of the marks for missing pixels."""
     if bands.alpha_index is not None:
         return "alpha"
-    if mask_bands(dataset, bands):
+    stored = mask_bands(dataset, bands)
+    if any(MaskFlags.per_dataset not in dataset.mask_flag_enums[i] for i in stored):
+        return "per_band"
+    if stored:
         return "per_dataset"
     has_nodata = any(dataset.nodatavals[i] is not None for i in bands.data_indices)
     return "nodata" if has_nodata else "none"
@@ -84,6 +87,11 @@ def mask_kind(dataset: Any, bands: Bands) -> str:
 def nodata_differs(nodata: Sequence[float | None], bands: Bands) -> bool:
     """Whether data bands say "no data" by different values, of which a GeoTIFF holds one."""
     return len({repr(nodata[i]) for i in bands.data_indices}) > 1
+
+
+def differs_by_band(mask_kind: str, nodata: Sequence[float | None], bands: Bands) -> bool:
+    """Whether bands say by themselves which pixels are missing; a GeoTIFF says it for all."""
+    return mask_kind == "per_band" or nodata_differs(nodata, bands)
 
 
 def drop_missing(valid: NDArray[np.bool_], plane: NDArray[Any], nodata: float | None) -> None:

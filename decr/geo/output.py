@@ -20,7 +20,7 @@ from decr.errors import DecrError, OutputError, OutputExistsError, SceneError, w
 from decr.forks import is_forked
 from decr.geo.layers import Layer, layer_writer
 from decr.geo.metadata import OUR_DOMAIN, compare_metadata
-from decr.geo.missing import calls_fourth_alpha, nodata_differs
+from decr.geo.missing import calls_fourth_alpha, differs_by_band
 from decr.geo.opening import REFUSALS, first_line, quiet, remedy_of, unlinked
 from decr.geo.overlay import Overlay, Patch, overlay, without_alpha
 from decr.geo.reader import reader
@@ -106,8 +106,8 @@ def write_cog(
         What messages call a scene that was made on the way, and is gone after a failure.
     scene
         The source as it was opened: what it knows better than the file. Overviews leave nothing out
-        for a fourth band that is called alpha, and is none. Where nodata differs by band, of which
-        a GeoTIFF holds one, a mask says in its place which pixels are missing.
+        for a fourth band that is called alpha, and is none. Where nodata or masks differ by band,
+        of which a GeoTIFF holds one, a mask says in their place which pixels are missing.
 
     Raises
     ------
@@ -192,8 +192,8 @@ def write_memory_bytes(scene: Scene) -> int:
 
 
 def _valid_mask(scene: Scene, mask: Path, out: Path) -> Path | None:
-    """Write 255 where all data bands hold data, 0 elsewhere; None if nodata says so alike."""
-    if not nodata_differs(scene.nodata, scene.bands):
+    """Write 255 where all data bands hold data, 0 elsewhere; None if all bands say so alike."""
+    if not differs_by_band(scene.mask_kind, scene.nodata, scene.bands):
         return None
     layer = Layer(("mask",), 1, {}, nodata=0)
     with reader(scene) as source, layer_writer(mask, scene.grid, layer, called=out) as file:

@@ -41,8 +41,9 @@ class Scene:
     nodata
         Per band of the file: the value that means "no data" (may be NaN), or None.
     mask_kind
-        What else marks missing pixels: "alpha", "per_dataset" (a mask inside the file or beside
-        it), "nodata", or "none". The first that applies; pixels must pass all that are there.
+        What else marks missing pixels: "alpha", "per_band" or "per_dataset" (masks inside the file
+        or beside it), "nodata", or "none". The first that applies; pixels must pass all that are
+        there.
     block_shape
         (rows, cols) of the file's storage blocks.
     warnings

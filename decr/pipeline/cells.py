@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from decr.cloud.change import ChangeRule, cloudy_cells, rule_in_cells
 from decr.cloud.objects import find_objects
 from decr.config import CcpConfig
-from decr.errors import ConfigError
+from decr.errors import ConfigError, SceneError
 from decr.geo.grid import Window
 from decr.pipeline.change_map import ChangeMap
 from decr.pipeline.mapped import let_go, unnamed
@@ -84,8 +84,14 @@ def check_metres(path: str, config: CcpConfig, pixel_m: tuple[float, float] | No
     ------
     ConfigError
         Naming it.
+    SceneError
+        If it says that they have no size.
     """
-    if pixel_m is None and (config.min_object_m2 or config.margin_m or config.feather_m):
+    if not (config.min_object_m2 or config.margin_m or config.feather_m):
+        return
+    if pixel_m is not None and not min(pixel_m) > 0:
+        raise SceneError(f"{path}: its transform says that pixels have no size; mend it")
+    if pixel_m is None:
         raise ConfigError(
             f"{path}: sizes of clouds in metres need the size of a pixel, which the image does not "
             f"say; give it with --gsd, or leave out --min-object, --margin and --feather"

@@ -13,7 +13,7 @@ from decr.cloud.change import ChangeRule, rule_in_cells
 from decr.config import DecloudConfig, options
 from decr.errors import SceneError
 from decr.geo.gdal import gdal_environment
-from decr.geo.missing import nodata_differs
+from decr.geo.missing import differs_by_band
 from decr.geo.names import name_of
 from decr.geo.output import write_memory_bytes
 from decr.pipeline.change_map import ChangeMap, exact_mask
@@ -59,9 +59,10 @@ def survey_and_plan(
         prepared.aoi,
         exact_mask(config, scene.grid),
     )
+    masked = differs_by_band(scene.mask_kind, scene.nodata, scene.bands)
     load = Load(
         bytes_per_pixel=np.dtype(scene.dtype).itemsize * scene.count,
-        beside=4 * config.error_map + 2 * nodata_differs(scene.nodata, scene.bands),  # its mask
+        beside=4 * config.error_map + 2 * masked,
         channels=len(prepared.composer.feed),
         write_bytes=write_memory_bytes(scene),
         side_by_side=prepared.restorer.side_by_side,

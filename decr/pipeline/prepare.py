@@ -112,6 +112,11 @@ def prepare(
             f"{scene.path}: nodata differs by band ({values}), and a GeoTIFF has one for all; the "
             "output has a mask in their place",
         )
+    if scene.mask_kind == "per_band":
+        warn(
+            f"{scene.path}: bands have masks of their own, and a GeoTIFF has one for all; in the "
+            "output a pixel is missing that is missing in one band",
+        )
     slow = _slow_to_read(scene, config.tile_px)
     if slow is not None:
         warn(

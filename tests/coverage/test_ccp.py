@@ -257,6 +257,14 @@ def test_metres_need_a_pixel_size(tmp_path: Path, option: str) -> None:
     assert found(scene, detector="threshold", gsd_m=0.5, **{option: 5.0}).ccp > 0
 
 
+@pytest.mark.parametrize("option", ["min_object_m2", "margin_m", "feather_m"])
+def test_metres_of_pixels_without_a_size_are_refused(tmp_path: Path, option: str) -> None:
+    flat = Affine(0, 0, 500_000, 0, 0, 4_000_000)
+    scene = write_scene(tmp_path / "s.tif", cloudy_pixels(90, 90), transform=flat)
+    with pytest.raises(SceneError, match=r"s\.tif: its transform says .* no size; mend it"):
+        found(scene, detector="threshold", **{option: 5.0})
+
+
 def test_a_scene_far_from_the_detectors_gsd_is_told(tmp_path: Path) -> None:
     far = Affine(60.0, 0, 500_000, 0, -60.0, 4_000_000)
     scene = write_scene(tmp_path / "s.tif", cloudy_pixels(256, 256), transform=far)

@@ -93,6 +93,29 @@ def test_where_nodata_differs_by_band_a_mask_says_what_is_missing(tmp_path: Path
     assert compare_metadata(out, again) == []
 
 
+@pytest.mark.parametrize("masked", [1, 4])
+def test_where_bands_have_masks_of_their_own_one_mask_says_what_is_missing(
+    tmp_path: Path, masked: int
+) -> None:
+    scene, out = tmp_path / "s.vrt", tmp_path / "o.tif"
+    valid = np.ones((1, 200, 300), np.uint8) * 255
+    valid[:, 150:, 200:] = 0
+    write_scene(tmp_path / "m.tif", valid, names=None)
+    gdal_copy(write_scene(tmp_path / "s.tif", cloudy_pixels(200, 300)), scene, driver="VRT")
+    gdal_copy(tmp_path / "m.tif", tmp_path / "m.vrt", driver="VRT")
+    text = (tmp_path / "m.vrt").read_text()
+    band = text[text.index("<VRTRasterBand") : text.index("</VRTDataset>")]
+    end = "</VRTRasterBand>"
+    with_mask = scene.read_text().replace(end, f"<MaskBand>{band}</MaskBand>{end}", masked)
+    scene.write_text(with_mask)
+    with pytest.warns(DecrWarning, match="bands have masks of their own"):
+        declouds(scene, out, FULL, restorer=darker())
+    with rasterio.open(out) as file:
+        np.testing.assert_array_equal(file.dataset_mask(), valid[0])
+    changed = (read(out) != read(scene)).any(axis=0)
+    assert not changed[valid[0] == 0].any()
+
+
 def test_near_infrared_called_alpha_keeps_overviews_under_a_mask(tmp_path: Path) -> None:
     """Nodata on one band alone asks for a mask, and the fourth band is called alpha."""
     pixels = np.random.default_rng(0).integers(40, 200, (4, 1100, 1100)).astype(np.uint8)
