@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from contextlib import closing
+from contextlib import closing, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -110,7 +110,8 @@ def command(
     with shared.usage():
         config = CcpConfig(**options)
     found, failed = [], {}
-    with closing(shared.Progress(quiet)) as progress:
+    # What plug-ins print is no part of the result.
+    with closing(shared.Progress(quiet)) as progress, redirect_stdout(sys.stderr):
         for outcome in ccp_scenes(scenes, config, out, on_progress=progress):
             if outcome.result is None:
                 progress.close()

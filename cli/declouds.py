@@ -7,7 +7,7 @@ import itertools
 import json
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, redirect_stdout
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -119,9 +119,10 @@ def command(
         stack.callback(progress.close)
         if dry_run:
             if folder is None:
-                plan = plan_checked(
-                    scenes[0], outs[0], config, overwrite=overwrite, on_progress=progress
-                )
+                with redirect_stdout(sys.stderr):  # what plug-ins print is no part of the result
+                    plan = plan_checked(
+                        scenes[0], outs[0], config, overwrite=overwrite, on_progress=progress
+                    )
                 progress.close()
                 _tell_plan(plan, scenes[0], as_json, head=False)
                 return
@@ -140,15 +141,16 @@ def command(
             dashboard = f"; dashboard {engine.dashboard}" if engine.dashboard else ""
             click.echo(f"decr: restoring on {engine.name}{dashboard}", err=True)
         if folder is None:
-            result = declouds(
-                scenes[0],
-                out,
-                config,
-                engine=engine,
-                overwrite=overwrite,
-                on_progress=progress,
-                on_report=on_report,
-            )
+            with redirect_stdout(sys.stderr):
+                result = declouds(
+                    scenes[0],
+                    out,
+                    config,
+                    engine=engine,
+                    overwrite=overwrite,
+                    on_progress=progress,
+                    on_report=on_report,
+                )
             progress.close()
             _tell(result, as_json, report)
             return
@@ -213,7 +215,7 @@ def _all(
         left = "was finished by this command before and is left as it is; delete it to begin anew"
     failed = 0
     seen: list[Outcome] = []
-    for outcome in outcomes:
+    for outcome in _quietly(outcomes):
         progress.close()
         if outcome.error is not None:
             failed += 1
@@ -230,6 +232,16 @@ def _all(
     if failed:
         click.echo(f"decr: {failed} of {len(seen)} scenes failed, see above", err=True)
         sys.exit(1)
+
+
+def _quietly(outcomes: Iterator[Outcome]) -> Iterator[Outcome]:
+    """Each outcome, made while standard output, which is the results', is standard error."""
+    while True:
+        with redirect_stdout(sys.stderr):
+            outcome = next(outcomes, None)
+        if outcome is None:
+            return
+        yield outcome
 
 
 def _tell(result: DecloudResult, as_json: bool, report: Path | None) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from contextlib import closing
+import sys
+from contextlib import closing, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +92,8 @@ def command(
         config = EvaluationConfig(source, named, sampling=sampling, **options)
     if out is not None:
         check_folder(out)
-    with closing(shared.Progress(quiet)) as progress:
+    # What plug-ins print is no part of the result.
+    with closing(shared.Progress(quiet)) as progress, redirect_stdout(sys.stderr):
         found = evaluate(config, progress)
     click.echo(json.dumps(plain(found)) if as_json else described(found))
     for path in [] if out is None else write_evaluation(out, found):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from contextlib import closing
+import sys
+from contextlib import closing, redirect_stdout
 from typing import Any
 
 import click
@@ -28,6 +29,7 @@ def command(scene: str, as_json: bool, quiet: bool, **restoration: Any) -> None:
     from decr.pipeline.first_pass import plan_scene
     from decr.pipeline.plan import described
 
-    with closing(shared.Progress(quiet)) as progress:
+    # What plug-ins print is no part of the result.
+    with closing(shared.Progress(quiet)) as progress, redirect_stdout(sys.stderr):
         plan = plan_scene(raster_of(scene), shared.config_from(restoration), on_progress=progress)
     click.echo(json.dumps(plan.facts()) if as_json else described(plan))

@@ -141,48 +141,44 @@ def command(
       decr train detector --clear photos --gsd 0.5 --max-minutes 60 -o runs/clouds
       decr train all --recipe docs/recipes/embedded_rgbn.toml --root imagery -o runs/rgbn --dry-run
     """
-    from decr.training.before import planned
     from decr.training.place import leads
+    from decr.training.plan import planned
     from decr.training.run import run_recipe
 
     _check(recipe, own)
-    chosen = _recipe(stage, recipe, root, run_dir, own)
-    if dry_run:
-        with closing(shared.Progress(quiet)) as progress:
-            said = planned(
-                chosen,
-                run_dir,
-                stage,
-                tensorboard=tensorboard,
-                unlikeness=_unlikeness(chosen) is not None,
-                on_progress=progress,
-            )
-        click.echo(said)
-        return
     with closing(shared.Progress(quiet or not leads())) as progress, warnings.catch_warnings():
         if not leads():  # what each of torchrun's processes warns of is told once
             warnings.simplefilter("ignore", DecrWarning)
-        bundle = run_recipe(
-            chosen,
-            run_dir,
-            progress,
-            device,
-            stage=stage,
-            precision=precision,
-            max_minutes=max_minutes,
-            tensorboard=tensorboard,
-            unlikeness=_unlikeness(chosen),
-            loaders=loaders,
-            on_progress=progress,
-        )
-    if bundle is None:
+        chosen = _recipe(stage, recipe, root, run_dir, own)
+        unlikeness = _unlikeness(chosen)
+        alike: dict[str, Any] = {
+            "device": device,
+            "precision": precision,
+            "tensorboard": tensorboard,
+            "on_progress": progress,
+        }
+        said: object
+        if dry_run:
+            said = planned(chosen, run_dir, stage, unlikeness=unlikeness is not None, **alike)
+        else:
+            said = run_recipe(
+                chosen,
+                run_dir,
+                progress,
+                stage=stage,
+                max_minutes=max_minutes,
+                unlikeness=unlikeness,
+                loaders=loaders,
+                **alike,
+            )
+    if said is None:
         if leads():
             said = f"decr: stopped before the end; run the same command to go on ({run_dir})"
             click.echo(said, err=True)
         # To torchrun any other code is a crash, with a traceback or a new start.
         sys.exit(0 if "TORCHELASTIC_RUN_ID" in os.environ else 130)
     if leads():
-        click.echo(bundle)
+        click.echo(said)
 
 
 def _unlikeness(recipe: Recipe) -> Any:

@@ -16,8 +16,10 @@ from decr.plugins import (
     check_fields,
     guarded,
     is_count,
+    is_flag,
     is_length,
     is_pair,
+    is_text,
     made,
     normalised,
     numbers,
@@ -38,6 +40,11 @@ def offered_restorer(plugin: EntryPoint, seed: int, device: str) -> Restorer:
     restorer = made(plugin, seed=seed, device=device)
     if not isinstance(restorer, Restorer):
         raise ConfigError(f"the model {plugin.name!r} of {plugin.value} made no Restorer")
+    return guarded(plugin, _settled)(plugin, restorer)
+
+
+def _settled(plugin: EntryPoint, restorer: Restorer) -> Restorer:
+    """A restorer with its fields checked and its answers guarded."""
     restore, weighed = restorer.restore, restorer.restore_weighed
     gsd_m, side_by_side = restorer.gsd_m, restorer.side_by_side
     texts, errors = _are_texts(restorer.settings), restorer.errors
@@ -45,7 +52,7 @@ def offered_restorer(plugin: EntryPoint, seed: int, device: str) -> Restorer:
         plugin,
         restorer,
         ("gsd_m", gsd_m is None or is_length(gsd_m), "metres above 0, or None"),
-        ("settings", texts, "a mapping of texts to texts"),
+        ("settings", texts, "a mapping of texts to texts, all printable"),
         ("side_by_side", is_count(side_by_side), "a whole number from 1 up"),
         ("errors", errors is None or isinstance(errors, ErrorTable), "an ErrorTable, or None"),
     )
@@ -69,7 +76,7 @@ def offered_restorer(plugin: EntryPoint, seed: int, device: str) -> Restorer:
 
 def _are_texts(value: object) -> bool:
     return isinstance(value, Mapping) and all(
-        isinstance(text, str) for item in value.items() for text in item
+        is_text(text) for item in value.items() for text in item
     )
 
 
@@ -84,28 +91,40 @@ def offered_detector(plugin: EntryPoint, device: str) -> Detector:
     detector = made(plugin, device=device)
     if not isinstance(detector, Detector):
         raise ConfigError(f"the detector {plugin.name!r} of {plugin.value} made no Detector")
-    return _with_parts(plugin, detector)
+    return guarded(plugin, _with_parts)(plugin, detector)
 
 
 def _with_parts(plugin: EntryPoint, detector: Detector) -> Detector:
-    """A detector and its parts for fine scenes."""
-    parts, probability = detector.fine, detector.probability
-    alike = isinstance(parts, tuple) and all(
-        isinstance(part, Detector)
-        and (part.gsd_m, part.tells_thin) == (detector.gsd_m, detector.tells_thin)
-        and part.fine == ()
-        for part in parts
-    )
+    """A detector and its parts, for fine scenes and for reflectance: checked, answers guarded."""
+    parts, ice, probability = detector.fine, detector.ice, detector.probability
+
+    def is_part(part: object) -> bool:
+        return (
+            isinstance(part, Detector)
+            and (part.gsd_m, part.tells_thin) == (detector.gsd_m, detector.tells_thin)
+            and part.fine == ()
+            and part.ice is None
+        )
+
+    alike = "of the same gsd_m and tells_thin, without parts"
     check_fields(
         plugin,
         detector,
         ("gsd_m", is_length(detector.gsd_m), "metres above 0"),
         ("gsd_range_m", is_pair(detector.gsd_range_m), "(least, most) metres"),
-        ("fine", alike, "a tuple of Detectors of the same gsd_m and tells_thin, without parts"),
+        ("tells_thin", is_flag(detector.tells_thin), "True or False"),
+        ("darkest", is_flag(detector.darkest), "True or False"),
+        (
+            "fine",
+            isinstance(parts, tuple) and all(map(is_part, parts)),
+            f"a tuple of Detectors {alike}",
+        ),
+        ("ice", ice is None or is_part(ice), f"a Detector {alike}, or None"),
     )
     return replace(
         detector,
         **normalised(detector),
         probability=guarded(plugin, lambda views: numbers(probability(views))),
         fine=tuple(_with_parts(plugin, part) for part in parts),
+        ice=None if ice is None else _with_parts(plugin, ice),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import textwrap
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from importlib.metadata import EntryPoint, distributions, entry_points
 from numbers import Integral, Real
 from typing import Any, ParamSpec, TypeVar
@@ -68,7 +69,9 @@ def _unreadable() -> str:
         try:
             _ = owner.entry_points
         except Exception:
-            return str(owner.metadata["Name"])
+            with suppress(Exception):  # nor can the name
+                return str(owner.metadata["Name"])
+            break
     return "(not found)"
 
 
@@ -89,9 +92,9 @@ def guarded(point: EntryPoint, function: Callable[P, T]) -> Callable[P, T]:
     def call(*args: P.args, **kwargs: P.kwargs) -> T:
         try:
             return function(*args, **kwargs)
-        except DecrError:
+        except (DecrError, KeyboardInterrupt):
             raise
-        except (Exception, SystemExit) as error:  # foreign code may raise anything
+        except BaseException as error:  # foreign code may raise anything
             reason = one_line(f"{type(error).__name__}: {error}")
             raise ConfigError(f"{_called(point)} failed: {reason}") from error
 
@@ -119,8 +122,8 @@ def check_fields(point: EntryPoint, found: Any, *others: tuple[str, bool, str]) 
         For the first field that is wrong, naming the plug-in.
     """
     for field, right, wanted in (
-        ("name", isinstance(found.name, str), "text"),
-        ("version", isinstance(found.version, str), "text"),
+        ("name", is_text(found.name), "printable text"),
+        ("version", is_text(found.version), "printable text"),
         ("bands", _is_bands(found.bands), f"some of {', '.join(ROLES)}, each once"),
         ("ranges", _are_ranges(found.ranges), "a mapping of dtypes to (lower DN, higher DN)"),
         *others,
@@ -130,6 +133,16 @@ def check_fields(point: EntryPoint, found: Any, *others: tuple[str, bool, str]) 
             raise ConfigError(
                 f"{_called(point)}: its {field} must be {wanted}, not {value}; tell its authors"
             )
+
+
+def is_text(value: object) -> bool:
+    """Whether this is text on one line that any file and terminal takes."""
+    return isinstance(value, str) and value.isprintable()
+
+
+def is_flag(value: object) -> bool:
+    """Whether this is True or False."""
+    return isinstance(value, bool | np.bool_)
 
 
 def is_length(value: object) -> bool:
@@ -180,6 +193,8 @@ def numbers(found: Any) -> Float32:
     TypeError
         If it is none of real numbers; also what the answer itself raises when asked.
     """
+    if np.ma.isMaskedArray(found):
+        raise TypeError("it answered a masked array, wanted a number for every pixel")
     array = np.asarray(found)
     if array.dtype.kind not in "biuf":
         raise TypeError(f"it answered {array.dtype}, wanted real numbers")
@@ -200,8 +215,10 @@ def checked(name: str, found: Float32, shape: tuple[int, ...]) -> Float32:
     Raises
     ------
     ConfigError
-        For another shape, numbers that are not finite, or that are far beyond [-1, 1].
+        For another shape, numbers that are masked, not finite, or far beyond [-1, 1].
     """
+    if np.ma.isMaskedArray(found):
+        raise ConfigError(f"the model {name} answered a masked array; tell its authors")
     found = np.asarray(found)
     if found.shape != shape:
         raise ConfigError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -104,22 +105,38 @@ def unreal(seed: int, device: str) -> Restorer:
     return answers("unreal", lambda tiles: tiles.astype(np.complex64))
 
 
+def masked(seed: int, device: str) -> Restorer:
+    return answers("masked", lambda tiles: np.ma.masked_less(tiles, 0))
+
+
+def cancelled(seed: int, device: str) -> Restorer:
+    raise asyncio.CancelledError("by its own loop")
+
+
 def offer(monkeypatch: pytest.MonkeyPatch, *points: tuple[str, str]) -> None:
     """Let installed packages offer models (name, "module:function")."""
     offered = EntryPoints(EntryPoint(name, value, MODELS) for name, value in points)
     monkeypatch.setattr(decr.plugins, "entry_points", offered.select)
 
 
-@pytest.mark.parametrize("listed", [b"[console_scripts]\nfoo\n", b"[decr.models]\nm\xff = a:b\n"])
+@pytest.mark.parametrize(
+    ("listed", "summary", "name"),
+    [
+        (b"[console_scripts]\nfoo\n", b"", "broken"),
+        (b"[decr.models]\nm\xff = a:b\n", b"", "broken"),
+        (b"[decr.models]\nm\xff = a:b\n", b"Summary: \xff\n", r"\(not found\)"),
+    ],
+)
 def test_a_broken_list_of_another_package_is_one_error(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, listed: bytes
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, listed: bytes, summary: bytes, name: str
 ) -> None:
     package = tmp_path / "broken-1.0.dist-info"
     package.mkdir()
-    (package / "METADATA").write_text("Metadata-Version: 2.1\nName: broken\nVersion: 1.0\n")
+    described = b"Metadata-Version: 2.1\nName: broken\nVersion: 1.0\n"
+    (package / "METADATA").write_bytes(described + summary)
     (package / "entry_points.txt").write_bytes(listed)
     monkeypatch.syspath_prepend(str(tmp_path))
-    with pytest.raises(ConfigError, match=r"installed package broken is damaged \(\w+Error: "):
+    with pytest.raises(ConfigError, match=rf"installed package {name} is damaged \(\w+Error: "):
         model_plugin("darker")
 
 
@@ -158,6 +175,8 @@ def evaluated(name: str) -> np.ndarray:
         ("learning", "model 'learning' of .*:learning failed: RuntimeError: .* requires grad"),
         ("leaving", "model 'leaving' of .*:leaving failed: SystemExit: 3"),
         ("gone_at_once", "model 'gone_at_once' of .* failed: SystemExit: no CUDA here"),
+        ("cancelled", "model 'cancelled' of .* failed: CancelledError: by its own loop"),
+        ("masked", "model 'masked' of .*: TypeError: it answered a masked array, wanted a number"),
         ("mute", "model 'mute' of .*: TypeError: it answered object, wanted real numbers"),
         ("ragged", "model 'ragged' of .*:ragged failed: ValueError: "),
         ("unreal", "model 'unreal' of .*: TypeError: it answered complex64, wanted real numbers"),
@@ -181,8 +200,10 @@ def test_a_bad_plugin_is_blamed(
 @pytest.mark.parametrize(
     ("fields", "says"),
     [
-        ({"name": 5}, "name must be text, not 5; tell its authors"),
-        ({"version": None}, "version must be text, not None"),
+        ({"name": 5}, "name must be printable text, not 5; tell its authors"),
+        ({"name": "a\udcff"}, r"name must be printable text, not 'a\\udcff'"),
+        ({"version": None}, "version must be printable text, not None"),
+        ({"version": "1\n2"}, r"version must be printable text, not '1\\n2'"),
         ({"bands": "red"}, r"bands must be some of blue, .*, not 'red'"),
         ({"bands": ()}, r"bands must be .* not \(\)"),
         ({"bands": ("r", "g")}, "bands must be .* each once, not .'r', 'g'.;"),
@@ -192,7 +213,11 @@ def test_a_bad_plugin_is_blamed(
         ({"gsd_m": 0}, "gsd_m must be metres above 0, or None, not 0"),
         ({"gsd_m": "0.5"}, "gsd_m must be metres above 0, or None, not '0.5'"),
         ({"gsd_m": float("nan")}, "gsd_m must be"),
-        ({"settings": None}, "settings must be a mapping of texts to texts, not None"),
+        (
+            {"settings": None},
+            "settings must be a mapping of texts to texts, all printable, not Non",
+        ),
+        ({"settings": {"a": "\udcff"}}, "settings must be .* all printable, not .'a'"),
         ({"settings": {"steps": 4}}, r"settings must be .*, not \{'steps': 4\}"),
         ({"settings": {"w": np.eye(90)}}, r"settings must be .* not \{'w': array.*; tell its auth"),
         ({"side_by_side": 0}, "side_by_side must be a whole number from 1 up, not 0"),
@@ -209,6 +234,21 @@ def test_what_a_plugin_makes_is_checked_before_any_work(
     with pytest.raises(ConfigError, match=rf"^the model 'darker' of .*:darker: its {says}") as no:
         offered_restorer(point, 0, "cpu")
     assert "\n" not in str(no.value)
+
+
+def test_fields_that_cannot_even_be_looked_at_are_blamed(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = replace(darker(0, "cpu"), gsd_m=10**400)
+    monkeypatch.setattr(f"{__name__}.darker", lambda seed, device: made)
+    point = EntryPoint("darker", f"{__name__}:darker", MODELS)
+    with pytest.raises(ConfigError, match=r"^the model 'darker' of .* failed: OverflowError: "):
+        offered_restorer(point, 0, "cpu")
+
+
+def test_masks_of_a_restorer_in_memory_are_not_dropped(tmp_path: Path) -> None:
+    scene = write_scene(tmp_path / "s.tif", cloudy_pixels(40, 50))
+    config = DecloudConfig(detector="threshold", full=True)
+    with pytest.raises(ConfigError, match="the model masked answered a masked array"):
+        declouds(scene, tmp_path / "o.tif", config, restorer=masked(0, "cpu"))
 
 
 def test_what_a_plugin_says_in_another_form_is_settled(monkeypatch: pytest.MonkeyPatch) -> None:

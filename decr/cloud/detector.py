@@ -45,12 +45,12 @@ class Detector:
         of its own, then the darkest of them.
     fine
         Detectors for scenes with `FINE_CELL` or more pixels along a cell, where shadows and texture
-        tell pale ground from cloud; of the same GSD and ``tells_thin``, and without ``fine``. The
-        first whose bands the scene has looks at it. They are parts of this one, which `versions`
-        names, too.
+        tell pale ground from cloud; of the same GSD and ``tells_thin``, without ``fine`` and
+        ``ice``. The first whose bands the scene has looks at it. They are parts of this one, which
+        `versions` names, too.
     ice
-        This detector with near infrared, for scenes of reflectance that are not finer; see
-        `decr.cloud.ice`.
+        This detector with near infrared, for scenes of reflectance that are not finer; of the same
+        GSD and ``tells_thin``, without ``fine`` and ``ice``. See `decr.cloud.ice`.
     """
 
     name: str

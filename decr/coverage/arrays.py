@@ -26,8 +26,7 @@ def ccp(scene: xr.DataArray | str | os.PathLike[str], config: CcpConfig | None =
     Parameters
     ----------
     scene
-        A path, URL or /vsi path; or (band, y, x), as for `decr.declouds_array`, all of which is
-        held in memory.
+        A path, URL or /vsi path; or (band, y, x), as for `decr.declouds_array`.
     config
         Options; the defaults use the embedded detector.
 
@@ -79,8 +78,8 @@ def cloud_mask(scene: xr.DataArray, config: CcpConfig | None = None) -> xr.DataA
     Returns
     -------
     xarray.DataArray
-        (y, x) bool with the scene's coordinates and grid, True = cloudy. Pixels without data are
-        False. Attributes say definition and polarity.
+        (y, x) bool with the scene's coordinates and grid, in memory, True = cloudy. Pixels without
+        data are False. Attributes say definition and polarity.
 
     Raises
     ------

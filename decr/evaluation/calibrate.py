@@ -24,7 +24,7 @@ from decr.evaluation.statistics import ascending, rank_correlation
 from decr.evaluation.tiles import PairSource, bundle_for, choose_tiles
 from decr.plugins import checked
 from decr.predictor import Restorer, load_restorer
-from decr.zoo.bundle import bundle_output, read_card, save_with_card
+from decr.zoo.bundle import bundle_output, check_same, read_card, save_with_card, weights_sha256
 
 Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
@@ -302,8 +302,8 @@ def calibrate_bundle(
     """
     with bundle_output(out, [], overwrite):
         path = bundle_for(source, model)
-        card = read_card(path)
         restorer = load_restorer(path, seed=seed, device=device)
+        card = read_card(path)
         tiles, _ = choose_tiles(source, restorer.bands, TILE_PX, count, shrink=True)
         images = []
         for number, tile in enumerate(tiles):
@@ -323,6 +323,7 @@ def calibrate_bundle(
             halves = cross_validated(images, settings)
         except DatasetError as error:  # the table itself is of all pixels
             unknown_why = str(error)
+        check_same(path, restorer.version, weights_sha256(path))
         save_with_card(path, out, replace(card, errors=table))
         return Calibrated(out, table, halves, unknown_why)
 

@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterator, Sequence
 from itertools import combinations
 
+from decr.errors import one_line
 from decr.evaluation.evaluate import Evaluation
 from decr.evaluation.protocols import METRICS, PARTS, better_is_higher
 from decr.evaluation.published import PublishedSet, differences, published_set
@@ -75,15 +76,38 @@ def described(evaluation: Evaluation) -> str:
         f"{'s' if len(evaluation.images) != 1 else ''}, split "
         f"{evaluation.config.source.split}, bands {','.join(evaluation.bands)}, protocol "
         f"{evaluation.protocol.name}",
-        f"  {evaluation.protocol.says}",
+        *(f"  {line}" for line in (evaluation.protocol.says, *_measured(evaluation))),
         "",
     ]
     for part in PARTS:
         rows = [_head(evaluation, part), *_rows(evaluation, part)]
         if len(rows[0]) > 1:
             lines += [*_aligned(rows), ""]
-    lines += [*_published(evaluation), *_compared(evaluation), *_warned(evaluation)]
+    warned = map(one_line, _warned(evaluation))  # names of files may break lines
+    lines += [*_published(evaluation), *_compared(evaluation), *warned]
     return "\n".join(lines).rstrip()
+
+
+def _measured(evaluation: Evaluation) -> Iterator[str]:
+    """What the figures mean, beside the protocol: units, parts, models, versions."""
+    facts = evaluation.facts
+    white, drawn = facts["white"], facts["bootstrap"]
+    yield (
+        f"white {white[0]:g}{f' to {white[-1]:g}' if len(white) > 1 else ''}; PSNR in dB, MAE as "
+        f"share of white, SAM in degrees; in brackets: {100 * drawn['level']:g} % bootstrap "
+        f"intervals over images ({drawn['draws']} draws, seed {drawn['seed']})"
+    )
+    yield facts["mask"]
+    for name, model in facts["models"].items():
+        if model["sha256"]:
+            said = [f"sha256 {model['sha256'][:12]}"]
+            said += [f"{key} {model[key]}" for key in model if key not in ("sha256", "bands")]
+            tiles = f"in tiles of {facts['tile_px']} px that share {facts['overlap_px']}"
+            yield one_line(f"{name}: {', '.join(said)}, {tiles}")
+    if evaluation.config.lpips:
+        lpips = facts["lpips"]
+        yield f"LPIPS: {lpips['backbone']}, sha256 {lpips['backbone_sha256'][:12]}"
+    yield ", ".join(f"{name} {version}" for name, version in facts["versions"].items())
 
 
 def markdown(evaluation: Evaluation) -> str:

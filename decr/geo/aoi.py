@@ -30,7 +30,7 @@ from decr.files import is_elsewhere
 from decr.forks import fork_lock
 from decr.geo.gdal import lonlat
 from decr.geo.grid import PixelGrid, Window
-from decr.geo.opening import unlinked
+from decr.geo.opening import first_line, unlinked
 
 _LEAF_PX = 32
 """Windows up to this side are tested pixel by pixel."""
@@ -295,8 +295,8 @@ def _warped(area: BaseGeometry, source: CRS, target: CRS, name: str) -> BaseGeom
             raise RasterioError(str(bare)) from bare
     except (RasterioError, ShapelyError, SystemError, ValueError) as error:
         raise ConfigError(
-            f"the area in {name} cannot be brought to the scene's coordinates: {error}; "
-            "GeoJSON has longitude first, in degrees"
+            f"the area in {name} cannot be brought to the scene's coordinates: "
+            f"{first_line(error)}; GeoJSON has longitude first, in degrees"
         ) from unlinked(error)
     if not np.isfinite(shapely.get_coordinates(moved)).all():
         raise ConfigError(

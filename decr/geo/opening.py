@@ -23,8 +23,9 @@ E = TypeVar("E", bound=BaseException)
 
 DTYPES = ("uint8", "uint16", "int16", "float32", "float64")
 
-# GDAL's own errors pass through rasterio unwrapped in places.
-REFUSALS = (CPLE_BaseError, RasterioError, OSError)
+# GDAL's own errors pass through rasterio unwrapped in places, and some say nothing at all.
+REFUSALS = (CPLE_BaseError, RasterioError, OSError, SystemError)
+NO_REASON = "GDAL does not say why"
 
 _VECTORS = (".geojson", ".json", ".gpkg", ".shp", ".fgb", ".kml")
 _PNG_END = b"IEND\xaeB`\x82"
@@ -75,6 +76,8 @@ def opened(path: str, overview: int | None = None, placed: bool = False) -> Iter
     with dataset:
         if dataset.driver == "PNG":
             _check_whole_png(path)
+        if dataset.driver == "ENVI":
+            _check_whole_envi(path, dataset)
         yield dataset
 
 
@@ -87,6 +90,21 @@ def _check_whole_png(path: str) -> None:
         stream.seek(max(0, file.stat().st_size - _PNG_TAIL))
         if _PNG_END not in stream.read():
             raise SceneError(f"{path} is cut off; copy it again from where it came")
+
+
+def _check_whole_envi(path: str, dataset: Any) -> None:
+    """Refuse the same of an ENVI file, of which GDAL does not even warn."""
+    file, header = Path(path), dataset.tags(ns="ENVI")
+    before, packed = (header.get(key, "0") for key in ("header_offset", "file_compression"))
+    if packed != "0" or not before.isdecimal() or not file.is_file():
+        return
+    bytes_per_px = sum(np.dtype(dtype).itemsize for dtype in dataset.dtypes)
+    found, wanted = file.stat().st_size, int(before) + dataset.width * dataset.height * bytes_per_px
+    if found < wanted:
+        raise SceneError(
+            f"{path} is cut off: it holds {found} of {wanted} bytes; copy it again from where it "
+            "came"
+        )
 
 
 def _why_not_open(path: str, error: Exception) -> str:
@@ -128,7 +146,9 @@ def of_limit(reason: str) -> str | None:
 
 
 def first_line(error: BaseException) -> str:
-    """GDAL's own words; rasterio often hides them in the cause."""
+    """GDAL's own words, where it has some; rasterio often hides them in the cause."""
+    if isinstance(error, SystemError | UnicodeDecodeError):  # words of Python's
+        return NO_REASON
     text = str(error.__cause__ or error).strip() or type(error).__name__
     return text.splitlines()[0].rstrip(".;")
 

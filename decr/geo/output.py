@@ -39,9 +39,6 @@ _BLOCKS_PER_THREAD = 12
 # more than the cache does. Patches are read in the order in which they lie, so few do.
 _OPEN_FILES = 4
 
-# Of some formats GDAL says nothing at all.
-_REFUSALS = (*REFUSALS, SystemError)
-
 # What GDAL and others keep beside a raster; left over from an earlier file of that name, they
 # would be taken for the new one's.
 _SIDECARS = (".aux.xml", ".ovr", ".msk")
@@ -211,8 +208,8 @@ def _opened(source: str) -> Iterator[Any]:
     try:
         with quiet():
             dataset = rasterio.open(source)
-    except _REFUSALS as error:
-        told = f"{source} can no longer be opened: {error}; run again"
+    except REFUSALS as error:
+        told = f"{source} can no longer be opened: {first_line(error)}; run again"
         raise SceneError(told) from unlinked(error)
     with dataset:
         yield dataset
@@ -226,7 +223,7 @@ def _explained(source: str, out: Path, work_dir: Path, called: str | None) -> It
     except DecrError:
         _clear(work_dir)
         raise
-    except _REFUSALS as error:
+    except REFUSALS as error:
         _clear(work_dir)
         reason = first_line(error)
         if "IReadBlock" in reason and "cog.tif" not in reason:
@@ -341,6 +338,6 @@ def _best_compression() -> str:
     try:
         with quiet(), MemoryFile() as file, file.open(**profile, compress="ZSTD") as dataset:
             dataset.write(np.zeros((1, 1, 1), dtype=np.uint8))
-    except _REFUSALS:
+    except REFUSALS:
         return "DEFLATE"
     return "ZSTD"

@@ -22,7 +22,7 @@ _XMP = "xml:XMP"
 _OWN_TIFF_TAGS = {"", "RPC", "COLOR_PROFILE", _XMP}
 
 _DATASET_PARTS = ("SRS", "GeoTransform")
-_BAND_PARTS = ("Description", "UnitType", "ColorInterp", "NoDataValue")
+_BAND_PARTS = ("Description", "UnitType", "ColorInterp", "NoDataValue", "HideNoDataValue")
 
 
 @dataclass(frozen=True, slots=True)

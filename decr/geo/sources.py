@@ -10,8 +10,9 @@ from xml.etree import ElementTree as ET
 
 from decr.errors import SceneError
 from decr.files import there
+from decr.geo.grid import Window
 from decr.geo.names import OF_FILE, file_of
-from decr.geo.opening import opened
+from decr.geo.opening import NO_REASON, REFUSALS, first_line, opened, unlinked
 
 FileState = tuple[str, int, int]
 """Absolute name, bytes, and second of the last change, finer than which not all systems tell."""
@@ -59,27 +60,31 @@ def _names_of(path: str) -> Iterator[str]:
             with opened(name) as dataset:
                 todo += dataset.files
                 if dataset.driver == "Zarr":  # GDAL names none of its chunks
-                    arrays = [Path(file).parent for file in dataset.files]
+                    files = [Path(file) for file in dataset.files]
+                    arrays = {file if file.is_dir() else file.parent for file in files}
                     todo += [str(f) for array in arrays for f in array.rglob("*") if f.is_file()]
 
 
 def check_parts(path: str) -> None:
-    """Refuse a virtual raster that is made of a file of this machine which is not there.
+    """Refuse a virtual raster whose pixels GDAL cannot make, of which it does not always tell.
 
-    Where it is read, GDAL does not always tell that: then numbers that lay in memory are pixels.
+    Then numbers that lay in memory are pixels. That is one which is made of a file of this machine
+    that is not there, or of a function that fails.
 
     Raises
     ------
     SceneError
-        Naming the missing file. What is no virtual raster, or one that GDAL refuses, is let pass.
+        Naming what is missing. What is no virtual raster, or one that GDAL refuses, is let pass.
     """
-    seen, todo = set(), [Path(path)]
+    seen, todo, computed = set(), [Path(path)], False
     while todo:
         virtual = todo.pop()
         if virtual in seen or virtual.suffix.lower() != ".vrt":
             continue
         seen.add(virtual)
-        parts = _parts_of(virtual)
+        root = _described(virtual)
+        computed |= _is_computed(root, path)
+        parts = _parts_of(root, virtual)
         for part in parts:
             if not there(part):
                 raise SceneError(
@@ -87,17 +92,30 @@ def check_parts(path: str) -> None:
                     f"{virtual.name} without it"
                 )
         todo += parts
+    if computed:
+        _check_computed(path)
 
 
-def _parts_of(virtual: Path) -> list[Path]:
-    """Files of this machine that the pixels of a virtual raster come from, as it names them."""
+def _described(virtual: Path) -> ET.Element:
+    """What a virtual raster says, without its overviews: GDAL does without them, too."""
     try:
-        root = ET.fromstring(virtual.read_bytes())
+        content = virtual.read_bytes()
+        try:
+            root = ET.fromstring(content)
+        except ET.ParseError:  # GDAL takes names of any bytes
+            root = ET.fromstring(content, ET.XMLParser(encoding="latin-1"))
+            for element in root.iter():
+                element.text = os.fsdecode((element.text or "").encode("latin-1", "replace"))
     except (OSError, ET.ParseError):
-        return []
+        return ET.Element("VRTDataset")
     for band in root.iter("VRTRasterBand"):
-        for overview in band.findall("Overview"):  # GDAL does without
+        for overview in band.findall("Overview"):
             band.remove(overview)
+    return root
+
+
+def _parts_of(root: ET.Element, virtual: Path) -> list[Path]:
+    """Files of this machine that the pixels of a virtual raster come from, as it names them."""
     folder, parts = Path(os.path.realpath(virtual)).parent, set()
     for element in root.iter():
         name = (element.text or "").strip()
@@ -106,6 +124,41 @@ def _parts_of(virtual: Path) -> list[Path]:
             beside = "1" in (element.get("relativeToVRT"), element.get("relativetoVRT"))
             parts.add(folder / name if beside else Path(name))
     return sorted(parts)
+
+
+def _is_computed(root: ET.Element, path: str) -> bool:
+    """Whether bands of a virtual raster are made by functions.
+
+    Of several such bands, GDAL reads zeros beyond the first block where sources have no place.
+    """
+    bands = root.findall("VRTRasterBand")
+    computed = [band for band in bands if band.get("subClass") == "VRTDerivedRasterBand"]
+    sources = [s for band in computed for s in band if s.find("SourceFilename") is not None]
+    placed = all(s.find(rect) is not None for s in sources for rect in ("SrcRect", "DstRect"))
+    if len(bands) > 1 and not placed:
+        raise SceneError(
+            f"{path}: its bands are computed from sources without a place, of which GDAL does not "
+            f"read all; give each source a SrcRect and a DstRect"
+        )
+    return bool(computed)
+
+
+def _check_computed(path: str) -> None:
+    """Refuse a raster whose functions fail; each band is computed at its first pixel."""
+    first = Window(0, 0, 1, 1).to_rasterio()
+    with opened(path) as dataset:
+        for band in dataset.indexes:
+            reason = None
+            try:
+                dataset.read(band, window=first)
+                reason = NO_REASON  # but that it fails, if asked for a checksum
+                dataset.checksum(band, window=first)
+            except REFUSALS as error:
+                reason = reason or first_line(error)
+                raise SceneError(
+                    f"{path}: its band {band} cannot be computed: {reason}; mend its pixel "
+                    f"function, or store its result as a GeoTIFF where GDAL can compute it"
+                ) from unlinked(error)
 
 
 def state_of(file: str) -> FileState:

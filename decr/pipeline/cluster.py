@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor
@@ -18,7 +19,7 @@ from decr.device import default_blocks, device_count, pick_device
 from decr.errors import ClusterError, ConfigError, DecrError, SchedulerError
 from decr.geo.names import absolute_name
 from decr.lanes import available_lanes
-from decr.pipeline.engine import Engine, Tell, local_engine
+from decr.pipeline.engine import Engine, Tell, closed, local_engine
 from decr.pipeline.fetching import Fetching
 from decr.pipeline.memory import share_heap
 from decr.pipeline.words import warn
@@ -112,24 +113,27 @@ def _local_cluster(workers: int, device: str) -> Iterator[Engine]:
         ) from error
     with cluster, distributed.Client(cluster) as client:
         with _explained(name, client):
-            client.register_plugin(_one_heap())
-        yield _engine(client, workers, lanes, name)
+            client.register_plugin(_ready_worker())
+        with _engine(client, workers, lanes, name) as engine:
+            yield engine
 
 
-def _one_heap() -> Any:
-    """Has each worker, also one that takes a lost one's place, keep the pages of its heap.
+def _ready_worker() -> Any:
+    """Makes each worker ready, also one that takes a lost one's place.
 
-    Dask has glibc give every freed array back to the system.
+    It keeps the pages of its heap: Dask has glibc give every freed array back to the system. What
+    plug-ins print in it leaves standard output to the results.
     """
     distributed: Any = import_module("distributed")
 
-    class OneHeap(distributed.WorkerPlugin):  # type: ignore[misc]
-        name = "decr-one-heap"
+    class ReadyWorker(distributed.WorkerPlugin):  # type: ignore[misc]
+        name = "decr-ready-worker"
 
         def setup(self, worker: object) -> None:
             share_heap()
+            sys.stdout = sys.stderr
 
-    return OneHeap()
+    return ReadyWorker()
 
 
 @contextmanager
@@ -153,8 +157,9 @@ def _connected(address: str) -> Iterator[Engine]:
                 f"{address}`, or give an adaptive cluster a minimum of at least one"
             )
         lanes = min(threads.values())
-        engine = _engine(client, len(threads), lanes, f"{len(threads)} Dask workers of {address}")
-        yield replace(engine, elsewhere=True)
+        name = f"{len(threads)} Dask workers of {address}"
+        with _engine(client, len(threads), lanes, name) as engine:
+            yield replace(engine, elsewhere=True)
 
 
 async def _greeted(address: str) -> None:
@@ -199,10 +204,14 @@ def _asked(client: Any, where: str, question: str) -> Any:
         ) from error
 
 
-def _engine(client: Any, workers: int, lanes: int, name: str) -> Engine:
+@contextmanager
+def _engine(client: Any, workers: int, lanes: int, name: str) -> Iterator[Engine]:
     under_way: list[_Remote] = []
+    left = False
 
     def send(function: Callable[..., Any], arguments: tuple[Any, ...]) -> _Remote:
+        if left:
+            raise closed()
         begin = partial(client.submit, _on_worker, function, arguments, pure=False)
         return _Remote(begin, name, client, under_way, Fetching(client))
 
@@ -213,9 +222,12 @@ def _engine(client: Any, workers: int, lanes: int, name: str) -> Engine:
         return send(function, arguments).result()
 
     dashboard = client.dashboard_link if _has_dashboard() else None
-    return Engine(
-        submit, 3 * workers, travels=True, lanes=lanes, ask=ask, name=name, dashboard=dashboard
-    )
+    try:
+        yield Engine(
+            submit, 3 * workers, travels=True, lanes=lanes, ask=ask, name=name, dashboard=dashboard
+        )
+    finally:
+        left = True
 
 
 def _in_any_folder(task: Any) -> Any:

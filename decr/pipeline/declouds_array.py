@@ -1,4 +1,4 @@
-"""`decr.declouds_array`: a DataArray in, a DataArray out, for scenes that fit in memory."""
+"""`decr.declouds_array`: a DataArray in, a DataArray out, for results that fit in memory."""
 
 from __future__ import annotations
 
@@ -25,13 +25,14 @@ def declouds_array(
     Parameters
     ----------
     scene
-        (band, y, x) with a rioxarray grid (CRS, transform, nodata) or without one; all of it is
-        held in memory, whatever holds it now. Bands are named by ``config.bands``, or else by their
-        coordinate if it says what all of them are ("red"), or by ``attrs["long_name"]`` as
-        rioxarray reads it, of which numbers in that coordinate tell who is who. Floats that were
-        whole numbers in their file, as ``masked=True`` reads them, have the range of those (8 bits:
-        0 to 255) if ``config.dn_range`` says nothing else. Their encoding tells, which xarray drops
-        in ``where``, ``fillna``, ``clip`` or ``astype``: give ``dn_range=(0, 255)`` after these.
+        (band, y, x) with a rioxarray grid (CRS, transform, nodata) or without one. It goes to a
+        temporary file part by part, so that Dask need not hold it. Bands are named by
+        ``config.bands``, or else by their coordinate if it says what all of them are ("red"), or by
+        ``attrs["long_name"]`` as rioxarray reads it, of which numbers in that coordinate tell who
+        is who. Floats that were whole numbers in their file, as ``masked=True`` reads them, have
+        the range of those (8 bits: 0 to 255) if ``config.dn_range`` says nothing else. Their
+        encoding tells, which xarray drops in ``where``, ``fillna``, ``clip`` or ``astype``: give
+        ``dn_range=(0, 255)`` after these.
     config, restorer
         As for :func:`decr.declouds`. Loops over many arrays need not load the model at each call:
         give them the ``restorer`` that `decr.predictor.load_restorer` makes of its bundle file.
@@ -39,7 +40,7 @@ def declouds_array(
     Returns
     -------
     xarray.DataArray
-        New array with the same dimensions, coordinates, attributes, dtype and grid.
+        New array with the same dimensions, coordinates, attributes, dtype and grid, in memory.
 
     Raises
     ------

@@ -86,6 +86,11 @@ class _StoppedError(Exception):
     """Raised in a thread whose result nobody waits for any more."""
 
 
+def closed() -> ConfigError:
+    """What an engine says that is given tasks once it has been left."""
+    return ConfigError("the engine is closed: call within its `with`")
+
+
 @contextmanager
 def local_engine(at_once: int = 1) -> Iterator[Engine]:
     """Threads of this process: some compute a block each while one more reads the next.
@@ -106,7 +111,7 @@ def local_engine(at_once: int = 1) -> Iterator[Engine]:
             tell(count)
 
         if stopping.is_set():
-            raise ConfigError("the engine is closed: call within its `with`")
+            raise closed()
         return pool.submit(function, task, unless_stopped)
 
     pool = ThreadPoolExecutor(at_once + 1, "decr-block")

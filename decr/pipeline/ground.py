@@ -246,12 +246,14 @@ def measure_ground(
         if (clear := _clear_cells(change, square.scaled(n))).any()
     )
     results = in_order(engine, measured_plots, tasks, lambda _: None)
-    row: int | None = None
+    top = 0 if finished is None else finished.get("rows", (0, 0))[1]
+    last: Window | None = None
     for done, (task, found) in enumerate(results, start=len(squares) - len(todo) + 1):
-        if row is not None and task.plots.row > row:
+        if last is not None and task.plots.row > last.row:
             flushed(levels)
-            work.note(_ROW, row, 0)
-        row = task.plots.row
+            work.note_rows(_ROW, last.row, levels, slice(top, last.row_stop))
+            top = last.row_stop
+        last = task.plots
         levels[(slice(None), *task.plots.slices())] = found
         let_go(levels)
         told(done, len(squares))

@@ -9,7 +9,7 @@ import json
 import os
 import shutil
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -32,7 +32,8 @@ from decr.files import (
     work_folder,
     write_whole,
 )
-from decr.geo.opening import REFUSALS, of_limit, unlinked
+from decr.geo.opening import REFUSALS, first_line, of_limit, unlinked
+from decr.geo.whole import sum_of
 from decr.lost_work import loss_said
 from decr.pipeline.words import warn
 
@@ -64,7 +65,7 @@ def explained(path: Path) -> Iterator[None]:
     except REFUSALS as error:
         remedy = of_limit(str(error)) or "free some space"
         raise OutputError(
-            f"{path}: cannot write finished work ({error}); {remedy} and run the "
+            f"{path}: cannot write finished work ({first_line(error)}); {remedy} and run the "
             f"same command again: what is finished is kept"
         ) from unlinked(error)
 
@@ -147,6 +148,21 @@ class WorkDir:
                 self.note(*key, gone=True)
                 del self.done[key]
 
+    def note_rows(
+        self, kind: str, row: int, raster: NDArray[Any], rows: slice, **facts: Any
+    ) -> None:
+        """Note that some rows of a raster in the making are finished, and what they hold by now.
+
+        Parameters
+        ----------
+        kind, row
+            Of the entry, whose kind begins with the stage.
+        raster
+            (..., h, w), on disk.
+        """
+        found = sum_of(raster[..., rows, :])
+        self.note(kind, row, 0, rows=[rows.start, rows.stop], crc=found, **facts)
+
     def note_raster(self, stage: str, name: str, **facts: Any) -> None:
         """Note that a stage is finished, and what its raster on disk holds by now."""
         self.note(stage, 0, 0, sha256=file_sha256(self.path / name), **facts)
@@ -155,11 +171,12 @@ class WorkDir:
         """Forget all of a stage if its raster is damaged, so that it is made anew.
 
         Its entries are those whose kind begins with ``stage``. A finished raster has the SHA-256
-        that was noted; of one in the making it is only known that it can be read as an array.
+        that was noted; one in the making has the checksums of its finished rows.
         """
         keys = [key for key in self.done if key[0].startswith(stage)]
         wanted = self.done.get((stage, 0, 0), {}).get("sha256")
-        if keys and readable(self.path / name, partial(_mapped, wanted)) is None:
+        noted = [] if wanted else [e for key in keys if "rows" in (e := self.done[key])]
+        if keys and readable(self.path / name, partial(_mapped, wanted, noted)) is None:
             self.forget(*keys)
 
     def last(self, kind: str) -> dict[str, Any] | None:
@@ -206,11 +223,12 @@ class WorkDir:
         self.block_file(kind, row, col, "npz").unlink(missing_ok=True)
 
 
-def _mapped(sha256: str | None, file: Path) -> NDArray[Any]:
-    """A raster of numbers, which has this checksum if one is known."""
-    if sha256 not in (None, file_sha256(file)):
-        raise ValueError("it has another checksum")
+def _mapped(sha256: str | None, noted: Sequence[Mapping[str, Any]], file: Path) -> NDArray[Any]:
+    """A raster of numbers, which has this checksum if one is known, and those of noted rows."""
     array: NDArray[Any] = np.load(file, mmap_mode="r")
+    same = all(sum_of(array[..., slice(*e["rows"]), :]) == e["crc"] for e in noted)
+    if not same or sha256 not in (None, file_sha256(file)):
+        raise ValueError("it has another checksum")
     return array
 
 

@@ -23,7 +23,7 @@ from decr.offered import offered_detector, offered_restorer
 from decr.pipeline.omnicloudmask import omnicloudmask_detector
 from decr.plugins import detector_plugin
 from decr.predictor import Restorer, load_detector, load_restorer
-from decr.zoo.bundle import weights_sha256
+from decr.zoo.bundle import check_same, weights_sha256
 from decr.zoo.embedded import EMBEDDED, embedded_path, find_bundle, others_model
 
 DETECTORS = ("compact", "threshold", "cloudnet", "omnicloudmask", "file:MASK")
@@ -188,7 +188,9 @@ def _loaded_detector(path: Path, device: str, lanes: int | None) -> Detector:
 
 @lru_cache(maxsize=4)
 def _kept_bundle(path: Path, sha256: str, device: str, lanes: int) -> Detector:
-    return load_detector(path, device, lanes)
+    loaded = load_detector(path, device, lanes)
+    check_same(path, sha256, loaded.version)
+    return loaded
 
 
 def _cloudnet_bundle() -> Path:

@@ -8,19 +8,23 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import dask.array
 import numpy as np
+import rasterio
 import rioxarray  # noqa: F401 (registers the .rio accessor)
 import xarray as xr
 from affine import Affine
 from numpy.typing import NDArray
+from rasterio.windows import Window as RasterioWindow
 from rioxarray.exceptions import MissingSpatialDimensionError
 
-from decr.errors import BandError, ConfigError, OutputError, SceneError
+from decr.errors import BandError, ConfigError, DecrError, OutputError, SceneError
 from decr.files import there
 from decr.geo.bands import role_of
 from decr.geo.gdal import gdal_environment
 from decr.geo.opening import DTYPES, REFUSALS, first_line, opened, quiet, unlinked
 from decr.geo.scene import RANGE_TAG
+from decr.pipeline.array_parts import parts_of
 from decr.pipeline.refused_array import check_bands
 
 SCENE_FILE = "scene.tif"
@@ -65,7 +69,7 @@ def temporary_folder() -> Iterator[Path]:
 
 
 def stored(scene: xr.DataArray, folder: Path) -> Path:
-    """Write an array, as it is in memory, where the pipeline reads it.
+    """Write an array, part by part, where the pipeline reads it.
 
     Raises
     ------
@@ -94,8 +98,9 @@ def stored(scene: xr.DataArray, folder: Path) -> Path:
             f"the array has shape {scene.shape} and {scene.dtype} numbers; give it pixels of "
             f"{', '.join(DTYPES)}, such as by array.astype('float32')"
         )
-    path = folder / SCENE_FILE
-    plain = scene.astype(scene.dtype.newbyteorder("="), copy=False).copy(deep=False)
+    # rioxarray copies all pixels as it is told where they lie: it gets a stand-in.
+    dtype = scene.dtype.newbyteorder("=")
+    plain = scene.copy(deep=False, data=dask.array.zeros(scene.shape, dtype=dtype, chunks=-1))
     # Of its attributes the bands' names alone matter, and each may be of a kind that no file has.
     plain.attrs, plain.name = _names(scene), None
     # Its encoding says how it was in a file: scaled to integers, and a number where it has NaN.
@@ -116,21 +121,43 @@ def stored(scene: xr.DataArray, folder: Path) -> Path:
             f"the array says of pixels without data what {scene.dtype} cannot hold: {error} Take "
             f"it off: array.drop_encoding().rio.write_nodata(None)"
         ) from error
-    with _on_disk():
-        plain.load()  # what computes it may want to open rasters
-        kind = _range_dtype(scene, plain.values)
-        with quiet():
-            plain.rio.to_raster(
-                path,
-                # Blocks of the file that an array was read from may not suit tiles.
-                tiled=True,
-                blockxsize=256,
-                blockysize=256,
-                recalc_transform=turned is None,
-                photometric="MINISBLACK",  # or three bytes are red, green and blue, a fourth alpha
-                tags={} if kind is None else {RANGE_TAG: kind},
-            )
+    path = folder / SCENE_FILE
+    with _on_disk(), gdal_environment(), _created(path, plain, recalc=turned is None) as file:
+        kind = _RangeDtype(scene)
+        for (bands, rows, cols), pixels in parts_of(scene):
+            kind.look_at(pixels)
+            window = RasterioWindow.from_slices(rows, cols)
+            indexes = [band + 1 for band in range(bands.start, bands.stop)]
+            file.write(pixels.astype(dtype, copy=False), indexes, window=window)
+        if (found := kind.found()) is not None:
+            file.update_tags(**{RANGE_TAG: found})
     return path
+
+
+def _created(path: Path, plain: xr.DataArray, recalc: bool) -> Any:
+    """A raster that says what an array does, to be written."""
+    bands, height, width = plain.shape
+    with quiet():
+        file = rasterio.open(
+            path,
+            "w",
+            driver="GTiff",
+            count=bands,
+            height=height,
+            width=width,
+            dtype=plain.dtype,
+            crs=plain.rio.crs,
+            transform=plain.rio.transform(recalc=recalc),
+            gcps=plain.rio.get_gcps(),
+            nodata=plain.rio.nodata,
+            # Blocks of the file that an array was read from may not suit tiles.
+            tiled=True,
+            blockxsize=256,
+            blockysize=256,
+            photometric="MINISBLACK",  # or three bytes are red, green and blue, a fourth alpha
+        )
+    file.descriptions = plain.attrs.get("long_name", (None,) * bands)
+    return file
 
 
 @contextmanager
@@ -138,6 +165,8 @@ def _on_disk() -> Iterator[None]:
     """Say what to do when an array cannot be put where the pipeline reads it."""
     try:
         yield
+    except DecrError:
+        raise
     except REFUSALS as error:
         raise OutputError(
             f"the array cannot be put into the folder for temporary files: {first_line(error)}; "
@@ -155,26 +184,41 @@ def _nodata(scene: xr.DataArray) -> float | None:
     return None if number is None else float(number)
 
 
-def _range_dtype(scene: xr.DataArray, numbers: NDArray[Any]) -> str | None:
+class _RangeDtype:
     """The whole type whose numbers became floats to have NaN for what is missing, or None.
 
     Their encoding says so, as rioxarray leaves it behind ``masked=True``, and stays with numbers
     that were divided by 255 since. Some may lie beyond its ends: cubic resampling overshoots.
     """
-    encoding = scene.encoding
-    kind = encoding.get("rasterio_dtype", encoding.get("dtype"))
-    kind = getattr(kind, "name", getattr(kind, "__name__", kind))  # np.dtype, type or text
-    unscaled = {"scale_factor": 1, "add_offset": 0, "scales": 1, "offsets": 0}
-    scaled = any(np.any(np.not_equal(encoding.get(key, no), no)) for key, no in unscaled.items())
-    if scene.dtype.kind != "f" or kind not in _WHOLE or scaled:
-        return None
-    found = numbers[np.isfinite(numbers)]
-    low, high = np.iinfo(kind).min, np.iinfo(kind).max
-    slack = _OVERSHOOT * (high - low)
-    beyond = (found < low - slack) | (found > high + slack)
-    if not found.size or beyond.mean() > _OVERSHOT:
-        return None
-    return str(kind) if found.max() > 2 or (found % 1 == 0).all() else None
+
+    def __init__(self, scene: xr.DataArray) -> None:
+        encoding = scene.encoding
+        kind = encoding.get("rasterio_dtype", encoding.get("dtype"))
+        kind = getattr(kind, "name", getattr(kind, "__name__", kind))  # np.dtype, type or text
+        unscaled = {"scale_factor": 1, "add_offset": 0, "scales": 1, "offsets": 0}
+        scaled = any(np.any(np.not_equal(encoding.get(key, n), n)) for key, n in unscaled.items())
+        told = scene.dtype.kind == "f" and kind in _WHOLE and not scaled
+        self._kind = str(kind) if told else None
+        self._count = self._beyond = 0
+        self._most, self._whole = -np.inf, True
+
+    def look_at(self, numbers: NDArray[Any]) -> None:
+        """Take these into account, too."""
+        if self._kind is None:
+            return
+        found = numbers[np.isfinite(numbers)]
+        low, high = np.iinfo(self._kind).min, np.iinfo(self._kind).max
+        slack = _OVERSHOOT * (high - low)
+        self._count += found.size
+        self._beyond += int(((found < low - slack) | (found > high + slack)).sum())
+        self._most = found.max(initial=self._most)
+        self._whole = self._whole and bool((found % 1 == 0).all())
+
+    def found(self) -> str | None:
+        """What it is."""
+        if not self._count or self._beyond / self._count > _OVERSHOT:
+            return None
+        return self._kind if self._most > 2 or self._whole else None
 
 
 def _names(scene: xr.DataArray) -> dict[str, Any]:

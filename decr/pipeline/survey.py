@@ -311,11 +311,12 @@ def survey_scene(
         in_cells = int(sums.count[cloudy].sum())
         cloudy_px += in_cells if sums.marked_px is None else sums.marked_px
         valid_px += int(sums.count.sum())
-        for raster in rasters:
-            let_go(raster)
         if work is not None and block.core.col_stop == width and block is not everything[-1]:
             flushed(*rasters)
-            work.note(_ROW, block.row_index, 0, cloudy_px=cloudy_px, valid_px=valid_px)
+            counts = {"cloudy_px": cloudy_px, "valid_px": valid_px}
+            work.note_rows(_ROW, block.row_index, rasters[0], block.core.slices()[0], **counts)
+        for raster in rasters:
+            let_go(raster)
         if told is not None:
             told(done, len(everything))
     if mask is not None and (doubt := doubt_of(mask.path, mask.classes, cloudy_px > 0)):

@@ -13,24 +13,16 @@ from decr.dataset.duplicates import refuse_leak
 from decr.dataset.guesses import tell
 from decr.dataset.splits import in_common
 from decr.errors import ConfigError, warn
+from decr.files import check_writable
 from decr.progress import OnProgress, silent
 from decr.training.colours import places_of_colours
-from decr.training.identity import (
-    IMAGES,
-    images_digest,
-    refuse_longer,
-    refuse_others,
-    refuse_unfinished,
-    samples_identity,
-    settings_identity,
-)
 from decr.training.imagery import Imagery, read_split, sampler, validates
 from decr.training.log import summary_writer
+from decr.training.place import processes
 from decr.training.published import Objective, objective
 from decr.training.recipe import Recipe
-from decr.training.stage_run import read_checkpoint
+from decr.training.stage_run import check_cut
 from decr.training.stages import STAGES, Stage
-from decr.zoo.bundle import read_card
 
 _LEAST_PX = {"spagan": 32, "amgan": 32}
 """Side of a reference's samples, where norms of its discriminator need two pixels."""
@@ -104,6 +96,7 @@ def check_asked(recipe: Recipe, stage: str, tensorboard: bool, unlikeness: bool)
     for name, config in recipe.stages.items():
         if stage not in ("all", name):
             continue
+        check_cut(STAGES[name], config, processes())
         published_objective(recipe, STAGES[name])
         if config.perceptual:
             places_of_colours(recipe.bands)
@@ -166,7 +159,10 @@ def check_place(recipe: Recipe, run_dir: Path) -> Path:
     ------
     ConfigError
         If the run would learn from its own pictures there, or replace other weights.
+    OutputError
+        If it cannot be written to.
     """
+    check_writable(run_dir)
     bundle = run_dir / f"{recipe.name}.safetensors"
     picture = run_dir.resolve() / "samples" / "stage.png"
     for folder in (*recipe.clear, *recipe.labelled):
@@ -182,77 +178,6 @@ def check_place(recipe: Recipe, run_dir: Path) -> Path:
             f"run (-o), or move that file"
         )
     return bundle
-
-
-def planned(
-    recipe: Recipe,
-    run_dir: Path,
-    stage: str = "all",
-    *,
-    tensorboard: bool = False,
-    unlikeness: bool = False,
-    on_progress: OnProgress = silent,
-) -> str:
-    """The images and the stages of a run, in lines, once all is checked as for it.
-
-    What the networks begin with is not looked at: they are not made.
-
-    Parameters
-    ----------
-    stage
-        "all", or the one of the recipe's that is told.
-    tensorboard
-        Whether the run writes its numbers for it.
-    unlikeness
-        Whether it has a network for perceptual terms.
-    on_progress
-        As for `read_split`.
-
-    Raises
-    ------
-    BundleError, ConfigError, DatasetError
-        See `run_recipe`.
-    """
-    check_asked(recipe, stage, tensorboard, unlikeness)
-    check_place(recipe, run_dir)
-    imagery, unseen = read_checked(recipe, on_progress)
-    check_drawn(recipe, stage, imagery)
-    _check_begun(recipe, run_dir, stage, imagery)
-    pixels = sum(image.dn.shape[1] * image.dn.shape[2] for image in imagery.clear)
-    lines = [
-        f"{recipe.name}: {len(imagery.clear)} clear images, {pixels / 1e6:.1f} Mpx, "
-        f"{len(imagery.labelled)} labelled, {len(imagery.pairs)} pairs; held out: "
-        f"{len(unseen.clear)} clear images, {len(unseen.pairs)} pairs; bands "
-        f"{', '.join(recipe.bands)}"
-    ]
-    lines += [
-        f"  {name}: {config.steps} steps of {config.batch}, {config.size_px} px, lr {config.lr:g}"
-        for name, config in recipe.stages.items()
-        if stage in ("all", name)
-    ]
-    return "\n".join(lines)
-
-
-def _check_begun(recipe: Recipe, run_dir: Path, chosen: str, imagery: Imagery) -> None:
-    """Refuse what a run's checkpoints refuse, up to the chosen stage."""
-    images = images_digest(imagery, "detector" in recipe.stages)
-    ready = set() if recipe.start is None else {*read_card(recipe.start).parts}
-    for name, config in recipe.stages.items():
-        stage, path = STAGES[name], run_dir / f"{name}.pt"
-        state = read_checkpoint(path) if path.exists() else None
-        if chosen in ("all", name):
-            check_frozen(recipe, stage, ready)
-            if state is not None:
-                own = settings_identity(config) | samples_identity(stage, recipe, imagery, images)
-                refuse_others(state, own, path, state["step"] < config.last)
-                refuse_longer(state["step"], config, path)
-        elif state is not None:
-            refuse_unfinished(state, stage, path)
-            refuse_others(state, {IMAGES: images}, path)
-        if state is not None or chosen == "all":
-            ready.update(stage.trains)
-        if name == chosen:
-            return
 
 
 def _check_samples(recipe: Recipe) -> None:

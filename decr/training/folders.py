@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from decr.dataset.clear import Folder
 from decr.dataset.layouts import layout_of, list_pairs
+from decr.dataset.manifest import PairFile
 from decr.dataset.pairs import PairFolder
 from decr.dataset.published import facts_of
-from decr.errors import ConfigError, DatasetError
+from decr.errors import ConfigError, DatasetError, DecrError, warn
 from decr.geo.scene import open_scene
 from decr.training.checks import number
 from decr.training.recipe import Recipe, default_parts, stage_settings
@@ -60,6 +64,11 @@ def recipe_from_folders(
     ------
     ConfigError
         If there is no folder, no way to know the pixel size, or a number cannot be.
+
+    Warns
+    -----
+    DecrWarning
+        If images have bands that the first one lacks, so that the run does not use them.
     """
     for key, value in (("gsd_m", gsd_m), ("white", white)):
         if value is not None:
@@ -67,7 +76,8 @@ def recipe_from_folders(
     if not clear and not pairs:
         raise ConfigError("nothing to train on; give --clear FOLDER, --pairs FOLDER or --recipe")
     sets = tuple(PairFolder(f, layout_of(f, layout), bands, gsd_m, white) for f in pairs)
-    first = _first_clear(clear[0], bands) if clear else _first_pair(sets[0])
+    images = _each(clear, sets, bands)
+    first = next(images)()
     path = _start(start, stage, first) if start else None
     card = read_card(path) if path else None
     preset = preset or ("finetune" if path else "fast")
@@ -77,10 +87,13 @@ def recipe_from_folders(
         raise ConfigError(f"{path}: holds {', '.join(parts)}; no stage can be trained with that")
     if steps is not None:
         own = {name: replace(config, steps=steps) for name, config in own.items()}
+    used = _bands(card, first)
+    if bands is None:  # else all images have the same
+        _tell_unused(start, stage, first, used, images)
     gsd, gsd_range = _gsd(gsd_m, card, first, coarser=2 if clear else 1)
     return Recipe(
         name=name,
-        bands=_bands(card, first),
+        bands=used,
         clear=tuple(Folder(f, bands, gsd_m, white) for f in clear),
         labelled=(),
         holdout=tuple(holdout),
@@ -106,37 +119,71 @@ _Range = tuple[float, float]
 
 
 @dataclass(frozen=True, slots=True)
-class _First:
-    """What the first image says; it holds for all."""
+class _Said:
+    """What an image says; what the first one says holds for all."""
 
     path: str
     bands: tuple[str, ...]
     gsd_m: float | None
 
 
-def _first_clear(folder: Path, bands: str | None) -> _First:
-    scene = open_scene(Folder(folder).files()[0], bands)
-    return _First(scene.path, scene.bands.data_roles, scene.grid.gsd_m)
+def _each(
+    clear: Sequence[Path], pairs: Sequence[PairFolder], bands: str | None
+) -> Iterator[Callable[[], _Said]]:
+    """What opens each image, in order: clear ones, then the clear sides of pairs."""
+    for folder in clear:
+        for path in Folder(folder).files():
+            yield partial(_clear_said, path, bands)
+    for one in pairs:
+        listed = list_pairs(one.path, one.layout)
+        if not listed:
+            raise DatasetError(f"{one.path}: no pair there; check the folder's name")
+        for pair in listed:
+            yield partial(_pair_said, one, pair)
 
 
-def _first_pair(folder: PairFolder) -> _First:
-    listed = list_pairs(folder.path, folder.layout)
-    if not listed:
-        raise DatasetError(f"{folder.path}: no pair there; check the folder's name")
-    pair = listed[0]
+def _clear_said(path: Path, bands: str | None) -> _Said:
+    scene = open_scene(path, bands)
+    return _Said(scene.path, scene.bands.data_roles, scene.grid.gsd_m)
+
+
+def _pair_said(folder: PairFolder, pair: PairFile) -> _Said:
     scene = open_scene(pair.clear, folder.bands or pair.bands)
     nir = ("nir",) if pair.clear_nir is not None else ()
     gsd_m = pair.gsd_m or scene.grid.gsd_m or facts_of(folder.path, folder.layout).gsd_m
-    return _First(scene.path, (*scene.bands.data_roles, *nir), gsd_m)
+    return _Said(scene.path, (*scene.bands.data_roles, *nir), gsd_m)
 
 
-def _start(start: str, stage: str, first: _First) -> Path:
+def _tell_unused(
+    start: str | None,
+    stage: str,
+    first: _Said,
+    used: Sequence[str],
+    others: Iterator[Callable[[], _Said]],
+) -> None:
+    """Warn of bands that a run would use if other images came first."""
+    count, unused = 1, Counter[str]()
+    for opened in others:
+        count += 1
+        with suppress(DecrError):  # told, or refused, once it is read
+            said = opened()
+            path = _start(start, stage, said) if start else None
+            unused.update({*_bands(read_card(path) if path else None, said)} - {*used})
+    for band, n in unused.items():
+        warn(
+            f"{first.path}: is the first image and says that bands are {', '.join(first.bands)}; "
+            f"{band}, which {n} of {count} images have, is therefore not used; to train with it, "
+            f"move images without it elsewhere"
+        )
+
+
+def _start(start: str, stage: str, first: _Said) -> Path:
     if stage == "detector" and start == "embedded":
         return embedded_path("embedded-detector")
     return find_bundle(start, "nir" in first.bands)
 
 
-def _bands(card: Card | None, first: _First) -> tuple[str, ...]:
+def _bands(card: Card | None, first: _Said) -> tuple[str, ...]:
     """Those of the bundle that the imagery has, or all of the imagery in the usual order."""
     wanted = card.bands if card else _ORDER_OF_BANDS
     found = tuple(band for band in wanted if band in first.bands)
@@ -149,7 +196,7 @@ def _bands(card: Card | None, first: _First) -> tuple[str, ...]:
 
 
 def _gsd(
-    gsd_m: float | None, card: Card | None, first: _First, coarser: int
+    gsd_m: float | None, card: Card | None, first: _Said, coarser: int
 ) -> tuple[float, _Range]:
     """Pixel size of the bundle to be, and the range it sees in training, metres.
 

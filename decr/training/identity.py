@@ -27,7 +27,11 @@ NETWORKS = "networks begun with"
 
 _FREE = frozenset({"until", "max_minutes", "save_every", "validate_every", "accumulate"})
 """Settings that may change while a stage is trained: when to stop, save and look, and how batches
-are cut, which like devices, precisions and processes says how it is computed, not what."""
+are cut, which like devices and processes says how it is computed, not what."""
+
+TOLD = ("lr", "precision")
+"""What may change, too, but is told: to lower the rate is the way out of a loss that is no number,
+and another precision rounds otherwise from there on."""
 
 
 def settings_identity(config: TrainConfig) -> dict[str, str | int | float | None]:
@@ -124,19 +128,19 @@ def refuse_others(
 ) -> None:
     """Refuse a checkpoint that was begun with something else than this run.
 
-    Another learning rate is told, no more, if there are steps ``to_come``: to lower it is the way
-    out of a loss that is no number.
+    Of what is only ``TOLD`` a warning tells, if there are steps ``to_come``.
 
     Raises
     ------
     DatasetError
         Naming what differs.
     """
-    fixed = {key: value for key, value in own.items() if key != "lr"}
-    found = differences(state, fixed, path)
-    then = (state.get("identity") or own).get("lr")
-    if not found and "lr" in own and then != own["lr"] and to_come:
-        warn(f"{path}: lr was {then} up to step {state['step']} and is {own['lr']} from there on")
+    found = differences(state, {key: own[key] for key in own if key not in TOLD}, path)
+    then = state.get("identity") or {}
+    for key in TOLD if to_come and not found else ():
+        if key in own and key in then and then[key] != own[key]:
+            step, now = state["step"], own[key]
+            warn(f"{path}: {key} was {then[key]} up to step {step} and is {now} from there on")
     if found:
         raise DatasetError(
             f"{path}: was begun with other values than this run's: {'; '.join(found)}; name "

@@ -86,14 +86,14 @@ class Place:
             dist.barrier()
 
 
-def _processes() -> int:
+def processes() -> int:
     """How many processes torchrun started; 1 where it did not, whatever size others tell of."""
     return int(os.environ.get("WORLD_SIZE", "1")) if "RANK" in os.environ else 1
 
 
 def leads() -> bool:
     """Whether this is the process that speaks, of those that torchrun started."""
-    return _processes() == 1 or os.environ["RANK"] == "0"
+    return processes() == 1 or os.environ["RANK"] == "0"
 
 
 @contextmanager
@@ -115,7 +115,7 @@ def placed(device: str, precision: str) -> Iterator[Place]:
     target = pick_device(device)
     if target.type == "cuda":
         make_cuda_repeatable()
-    size = _processes()
+    size = processes()
     if size == 1:
         yield Place(target, pick_precision(precision, target))
         return

@@ -12,13 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import nn
 
 from decr.device import device_name
 from decr.diffusion.schedule import NoiseSchedule
 from decr.files import sole_worker, writable_folder
-from decr.models.registry import create
 from decr.progress import OnProgress, silent
 from decr.training.before import (
     check_asked,
@@ -38,7 +36,7 @@ from decr.training.recipe import Recipe
 from decr.training.settings import TrainConfig
 from decr.training.stage_run import TrainResult
 from decr.training.stages import STAGES, Stage
-from decr.training.start import adopt, adopt_later, start_from
+from decr.training.start import adopt, adopt_later, networks_of, with_discriminator
 from decr.training.validation import Watch
 from decr.zoo.bundle import Bundle, save_bundle
 from decr.zoo.card import Card
@@ -113,7 +111,7 @@ def run_recipe(
     imagery, unseen = read_checked(recipe, on_progress)
     check_drawn(recipe, stage, imagery)
     with placed(device, precision) as place, _held(run_dir, place):
-        parts, start = _networks(recipe, place)
+        parts, start = networks_of(recipe, place)
         run = _Run(
             recipe,
             start,
@@ -155,26 +153,6 @@ class _Run:
     on_step: Report | None
     unlikeness: nn.Module | None
     loaders: int | None
-
-
-def _networks(recipe: Recipe, place: Place) -> tuple[dict[str, nn.Module], Bundle | None]:
-    """The recipe's networks on the device, seeded or with the weights of its start; the start.
-
-    Its file is read this once: another may lie there when the bundle is written. Its own networks
-    are not kept.
-    """
-    torch.manual_seed(0)
-    parts = {
-        name: create(part.architecture, len(recipe.bands), part.size)
-        for name, part in recipe.parts.items()
-    }
-    start = None
-    if recipe.start is not None:
-        start = replace(start_from(recipe.start, parts, recipe.bands), networks={})
-    for network in parts.values():
-        network.to(place.device)
-        network.to(memory_format=place.layout)
-    return parts, start
 
 
 def _held(run_dir: Path, place: Place) -> AbstractContextManager[None]:
@@ -230,10 +208,7 @@ def _train(run: _Run, stage: Stage, parts: Mapping[str, nn.Module]) -> TrainResu
             "unlikeness": OfColours(run.unlikeness, run.recipe.bands).to(run.place.device),
         }
     published = published_objective(run.recipe, stage)
-    if published is not None and published.make_discriminator is not None:
-        torch.manual_seed(1)
-        rival = published.make_discriminator(len(run.recipe.bands)).to(run.place.device)
-        parts = {**parts, "discriminator": rival}
+    parts = with_discriminator(parts, published, run.recipe, run.place)
     return train_stage(
         stage,
         parts,

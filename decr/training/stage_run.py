@@ -19,6 +19,7 @@ from decr.errors import ConfigError, DatasetError, OutputError
 from decr.training.ema import Ema
 from decr.training.identity import (
     NETWORKS,
+    TOLD,
     Identity,
     begun_with,
     refuse_longer,
@@ -90,6 +91,21 @@ def turned(images: Tensor, way: int) -> Tensor:
     return mirrored.rot90(way % 4, dims=(-2, -1)) if way % 4 else mirrored
 
 
+def check_cut(stage: Stage, config: TrainConfig, processes: int) -> None:
+    """Refuse a batch of which some process would have an empty micro-batch.
+
+    Raises
+    ------
+    ConfigError
+        Naming the numbers.
+    """
+    if config.batch < config.accumulate * processes:
+        raise ConfigError(
+            f"stage {stage.name}: a batch of {config.batch} cannot be cut into "
+            f"{config.accumulate} micro-batches in each of {processes} processes; raise batch"
+        )
+
+
 class StageRun:
     """Networks, optimisers and averages of a stage that is being trained."""
 
@@ -104,11 +120,7 @@ class StageRun:
         place: Place,
         samples: Identity | None = None,
     ) -> None:
-        if config.batch < config.accumulate * place.size:
-            raise ConfigError(
-                f"stage {stage.name}: a batch of {config.batch} cannot be cut into "
-                f"{config.accumulate} micro-batches in each of {place.size} processes; raise batch"
-            )
+        check_cut(stage, config, place.size)
         self.stage, self.parts, self.config = stage, parts, config
         self.noise_schedule, self.published, self.place = noise_schedule, published, place
         self.run_dir, self.checkpoint = run_dir, run_dir / f"{stage.name}.pt"
@@ -126,6 +138,7 @@ class StageRun:
         self.identity = {
             **settings_identity(config),
             **(samples or {}),
+            "precision": str(place.dtype).removeprefix("torch."),
             NETWORKS: begun_with(stage, parts),
         }
         self.step, self.loss, self.spent = 0, math.nan, 0.0
@@ -162,8 +175,9 @@ class StageRun:
             ) from error
         to_come = self.step < self.config.last
         refuse_others(state, self.identity, self.checkpoint, to_come)
-        if not to_come and "lr" in (state.get("identity") or {}):
-            self.identity["lr"] = state["identity"]["lr"]  # of all its steps
+        if not to_come:  # of all its steps
+            then = state.get("identity") or {}
+            self.identity |= {key: then[key] for key in TOLD if key in then}
         refuse_longer(self.step, self.config, self.checkpoint)
 
     @property

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -22,10 +23,51 @@ from decr.training.identity import (
     refuse_others,
     refuse_unfinished,
 )
+from decr.training.place import Place
+from decr.training.recipe import Recipe
 from decr.training.stage_run import TrainResult, read_checkpoint
 from decr.training.stages import Stage
 from decr.zoo.bundle import Bundle, load_bundle
 from decr.zoo.card import Part
+
+if TYPE_CHECKING:
+    from decr.training.published import Objective
+
+
+def networks_of(recipe: Recipe, place: Place) -> tuple[dict[str, nn.Module], Bundle | None]:
+    """A recipe's networks on a device, seeded or with the weights of its start; the start.
+
+    Its file is read this once: another may lie there when the bundle is written. Its own networks
+    are not kept.
+
+    Raises
+    ------
+    BundleError, DatasetError
+        If the start cannot be read, or is none for these networks; see `start_from`.
+    """
+    torch.manual_seed(0)
+    parts = {
+        name: create(part.architecture, len(recipe.bands), part.size)
+        for name, part in recipe.parts.items()
+    }
+    start = None
+    if recipe.start is not None:
+        start = replace(start_from(recipe.start, parts, recipe.bands), networks={})
+    for network in parts.values():
+        network.to(place.device)
+        network.to(memory_format=place.layout)
+    return parts, start
+
+
+def with_discriminator(
+    parts: Mapping[str, nn.Module], published: Objective | None, recipe: Recipe, place: Place
+) -> Mapping[str, nn.Module]:
+    """The networks and, where a published objective has one, its seeded discriminator."""
+    if published is None or published.make_discriminator is None:
+        return parts
+    torch.manual_seed(1)
+    rival = published.make_discriminator(len(recipe.bands)).to(place.device)
+    return {**parts, "discriminator": rival}
 
 
 def start_from(path: Path, parts: Mapping[str, nn.Module], bands: tuple[str, ...]) -> Bundle:

@@ -18,8 +18,8 @@ from decr.errors import BundleError, OutputError
 from decr.files import file_sha256, scratch_folder
 from decr.models.registry import create
 from decr.zoo.card import Card, Part, card_from, check_card, metadata_of
-from decr.zoo.formats import no_bundle
-from decr.zoo.limits import check_file, is_utf8
+from decr.zoo.formats import copied, no_bundle
+from decr.zoo.limits import check_file, is_utf8, reason, shown
 
 _OTHER_KINDS = (
     *(".pth", ".pt", ".ckpt", ".bin", ".pkl", ".h5", ".hdf5", ".keras", ".onnx", ".npz", ".zip"),
@@ -174,8 +174,7 @@ def load_bundle(path: Path) -> Bundle:
     BundleError
         Naming the file and what is wrong with it.
     """
-    digest = weights_sha256(path)
-    with _opened(path) as file:
+    with unchanged(path) as digest, _opened(path) as file:
         card = card_from(path, file.metadata())
         tensors = _tensors(path, file)
     networks: dict[str, nn.Module] = {}
@@ -190,7 +189,7 @@ def load_bundle(path: Path) -> Bundle:
         networks[name] = network.eval().requires_grad_(False)
     extra = [k for k in tensors if k.split("/", 1)[0] not in card.parts]
     if extra:
-        raise BundleError(f"{path}: tensor {extra[0]!r} belongs to no part of the card")
+        raise BundleError(f"{path}: tensor {shown(extra[0])} belongs to no part of the card")
     halves = any(tensor.dtype == torch.float16 for tensor in tensors.values())
     return Bundle(card, networks, digest, torch.float16 if halves else torch.float32)
 
@@ -199,7 +198,7 @@ def _created(path: Path, card: Card, part: Part) -> nn.Module:
     try:
         return create(part.architecture, len(card.bands), part.size)
     except BundleError as error:
-        raise BundleError(f"{path}: {error}") from error
+        raise BundleError(f"{path}: {reason(error)}") from error
 
 
 def _check_fit(path: Path, name: str, network: nn.Module, tensors: Mapping[str, Tensor]) -> None:
@@ -217,14 +216,14 @@ def _check_fit(path: Path, name: str, network: nn.Module, tensors: Mapping[str, 
     ):
         if keys:
             raise BundleError(
-                f"{path}: part {name!r} {problem} tensor {min(keys)!r} ({len(keys)} in all); the "
-                f"file was made for another network or is incomplete"
+                f"{path}: part {name!r} {problem} tensor {shown(min(keys))} ({len(keys)} in all); "
+                f"the file was made for another network or is incomplete"
             )
     for key, value in tensors.items():
         if value.shape != wanted[key].shape:
             raise BundleError(
-                f"{path}: tensor {name}/{key} has shape {tuple(value.shape)}, the network needs "
-                f"{tuple(wanted[key].shape)}"
+                f"{path}: tensor {name}/{key} has shape {tuple(value.shape)!s:.80}, the network "
+                f"needs {tuple(wanted[key].shape)}"
             )
         if not _of_kind(value.dtype, wanted[key].dtype):
             raise BundleError(
@@ -260,6 +259,31 @@ def weights_sha256(path: Path) -> str:
         raise BundleError(f"{path}: cannot read the weights: {error.strerror}") from error
 
 
+@contextmanager
+def unchanged(path: Path) -> Iterator[str]:
+    """The SHA-256 of a file that is read inside: those bytes, and no others, were read.
+
+    Raises
+    ------
+    BundleError
+        If the file cannot be read, or another process wrote it meanwhile; that goes before what
+        the reader made of it.
+    """
+    digest = weights_sha256(path)
+    try:
+        yield digest
+    finally:
+        check_same(path, digest, weights_sha256(path))
+
+
+def check_same(path: Path, before: str, after: str) -> None:
+    """Raise BundleError where a file has another SHA-256 than before."""
+    if before != after:
+        raise BundleError(
+            f"{path}: changed while it was read; try again once no other process writes it"
+        )
+
+
 def _opened(path: Path) -> Any:
     if not Path(path).is_file():
         raise BundleError(f"{path}: no such weights file; `decr models list` names those shipped")
@@ -271,6 +295,6 @@ def _opened(path: Path) -> Any:
 
 def _tensors(path: Path, file: Any) -> dict[str, Tensor]:
     try:
-        return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        return copied(file)
     except SafetensorError as error:  # The format has numbers of 4 and 6 bits, torch has not.
-        raise BundleError(f"{path}: holds what torch cannot read ({error})") from error
+        raise BundleError(f"{path}: holds what torch cannot read ({reason(error)})") from error

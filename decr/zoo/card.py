@@ -13,6 +13,7 @@ from decr.calibration import ErrorTable
 from decr.diffusion.schedule import NoiseSchedule
 from decr.errors import BundleError, ConfigError
 from decr.models.registry import check_architecture
+from decr.zoo.limits import reason
 
 FORMAT = 1
 MOST_LEVEL_PX = 100_000
@@ -117,8 +118,8 @@ def card_from(path: Path, metadata: Mapping[str, str] | None) -> Card:
         header = json.loads(metadata[KEY])
         if header["format"] != FORMAT:
             raise BundleError(
-                f"{path}: bundle format {header['format']}, this decr reads {FORMAT}; install a "
-                f"newer decr"
+                f"{path}: bundle format {header['format']!r:.20}, this decr reads {FORMAT}; "
+                f"install a newer decr"
             )
         del header["format"]
         header["parts"] = {
@@ -145,7 +146,7 @@ def card_from(path: Path, metadata: Mapping[str, str] | None) -> Card:
         OverflowError,
         RecursionError,
     ) as error:
-        raise BundleError(f"{path}: the card inside is damaged ({error})") from error
+        raise BundleError(f"{path}: the card inside is damaged ({reason(error)})") from error
 
 
 def check_card(card: Card) -> None:

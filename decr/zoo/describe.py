@@ -13,6 +13,7 @@ from torch import nn
 from decr.models.unet import UNet
 from decr.zoo.bundle import Bundle
 from decr.zoo.card import Card, Part
+from decr.zoo.limits import printable
 
 _UNIT_PARTS = ("cnp", "wa")
 """Parts that work on [-1, 1]; the others take and give [0, 1]."""
@@ -45,12 +46,7 @@ def described(bundle: Bundle) -> str:
     """The card in a few lines."""
     lines = [*_lines(bundle), ("sha256", bundle.sha256)]
     width = max(len(key) for key, _ in lines)
-    return "\n".join(_printable(f"{key:{width}}  {value}") for key, value in lines)
-
-
-def _printable(text: str) -> str:
-    """A line as it is, but with control characters written out: a terminal would obey them."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return "\n".join(printable(f"{key:{width}}  {value}") for key, value in lines)
 
 
 def _lines(bundle: Bundle) -> Iterator[tuple[str, str]]:

@@ -8,6 +8,7 @@ from importlib.metadata import EntryPoint
 from pathlib import Path
 
 from decr.errors import BundleError
+from decr.files import there
 from decr.plugins import model_plugin
 
 EMBEDDED = {
@@ -45,7 +46,7 @@ def find_bundle(model: str, scene_has_nir: bool) -> Path:
     if model in EMBEDDED:
         return embedded_path(model)
     path = Path(model)
-    if path.exists():
+    if there(path):
         return path
     plugin = model_plugin(model)
     if plugin is not None:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from decr.errors import BundleError
 from decr.zoo.keras_files import HDF5_MAGIC, KERAS_MEMBER, read_h5, read_keras
-from decr.zoo.limits import check_file, check_size, opened_zip, shown
+from decr.zoo.limits import check_file, check_size, opened_zip, reason, shown
 
 _CONTAINERS = (
     "state_dict",
@@ -57,7 +57,9 @@ _GZIP_MAGIC = b"\x1f\x8b"
 _ARCHIVE = "an archive, not weights; unpack it and give the weights file inside"
 _IMAGE_MAGIC = (b"II*\0", b"II+\0", b"MM\0*", b"MM\0+", b"\x89PNG")
 """Of the kinds that masks have: TIFF, BigTIFF and PNG."""
-_GLOBAL = re.compile(r"GLOBAL ([\w.]+)")
+_GLOBAL = re.compile(r"GLOBAL (?:builtins\.|__builtin__\.)?([\w.]{1,100})")
+_NESTED = "torch._utils._rebuild_nested_tensor"
+"""Torch refuses it as code since 2.15; older versions build the tensor."""
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
@@ -76,8 +78,8 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     Returns
     -------
     dict of str to Tensor
-        Dense tensors on the CPU, floating ones without NaN or infinity, not copied where that
-        can be avoided. Keys of Keras files are "layer/leaf" with layers renumbered from 1, such as
+        Dense tensors on the CPU, floating ones without NaN or infinity, that no longer depend on
+        the file. Keys of Keras files are "layer/leaf" with layers renumbered from 1, such as
         ``conv2d_1/kernel``.
 
     Raises
@@ -94,7 +96,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     if _is_safetensors(head) and int.from_bytes(head[:8], "little") < path.stat().st_size:
         return _checked(path, _from_safetensors(path))
     if head.startswith(_PICKLE_MAGIC):
-        return _checked(path, _unwrapped(path, _load_torch(path, mmap=False)))
+        return _checked(path, _unwrapped(path, _load_torch(path)))
     raise BundleError(f"{path}: {_no_weights(head)}")
 
 
@@ -156,23 +158,18 @@ def _from_zip(path: Path) -> dict[str, Any]:
     with opened_zip(path) as archive:
         if KERAS_MEMBER in archive.namelist():
             return dict(read_keras(path, archive))
-        entries = archive.infolist()
-    if not any(entry.filename.endswith("/data.pkl") for entry in entries):
-        numpy_only = all(entry.filename.endswith(".npy") for entry in entries)
-        what = (
-            "arrays of NumPy; save them by torch.save as a state dict" if numpy_only else _ARCHIVE
-        )
-        raise BundleError(f"{path}: {what}")
-    _check_sums(path)
-    # Tensors can be mapped only where they lie in the file as they are.
-    mmap = all(entry.compress_type == zipfile.ZIP_STORED for entry in entries)
-    return _unwrapped(path, _load_torch(path, mmap=mmap))
+        names = archive.namelist()
+        if not any(name.endswith("/data.pkl") for name in names):
+            numpy_only = all(name.endswith(".npy") for name in names)
+            what = "arrays of NumPy; save them by torch.save as a state dict"
+            raise BundleError(f"{path}: {what if numpy_only else _ARCHIVE}")
+        _check_sums(path, archive)
+    return _unwrapped(path, _load_torch(path))
 
 
-def _check_sums(path: Path) -> None:
+def _check_sums(path: Path, archive: zipfile.ZipFile) -> None:
     """Hold the records of a torch file against their CRC-32, which torch itself does not."""
-    with opened_zip(path) as archive:
-        right = {e.filename: _is_whole(archive, e) for e in archive.infolist() if e.file_size}
+    right = {e.filename: _is_whole(archive, e) for e in archive.infolist() if e.file_size}
     wrong = [name for name, whole in right.items() if not whole]
     # Where all are wrong none was kept: torch.serialization.set_crc32_options(False).
     if wrong and len(wrong) < len(right):
@@ -192,18 +189,22 @@ def _is_whole(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bool:
     return True
 
 
-def _load_torch(path: Path, mmap: bool) -> object:
+def _load_torch(path: Path) -> object:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return torch.load(str(path), map_location="cpu", weights_only=True, mmap=mmap)
+            # Not mapped: numbers would change with the file, and a file cut short end the process.
+            return torch.load(str(path), map_location="cpu", weights_only=True, mmap=False)
     except Exception as error:  # A reader that is fed noise can raise anything.
-        raise BundleError(f"{path}: {_load_failure(str(error))}") from error
+        raise BundleError(f"{path}: {_load_failure(error)}") from error
 
 
-def _load_failure(said: str) -> str:
+def _load_failure(error: Exception) -> str:
+    said = str(error)
     # Torch's own advice is to switch its protection off, which must not reach the user.
     if found := _GLOBAL.search(said):
+        if found[1] == _NESTED:
+            return "holds a nested tensor, not plain numbers; export dense floating-point weights"
         return (
             f"asks to run code ({found[1]}), which decr never does; export the network's "
             f"state_dict() alone, or get the file from its authors again"
@@ -212,24 +213,29 @@ def _load_failure(said: str) -> str:
         return "a TorchScript program, not weights; export the network's state_dict() instead"
     if "Weights only load failed" in said:
         return "a pickle, but not one of tensors; export the network's state_dict() with torch.save"
-    return f"a damaged torch file ({said[:150]}); it may be truncated, download it again"
+    return f"a damaged torch file ({reason(error)}); it may be truncated, download it again"
 
 
 def _from_safetensors(path: Path) -> dict[str, Any]:
     try:
         with safe_open(str(path), framework="pt") as file:
             metadata = file.metadata() or {}
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+            tensors = copied(file)
     except Exception as error:  # Its errors share no base class with those of get_tensor.
         raise BundleError(
-            f"{path}: not a readable safetensors file ({error}); it may be truncated, download it "
-            f"again"
+            f"{path}: not a readable safetensors file ({reason(error)}); it may be truncated, "
+            f"download it again"
         ) from error
     if "decr" in metadata:
         raise BundleError(f"{path}: is a decr bundle already; pass it to --model as it is")
     # save_model() keeps one of several names of a tensor, and notes the others beside it.
     aliases = {key: tensors[kept] for key, kept in metadata.items() if kept in tensors}
     return _unwrapped(path, {**aliases, **tensors})
+
+
+def copied(file: Any) -> dict[str, Tensor]:
+    """All tensors of an opened safetensors file, which itself is mapped: see `_load_torch`."""
+    return {key: file.get_tensor(key).clone() for key in file.keys()}  # noqa: SIM118
 
 
 def _plain(payload: object) -> dict[Any, Any] | None:

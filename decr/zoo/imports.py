@@ -13,7 +13,7 @@ from torch import nn
 
 from decr.errors import BandError, BundleError, ConfigError
 from decr.geo.bands import bands_of
-from decr.zoo.bundle import bundle_output, save_bundle, weights_sha256
+from decr.zoo.bundle import bundle_output, save_bundle, unchanged
 from decr.zoo.card import Card, Part
 from decr.zoo.published import NETWORKS, Imported, read_published
 
@@ -152,7 +152,8 @@ def import_checkpoint(
 
 
 def _read(path: Path, as_name: str | None) -> _Source:
-    return _Source(path, weights_sha256(path), read_published(path, as_name))
+    with unchanged(path) as digest:
+        return _Source(path, digest, read_published(path, as_name))
 
 
 def _check_combination(main: _Source, reference: _Source | None = None) -> None:

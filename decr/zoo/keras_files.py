@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from decr.errors import BundleError
-from decr.zoo.limits import check_size, shown
+from decr.zoo.limits import check_size, reason, shown
 
 HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 KERAS_MEMBER = "model.weights.h5"
@@ -94,7 +94,8 @@ def read_keras(path: Path, archive: zipfile.ZipFile) -> dict[str, Tensor]:
         RecursionError,
     ) as error:
         raise BundleError(
-            f"{path}: a damaged .keras file ({error}); it may be truncated, download it again"
+            f"{path}: a damaged .keras file ({reason(error)}); it may be truncated, download it "
+            f"again"
         ) from error
     return _read(path, io.BytesIO(data), names)
 
@@ -147,7 +148,7 @@ def _read(path: Path, source: Path | io.BytesIO, names: Mapping[str, str]) -> di
         raise
     except Exception as error:  # A damaged file makes the HDF5 library raise anything.
         raise BundleError(
-            f"{path}: a damaged HDF5 file ({error}); it may be truncated, download it again"
+            f"{path}: a damaged HDF5 file ({reason(error)}); it may be truncated, download it again"
         ) from error
     return _renumbered(values)
 
@@ -222,8 +223,8 @@ def _of_layers(places: Sequence[Place], root: int) -> list[tuple[str, Place]]:
 def _tensor(path: Path, name: str, dataset: Any) -> Tensor:
     if dataset.dtype.kind not in "fiu" or dataset.is_virtual or dataset.external:
         raise BundleError(
-            f"{path}: array {shown(name)} is {dataset.dtype} or lies in another file; weights are "
-            f"numbers in the file itself"
+            f"{path}: array {shown(name)} is {dataset.dtype!s:.40} or lies in another file; "
+            f"weights are numbers in the file itself"
         )
     array: NDArray[Any] = np.asarray(dataset[()])
     return torch.from_numpy(np.array(array, dtype=array.dtype.newbyteorder("=")))

@@ -1,11 +1,11 @@
-"""What a foreign weights file may do: how much it may unpack to, and how its names are printed."""
+"""What a foreign weights file may do: how much it may unpack to, and how its words are printed."""
 
 from __future__ import annotations
 
 import zipfile
 from pathlib import Path
 
-from decr.errors import BundleError
+from decr.errors import BundleError, one_line
 
 MAX_BYTES = 4 * 2**30
 """Most that any weights file may hold; the largest published checkpoint has 0.15 GB."""
@@ -85,7 +85,8 @@ def opened_zip(path: Path) -> zipfile.ZipFile:
         archive = zipfile.ZipFile(path)
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, EOFError) as error:
         raise BundleError(
-            f"{path}: a damaged zip archive ({error}); it may be truncated, download it again"
+            f"{path}: a damaged zip archive ({reason(error)}); it may be truncated, download it "
+            f"again"
         ) from error
     try:
         check_size(path, sum(entry.file_size for entry in archive.infolist()))
@@ -96,6 +97,20 @@ def opened_zip(path: Path) -> zipfile.ZipFile:
 
 
 def shown(key: object) -> str:
-    """A name that a file gave, for a message: quoted, printable, and never longer than a line."""
-    text = repr(key)
+    """A name that a file gave, for a message: quoted, printable, and never longer than a line.
+
+    Of what is no text, such as a tensor, only the type is told: its own text may have any form.
+    """
+    text = repr(key) if isinstance(key, str) else f"<{type(key).__name__}>"
     return text if len(text) <= 120 else f"{text[:116]}...'"
+
+
+def reason(error: Exception) -> str:
+    """What a reader said of a file, for a message: printable, short, and never empty."""
+    said = one_line(error) or type(error).__name__
+    return printable(said if len(said) <= 200 else f"{said[:197]}...")
+
+
+def printable(text: str) -> str:
+    """A line as it is, but with control characters written out: a terminal would obey them."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -238,7 +238,7 @@ def _bands(path: Path, network: Network, tensors: Mapping[str, Tensor]) -> int:
     if count not in (3, 4):
         raise BundleError(
             f"{path}: {network.title} for {count} bands (tensor {key!r} has shape "
-            f"{tuple(telling.shape)}); published networks take 3 or 4"
+            f"{tuple(telling.shape)!s:.80}); published networks take 3 or 4"
         )
     return count
 
@@ -263,8 +263,8 @@ def _filled(path: Path, name: str, tensors: Mapping[str, Tensor], bands: int) ->
         if tuple(value.shape) != shape or not value.is_floating_point():
             raise BundleError(
                 f"{path}: tensor {shown(written[key])} is {value.dtype} of shape "
-                f"{tuple(value.shape)}, {title} for {bands} bands needs floats of {shape}; only "
-                f"the published sizes can be imported"
+                f"{tuple(value.shape)!s:.80}, {title} for {bands} bands needs floats of {shape}; "
+                f"only the published sizes can be imported"
             )
     return _loaded(path, name, {key: tensors[written[key]] for key in wanted}, bands)
 

@@ -11,8 +11,8 @@ from click.testing import CliRunner, Result
 
 from cli.main import main
 from decr.predictor import load_restorer
-from decr.training.before import planned
 from decr.training.folders import recipe_from_folders
+from decr.training.plan import planned
 from decr.zoo.bundle import read_card
 from tests.pipeline.scenes import write_scene
 from tests.tiny import tiny_bundle
@@ -127,6 +127,7 @@ def test_one_of_many_processes_tells_warnings(
     assert "decr: warning" in run("reference", *options, "-o", tmp_path / "first").stderr
     monkeypatch.setattr("decr.training.place.leads", lambda: False)
     assert "decr: warning" not in run("reference", *options, "-o", tmp_path / "second").stderr
+    assert run("reference", *options, "-o", tmp_path / "third", "--dry-run").output == ""
 
 
 @pytest.mark.parametrize("alone", [("WORLD_SIZE", "2"), ("RANK", "3")])

@@ -12,10 +12,11 @@ import pytest
 from PIL import Image
 
 from decr.errors import DecrWarning
-from decr.evaluation.evaluate import evaluate
+from decr.evaluation.evaluate import MASK, evaluate
 from decr.evaluation.files import as_csv, as_json, write_evaluation
 from decr.evaluation.metrics import psnr
 from decr.evaluation.perceptual import BACKBONE_SHA256
+from decr.evaluation.summary import described
 from tests.evaluation.test_evaluate import config, texture
 from tests.tiny import tiny_bundle
 
@@ -56,11 +57,38 @@ def test_rows_and_files_say_everything(data: Path, tmp_path: Path) -> None:
     assert float(table[3]["psnr"]) == pytest.approx(wanted, abs=1e-4)
     text = written[2].read_text()
     assert "too few images to rank models (3)" in text
+    head = text[: text.index("all pixels")]
+    assert "white 255; PSNR in dB, MAE as share of white, SAM in degrees" in head
+    assert "brackets: 95 % bootstrap intervals over images (10000 draws, seed 0)" in head
+    assert MASK in head
+    sha256 = values["models"]["tiny"]["sha256"]
+    assert f"tiny: sha256 {sha256[:12]}, steps 3, prior_floor 0.4, seed 0, " in head
+    assert ", device cpu, in tiles of 256 px that share 64\n" in head
+    assert f"LPIPS: AlexNet (ImageNet), sha256 {BACKBONE_SHA256[:12]}\n" in head
+    assert f"decr {values['versions']['decr']}, python " in head
     import pyarrow.parquet
 
     stored = pyarrow.parquet.read_table(written[3])
     assert stored.num_rows == 6
     assert json.loads(stored.schema.metadata[b"decr"])["protocol"] == "standard"
+
+
+def test_names_that_break_lines_break_none_of_the_tables(data: Path) -> None:
+    for side in ("cloudy", "clear"):
+        for name, copy in (("0", "a\nb"), ("1", "c\td")):
+            (data / side / f"{copy}.png").write_bytes((data / side / f"{name}.png").read_bytes())
+    found = evaluate(replace(config(data, "none"), lpips=False))
+    said = [line for line in described(found).splitlines() if "the same image" in line]
+    assert said == [
+        "warning: a b is the same image as 0",
+        "warning: c d is the same image as 1",
+    ]
+
+
+def test_a_white_for_each_pair_is_told_as_a_range(data: Path) -> None:
+    found = evaluate(replace(config(data, "none"), lpips=False))
+    many = replace(found, facts={**found.facts, "white": [180.0, 199.5, 255.0]})
+    assert "white 180 to 255; PSNR" in described(many)
 
 
 def test_names_with_a_comment_sign_are_read_back(data: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import warnings
 from pathlib import Path
 from typing import Any
@@ -102,6 +103,14 @@ def test_all_chunks_of_an_array_are_read(tmp_path: Path) -> None:
     assert stem_of(name) == "z"
     chunks = [file for file in local_files(name) if not file.name.startswith(".")]
     assert len(chunks) == 4
+
+
+def test_what_lies_beside_an_array_is_no_part_of_it(tmp_path: Path) -> None:
+    source, folder = write(tmp_path / "s.tif", coded(4, 20, 30)), tmp_path / "z.zarr"
+    gdal_copy(source, folder, driver="Zarr")
+    files = {*local_files(str(folder))}
+    assert folder / "z" / "0.0.0" in files
+    assert source not in files
 
 
 def test_names_of_files_here_become_absolute_and_no_others(
@@ -219,6 +228,17 @@ def test_a_virtual_raster_without_one_of_its_parts_is_refused(
         open_scene(names[-1])
 
 
+def test_a_virtual_raster_without_a_part_whose_name_is_not_utf8_is_refused(scene: Path) -> None:
+    virtual, part = scene.with_name("v.vrt"), scene.parent / os.fsdecode(b"\xe9.tif")
+    gdal_copy(scene, virtual, driver="VRT")
+    virtual.write_bytes(virtual.read_bytes().replace(b"s.tif", b"\xe9.tif"))
+    scene.rename(part)
+    assert open_scene(virtual).count == 4
+    part.unlink()
+    with pytest.raises(SceneError, match=r"v\.vrt: .*\.tif, which it is made of, is not there"):
+        open_scene(virtual)
+
+
 def test_parts_elsewhere_and_overviews_of_virtual_rasters_are_not_looked_for(scene: Path) -> None:
     virtual = scene.with_name("v.vrt")
     gdal_copy(scene, virtual, driver="VRT")
@@ -231,6 +251,81 @@ def test_parts_elsewhere_and_overviews_of_virtual_rasters_are_not_looked_for(sce
         check_parts(str(virtual))
     virtual.write_text("<VRTDataset>")
     check_parts(str(virtual))
+
+
+RECTS = "".join(f'<{r}Rect xOff="0" yOff="0" xSize="300" ySize="200" />' for r in ("Src", "Dst"))
+PYTHON = """<PixelFunctionLanguage>Python</PixelFunctionLanguage>
+<PixelFunctionCode>def f(found, out, *more, **named): out[:] = found[0]</PixelFunctionCode>"""
+
+
+def computed(folder: Path, function: str, more: str = "", rects: str = RECTS) -> Path:
+    """A virtual raster of four bands, each computed from one of a GeoTIFF."""
+    write(folder / "s.tif", coded(4, 200, 300))
+    bands = "".join(
+        f"""<VRTRasterBand dataType="UInt16" band="{band}" subClass="VRTDerivedRasterBand">
+        <Description>{name}</Description><PixelFunctionType>{function}</PixelFunctionType>{more}
+        <SimpleSource><SourceFilename relativeToVRT="1">s.tif</SourceFilename>
+        <SourceBand>{band}</SourceBand>{rects}</SimpleSource></VRTRasterBand>"""
+        for band, name in enumerate(("blue", "green", "red", "nir"), 1)
+    )
+    virtual = folder / "v.vrt"
+    size = 'rasterXSize="300" rasterYSize="200"'
+    virtual.write_text(f"<VRTDataset {size}>{bands}</VRTDataset>")
+    return virtual
+
+
+@pytest.mark.parametrize(
+    ("function", "more", "why"),
+    [
+        ("diff", "", "GDAL does not say why"),  # of two sources, and there is one
+        ("polar", '<PixelFunctionArguments amplitude_type="no"/>', "GDAL does not say why"),
+        ("nosuch", "", "'nosuch' not registered"),
+        ("f", PYTHON, "Python code needs to be executed"),
+    ],
+)
+@pytest.mark.parametrize("depth", [1, 2])
+def test_a_virtual_raster_whose_pixel_function_fails_is_refused(
+    tmp_path: Path, function: str, more: str, why: str, depth: int
+) -> None:
+    virtual = computed(tmp_path, "real")
+    if depth == 2:
+        gdal_copy(tmp_path / "s.tif", tmp_path / "outer.vrt", driver="VRT")
+        virtual = tmp_path / "outer.vrt"
+        virtual.write_text(virtual.read_text().replace("s.tif", "v.vrt"))
+    assert open_scene(virtual).count == 4
+    computed(tmp_path, function, more)
+    words = rf"{virtual.name}: its band 1 cannot be computed: .*{why}.*; mend its pixel function"
+    for _ in range(2):
+        with pytest.raises(SceneError, match=words):
+            open_scene(virtual)
+
+
+def test_a_virtual_raster_of_computed_bands_with_unplaced_sources_is_refused(
+    tmp_path: Path,
+) -> None:
+    with pytest.raises(SceneError, match=r"v\.vrt: its bands .* give each source a SrcRect"):
+        open_scene(computed(tmp_path, "real", rects=""))
+    virtual = computed(tmp_path, "real")
+    with rasterio.open(virtual) as file:
+        np.testing.assert_array_equal(file.read(), coded(4, 200, 300))
+
+
+@pytest.mark.parametrize("interleave", ["BSQ", "BIL"])
+def test_an_envi_file_that_is_cut_off_is_refused(tmp_path: Path, interleave: str) -> None:
+    source, file = write(tmp_path / "s.tif", coded(4, 20, 30)), tmp_path / "s.dat"
+    gdal_copy(source, file, driver="ENVI", INTERLEAVE=interleave)
+    Path(f"{file}.aux.xml").unlink()
+    content = file.read_bytes()
+    for before in (b"", b"before"):
+        header = file.with_suffix(".hdr").read_text()
+        offset = f"header offset = {len(before)}"
+        file.with_suffix(".hdr").write_text(header.replace("header offset = 0", offset))
+        file.write_bytes(before + content)
+        assert open_scene(file).count == 4
+        file.write_bytes((before + content)[:-1])
+        total = len(before + content)
+        with pytest.raises(SceneError, match=rf"s\.dat is cut off: .* {total - 1} of {total} by"):
+            open_scene(file)
 
 
 @pytest.mark.parametrize(("dtype", "turn"), [("uint8", "-expand gray"), ("uint16", "65535 minus")])

@@ -232,6 +232,20 @@ def test_a_full_disk_is_not_blamed_on_a_scene_of_the_same_name(
         write_cog(str(source), [], out, {}, work)
 
 
+def test_where_gdal_gives_no_reason_both_files_are_named(
+    tmp_path: Path, work: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, out = make(tmp_path / "a.tif", "tags"), tmp_path / "o.tif"
+
+    def failed(*arguments: object, **options: object) -> None:
+        raise SystemError("Unknown GDAL Error. To debug: https://rasterio.readthedocs.io")
+
+    monkeypatch.setattr("rasterio.shutil.copy", failed)
+    words = r"o\.tif: cannot be written: GDAL does not say why; make sure .*a\.tif is whole"
+    with pytest.raises(OutputError, match=words):
+        write_cog(str(source), [], out, {}, work)
+
+
 def test_a_damaged_scene_is_not_blamed_on_the_disk(tmp_path: Path, work: Path) -> None:
     pixels = np.random.default_rng(0).integers(0, 255, (5, 600, 600)).astype("uint8")
     profile = {"driver": "GTiff", "count": 5, "height": 600, "width": 600, "dtype": "uint8"}

@@ -121,6 +121,15 @@ def test_virtual_raster_with_a_band_left_out(tmp_path: Path) -> None:
     carried(str(tmp_path / "v.vrt"), tmp_path / "o.tif")
 
 
+def test_a_nodata_number_that_a_virtual_raster_hides_stays_hidden(tmp_path: Path) -> None:
+    make(tmp_path / "s.tif", "mask")
+    hidden = "<NoDataValue>7</NoDataValue><HideNoDataValue>1</HideNoDataValue>"
+    (tmp_path / "v.vrt").write_text(one_band_vrt(f"<ColorInterp>Gray</ColorInterp>{hidden}"))
+    out = carried(str(tmp_path / "v.vrt"), tmp_path / "o.tif")
+    with rasterio.open(out) as file:
+        assert file.nodata is None
+
+
 def test_what_a_geotiff_cannot_say_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,6 +9,7 @@ import operator
 import os
 import resource
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -194,6 +195,14 @@ def test_blocks_restored_and_written_at_once_give_the_same_bytes(
         assert result.changed_px > 0
         made.append(out.read_bytes())
     assert made[0] == made[1]
+
+
+def prints_aside() -> bool:
+    return sys.stdout is sys.stderr
+
+
+def test_workers_leave_standard_output_to_the_results(two_workers: Engine) -> None:
+    assert two_workers.ask(prints_aside)
 
 
 @pytest.mark.skipif(

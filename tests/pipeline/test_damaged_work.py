@@ -38,12 +38,16 @@ PATCHES: dict[str, Callable[[Path], Any]] = {
     "a bit": lambda path: path.write_bytes(_flipped(path.read_bytes())),
     "another": lambda path: path.write_bytes(path.with_name("patch_00001_00001.tif").read_bytes()),
 }
+RASTERS = {**DAMAGED, "a bit": lambda path: path.write_bytes(_flipped(path.read_bytes(), 2131))}
 Blocks = list[tuple[int, int]]
 
 
-def _flipped(data: bytes) -> bytes:
-    """Pixels of a patch with another bit in their midst, which its compression lets pass."""
-    middle = 3 * len(data) // 4
+def _flipped(data: bytes, at: int | None = None) -> bytes:
+    """Pixels of a patch with another bit in their midst, which its compression lets pass.
+
+    Or in a byte of one's own: that of a raster in rows that are finished first.
+    """
+    middle = 3 * len(data) // 4 if at is None else at
     return data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :]
 
 
@@ -119,6 +123,8 @@ def _goes_on(scene: Path, work: Path, config: DecloudConfig = FINE) -> tuple[byt
         ("ground.npy", "write", 0, "torn"),
         ("clouds.npy", "write", 0, "zeros"),
         ("ground.npy", "write", 0, "zeros"),
+        ("clouds.npy", "survey", 2, "a bit"),
+        ("ground.npy", "ground", 2, "a bit"),
     ],
 )
 def test_survey_and_ground_are_made_anew_and_blocks_are_not(
@@ -126,7 +132,7 @@ def test_survey_and_ground_are_made_anew_and_blocks_are_not(
 ) -> None:
     _stopped(scene, work, lambda told, done: (told, done) == (stage, at))
     kept.clear()
-    DAMAGED[damage](work / name)
+    RASTERS[damage](work / name)
     made, (said,) = _goes_on(scene, work)
     assert made == whole
     assert bool(kept) == (stage != "write")

@@ -94,6 +94,10 @@ def learning(device: str) -> Detector:
     return Detector("learning", "1", ("red",), 4.0, answer)
 
 
+def masked(device: str) -> Detector:
+    return Detector("masked", "1", ("red",), 4.0, lambda views: np.ma.masked_less(views[:, 0], 1))
+
+
 def offer(monkeypatch: pytest.MonkeyPatch, *points: tuple[str, str]) -> None:
     offered = EntryPoints(EntryPoint(name, value, DETECTORS) for name, value in points)
     monkeypatch.setattr(decr.plugins, "entry_points", offered.select)
@@ -160,6 +164,7 @@ def test_a_plugin_decides_what_declouds_touches(
         ("negative", "the detector negative answered numbers from -1 to -1"),
         ("clumsy", "detector 'clumsy' of .*:clumsy failed: RuntimeError: no memory left"),
         ("learning", "detector 'learning' of .*:learning failed: RuntimeError: .* requires grad"),
+        ("masked", "detector 'masked' of .*:masked failed: TypeError: it answered a masked array"),
         ("other", "other: neither a detector's bundle file nor one of compact, threshold"),
         ("treshold", "treshold: neither .* of an installed package; is threshold meant?"),
     ],
@@ -181,7 +186,7 @@ PART = shady("cpu")
 @pytest.mark.parametrize(
     ("fields", "says"),
     [
-        ({"version": 1}, "version must be text, not 1; tell its authors"),
+        ({"version": 1}, "version must be printable text, not 1; tell its authors"),
         ({"bands": ("r",)}, "bands must be .*, not .'r',.;"),
         ({"ranges": None}, "ranges must be .*, not None"),
         ({"gsd_m": None}, "gsd_m must be metres above 0, not None"),
@@ -189,10 +194,17 @@ PART = shady("cpu")
         ({"gsd_range_m": None}, r"gsd_range_m must be \(least, most\) metres, not None"),
         ({"gsd_range_m": (5.0, 2.0)}, "gsd_range_m must be"),
         ({"fine": PART}, "fine must be a tuple of Detectors of the same gsd_m and tells_thin, wit"),
+        ({"fine": (replace(PART, ice=PART),)}, "fine must be .* without parts"),
+        ({"ice": "x"}, "ice must be a Detector of the same gsd_m and tells_thin, wit.* not 'x'"),
+        ({"ice": replace(PART, gsd_m=2.0)}, "ice must be"),
+        ({"ice": replace(PART, fine=(PART,))}, "ice must be"),
+        ({"ice": replace(PART, version=5)}, "version must be"),  # type: ignore[arg-type]
+        ({"darkest": 2}, "darkest must be True or False, not 2"),
+        ({"tells_thin": "no"}, "tells_thin must be True or False, not 'no'"),
         ({"fine": ("x",)}, "fine must be .*, not .'x',.;"),
         ({"fine": (replace(PART, gsd_m=2.0),)}, "fine must be"),
         ({"fine": (replace(PART, tells_thin=True),)}, "fine must be"),
-        ({"fine": (replace(PART, name=5),)}, "name must be text, not 5"),  # type: ignore[arg-type]
+        ({"fine": (replace(PART, name=5),)}, "name must be printable text, not 5"),  # type: ignore[arg-type]
     ],
 )
 def test_what_a_plugin_makes_is_checked_before_any_work(
@@ -203,6 +215,15 @@ def test_what_a_plugin_makes_is_checked_before_any_work(
     offer(monkeypatch, ("shady", f"{__name__}:shady"))
     with pytest.raises(ConfigError, match=rf"^the detector 'shady' of .*:shady: its {says}"):
         detector_of(DetectorChoice("shady", "cpu"))
+
+
+def test_what_looks_at_reflectance_is_guarded_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = replace(shady("cpu"), ice=clumsy("cpu"))
+    monkeypatch.setattr(f"{__name__}.shady", lambda device: made)
+    offer(monkeypatch, ("shady", f"{__name__}:shady"))
+    ice = detector_of(DetectorChoice("shady", "cpu")).for_reflectance(["red"])
+    with pytest.raises(ConfigError, match=r"'shady' of .* failed: RuntimeError: no memory"):
+        ice.probability(np.zeros((1, 1, 8, 8), np.float32))
 
 
 def test_a_detector_that_two_packages_offer_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

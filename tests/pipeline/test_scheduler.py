@@ -136,6 +136,15 @@ def test_no_scheduler_and_no_workers_are_told(monkeypatch: pytest.MonkeyPatch) -
         pass
 
 
+def test_an_engine_of_a_scheduler_that_is_closed_says_so(scene: Path, tmp_path: Path) -> None:
+    with elsewhere() as (address, _), open_engine(scheduler=address) as engine:
+        assert engine.ask(len, "abc") == 3
+    with pytest.raises(ConfigError, match=r"^the engine is closed: call within its `with`$"):
+        declouds(scene, tmp_path / "o.tif", CONFIG, engine=engine)
+    with pytest.raises(ConfigError, match="the engine is closed"):
+        engine.submit(operator.is_, CONFIG, lambda _: None)
+
+
 def test_a_scheduler_brings_its_own_workers() -> None:
     with pytest.raises(ConfigError, match="drop the number"), open_engine(2, "tcp://127.0.0.1:9"):
         pass

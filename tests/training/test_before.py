@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import warnings
 from dataclasses import replace
 from pathlib import Path
@@ -12,9 +11,9 @@ import pytest
 from affine import Affine
 
 from decr.dataset.pairs import PairFolder
-from decr.errors import BundleError, ConfigError, DatasetError, DecrWarning
-from decr.training.before import planned, read_checked
-from decr.training.recipe import Recipe
+from decr.errors import ConfigError, DatasetError, DecrWarning
+from decr.training.before import read_checked
+from decr.training.plan import planned
 from decr.training.run import run_recipe
 from decr.zoo.bundle import read_card
 from decr.zoo.card import Part
@@ -152,87 +151,3 @@ def test_pairs_held_out_do_not_validate_a_detector(folder: Path, tmp_path: Path)
             "recipe 'test': no clear image is held out, so there is no validation loss for a "
             "detector, which pairs do not give; name some (--holdout, or holdout in a recipe)"
         ]
-
-
-def both_refuse(asked: Recipe, run: Path, match: str, stage: str = "all") -> None:
-    """A plan and a run, with the same words."""
-    with pytest.raises((BundleError, ConfigError, DatasetError), match=match) as planning:
-        planned(asked, run, stage)
-    with pytest.raises(planning.type) as running:
-        run_recipe(asked, run, stage=stage)
-    assert str(running.value) == str(planning.value)
-
-
-def test_a_plan_refuses_the_folder_that_its_run_refuses(folder: Path, tmp_path: Path) -> None:
-    run, asked = tmp_path / "run", recipe(folder, "reference", "coarse")
-    assert run_recipe(asked, run, stage="reference", max_minutes=0.0) is None
-    both_refuse(asked, run, "reference stopped at step 1 of 2", "coarse")
-    planned(asked, run)
-    assert run_recipe(asked, run) is not None
-    both_refuse(
-        replace(asked, holdout=("s_1*",)), run, r"reference\.pt: was begun .*: images .*--white"
-    )
-    both_refuse(replace(asked, holdout=("s_1*",)), run, r"reference\.pt: was begun", "coarse")
-    for key, says in (("seed", r"coarse\.pt: was begun .* seed was 0, is 1"), ("steps", "2, is 1")):
-        stages = {"reference": QUICK, "coarse": replace(QUICK, **{key: 1})}
-        both_refuse(replace(asked, stages=stages), run, says)
-    before = {path: path.read_bytes() for path in run.glob("*.pt")}
-    rarely = replace(asked, stages=dict.fromkeys(asked.stages, replace(QUICK, save_every=7)))
-    assert "coarse: 2 steps" in planned(rarely, run)
-    assert {path: path.read_bytes() for path in run.glob("*.pt")} == before
-
-
-def test_a_plan_refuses_more_steps_than_are_asked_for(folder: Path, tmp_path: Path) -> None:
-    constant = replace(QUICK, schedule="constant")
-    asked = replace(recipe(folder, "coarse"), stages={"coarse": constant})
-    run_recipe(asked, tmp_path / "run")
-    shorter = replace(asked, stages={"coarse": replace(constant, steps=1)})
-    both_refuse(shorter, tmp_path / "run", "trained for 2 steps, more than the 1 of this run")
-
-
-def test_a_plan_refuses_what_a_stage_would_lack_once_it_begins(
-    folder: Path, tmp_path: Path
-) -> None:
-    run = tmp_path / "run"
-    asked = recipe(folder, "reference", "coarse")
-    undated = replace(asked, date_pattern=r"(?P<date>\d{8})", other_date_share=0.5)
-    both_refuse(undated, run, "no ground is there on two dates")
-    dn = np.random.default_rng(0).integers(1, 200, (4, 130, 130)).astype(np.uint8)
-    for side in ("cloudy", "clear"):
-        (tmp_path / "pairs" / side).mkdir(parents=True)
-        write_scene(tmp_path / "pairs" / side / "a.tif", dn, names=BANDS[4])
-    only_pairs = replace(
-        recipe(folder, "detector"),
-        clear=(),
-        pairs=(PairFolder(tmp_path / "pairs"),),
-        holdout=(),
-    )
-    both_refuse(only_pairs, run, "a detector needs clear imagery")
-    parts = {**asked.parts, "reference": Part("msda", {})}
-    absent = replace(asked, parts=parts, vgg16=tmp_path / "vgg16.pth")
-    both_refuse(absent, run, "vgg16.pth: .*VGG16 is")
-    stages = {**asked.stages, "coarse": replace(QUICK, perceptual=0.1)}
-    both_refuse(replace(asked, stages=stages), run, "coarse has a perceptual term")
-    bands = ("red", "green", "nir")
-    both_refuse(replace(asked, stages=stages, bands=bands), run, "the bands .* lack blue")
-    assert not run.exists()
-
-
-def test_a_plan_refuses_a_stage_that_cannot_be_trained(folder: Path, tmp_path: Path) -> None:
-    both_refuse(recipe(folder, "weights"), tmp_path / "run", "needs a trained cnp and reference")
-    both_refuse(recipe(folder, "weights"), tmp_path / "run", "has no stage 'joint'", "joint")
-    with pytest.raises(ConfigError, match="needs a trained cnp and reference"):
-        planned(recipe(folder, "reference", "coarse", "weights"), tmp_path / "new", "weights")
-    started = replace(recipe(folder, "weights"), start=tiny_bundle(tmp_path, 4))
-    assert "weights: 2 steps" in planned(started, tmp_path / "new")
-    assert "weights: 2" in planned(recipe(folder, "reference", "coarse", "weights"), tmp_path / "n")
-
-
-def test_absent_tensorboard_is_refused_before_anything_is_made(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
-    for call in (planned, run_recipe):
-        with pytest.raises(ConfigError, match="TensorBoard is not installed"):
-            call(recipe(folder, "coarse"), tmp_path / "run", tensorboard=True)
-    assert not (tmp_path / "run").exists()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 import rasterio
 
-from decr.errors import BundleError, ConfigError, DatasetError
+from decr.errors import BundleError, ConfigError, DatasetError, DecrWarning
 from decr.training.folders import recipe_from_folders
 from decr.training.presets import PRESETS
 from decr.training.recipe import DEFAULT_PARTS
@@ -77,6 +78,30 @@ def test_embedded_is_that_of_the_images_bands(clear: Path, pairs: Path) -> None:
     clouds = recipe_from_folders("detector", name="mine", clear=[clear], start="embedded")
     assert clouds.start == embedded_path("embedded-detector")
     assert list(clouds.stages) == ["detector"]
+
+
+def test_bands_that_the_first_image_lacks_and_others_have_are_told(
+    clear: Path, tmp_path: Path
+) -> None:
+    for side in ("cloudy", "clear"):
+        photos(tmp_path / "pairs" / side, 3)
+        for name in ("b.tif", "c.tif"):
+            (tmp_path / "pairs" / side / name).write_bytes((clear / "a.tif").read_bytes())
+    asked = {"name": "mine", "pairs": [tmp_path / "pairs"]}
+    match = (
+        r"clear/a\.tif: is the first image and says that bands are blue, green, red; nir, which 2 "
+        r"of 3 images have, is therefore not used"
+    )
+    for start in ("embedded", None, str(tiny_bundle(tmp_path, 4))):
+        with pytest.warns(DecrWarning, match=match):
+            assert recipe_from_folders("all", **asked, start=start).bands == BANDS[3]
+    three = photos(tmp_path / "three", 3)
+    with pytest.warns(DecrWarning, match="nir, which 2 of 4 images have"):
+        recipe_from_folders("all", name="mine", clear=[three], pairs=asked["pairs"])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", DecrWarning)
+        recipe_from_folders("all", **asked, start=str(tiny_bundle(tmp_path, 3)))
+        recipe_from_folders("all", name="mine", clear=[clear], pairs=[tmp_path / "pairs"])
 
 
 def test_pairs_are_not_coarsened(pairs: Path) -> None:

@@ -317,12 +317,26 @@ def test_a_rate_that_is_changed_on_the_way_is_told(tmp_path: Path) -> None:
         train("coarse", tmp_path, replace(CONFIG, lr=5e-4))
 
 
-def test_a_stage_that_is_done_keeps_the_rate_of_its_steps(trained: Path) -> None:
+def test_a_precision_that_is_changed_on_the_way_is_told(tmp_path: Path) -> None:
+    train("coarse", tmp_path, replace(CONFIG, until=2))
+    match = r"precision was float32 up to step 2 and is bfloat16 from there on"
+    with pytest.warns(DecrWarning, match=match):
+        train("coarse", tmp_path, CONFIG, Place(dtype=torch.bfloat16))
+    state = read_checkpoint(tmp_path / "coarse.pt")
+    del state["identity"]["precision"]  # as an earlier decr left it
+    torch.save(state, tmp_path / "coarse.pt")
     with warnings.catch_warnings():
         warnings.simplefilter("error", DecrWarning)
-        train("coarse", trained, replace(CONFIG, lr=5e-4))
+        train("coarse", tmp_path, CONFIG)
+
+
+def test_a_stage_that_is_done_keeps_the_rate_and_the_precision_of_its_steps(trained: Path) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", DecrWarning)
+        train("coarse", trained, replace(CONFIG, lr=5e-4), Place(dtype=torch.bfloat16))
         train("coarse", trained, CONFIG)
-    assert read_checkpoint(trained / "coarse.pt")["identity"]["lr"] == CONFIG.lr
+    kept = read_checkpoint(trained / "coarse.pt")["identity"]
+    assert (kept["lr"], kept["precision"]) == (CONFIG.lr, "float32")
 
 
 def test_more_steps_at_a_constant_rate_go_on(tmp_path: Path) -> None:

@@ -96,6 +96,11 @@ def _text(file: Any) -> None:
     file["conv2d_1/conv2d_1/kernel:0"] = ["import os"]
 
 
+def _many_columns(file: Any) -> None:
+    kind = [(f"column {n}", "<f4") for n in range(500)]
+    file["conv2d_1/conv2d_1/kernel:0"] = np.zeros(2, kind)
+
+
 def _nan_kernel(file: Any) -> None:
     file["conv2d_1/conv2d_1/kernel:0"] = np.full((3, 3), np.nan, "float32")
 
@@ -157,6 +162,7 @@ HOSTILE: dict[str, tuple[Callable[[Path], None], str]] = {
     "h5 many links": (_h5(_many_links), "more than 10,000 groups"),
     "h5 large chunk": (_h5(_large_chunk), "do not compress like that"),
     "h5 text": (_h5(_text), "weights are numbers"),
+    "h5 many columns": (_h5(_many_columns), "weights are numbers"),
     "h5 NaN": (_h5(_nan_kernel), "'conv2d_1/kernel' holds NaN"),
     "h5 cut": (_cut(_h5(_nan_kernel), 0.5), "damaged HDF5"),
     "keras cut": (_cut(_keras, 0.7), "damaged zip"),
@@ -167,6 +173,7 @@ HOSTILE: dict[str, tuple[Callable[[Path], None], str]] = {
     "weights in a tar.gz": (_tar("w:gz"), "an archive, not weights; unpack it"),
     "zip cut": (_cut(_torch(_weights), 0.6), "damaged zip.*truncated"),
     "legacy cut": (_cut(_torch(_weights, legacy=True), 0.6), "damaged torch file.*truncated"),
+    "legacy cut at once": (_bytes(b"\x80\x02"), r"damaged torch file \(\w.*truncated"),
     "legacy cut early": (_cut(_torch(_weights, legacy=True), 0.01), "damaged|not one of tensors"),
     "safetensors cut": (
         _cut(lambda path: safetensors(path, _weights()), 0.6),
@@ -183,7 +190,20 @@ HOSTILE: dict[str, tuple[Callable[[Path], None], str]] = {
     "one tensor": (_torch(lambda: torch.ones(2)), "holds Tensor"),
     "empty dict": (_torch(dict), "holds no tensors"),
     "number among tensors": (_torch(lambda: {**_weights(), "epoch": 3}), "'epoch' is int"),
-    "numbered": (_torch(lambda: {1: torch.ones(2)}), "entry 1 is Tensor, not a named"),
+    "numbered": (_torch(lambda: {1: torch.ones(2)}), "entry <int> is Tensor, not a named"),
+    "named by tensors": (
+        _torch(lambda: {torch.zeros(50, 50): torch.ones(2)}),
+        "entry <Tensor> is Tensor, not a named",
+    ),
+    "named by a long tuple": (
+        _torch(lambda: {("a\n" * 10**5,): torch.ones(2)}, legacy=True),
+        "entry <tuple> is Tensor, not a named",
+    ),
+    "averages under a tensor": (
+        _torch(lambda: {"model": _weights(), torch.zeros(50, 50): _weights()}),
+        r"several networks \(model, <Tensor>\)",
+    ),
+    "long name of code": (_bytes(b"\x80\x02c" + b"a" * 10_000 + b"\nb\n."), r"run code \(a{100}\)"),
     "dicts in dicts": (
         _torch(lambda: {"model": {"model": {"model": {"model": {"model": {}}}}}}),
         "dicts within dicts",
@@ -207,7 +227,7 @@ HOSTILE: dict[str, tuple[Callable[[Path], None], str]] = {
     "sparse": (_torch(lambda: {"w": torch.ones(2, 2).to_sparse()}), "sparse_coo"),
     "nested": (
         _torch(lambda: {"w": torch.nested.nested_tensor([torch.ones(2), torch.ones(3)])}),
-        "nested, cpu",
+        r"(nested, cpu\)|nested tensor), not plain numbers; export dense",
     ),
     "complex": (_torch(lambda: {"w": torch.ones(2, dtype=torch.complex64)}), "complex64"),
     "4 bits": (_torch(lambda: {"w": _of_4_bits()}), "'w' is torch.* not plain numbers"),

@@ -121,6 +121,7 @@ def test_unknown_names_say_which_there_are(tmp_path: Path) -> None:
         ("mine", "neither a file nor .*; `decr models list` names"),
         ("mine.safetensors", r"mine\.safetensors: no such file; `decr models list`"),
         ("runs/mine", "runs/mine: no such file"),
+        ("m" * 300, "neither a file nor"),
     ):
         with pytest.raises(BundleError, match=said):
             find_bundle(name, scene_has_nir=True)

@@ -19,7 +19,7 @@ from decr.errors import BundleError, OutputError
 from decr.models.cloudnet import state_dict_from_keras
 from decr.models.registry import create
 from decr.zoo.bundle import check_output, load_bundle, read_card, weights_sha256
-from decr.zoo.formats import read_weights
+from decr.zoo.formats import _load_failure, read_weights
 from tests.tiny import tiny_bundle
 from tests.zoo import checkpoints
 from tests.zoo.checkpoints import SMALL, keras_arrays, network
@@ -165,6 +165,12 @@ def test_two_arrays_of_one_name_are_refused(tmp_path: Path) -> None:
             file[f"layers/{group}/vars"].attrs["name"] = "conv2d_5"
     with pytest.raises(BundleError, match="two arrays are called 'conv2d_5/kernel'"):
         read_weights(tmp_path / "b.h5")
+
+
+@pytest.mark.parametrize("module", ["builtins.", "__builtin__.", ""])
+def test_code_is_named_alike_whatever_torch_calls_it(module: str) -> None:
+    said = f"Weights only load failed. Unsupported global: GLOBAL {module}exec was not allowed"
+    assert "asks to run code (exec), which decr never does" in _load_failure(ValueError(said))
 
 
 REFUSED_LATER = ("hidden methods", "long key")
