@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 from contextlib import closing
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -106,7 +105,7 @@ def simulate(
         click.echo(f"would write {planned(plan_pairs(clear, wanted), wanted)} to {out}")
         return
     with closing(shared.Progress(quiet)) as progress:
-        entries = simulate_pairs(clear, out, wanted, partial(progress, "simulate"))
+        entries = simulate_pairs(clear, out, wanted, progress)
     click.echo(f"{out}: {described(entries)}")
 
 

@@ -8,9 +8,9 @@ from typing import TypeVar
 T = TypeVar("T")
 
 OnProgress = Callable[[str, int, int], None]
-"""Told a stage, and how much of how much of it is done."""
+"""Told a stage, and how much of how much of it is done: what verbs take as ``on_progress``."""
 Counted = Callable[[int, int], None]
-"""Told how much of how much is done."""
+"""The same of one stage, for a part of a verb that does not know which it is."""
 
 
 def silent(stage: str, done: int, total: int) -> None:

@@ -193,7 +193,7 @@ def scene_ccp(
             look.engine,
             mask=ready.mask,
             store=store,
-            on_progress=partial(told, "survey"),
+            told=partial(told, "survey"),
         )
         if survey.valid_px == 0:
             raise SceneError(ALL_NODATA.format(source.path))

@@ -32,7 +32,7 @@ from decr.dataset.splits import check_share
 from decr.errors import BandError, ConfigError, warn
 from decr.files import work_folder
 from decr.geo.encode import tiff_bytes
-from decr.progress import Counted
+from decr.progress import OnProgress, each_told, silent
 
 _MOST_CHIPS = 10_000_000
 _LAYOUTS = ("folders", "cuhk-cr")
@@ -131,7 +131,7 @@ def plan_pairs(clear: Sequence[Path], options: PairOptions) -> list[Chip]:
 
 
 def simulate_pairs(
-    clear: Sequence[Path], out: Path, options: PairOptions, on_progress: Counted | None = None
+    clear: Sequence[Path], out: Path, options: PairOptions, on_progress: OnProgress = silent
 ) -> list[dict[str, Any]]:
     """Put simulated skies over clear images and write the pairs, a manifest and checksums.
 
@@ -147,7 +147,7 @@ def simulate_pairs(
     out
         Folder to make. One that this very call has made before is checked and left.
     on_progress
-        Called with pairs done and pairs in all.
+        Called with ("simulate", done, total), of pairs.
 
     Returns
     -------
@@ -167,17 +167,13 @@ def simulate_pairs(
 
     def make(done: dict[str, Record]) -> Made:
         work = work_folder(out)
-        for number, chip in enumerate(chips):
-            if on_progress is not None:
-                on_progress(number, len(chips))
+        for chip in each_told("simulate", chips, on_progress):
             if chip.name not in done:
                 done[chip.name] = record = _make(chip, options, work)
                 note(work, chip.name, record)
         return [done[chip.name] for chip in chips], {}
 
     make_set(out, job, SIMULATION, make)
-    if on_progress is not None:
-        on_progress(len(chips), len(chips))
     return entries(out / MANIFEST)
 
 

@@ -96,7 +96,7 @@ def _survey(
         networks=prepared.networks[1],
         mask=None if config.cloud_mask is None else MaskSource(config.cloud_mask),
         work=work,
-        on_progress=partial(on_progress or silent, "survey"),
+        told=partial(on_progress or silent, "survey"),
     )
     if work is not None and survey.valid_px:
         flushed(survey.stored)

@@ -211,7 +211,7 @@ def measure_ground(
     plan: Plan,
     engine: Engine,
     work: WorkDir,
-    on_progress: Counted,
+    told: Counted,
 ) -> Ground:
     """Read the ground around all tiles to restore, square by square.
 
@@ -222,7 +222,7 @@ def measure_ground(
     work
         Holds the levels in a memory map, `LEVELS_FILE`, and notes rows of squares, so that whoever
         was killed goes on after them.
-    on_progress
+    told
         Told of squares read, and of all squares there are; those without clear ground are not read.
 
     Raises
@@ -256,8 +256,8 @@ def measure_ground(
         last = task.plots
         levels[(slice(None), *task.plots.slices())] = found
         let_go(levels)
-        on_progress(done, len(squares))
-    on_progress(len(squares), len(squares))
+        told(done, len(squares))
+    told(len(squares), len(squares))
     flushed(levels)
     return Ground(n * k, levels)
 

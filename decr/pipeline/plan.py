@@ -97,7 +97,7 @@ def make_plan(
     change: ChangeMap,
     scene_window: Window,
     load: Load,
-    on_progress: Counted,
+    told: Counted,
 ) -> Plan:
     """Decide for every tile; pure but for reading the survey's raster.
 
@@ -105,7 +105,7 @@ def make_plan(
     ----------
     scene_window
         The whole scene at full resolution, to clip windows of the work grid.
-    on_progress
+    told
         Told of blocks looked at, and of all blocks.
     """
     skip = valid = 0
@@ -114,7 +114,7 @@ def make_plan(
     inside: set[Index] = set()
     everything = blocks.blocks()
     for done, block in enumerate(everything):
-        on_progress(done, len(everything))
+        told(done, len(everything))
         tiles = blocks.tiles_of(block)
         (top, left), (bottom, right) = tiles[0], tiles[-1]
         data, restored = change.touched(rows[top : bottom + 1], cols[left : right + 1])
@@ -126,7 +126,7 @@ def make_plan(
         if change.aoi is not None:
             inside.update((i, j) for i, j in todo if change.inside(_window(rows[i], cols[j])))
         let_go(change.survey.stored)
-    on_progress(len(everything), len(everything))
+    told(len(everything), len(everything))
     if change.aoi is not None:
         # Tones are settled with tiles beyond the area, or it would not get the whole scene's.
         wanted = _around(inside)

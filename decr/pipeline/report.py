@@ -61,7 +61,7 @@ def looked_at(
     plan: Plan,
     work: WorkDir,
     out: Path,
-    on_progress: Counted,
+    told: Counted,
 ) -> RestorationReport:
     """Read scene and output once more each, block by block, and find the clouds of the output.
 
@@ -93,7 +93,7 @@ def looked_at(
         weight=weight,
         allocation=gathered(work, [block.index for block in plan.work], valid.shape),
         ccp_before=plan.ccp,
-        ccp_after=None if masked else _ccp(prepared, change.survey, result, work, on_progress),
+        ccp_after=None if masked else _ccp(prepared, change.survey, result, work, told),
     )
 
 
@@ -114,7 +114,7 @@ def _ccp(
     before: Survey,
     result: Scene,
     work: WorkDir,
-    on_progress: Counted,
+    told: Counted,
 ) -> float:
     """Cloud coverage of the output, found as that of the scene was."""
     with local_engine() as engine:
@@ -126,7 +126,7 @@ def _ccp(
             prepared.config.threshold,
             engine,
             store=work.path,
-            on_progress=on_progress,
+            told=told,
         )
     return survey.ccp
 

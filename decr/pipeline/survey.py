@@ -240,7 +240,7 @@ def survey_scene(
     mask: MaskSource | None = None,
     store: Path | None = None,
     work: WorkDir | None = None,
-    on_progress: Counted | None = None,
+    told: Counted | None = None,
 ) -> Survey:
     """Run the detector (or read the user's mask) over the whole scene, block by block.
 
@@ -317,8 +317,8 @@ def survey_scene(
             work.note_rows(_ROW, block.row_index, rasters[0], block.core.slices()[0], **counts)
         for raster in rasters:
             let_go(raster)
-        if on_progress is not None:
-            on_progress(done, len(everything))
+        if told is not None:
+            told(done, len(everything))
     if mask is not None and (doubt := doubt_of(mask.path, mask.classes, cloudy_px > 0)):
         warn(doubt)
     return Survey(k, rasters[0], cloudy_px, valid_px, rasters[1] if tells else None)

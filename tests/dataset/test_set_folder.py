@@ -33,7 +33,7 @@ class _Stopped(Exception):
 def test_a_stopped_run_leaves_no_set_and_goes_on_to_the_same_bytes(
     images: list[Path], tmp_path: Path, after: int
 ) -> None:
-    def stop(done: int, total: int) -> None:
+    def stop(stage: str, done: int, total: int) -> None:
         if done == after:
             raise _Stopped
 
@@ -46,7 +46,7 @@ def test_a_stopped_run_leaves_no_set_and_goes_on_to_the_same_bytes(
     before = {f: f.stat().st_mtime_ns for f in work.rglob("*.tif")}
     with (work / "journal.jsonl").open("a") as journal:
         journal.write('{"name": "torn')
-    simulate_pairs(images, out, options(truth=True), lambda done, total: seen.append(done))
+    simulate_pairs(images, out, options(truth=True), lambda stage, done, total: seen.append(done))
     assert contents(out) == contents(tmp_path / "whole")
     assert seen == list(range(11))
     # What was finished was not made again.
@@ -59,7 +59,7 @@ def test_two_processes_do_not_make_one_set(images: list[Path], tmp_path: Path, s
     """Neither of the same options nor of others."""
     out, refused = tmp_path / "set", []
 
-    def meanwhile(done: int, total: int) -> None:
+    def meanwhile(stage: str, done: int, total: int) -> None:
         if done == 3:
             with pytest.raises(OutputError, match="another decr is writing this output") as error:
                 simulate_pairs(images, out, options(seed=seed))
@@ -101,7 +101,7 @@ def test_a_run_killed_while_it_clears_leaves_nothing_to_go_on_with(
     """The first options again, after a run with others was killed while it cleared their work."""
     real, out = shutil.rmtree, tmp_path / "set"
 
-    def stop(done: int, total: int) -> None:
+    def stop(stage: str, done: int, total: int) -> None:
         if done == 8:
             raise _Stopped
 
@@ -132,7 +132,7 @@ DAMAGED = {
 def test_what_was_finished_but_is_gone_or_damaged_is_made_again(
     images: list[Path], tmp_path: Path, damage: str
 ) -> None:
-    def stop(done: int, total: int) -> None:
+    def stop(stage: str, done: int, total: int) -> None:
         if done == 8:
             raise _Stopped
 
@@ -149,7 +149,7 @@ def test_what_was_finished_but_is_gone_or_damaged_is_made_again(
 def test_a_damaged_note_of_what_is_finished_stops_no_run(
     images: list[Path], tmp_path: Path, file: str
 ) -> None:
-    def stop(done: int, total: int) -> None:
+    def stop(stage: str, done: int, total: int) -> None:
         if done == 8:
             raise _Stopped
 
@@ -190,7 +190,7 @@ def test_a_finished_set_is_checked_and_left(images: list[Path], tmp_path: Path) 
 def test_other_options_begin_anew_and_foreign_folders_are_left(
     images: list[Path], tmp_path: Path
 ) -> None:
-    def stop(done: int, total: int) -> None:
+    def stop(stage: str, done: int, total: int) -> None:
         if done == 3:
             raise _Stopped
 
@@ -231,7 +231,7 @@ def test_a_folder_that_no_set_can_replace_is_refused_before_any_work(
     assert sorted(tmp_path.iterdir()) == there
 
 
-def no_work(done: int, total: int) -> None:
+def no_work(stage: str, done: int, total: int) -> None:
     """Fails if any chip is made."""
     raise AssertionError
 

@@ -41,7 +41,7 @@ def _stop_at(stage: str, at: int) -> Any:
 
 
 def _stop_after(count: int) -> Any:
-    def stop(done: int, total: int) -> None:
+    def stop(stage: str, done: int, total: int) -> None:
         if done == count:
             raise _Stop
 
