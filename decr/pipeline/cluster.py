@@ -382,7 +382,7 @@ def _paused() -> str:
 
 
 def _gone(ours: bool) -> str:
-    if ours:  # Dask starts others for them, but rarely fails to
+    if ours:  # Dask starts others for them, but may fail where these are killed at once, too
         return f"all were killed, {_KILLED}"
     return (
         f"all workers are gone; start some, {_AGAIN}; their logs say why they went, such as too "

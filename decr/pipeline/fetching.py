@@ -43,8 +43,9 @@ class Fetching:
         self._client.loop.add_callback(self._drop)
 
     def _drop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
+        if self._task is not None and not self._task.done():
+            # It ends by that. Were it cancelled, what Dask waits for in it would go on, and print.
+            self._future.release()
         self._task = self._future = None
 
 

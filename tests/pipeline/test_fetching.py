@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import operator
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -62,9 +63,32 @@ def test_a_result_that_is_given_up_is_wanted_no_more(
         task.result()
     assert link.begun == 1
     del task
+    soon(lambda: forgotten(theirs))
 
-    def forgotten() -> bool:
-        gc.collect()  # errors hold the frames that they went through
-        return not theirs.scheduler.tasks
 
-    soon(forgotten)
+def forgotten(theirs: LocalCluster) -> bool:
+    gc.collect()  # errors hold the frames that they went through
+    return not theirs.scheduler.tasks
+
+
+def test_a_result_that_is_lost_on_its_way_and_given_up_is_no_reason_to_print(
+    slow: tuple[_Slow, Engine, LocalCluster],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    _, engine, theirs = slow
+
+    async def lost(keys: list[str]) -> dict[str, Any]:
+        return {"status": "error", "keys": keys}
+
+    monkeypatch.setitem(theirs.scheduler.handlers, "gather", lost)
+    monkeypatch.setitem(theirs.scheduler.stream_handlers, "report-key", lambda **_: None)
+    monkeypatch.setattr(cluster._Remote, "_look", lambda _: "nobody is there")
+    task = engine.submit(operator.is_, CONFIG, lambda _: None)
+    with pytest.raises(ClusterError, match="nobody is there"):
+        task.result()
+    del task
+    soon(lambda: forgotten(theirs))
+    time.sleep(0.5)  # its end comes after that
+    gc.collect()
+    assert [record for record in caplog.records if record.name == "asyncio"] == []
