@@ -101,7 +101,7 @@ def test_a_table_of_errors_is_not_given_to_other_weights(
 ) -> None:
     pairs = pairs_of(tmp_path / "set", [(96, 96)] * 3)
     path, out = tiny_bundle(tmp_path, 3), tmp_path / "o.safetensors"
-    overwrite_before(monkeypatch, calibrate, "cut_tiles", path, others(tmp_path))
+    overwrite_before(monkeypatch, calibrate, "choose_tiles", path, others(tmp_path))
     with pytest.raises(BundleError, match=CHANGED):
         calibrate.calibrate_bundle(str(path), pairs, out, count=3, device="cpu")
     assert not out.exists()
