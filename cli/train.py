@@ -139,7 +139,7 @@ def command(
       decr train all --pairs my_pairs --from-bundle embedded -o runs/mine
       decr train reference --clear photos --bands r,g,b,n --gsd 0.5 -o runs/new
       decr train detector --clear photos --gsd 0.5 --max-minutes 60 -o runs/clouds
-      decr train all --recipe docs/recipes/embedded_rgbn.toml --root imagery -o runs/rgbn --dry-run
+      decr train all --recipe docs/recipes/embedded_rgbn_1.toml --root imagery -o runs/1 --dry-run
     """
     from decr.training.place import leads
     from decr.training.plan import planned
