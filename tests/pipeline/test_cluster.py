@@ -24,7 +24,7 @@ import pytest
 from decr.calibration import ErrorTable
 from decr.config import DecloudConfig
 from decr.errors import ClusterError, ConfigError, SceneError
-from decr.pipeline import cluster
+from decr.pipeline import cluster, remote
 from decr.pipeline.cluster import open_engine
 from decr.pipeline.declouds import DecloudResult, declouds
 from decr.pipeline.engine import Engine, local_engine
@@ -237,8 +237,8 @@ def test_workers_that_are_all_lost_at_once_lose_nothing(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(cluster, "_PATIENCE_S", 10)
-    monkeypatch.setattr(cluster, "_LOOKS", 12)  # others need a while to come
+    monkeypatch.setattr(remote, "_PATIENCE_S", 10)
+    monkeypatch.setattr(remote, "_LOOKS", 12)  # others need a while to come
 
     def kill_all() -> None:
         client = distributed.default_client()
@@ -269,7 +269,7 @@ def test_a_paused_worker_loses_nothing(
 ) -> None:
     client = distributed.default_client()
     soon(lambda: len(client.nthreads()) == 2)
-    monkeypatch.setattr(cluster, "_PATIENCE_S", 10)
+    monkeypatch.setattr(remote, "_PATIENCE_S", 10)
     paused = min(client.nthreads())
 
     def pause_one() -> None:
@@ -288,15 +288,15 @@ def test_workers_that_all_stay_paused_are_told_and_one_that_goes_on_takes_all(
 ) -> None:
     client = distributed.default_client()
     soon(lambda: len(client.nthreads()) == 2)
-    monkeypatch.setattr(cluster, "_PATIENCE_S", 5)
-    monkeypatch.setattr(cluster, "_LOOKS", 1)
+    monkeypatch.setattr(remote, "_PATIENCE_S", 5)
+    monkeypatch.setattr(remote, "_LOOKS", 1)
     try:
         for worker in client.nthreads():
             client.run(pause, worker)
         soon(lambda: not client.sync(client.scheduler.ncores_running))
         with pytest.raises(ClusterError, match="all workers have been paused for 5 s"):
             two_workers.ask(os.getpid)
-        monkeypatch.setattr(cluster, "_LOOKS", 12)
+        monkeypatch.setattr(remote, "_LOOKS", 12)
         task = two_workers.submit(operator.is_, CONFIG, lambda _: None)
         one = max(client.nthreads())
         client.run(go_on, workers=[one])

@@ -15,9 +15,9 @@ import pytest
 import decr
 from decr.config import CcpConfig
 from decr.errors import ClusterError, DecrError, SchedulerError
-from decr.pipeline import cluster
-from decr.pipeline.cluster import _Remote
+from decr.pipeline import remote
 from decr.pipeline.fetching import Fetching
+from decr.pipeline.remote import Remote
 from tests.pipeline.scenes import cloudy_pixels, write_scene
 
 
@@ -25,7 +25,7 @@ def test_a_task_that_kills_its_workers_is_told_from_workers_unlike_this_process(
     killed = distributed.KilledWorker("_on_worker-91f1", None, 3)
     client = SimpleNamespace(status="running")
     says = r"two: .* memory runs out.*decr plan .* is kept$"
-    with pytest.raises(ClusterError, match=says), cluster._explained("two", client):
+    with pytest.raises(ClusterError, match=says), remote.explained("two", client):
         raise killed
 
 
@@ -49,7 +49,7 @@ def test_a_restarted_cluster_is_told_from_workers_unlike_this_process() -> None:
     client = SimpleNamespace(status="running")
     cancelled = CancelledError("_on_worker-10318f69 cancelled for reason: scheduler-restart.")
     says = r"^two: somebody restarted the cluster.* is kept$"
-    with pytest.raises(ClusterError, match=says), cluster._explained("two", client):
+    with pytest.raises(ClusterError, match=says), remote.explained("two", client):
         raise cancelled
 
 
@@ -82,7 +82,7 @@ class _Cluster:
             ncores_running=self.ncores_running, identity=self.identity, processing=self.processing
         )
         self.sent: list[str | None] = []
-        self.under_way: list[_Remote] = []
+        self.under_way: list[Remote] = []
 
     def ncores_running(self) -> dict[str, int]:
         return {one: 1 for one, status in self.now.items() if status == "running"}
@@ -113,8 +113,8 @@ class _Cluster:
         self.sent += workers or [None]
         return SimpleNamespace(key=name, result=result, done=lambda: False, status="pending")
 
-    def task(self) -> _Remote:
-        return _Remote(self.begin, "here", self, self.under_way, AtOnce())
+    def task(self) -> Remote:
+        return Remote(self.begin, "here", self, self.under_way, AtOnce())
 
 
 def silent(*_: object, **__: float) -> None:

@@ -13,7 +13,7 @@ import pytest
 from distributed import LocalCluster
 
 from decr.errors import ClusterError
-from decr.pipeline import cluster
+from decr.pipeline import remote
 from decr.pipeline.cluster import open_engine
 from decr.pipeline.engine import Engine
 from tests.pipeline.test_cluster import CONFIG, soon
@@ -41,7 +41,7 @@ def slow(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[_Slow, Engine, Local
         LocalCluster(**one, protocol="tcp") as theirs,
         open_engine(scheduler=theirs.scheduler_address) as engine,
     ):
-        monkeypatch.setattr(cluster, "_PATIENCE_S", 0.5)
+        monkeypatch.setattr(remote, "_PATIENCE_S", 0.5)
         yield _Slow(theirs.scheduler), engine, theirs
 
 
@@ -58,7 +58,7 @@ def test_a_result_that_is_given_up_is_wanted_no_more(
 ) -> None:
     link, engine, theirs = slow
     task = engine.submit(operator.is_, CONFIG, lambda _: None)
-    monkeypatch.setattr(cluster._Remote, "_look", lambda _: "nobody is there")
+    monkeypatch.setattr(remote.Remote, "_look", lambda _: "nobody is there")
     with pytest.raises(ClusterError, match="nobody is there"):
         task.result()
     assert link.begun == 1
@@ -83,7 +83,7 @@ def test_a_result_that_is_lost_on_its_way_and_given_up_is_no_reason_to_print(
 
     monkeypatch.setitem(theirs.scheduler.handlers, "gather", lost)
     monkeypatch.setitem(theirs.scheduler.stream_handlers, "report-key", lambda **_: None)
-    monkeypatch.setattr(cluster._Remote, "_look", lambda _: "nobody is there")
+    monkeypatch.setattr(remote.Remote, "_look", lambda _: "nobody is there")
     task = engine.submit(operator.is_, CONFIG, lambda _: None)
     with pytest.raises(ClusterError, match="nobody is there"):
         task.result()

@@ -18,7 +18,7 @@ import pytest
 from distributed import LocalCluster
 
 from decr.errors import ClusterError, ConfigError
-from decr.pipeline import cluster
+from decr.pipeline import cluster, remote
 from decr.pipeline.cluster import open_engine
 from decr.pipeline.declouds import declouds
 from tests.pipeline.scenes import cloudy_pixels, write_scene
@@ -70,7 +70,8 @@ def test_a_scheduler_that_does_not_answer_is_told(
     with elsewhere() as (address, theirs):
 
         def freeze() -> None:
-            monkeypatch.setattr(cluster, "_PATIENCE_S", 3)
+            monkeypatch.setattr(remote, "_PATIENCE_S", 3)
+            monkeypatch.setattr(cluster, "_CONNECT_S", 3)
             stop(theirs)
             frozen.append(began)
 
@@ -91,7 +92,7 @@ def test_a_scheduler_that_stops_before_what_is_done_is_fetched_is_told(
     with elsewhere() as (address, theirs), open_engine(scheduler=address) as engine:
         task: Any = engine.submit(operator.is_, CONFIG, lambda _: None)
         soon(lambda: task._future.done())
-        monkeypatch.setattr(cluster, "_PATIENCE_S", 3)
+        monkeypatch.setattr(remote, "_PATIENCE_S", 3)
         stop(theirs)
         with pytest.raises(ClusterError, match=r"has not answered for 3 s"):
             task.result()
@@ -105,7 +106,7 @@ def test_a_lost_scheduler_is_one_error_and_another_engine_goes_on(
 
         def lose() -> None:
             assert engine.elsewhere
-            monkeypatch.setattr(cluster, "_PATIENCE_S", 5)
+            monkeypatch.setattr(remote, "_PATIENCE_S", 5)
             dask.config.set({"distributed.comm.timeouts.connect": "2s"})  # until the block ends
             theirs.kill()
 
@@ -122,7 +123,7 @@ def test_a_lost_scheduler_is_one_error_and_another_engine_goes_on(
 
 
 def test_no_scheduler_and_no_workers_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cluster, "_PATIENCE_S", 1)
+    monkeypatch.setattr(cluster, "_CONNECT_S", 1)
     with (
         pytest.raises(ClusterError, match="no Dask scheduler answers"),
         open_engine(scheduler="tcp://127.0.0.1:9"),
