@@ -23,6 +23,7 @@ import decr
 from decr.cloud.coverage import DENOMINATOR, POLARITY, Coverage, definition
 from decr.cloud.detector import Detector
 from decr.config import CcpConfig, mask_named
+from decr.coverage.cells import CloudCells, check_metres, cloud_cells
 from decr.coverage.count import FULL_BYTE, Count, Tiles, check_tiles, picture
 from decr.coverage.prepare import PreparedCcp, name_in_facts, prepare_ccp
 from decr.coverage.sources import LAYERS, Source
@@ -43,7 +44,6 @@ from decr.geo.layers import (
 from decr.geo.reader import reader
 from decr.geo.scene import Scene
 from decr.geo.sources import local_files
-from decr.pipeline.cells import CloudCells, check_metres, cloud_cells
 from decr.pipeline.engine import Engine
 from decr.pipeline.networks import DetectorChoice, detector_of
 from decr.pipeline.range import ALL_NODATA

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from decr.cloud.coverage import Coverage, cell_counts, coverage
+from decr.coverage.cells import CloudCells
 from decr.errors import ConfigError
 from decr.geo.aoi import Aoi
 from decr.geo.features import Feature
@@ -18,7 +19,6 @@ from decr.geo.layers import NODATA, LayerWriter
 from decr.geo.missing import blank
 from decr.geo.quicklook import shown_bands, stretched
 from decr.geo.reader import SceneReader
-from decr.pipeline.cells import CloudCells
 
 Bool = NDArray[np.bool_]
 Bytes = NDArray[np.uint8]

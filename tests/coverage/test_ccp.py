@@ -21,13 +21,13 @@ import decr
 from decr.cloud.coverage import Coverage
 from decr.config import CcpConfig, DecloudConfig
 from decr.coverage import ccp as coverage_ccp
+from decr.coverage import cells as coverage_cells
 from decr.coverage import count as coverage_count
 from decr.coverage.report_files import as_json
 from decr.errors import BandError, ConfigError, DecrWarning, OutputError, SceneError
 from decr.files import sole_worker
 from decr.geo.grid import Window
 from decr.geo.quicklook import NO_DATA_GREY
-from decr.pipeline import cells as pipeline_cells
 from decr.pipeline import survey as pipeline_survey
 from decr.pipeline.first_pass import plan_scene
 from tests.coverage.looked_at import found
@@ -57,7 +57,7 @@ def test_rasters_on_disk_do_not_stay_in_memory(
 ) -> None:
     scene, mask, _, _ = masked_scene(tmp_path, 1300, 700)
     gone: list[tuple[str, NDArray[np.uint8]]] = []
-    for module in (pipeline_survey, pipeline_cells):
+    for module in (pipeline_survey, coverage_cells):
         name = module.__name__.rsplit(".", 1)[-1]
         monkeypatch.setattr(module, "let_go", lambda a, name=name: gone.append((name, a)))
     found(
@@ -139,7 +139,7 @@ def test_windows_and_order_do_not_matter(tmp_path: Path, monkeypatch: pytest.Mon
     pieces = [Window(r, c, min(130, 400 - r), min(170, 900 - c))
               for r in range(0, 400, 130) for c in range(0, 900, 170)]  # fmt: skip
     monkeypatch.setattr(coverage_ccp, "_chunks", lambda grid: pieces[::-1])
-    monkeypatch.setattr("decr.pipeline.cells._STRIP_CELLS", 7 * 900)
+    monkeypatch.setattr("decr.coverage.cells._STRIP_CELLS", 7 * 900)
     cut = found(scene, tmp_path / "b", 64, **options)
     assert cut.coverage == whole.coverage
     np.testing.assert_array_equal(cut.tiles.cloudy, whole.tiles.cloudy)
