@@ -319,11 +319,11 @@ def _on_its_side(area: BaseGeometry, grid: PixelGrid) -> BaseGeometry:
 
 def _turned_into(area: BaseGeometry, box: BaseGeometry) -> BaseGeometry:
     """What of an area in degrees lies in a box, whatever longitudes either is written with."""
-    parts = [shapely.intersection(part, box) for part in turned(area)]
+    parts = [shapely.intersection(part, box) for part in in_every_turn(area)]
     return shapely.union_all([valid for part in parts for valid in valid_parts(part)])
 
 
-def turned(area: BaseGeometry) -> list[BaseGeometry]:
+def in_every_turn(area: BaseGeometry) -> list[BaseGeometry]:
     """An area in degrees with its longitudes as they are written one turn less, as is, and more.
 
     Beyond the date line, others count in whole turns, too: `decr.geo.mask_file.turns` (rasters),

@@ -63,7 +63,7 @@ _LINES = "looked_at.jsonl"
 
 
 @dataclass(frozen=True, slots=True)
-class Imported:
+class ImportedSet:
     """A finished set.
 
     Attributes
@@ -103,7 +103,7 @@ def import_set(
     ccp: CcpConfig | None = None,
     drop_duplicates: bool = False,
     on_progress: OnProgress | None = None,
-) -> Imported:
+) -> ImportedSet:
     """Make a set of decr's own from a published one.
 
     Parameters
@@ -160,9 +160,9 @@ def _made(run: _Run, drop_duplicates: bool, done: dict[str, Record]) -> Made:
     )
 
 
-def _told(out: Path) -> Imported:
+def _told(out: Path) -> ImportedSet:
     """What a finished set says of itself."""
-    return Imported(entries(out / MANIFEST), json.loads((out / TOLD).read_text()))
+    return ImportedSet(entries(out / MANIFEST), json.loads((out / TOLD).read_text()))
 
 
 def _checked(run: _Run) -> Sequence[Found]:
@@ -355,7 +355,7 @@ def _job_text(
     return json.dumps(job, indent=1, sort_keys=True)
 
 
-def described(imported: Imported) -> str:
+def described(imported: ImportedSet) -> str:
     """A few lines on a set: pairs by split, copies, what was left out."""
     told = imported.told
     split = {
