@@ -77,7 +77,6 @@ class MaskFile:
     """
 
     layers: tuple[Any, ...]
-    grid: PixelGrid
     classes: MaskClasses
 
     def cloudy(self, window: Window, thick: bool = False) -> NDArray[np.bool_]:
@@ -142,7 +141,7 @@ def open_mask(
         same_shape = (dataset.height, dataset.width) == (grid.height, grid.width)
         same_place = _same_place(dataset, grid)
         if same_shape and (same_place or dataset.crs is None or grid.crs is None):
-            yield MaskFile((dataset,), grid, classes)
+            yield MaskFile((dataset,), classes)
             return
         if dataset.crs is None or grid.crs is None or not grid.has_transform:
             raise GridMismatchError(
@@ -159,7 +158,7 @@ def open_mask(
                 f"{path}: the mask cannot be laid over the scene: {first_line(error)}; bring it "
                 f"to the scene's CRS first"
             ) from unlinked(error)
-        yield MaskFile(tuple(layers), grid, classes)
+        yield MaskFile(tuple(layers), classes)
 
 
 def doubt_of(path: str | os.PathLike[str], classes: MaskClasses, found: bool) -> str | None:
