@@ -19,7 +19,7 @@ from rasterio.warp import transform_bounds
 from decr.errors import ConfigError, GridMismatchError, SceneError
 from decr.geo.grid import PixelGrid, Window
 from decr.geo.metadata import OUR_DOMAIN
-from decr.geo.opening import REFUSALS, first_line, opened, remedy_of, unlinked
+from decr.geo.opening import REFUSALS, first_line, opened, read_explained, unlinked
 
 _LOOK_PX = 2048
 _STRIP_PX = (256, 2048)
@@ -89,17 +89,11 @@ class MaskFile:
         """
         wanted = self.classes.is_thick if thick else self.classes.is_cloudy
         there, cloudy = window.to_rasterio(), np.zeros(window.shape, np.bool_)
-        try:
+        with read_explained(f"{self.layers[0].name}: the cloud mask cannot be read"):
             for layer in self.layers:
                 # Of some masks the nodata number is not 0, and beyond a mask is nodata.
                 found = wanted(layer.read(1, window=there))
                 cloudy |= found & (layer.read_masks(1, window=there) != 0)
-        except REFUSALS as error:
-            reason = first_line(error)
-            raise SceneError(
-                f"{self.layers[0].name}: the cloud mask cannot be read: {reason}; "
-                f"{remedy_of(reason)}"
-            ) from unlinked(error)
         return cloudy
 
 

@@ -6,7 +6,7 @@ import errno
 import os
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -50,6 +50,12 @@ def quiet() -> Iterator[None]:
         yield
 
 
+def quietly_open(path: str | Path, *mode: str, **options: Any) -> Any:
+    """As `rasterio.open`, `quiet` about a raster that lies nowhere."""
+    with quiet():
+        return rasterio.open(path, *mode, **options)
+
+
 @contextmanager
 def opened(path: str, overview: int | None = None, placed: bool = False) -> Iterator[Any]:
     """Open with rasterio; missing georeference is no surprise, failures are explained.
@@ -68,9 +74,8 @@ def opened(path: str, overview: int | None = None, placed: bool = False) -> Iter
         If GDAL refuses.
     """
     try:
-        with nullcontext() if placed else quiet():
-            level = {} if overview is None else {"overview_level": overview}
-            dataset = rasterio.open(path, **level)
+        level = {} if overview is None else {"overview_level": overview}
+        dataset = (rasterio.open if placed else quietly_open)(path, **level)
     except (*REFUSALS, UnicodeError) as error:
         raise SceneError(_why_not_open(path, error)) from unlinked(error)
     with dataset:
@@ -133,6 +138,16 @@ def _why_not_open(path: str, error: Exception) -> str:
 def remedy_of(reason: str, what: str = "it") -> str:
     """What to do about a file that cannot be read to its end, for a reason of GDAL's."""
     return of_limit(reason) or f"{what} is damaged or incomplete, copy it again from where it came"
+
+
+@contextmanager
+def read_explained(said: str, what: str = "it") -> Iterator[None]:
+    """Turn what GDAL says while it reads into one sentence, which begins with what is ``said``."""
+    try:
+        yield
+    except REFUSALS as error:
+        reason = first_line(error)
+        raise SceneError(f"{said}: {reason}; {remedy_of(reason, what)}") from unlinked(error)
 
 
 def of_limit(reason: str) -> str | None:

@@ -21,7 +21,7 @@ from decr.forks import is_forked
 from decr.geo.layers import Layer, layer_writer
 from decr.geo.metadata import OUR_DOMAIN, compare_metadata
 from decr.geo.missing import calls_fourth_alpha, differs_by_band
-from decr.geo.opening import REFUSALS, first_line, quiet, remedy_of, unlinked
+from decr.geo.opening import REFUSALS, first_line, quiet, quietly_open, remedy_of, unlinked
 from decr.geo.overlay import Overlay, Patch, overlay, without_alpha
 from decr.geo.reader import reader
 from decr.geo.scene import Scene
@@ -206,8 +206,7 @@ def _valid_mask(scene: Scene, mask: Path, out: Path) -> Path | None:
 def _opened(source: str) -> Iterator[Any]:
     """Open the scene; not being able to is no fault of the output."""
     try:
-        with quiet():
-            dataset = rasterio.open(source)
+        dataset = quietly_open(source)
     except REFUSALS as error:
         told = f"{source} can no longer be opened: {first_line(error)}; run again"
         raise SceneError(told) from unlinked(error)
@@ -248,9 +247,7 @@ def _finish(cog: Path, vrt: Path, content: Overlay) -> None:
     fill_room(cog, content.dataset_tags, content.band_tags, content.xmp)
     with cog.open("rb") as file:
         os.fsync(file.fileno())
-    with quiet():
-        expected, written = rasterio.open(vrt), rasterio.open(cog)
-    with expected, written:
+    with quietly_open(vrt) as expected, quietly_open(cog) as written:
         same = (expected.shape, expected.dtypes) == (written.shape, written.dtypes)
         last = _last_block(written)
         # The last block is the last that GDAL writes: it is missing if anything is.
@@ -260,9 +257,7 @@ def _finish(cog: Path, vrt: Path, content: Overlay) -> None:
             raise OutputError(f"{cog}: is not what was written; check the disk and run again")
         levels = len(written.overviews(1))
     for level in range(levels):
-        with quiet():
-            overview = rasterio.open(cog, overview_level=level)
-        with overview:
+        with quietly_open(cog, overview_level=level) as overview:
             last = _last_block(overview)
             overview.read(window=last)
             overview.read_masks(1, window=last)

@@ -7,11 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-import rasterio
 from numpy.typing import NDArray
 
 from decr.geo.grid import Window
-from decr.geo.opening import REFUSALS, of_limit, quiet
+from decr.geo.opening import REFUSALS, of_limit, quietly_open
 
 Sums = dict[Window, int]
 """Checksums of what was written under windows that do not overlap, see `sum_of`."""
@@ -41,9 +40,7 @@ def check_whole(
     """
     why = "what was written cannot be read back"
     try:
-        with quiet():
-            dataset = rasterio.open(file)
-        with dataset:
+        with quietly_open(file) as dataset:
             wanted = {d: {key for key, text in tags[d].items() if text.strip()} for d in tags}
             whole = all(wanted[domain] <= dataset.tags(ns=domain).keys() for domain in wanted)
             for window, found in sums.items():

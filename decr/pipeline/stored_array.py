@@ -10,7 +10,6 @@ from typing import Any
 
 import dask.array
 import numpy as np
-import rasterio
 import rioxarray  # noqa: F401 (registers the .rio accessor)
 import xarray as xr
 from affine import Affine
@@ -22,7 +21,7 @@ from decr.errors import BandError, ConfigError, DecrError, OutputError, SceneErr
 from decr.files import there
 from decr.geo.bands import role_of
 from decr.geo.gdal import gdal_environment
-from decr.geo.opening import DTYPES, REFUSALS, first_line, opened, quiet, unlinked
+from decr.geo.opening import DTYPES, REFUSALS, first_line, opened, quietly_open, unlinked
 from decr.geo.scene import RANGE_TAG
 from decr.pipeline.array_parts import parts_of
 from decr.pipeline.refused_array import check_bands
@@ -137,25 +136,24 @@ def stored(scene: xr.DataArray, folder: Path) -> Path:
 def _created(path: Path, plain: xr.DataArray, recalc: bool) -> Any:
     """A raster that says what an array does, to be written."""
     bands, height, width = plain.shape
-    with quiet():
-        file = rasterio.open(
-            path,
-            "w",
-            driver="GTiff",
-            count=bands,
-            height=height,
-            width=width,
-            dtype=plain.dtype,
-            crs=plain.rio.crs,
-            transform=plain.rio.transform(recalc=recalc),
-            gcps=plain.rio.get_gcps(),
-            nodata=plain.rio.nodata,
-            # Blocks of the file that an array was read from may not suit tiles.
-            tiled=True,
-            blockxsize=256,
-            blockysize=256,
-            photometric="MINISBLACK",  # or three bytes are red, green and blue, a fourth alpha
-        )
+    file = quietly_open(
+        path,
+        "w",
+        driver="GTiff",
+        count=bands,
+        height=height,
+        width=width,
+        dtype=plain.dtype,
+        crs=plain.rio.crs,
+        transform=plain.rio.transform(recalc=recalc),
+        gcps=plain.rio.get_gcps(),
+        nodata=plain.rio.nodata,
+        # Blocks of the file that an array was read from may not suit tiles.
+        tiled=True,
+        blockxsize=256,
+        blockysize=256,
+        photometric="MINISBLACK",  # or three bytes are red, green and blue, a fourth alpha
+    )
     file.descriptions = plain.attrs.get("long_name", (None,) * bands)
     return file
 
