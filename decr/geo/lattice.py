@@ -120,7 +120,8 @@ def _weights(size: int, tile: int, overlap: int) -> tuple[NDArray[np.int32], ...
     """Cut the apportioned weights of an axis into one array per tile."""
     starts = _starts(size, tile, tile - overlap)
     length = min(tile, size)
-    first = _first_covering(starts, length, size)
+    # The first tile over each coordinate; the others follow it.
+    first = np.searchsorted(np.asarray(starts) + length, np.arange(size), side="right")
     shares = _apportion(_ramps(starts, length, size, overlap, first))
     cut = []
     for index, start in enumerate(starts):
@@ -129,11 +130,6 @@ def _weights(size: int, tile: int, overlap: int) -> tuple[NDArray[np.int32], ...
         weight.flags.writeable = False
         cut.append(weight)
     return tuple(cut)
-
-
-def _first_covering(starts: tuple[int, ...], length: int, size: int) -> NDArray[np.int64]:
-    """Index of the first tile over each coordinate; the others follow it."""
-    return np.searchsorted(np.asarray(starts) + length, np.arange(size), side="right")
 
 
 def _ramps(

@@ -145,8 +145,7 @@ def block_windows(grid: PixelGrid, cols: int) -> Iterator[Window]:
     """
     for row in range(0, grid.height, BLOCK_PX):
         for col in range(0, grid.width, cols):
-            height, width = min(BLOCK_PX, grid.height - row), min(cols, grid.width - col)
-            yield Window(row, col, height, width)
+            yield Window(row, col, BLOCK_PX, cols).clipped(grid.window)
 
 
 def is_ours(file: Path) -> bool:

@@ -205,11 +205,6 @@ def _doubt_of_image(path: str | os.PathLike[str], dataset: Any) -> str | None:
     )
 
 
-def _has_mask(dataset: Any) -> bool:
-    """Whether a raster tells by itself where it has data, otherwise than by a number."""
-    return MaskFlags.all_valid not in dataset.mask_flag_enums[0]
-
-
 def _same_place(dataset: Any, grid: PixelGrid) -> bool:
     """Whether the corners of a mask of the scene's shape are those of the scene."""
     if dataset.transform.is_degenerate:
@@ -235,7 +230,7 @@ def _warped(dataset: Any, grid: PixelGrid, by: float, options: Mapping[str, str]
         resampling=Resampling.nearest,
         tolerance=1e-6,  # or it would depend on the window
         # Or 0 would stand beyond its edge, which may be a number of clouds.
-        add_alpha=dataset.nodata is None and not _has_mask(dataset),
+        add_alpha=dataset.nodata is None and MaskFlags.all_valid in dataset.mask_flag_enums[0],
         **options,
     )
 

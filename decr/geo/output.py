@@ -123,7 +123,7 @@ def write_cog(
     DecrWarning
         If the scene says something that a GeoTIFF cannot say.
     """
-    if _is_same_file(source, out):
+    if Path(source).exists() and out.exists() and out.samefile(source):
         raise OutputError(f"{out}: is the scene itself; give another name for the output")
     cog, vrt = work_dir / "cog.tif", work_dir / "cog.vrt"
     with _gdal(work_dir), _explained(source, out, work_dir, called):
@@ -154,20 +154,14 @@ def write_cog(
         warn(f"{out}: a GeoTIFF cannot say all that {called or source} says: {'; '.join(lost)}")
 
 
-def _is_same_file(source: str, out: Path) -> bool:
-    return Path(source).exists() and out.exists() and out.samefile(source)
-
-
-@contextmanager
-def _gdal(work_dir: Path) -> Iterator[None]:
-    """Bound GDAL's memory and keep its temporary files in the work directory."""
-    with rasterio.Env(
+def _gdal(work_dir: Path) -> rasterio.Env:
+    """Bounds GDAL's memory and keeps its temporary files in the work directory."""
+    return rasterio.Env(
         GDAL_CACHEMAX=_CACHE_BYTES,
         GDAL_MAX_DATASET_POOL_SIZE=_OPEN_FILES,
         CPL_TMPDIR=str(work_dir),
         GDAL_TIFF_INTERNAL_MASK=True,
-    ):
-        yield
+    )
 
 
 def _cache_bytes(block: tuple[int, int], shape: tuple[int, int], bytes_per_px: int) -> int:
@@ -185,8 +179,7 @@ def _cache_bytes(block: tuple[int, int], shape: tuple[int, int], bytes_per_px: i
 def write_memory_bytes(scene: Scene) -> int:
     """Memory that `write_cog` takes for a scene, beside what the process holds already."""
     bytes_per_px = np.dtype(scene.dtype).itemsize * scene.count
-    shape = (scene.grid.height, scene.grid.width)
-    cache = _cache_bytes(scene.block_shape, shape, bytes_per_px)
+    cache = _cache_bytes(scene.block_shape, scene.grid.window.shape, bytes_per_px)
     blocks = _running() * _BLOCKS_PER_THREAD
     return cache + _BUFFER_BYTES + blocks * _BLOCK_PX**2 * bytes_per_px
 

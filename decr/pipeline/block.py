@@ -6,6 +6,7 @@ import os
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -205,11 +206,4 @@ def _restored(
 
 
 def _grouped(tiles: Iterator[Tile], size: int) -> Iterator[list[Tile]]:
-    group: list[Tile] = []
-    for item in tiles:
-        group.append(item)
-        if len(group) == size:
-            yield group
-            group = []
-    if group:
-        yield group
+    return iter(lambda: list(islice(tiles, size)), [])

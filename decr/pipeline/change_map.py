@@ -174,10 +174,6 @@ class ChangeMap:
         """Whether a pixel of a window lies in the user's area."""
         return self.aoi is None or bool(self.aoi.mask(window).any())
 
-    @property
-    def _all_cells(self) -> Window:
-        return Window(0, 0, *self.survey.stored.shape)
-
     def _coarse(self, window: Window, border: int) -> tuple[Window, Float32]:
         """The cells under a window and a border of them, and their exact weights."""
         return self._by_cell(window, border, None if self.rule is None else self.rule.weights)
@@ -189,10 +185,11 @@ class ChangeMap:
     def _by_cell(
         self, window: Window, border: int, found: Callable[[NDArray[np.uint8]], Float32] | None
     ) -> tuple[Window, Float32]:
-        wanted = window.coarsened(self.survey.k).expand(border, self._all_cells)
+        every = Window(0, 0, *self.survey.stored.shape)
+        wanted = window.coarsened(self.survey.k).expand(border, every)
         if self.rule is None or found is None:
             return wanted, np.ones(wanted.shape, np.float32)
-        wide = wanted.expand(self.rule.reach_cells, self._all_cells)
+        wide = wanted.expand(self.rule.reach_cells, every)
         return wanted, found(np.asarray(self.survey.stored[wide.slices()]))[wanted.slices(wide)]
 
 

@@ -169,13 +169,10 @@ class Settling:
         self._wait_for_all()
 
     def _begin(self, function: Callable[[Index], None], index: Index) -> None:
-        self._wait_for_room()
-        self._under_way.append(self._pool.submit(function, index))
-
-    def _wait_for_room(self) -> None:
-        """Until a thread is free: what waits for one is in memory."""
+        """As soon as a thread is free: what waits for one is in memory."""
         while len(self._under_way) >= self._run.at_once:
             self._under_way.popleft().result()
+        self._under_way.append(self._pool.submit(function, index))
 
     def _wait_for_all(self) -> None:
         while self._under_way:
