@@ -197,7 +197,7 @@ def scene_ccp(
         )
         if survey.valid_px == 0:
             raise SceneError(ALL_NODATA.format(source.path))
-        shape = (ready.scene.grid.height, ready.scene.grid.width)
+        shape = ready.scene.grid.window.shape
         cells = cloud_cells(survey, config, shape, ready.pixel_m, store)
         facts = _facts(ready, config, cells)
         if look.vectors is not None:
