@@ -139,9 +139,9 @@ def _made(task: BlockTask, tell: Tell) -> BlockResult:
                 seen[index] = cell_means(cloudy, task.blocks.lattice, index)
                 said[index] = cell_means(clear - cloudy, task.blocks.lattice, index)
             tell(len(group))
-        rows, cols = task.block.block.core.slices(sums.window)
+        core = task.block.block.core.slices(sums.window)
         change = sums.core()
-        _lessen(change, dn[:, rows, cols], valid[rows, cols], task.radiometry)
+        _lessen(change, dn[:, *core], valid[core], task.radiometry)
     return BlockResult(change, sums.spills(), seen, said, overlaps.difference, weighed)
 
 

@@ -67,10 +67,8 @@ class Overlaps:
             window = self._lattice.tile(*before) if other is not None else own
             shared = own.intersection(window)
             if other is not None and shared is not None:
-                mine, theirs = shared.slices(own), shared.slices(window)
-                self.difference += squares(
-                    tile[(slice(None), *mine)] - other[(slice(None), *theirs)]
-                )
+                mine, theirs = tile[:, *shared.slices(own)], other[:, *shared.slices(window)]
+                self.difference += squares(mine - theirs)
         self._tiles[index] = tile
         self._tiles.pop((i - 2, j), None)
 

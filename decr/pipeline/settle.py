@@ -145,7 +145,7 @@ class Settling:
         }
         core = block.block.core
         for i, strip in enumerate(strips_of(core)):
-            arrays[f"change{i}"] = result.change[(slice(None), *strip.slices(core))]
+            arrays[f"change{i}"] = result.change[:, *strip.slices(core)]
         arrays |= {f"spill{i}": values for i, (_, values) in enumerate(result.spills)}
         self._run.work.save("block", *block.index, arrays)
         if result.allocation is not None:
@@ -350,8 +350,8 @@ def _read(
     for piece in reads_of(window, bytes_per_pixel):
         dn, valid = source.read(piece, bands)
         for strip in strips_of(piece):
-            rows, cols = strip.slices(piece)
-            yield strip, dn[:, rows, cols], valid[rows, cols]
+            inside = strip.slices(piece)
+            yield strip, dn[:, *inside], valid[inside]
 
 
 def _differing(one: NDArray[np.generic], other: NDArray[np.generic]) -> int:
