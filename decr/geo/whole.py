@@ -21,15 +21,13 @@ def sum_of(pixels: NDArray[np.generic]) -> int:
     return zlib.crc32(np.ascontiguousarray(pixels).data)
 
 
-def check_whole(
-    file: Path, sums: Mapping[Window, int | None], tags: Mapping[str, Mapping[str, str]]
-) -> None:
+def check_whole(file: Path, sums: Sums, tags: Mapping[str, Mapping[str, str]]) -> None:
     """Read a closed raster to its end.
 
     Parameters
     ----------
     sums
-        Of all that was written, in the raster's dtype; where one is None, its window is only read.
+        Of all that was written, in the raster's dtype.
     tags
         Those that it must have, by domain; only their names are compared. GDAL keeps no blank ones.
 
@@ -45,7 +43,7 @@ def check_whole(
             whole = all(wanted[domain] <= dataset.tags(ns=domain).keys() for domain in wanted)
             for window, found in sums.items():
                 read = sum_of(dataset.read(window=window.to_rasterio()))
-                whole = whole and found in (None, read)
+                whole = whole and read == found
     except REFUSALS as error:
         whole = False
         if of_limit(str(error)):

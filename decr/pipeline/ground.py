@@ -246,7 +246,7 @@ def measure_ground(
         if (clear := _clear_cells(change, square.scaled(n))).any()
     )
     results = in_order(engine, measured_plots, tasks, lambda _: None)
-    top = 0 if finished is None else finished.get("rows", (0, 0))[1]
+    top = 0 if finished is None else finished["rows"][1]
     last: Window | None = None
     for done, (task, found) in enumerate(results, start=len(squares) - len(todo) + 1):
         if last is not None and task.plots.row > last.row:

@@ -108,13 +108,11 @@ class Settling:
                 check.cancel()
 
     def _checked(self, index: Index) -> Path:
-        """The file of a noted patch, which is whole; an earlier decr noted no sums."""
-        work, shape = self._run.work, self._run.fine(self._planned[index].block.core).shape
-        sums: dict[Window, int | None] = dict.fromkeys(strips_of(Window(0, 0, *shape)))
-        noted = work.done["patch", *index].get("sums", [])
-        file = work.block_file("patch", *index, "tif")
+        """The file of a noted patch, which is whole."""
+        work = self._run.work
+        file, noted = work.block_file("patch", *index, "tif"), work.done["patch", *index]["sums"]
         with gdal_environment():
-            check_whole(file, {Window(*place): found for *place, found in noted} or sums, {})
+            check_whole(file, {Window(*place): found for *place, found in noted}, {})
         return file
 
     def _forget(self, kind: str, index: Index) -> None:
