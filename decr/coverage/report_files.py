@@ -97,10 +97,19 @@ def write_report(
     """
     files: dict[str, str | bytes] = {
         REPORT: json.dumps(as_json(scenes, failed), indent=1) + "\n",
-        "ccp.csv": _csv(("scene", "group", *_COUNTS), _scene_rows(scenes), scenes[0].facts),
+        "ccp.csv": _csv(
+            ("scene", "group", *_COUNTS),
+            ([scene.name, scene.group, *_counts(scene.coverage).values()] for scene in scenes),
+            scenes[0].facts,
+        ),
     }
     if any(scene.features for scene in scenes):
-        files[_FEATURES] = _csv(_FEATURE_HEAD, _feature_rows(scenes), scenes[0].facts)
+        rows = (
+            [scene.name, number, name, *_counts(counts).values()]
+            for scene in scenes
+            for number, (name, counts) in enumerate(scene.features, 1)
+        )
+        files[_FEATURES] = _csv(_FEATURE_HEAD, rows, scenes[0].facts)
     elif _is_feature_table(folder / _FEATURES):
         # The table of an earlier report, which would be taken for this one's.
         with suppress(OSError):
@@ -212,17 +221,6 @@ def _scene_json(scene: SceneCcp, shared: Mapping[str, str]) -> dict[str, Any]:
 
 def _counts(counts: Coverage) -> dict[str, float | int | None]:
     return {"ccp": counts.ccp, **asdict(counts)}
-
-
-def _scene_rows(scenes: Sequence[SceneCcp]) -> Iterator[list[Any]]:
-    for scene in scenes:
-        yield [scene.name, scene.group, *_counts(scene.coverage).values()]
-
-
-def _feature_rows(scenes: Sequence[SceneCcp]) -> Iterator[list[Any]]:
-    for scene in scenes:
-        for number, (name, counts) in enumerate(scene.features, 1):
-            yield [scene.name, number, name, *_counts(counts).values()]
 
 
 def _csv(head: Sequence[str], rows: Iterator[list[Any]], facts: Mapping[str, str]) -> str:

@@ -5,20 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from affine import Affine
 from numpy.typing import NDArray
 from rasterio.crs import CRS
+from rasterio.windows import Window as RasterioWindow
 from shapely import polygons
 from shapely.geometry import Polygon
 
 from decr.errors import ConfigError, GridMismatchError
 from decr.geo.metres import metres_per_unit
-
-if TYPE_CHECKING:
-    from rasterio.windows import Window as RasterioWindow
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,8 +158,6 @@ class Window:
 
     def to_rasterio(self) -> RasterioWindow:
         """Return the same window as rasterio writes it."""
-        from rasterio.windows import Window as RasterioWindow
-
         return RasterioWindow(self.col, self.row, self.width, self.height)
 
 

@@ -217,9 +217,9 @@ def _valid(
     source: SceneReader, rows: NDArray[np.int64], cols: NDArray[np.int64], reach: int
 ) -> NDArray[np.bool_]:
     """Whether pixels at rows and columns, and so many around them, hold data; (rows, cols)."""
-    first, last = (rows.min(), cols.min()), (rows.max(), cols.max())
-    size = (int(high - low) + 1 for low, high in zip(first, last, strict=True))
-    window = Window(int(first[0]), int(first[1]), *size).expand(reach, source.scene.grid.window)
+    size = int(np.ptp(rows)) + 1, int(np.ptp(cols)) + 1
+    window = Window(int(rows.min()), int(cols.min()), *size)
+    window = window.expand(reach, source.scene.grid.window)
     valid = source.valid(window)
     if reach:
         valid = ndimage.minimum_filter(valid, 2 * reach + 1, mode="nearest")

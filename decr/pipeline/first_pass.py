@@ -82,11 +82,10 @@ def _survey(
     scene, config = prepared.scene, prepared.config
     if work is not None:
         work.forget_damaged("survey", CLOUDS_FILE)
-    if work is not None and ("survey", 0, 0) in work.done:
-        found = work.done["survey", 0, 0]
-        with still_whole(work.path / CLOUDS_FILE, work.path):
-            stored = np.load(work.path / CLOUDS_FILE, mmap_mode="r")
-        return Survey(prepared.k, stored, found["cloudy_px"], found["valid_px"])
+        if found := work.done.get(("survey", 0, 0)):
+            with still_whole(work.path / CLOUDS_FILE, work.path):
+                stored = np.load(work.path / CLOUDS_FILE, mmap_mode="r")
+            return Survey(prepared.k, stored, found["cloudy_px"], found["valid_px"])
     survey = survey_scene(
         scene,
         prepared.detector_radiometry,

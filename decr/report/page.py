@@ -298,9 +298,8 @@ def _features(scenes: Sequence[SceneReport]) -> str:
     with_thin = any(feature.thin_px is not None for _, feature in found)
     heads = [*(["Scene"] if several else []), "Feature", "CCP"]
     heads += [*(["Thin share"] if with_thin else []), "Cloudy px", "Valid px"]
-    numeric = len(heads) - heads.index("CCP")
     head = "".join(
-        f'<th scope="col"{" class=n" if place >= len(heads) - numeric else ""}>{words}</th>'
+        f'<th scope="col"{" class=n" if place >= heads.index("CCP") else ""}>{words}</th>'
         for place, words in enumerate(heads)
     )
     rows = ""
