@@ -24,7 +24,6 @@ _COMMANDS = {
     "train": ("train", "Train models on your own images, clear or in pairs."),
 }
 
-
 _RESUMED = ("dataset", "declouds", "train")
 """Commands that keep what they have done."""
 

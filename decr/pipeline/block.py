@@ -45,7 +45,6 @@ _TURNS_LOCK = fork_lock()
 os.register_at_fork(after_in_child=_TURNS.clear)
 _STRIP_ROWS = 64
 
-
 Tile = tuple[Index, NDArray[np.generic]]
 """A tile's index, and its numbers as the scene has them, (C, tile_px, tile_px)."""
 

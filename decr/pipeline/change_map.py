@@ -16,6 +16,7 @@ from decr.geo.aoi import Aoi
 from decr.geo.grid import PixelGrid, Window
 from decr.geo.mask_file import MaskClasses, MaskFile, open_mask
 from decr.pipeline.survey import Survey
+from decr.pipeline.tiles import strips_of
 
 Float32 = NDArray[np.float32]
 _STRIP_CELLS = 2**22
@@ -106,13 +107,9 @@ class ChangeMap:
         return out
 
     def _look_at_cells(self, out: Float32, look_px: int) -> None:
-        height, width = out.shape
         cells_per_row = -(-look_px // self.survey.k) * self.survey.stored.shape[1]
-        strip = max(1, _STRIP_CELLS // cells_per_row)
-        for row in range(0, height, strip):
-            rows = min(strip, height - row)
-            squares = Window(row, 0, rows, width)
-            out[row : row + rows] = self._at_squares(squares, look_px, self._coarse)
+        for squares in strips_of(Window(0, 0, *out.shape), max(1, _STRIP_CELLS // cells_per_row)):
+            out[squares.slices()] = self._at_squares(squares, look_px, self._coarse)
 
     def _look_at_mask(self, out: Float32, look_px: int, mask: MaskFile) -> None:
         rows, cols = (

@@ -35,17 +35,13 @@ from decr.predictor import Restorer
 from decr.radiometry import Radiometry, for_detector, shows_reflectance
 
 BLOCK_STRIDES = 6
-
-
 _WIDE_PX = 16_384
 """Width from which rows as blocks of a file are told: time goes with its square."""
-
 
 _FROM_THE_TOP = {"PNG", "JPEG", "GIF", "BIGGIF", "WEBP"}
 """GDAL's drivers of formats of which no part can be decoded without all that is above it."""
 _MANY_PX = 2**26
 """Pixels from which that is told: time goes with their square."""
-
 
 _STATES = 1000
 """Files of a raster whose states travel: an array may have a million, and a few tell a copy."""

@@ -26,7 +26,6 @@ Spills = list[tuple[Window, Int32]]
 STRIP_ROWS = 256
 """Rows of a block that are settled at a time; a row of a patch's storage blocks."""
 
-
 READ_BYTES = 16 * 2**20
 """Most that is read of a block at a time, unless a strip is more: a file's own blocks may be high,
 and are decoded anew for each read."""
