@@ -233,11 +233,9 @@ class Blocks:
 
     def reach(self, block: Block) -> Window:
         """Smallest window that holds the core and its tiles."""
-        window = block.core
         tiles = self.tiles_of(block)
-        for tile in (tiles[0], tiles[-1]):
-            window = window.union(self.lattice.tile(*tile))
-        return window
+        first, last = self.lattice.tile(*tiles[0]), self.lattice.tile(*tiles[-1])
+        return block.core.union(first).union(last)
 
 
 def _starting(starts: tuple[int, ...], first: int, stop: int) -> range:
