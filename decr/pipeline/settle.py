@@ -11,7 +11,6 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import astuple
 from itertools import product
 from pathlib import Path
@@ -55,15 +54,8 @@ from decr.pipeline.tone import (
 )
 
 
-@contextmanager
-def settling_of(run: Restoration) -> Iterator[Settling]:
-    """A `Settling` with threads of its own, which end with the with statement."""
-    with ThreadPoolExecutor(run.at_once, "decr-settle") as pool:
-        yield Settling(run, pool)
-
-
 class Settling:
-    """Keeps restored blocks, and settles and writes them on ``run.at_once`` threads."""
+    """Keeps restored blocks, and settles and writes them on a pool of ``run.at_once`` threads."""
 
     def __init__(self, run: Restoration, pool: ThreadPoolExecutor) -> None:
         self._run, self._pool = run, pool
