@@ -55,12 +55,7 @@ class PreparedCcp:
 
 
 def prepare_ccp(source: Source, config: CcpConfig, detector: Detector | None) -> PreparedCcp:
-    """Open a scene and choose its detector or mask, its radiometry and its cells.
-
-    Parameters
-    ----------
-    detector
-        None where the user has masks.
+    """Open a scene and choose its detector (None for masks), its radiometry and its cells.
 
     Raises
     ------

@@ -111,13 +111,6 @@ def read_vectors(path: str | os.PathLike[str]) -> VectorFile:
 def read_features(file: VectorFile, grid: PixelGrid) -> list[Feature]:
     """Place all features of a vector file on a scene.
 
-    Parameters
-    ----------
-    file
-        As `read_vectors` gives it.
-    grid
-        Of the scene; it needs a transform and a CRS.
-
     Returns
     -------
     list of Feature

@@ -138,10 +138,7 @@ def rpcs_of(scene: Scene) -> dict[str, str]:
 def block_windows(grid: PixelGrid, cols: int) -> Iterator[Window]:
     """Windows that partition a grid, whole storage blocks in the order in which they are stored.
 
-    Parameters
-    ----------
-    cols
-        Widest window, a multiple of `BLOCK_PX`.
+    They are ``cols`` wide, a multiple of `BLOCK_PX`, but for the last of each row.
     """
     for row in range(0, grid.height, BLOCK_PX):
         for col in range(0, grid.width, cols):

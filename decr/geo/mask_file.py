@@ -101,17 +101,12 @@ class MaskFile:
 def open_mask(
     path: str | os.PathLike[str], grid: PixelGrid, classes: MaskClasses
 ) -> Iterator[MaskFile]:
-    """Open a mask for a scene.
+    """Open a mask, whose numbers mean ``classes``, for a scene.
 
     A mask of the scene's very shape is taken pixel by pixel when either has no CRS or both have
     the same transform; otherwise it is warped to the scene's grid by nearest neighbour. Longitudes
     may run from -180 to 180 or from 0 to 360 in either. Where it has no data, or ends, nothing is
     cloudy.
-
-    Parameters
-    ----------
-    classes
-        What its numbers mean.
 
     Raises
     ------
@@ -158,14 +153,9 @@ def open_mask(
 def doubt_of(path: str | os.PathLike[str], classes: MaskClasses, found: bool) -> str | None:
     """What makes it doubtful that a user's mask was read as it was meant, as a sentence.
 
-    Of a mask without cloud: a nodata number in it that decr did not write, and that is not 0. Of
-    one in which all but 0 counts: fractions, or so many numbers that it must be an image. Of large
-    masks some pixels are looked at.
-
-    Parameters
-    ----------
-    found
-        Whether there was cloud in it.
+    Of a mask in which no cloud was ``found``: a nodata number in it that decr did not write, and
+    that is not 0. Of one in which all but 0 counts: fractions, or so many numbers that it must be
+    an image. Of large masks some pixels are looked at.
     """
     try:
         with opened(os.fspath(path)) as dataset:

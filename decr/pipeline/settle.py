@@ -67,13 +67,7 @@ class Settling:
         self._under_way: deque[Future[None]] = deque()
 
     def forget_damaged(self, patches: bool) -> None:
-        """Forget damaged work that is still needed, so that it is made anew.
-
-        Parameters
-        ----------
-        patches
-            Whether finished patches are checked, too.
-        """
+        """Forget damaged work that is still needed, and ``patches`` if wanted: it is made anew."""
         work = self._run.work
         for index in self._damaged_patches() if patches else ():
             self._forget("patch", index)

@@ -73,12 +73,7 @@ def chart(panels: Sequence[Panel]) -> Image.Image:
 
 
 def bars(title: str, values: Mapping[str, Mapping[str, float]], unit: str) -> Image.Image:
-    """Horizontal bars on a logarithmic axis: a group per name, a colour per kind.
-
-    Parameters
-    ----------
-    values
-        Positive numbers by group, then kind.
+    """Horizontal bars of positive numbers on a logarithmic axis: a group per name, a colour a kind.
 
     Raises
     ------
