@@ -46,10 +46,7 @@ _MOST_TOLD = 4
 def check_folder(folder: Path, features: bool) -> None:
     """Refuse, before any work, a folder that cannot take a report; it is made if need be.
 
-    Parameters
-    ----------
-    features
-        Whether a table of features will be written.
+    With ``features``, a table of these will be written, too.
 
     Raises
     ------
@@ -71,7 +68,7 @@ def write_report(
 ) -> list[Path]:
     """Write ccp.json, ccp.csv, features.csv (if there are features), tiles.parquet and pages.
 
-    A features.csv of an earlier report goes if there are none.
+    A features.csv of an earlier report goes if there are none. What was written is returned.
 
     Parameters
     ----------
@@ -79,11 +76,6 @@ def write_report(
         Made if it is not there; files of these names are replaced: see `check_folder`.
     failed
         Images that could not be measured, by name: what was wrong. JSON and page tell them.
-
-    Returns
-    -------
-    list of Path
-        What was written.
 
     Raises
     ------

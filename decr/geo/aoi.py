@@ -87,15 +87,10 @@ class Aoi:
         return Aoi(area, -(-self.height // k), -(-self.width // k))
 
     def mask(self, window: Window) -> NDArray[np.bool_]:
-        """Tell which pixel centres of a window lie inside the area.
+        """Tell which pixel centres of a window lie inside the area, (height, width) bool.
 
         A centre that lies exactly on an edge counts to what is right of it, or below a level one:
         of areas that share an edge to one of them.
-
-        Returns
-        -------
-        ndarray
-            (height, width) bool.
 
         Notes
         -----

@@ -182,14 +182,7 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class Blocks:
-    """A partition of the scene into cores of whole strides, and of the tiles among them.
-
-    Attributes
-    ----------
-    lattice
-        The tiles.
-    strides
-        Side of a core in tile strides.
+    """A partition of the scene into cores of so many tile strides, and of the tiles among them.
 
     Notes
     -----

@@ -66,7 +66,7 @@ class PansharpenOptions:
 def pansharpen(
     pan: Path | str, ms: Path | str, out: Path, options: PansharpenOptions | None = None
 ) -> Scene:
-    """Fuse two images of one acquisition by GDAL's weighted Brovey transform, block by block.
+    """Fuse two images of one acquisition by GDAL's weighted Brovey transform; return the fused.
 
     What both cover is written, on the pixels of the panchromatic image; colours lie where they are
     to half such a pixel, whatever the corners of the two.
@@ -85,11 +85,6 @@ def pansharpen(
         Bands of larger pixels over the same ground.
     out
         COG; appears whole or not at all.
-
-    Returns
-    -------
-    Scene
-        What was written.
 
     Raises
     ------

@@ -74,11 +74,6 @@ def spread_windows(scene: Window, block: tuple[int, int], most: int) -> list[Win
     Places are drawn (from a fixed seed): on a regular grid of windows, ground or clouds that
     repeat could be missed altogether. Of a file in blocks, which are decoded whole in any case,
     windows have 512 pixels along each side and begin where a block begins; of one in strips, 64.
-
-    Parameters
-    ----------
-    block
-        As for `whole_blocks`.
     """
     in_blocks = block[1] <= 1024
     size, begin = (512, block) if in_blocks else (64, (1, 1))

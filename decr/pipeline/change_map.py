@@ -142,7 +142,7 @@ class ChangeMap:
     def touched(
         self, rows: NDArray[np.int64], cols: NDArray[np.int64]
     ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-        """Which of some windows have data, and which of these are to be restored.
+        """Which of some windows have data, and which of these are to be restored, (n, m) bool each.
 
         A window has data when a pixel in it is valid. It is then restored when a cell in or next to
         it may be changed. The user's area does not matter: see `inside`.
@@ -151,11 +151,6 @@ class ChangeMap:
         ----------
         rows, cols
             (n, 2) and (m, 2), first pixel and stop along each axis: every two make a window.
-
-        Returns
-        -------
-        tuple of ndarray
-            (n, m) bool each.
         """
         k = self.survey.k
         whole = Window(int(rows.min()), int(cols.min()), int(np.ptp(rows)), int(np.ptp(cols)))

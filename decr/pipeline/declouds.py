@@ -164,10 +164,6 @@ def declouds(
     on_job
         Called at the beginning with everything that decides the output's bytes.
 
-    Returns
-    -------
-    DecloudResult
-
     Raises
     ------
     DecrError
