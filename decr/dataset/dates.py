@@ -18,7 +18,6 @@ from decr.dataset.samples import (
     under_sky,
     varied,
 )
-from decr.dataset.sky import CloudParams
 from decr.errors import ConfigError, DatasetError
 
 GAIN_LIMITS = (0.5, 2.0)
@@ -132,7 +131,6 @@ def dated_crop(
     size_px: int,
     gsd_range_m: tuple[float, float],
     variety: Variety,
-    params: CloudParams | None = None,
 ) -> Sample:
     """A sample with simulated clouds over one date, and the ground on another date as its truth.
 
@@ -144,8 +142,6 @@ def dated_crop(
     ----------
     place
         With all ``bands`` and sides of at least ``size_px``.
-    params
-        A fixed sky; None draws one.
     """
     now, then = (place.images[int(i)] for i in rng.permutation(len(place.images))[:2])
     # Images of one shape, cut and varied by the same random numbers, stay the same ground and look.
@@ -154,4 +150,4 @@ def dated_crop(
     truth, _ = crop(twin, replace(then, gsd_m=now.gsd_m), bands, size_px, gsd_range_m)
     truth = matched_levels(truth, clear)
     (clear, truth), look = varied([rng, twin], [clear, truth], variety)
-    return under_sky(rng, clear, truth, bands, gsd_m, variety, params, look)
+    return under_sky(rng, clear, truth, bands, gsd_m, variety, look)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -30,6 +31,7 @@ GSD_M = (0.3, 2.0)
 YEAR = r"_(?P<date>\d{4})_"
 THIN = CloudParams(thickness=0.3, airlight=(0.9,) * 3, noise=0.0, blur_px=0.0)
 NO_SKY = replace(THIN, thickness=0.0, shadow=0.0, coverage=0.0)
+SKY_DRAWN = "decr.dataset.samples.draw_params"
 
 
 def image(name: str, seed: int = 0, side: int = 80, gsd_m: float = 0.5) -> ClearImage:
@@ -135,15 +137,10 @@ def test_both_dates_are_cut_turned_and_varied_alike(
     dimmed = (first.dn.astype(np.float32) * 0.8 + 10).astype(np.float32)
     # Another white and a GSD on the other side of a rounding must not part the two.
     second = replace(first, dn=dimmed * 2, white=510.0, gsd_m=0.5000001)
-    sample = dated_crop(
-        np.random.default_rng(seed),
-        place(first, second),
-        RGB,
-        32,
-        (0.25, 1.0),
-        Variety(clear_share=0.0, mixed_share=mixed, plain_share=plain, vivid_share=vivid),
-        NO_SKY,
-    )
+    variety = Variety(clear_share=0.0, mixed_share=mixed, plain_share=plain, vivid_share=vivid)
+    with patch(SKY_DRAWN, return_value=NO_SKY):
+        rng = np.random.default_rng(seed)
+        sample = dated_crop(rng, place(first, second), RGB, 32, (0.25, 1.0), variety)
     np.testing.assert_allclose(sample.cloudy, sample.clear, atol=0.02)
 
 
@@ -156,7 +153,8 @@ def test_the_truth_is_the_other_date(seed: int) -> None:
 
     def likeness(*dates: ClearImage) -> float:
         rng = np.random.default_rng(seed)
-        sample = dated_crop(rng, place(*dates), RGB, 64, GSD_M, Variety(0.0), NO_SKY)
+        with patch(SKY_DRAWN, return_value=NO_SKY):
+            sample = dated_crop(rng, place(*dates), RGB, 64, GSD_M, Variety(0.0))
         return float(np.corrcoef(sample.cloudy[0].ravel(), sample.clear[0].ravel())[0, 1])
 
     assert likeness(along, replace(along)) > 0.99
@@ -200,6 +198,7 @@ def test_real_places_on_three_dates_are_found_and_alike(shared: Path) -> None:
     assert len([p for p in places if p.dates == ("2016", "2018", "2020")]) == 9
     rng = np.random.default_rng(0)
     sky = replace(THIN, airlight=(0.9,) * 4)
-    sample = dated_crop(rng, places[0], BGRN, 128, GSD_M, Variety(0.0), sky)
+    with patch(SKY_DRAWN, return_value=sky):
+        sample = dated_crop(rng, places[0], BGRN, 128, GSD_M, Variety(0.0))
     together = np.corrcoef(sample.cloudy.ravel(), sample.clear.ravel())[0, 1]
     assert 0.3 < together < 0.999

@@ -128,21 +128,6 @@ def test_some_samples_are_left_clear() -> None:
         assert not sample.cloud_mask.any()
 
 
-def test_a_given_sky_is_used() -> None:
-    opaque = CloudParams(kind="deck", thickness=50.0, airlight=(0.9,) * 3, noise=0.0, shadow=0.0)
-
-    def sample(ground: ClearImage) -> Sample:
-        rng = np.random.default_rng(1)
-        return restoration_sample(rng, [ground], RGB, 48, variety=CLEAR, params=opaque)
-
-    other = ClearImage("other.tif", image().dn + np.uint8(90), BGRN, 0.5, 255.0)
-    one, two = sample(image()), sample(other)
-    assert one.cloud_mask.all()
-    # Nothing of the ground is left in the input; the truth still has it.
-    np.testing.assert_allclose(one.cloudy, two.cloudy, atol=1e-6)
-    assert np.abs(one.clear - two.clear).min() > 0.05
-
-
 @given(seed=st.integers(0, 10_000))
 @settings(max_examples=20)
 def test_mixed_bands_stay_in_range_and_keep_grey_grey(seed: int) -> None:
