@@ -94,7 +94,7 @@ def read_split(recipe: Recipe, on_progress: OnProgress = silent) -> tuple[Imager
 
     training = side(held=False)
     if not training.clear and not training.pairs:
-        raise _nothing(recipe, "training")
+        raise _nothing(recipe)
     return training, unseen
 
 
@@ -151,28 +151,12 @@ def validates(stage: Stage, unseen: Imagery) -> bool:
     return bool(unseen.clear or (unseen.pairs and stage.loss != "mask"))
 
 
-def read_imagery(recipe: Recipe, validation: bool = False) -> Imagery:
-    """The training (or the held-out) imagery of a recipe, as :func:`read_split` finds it.
-
-    Trainings call that one; this is for docs/make_*.py and tests.
-
-    Raises
-    ------
-    DatasetError
-        If nothing is left.
-    """
-    training, unseen = read_split(recipe)
-    if validation and not unseen.clear and not unseen.pairs:
-        raise _nothing(recipe, "held-out")
-    return unseen if validation else training
-
-
-def _nothing(recipe: Recipe, kind: str) -> DatasetError:
+def _nothing(recipe: Recipe) -> DatasetError:
     least = dict(zip(("image", "pair"), _least(recipe), strict=True))
     what = "image" if recipe.clear else "pair"
     smaller = f" ({least['pair']} x {least['pair']} for pairs)" if recipe.clear else ""
     return DatasetError(
-        f"recipe {recipe.name!r}: no {kind} {what} with bands {', '.join(recipe.bands)} and at "
+        f"recipe {recipe.name!r}: no training {what} with bands {', '.join(recipe.bands)} and at "
         f"least {least[what]} x {least[what]} valid pixels{smaller if recipe.pairs else ''}; "
         f"{_widest(recipe)} takes the largest samples: follow a recipe without it, or see its "
         f"folders and its holdout"
