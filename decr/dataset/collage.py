@@ -124,7 +124,6 @@ def detection_sample(
     labelled: list[LabelledImage],
     bands: tuple[str, ...],
     size_px: int,
-    clear_share: float = 0.15,
 ) -> Sample:
     """A view for the detector: one in three real and labelled, the rest simulated.
 
@@ -139,7 +138,7 @@ def detection_sample(
         fine = [image for image in images if image.gsd_m <= 1.5] or images
         view, gsd_m = quilt(rng, fine, bands, size_px, int(rng.choice([4, 6, 8])))
     view = vary_radiometry(rng, view)
-    if rng.random() < clear_share:
+    if rng.random() < 0.15:
         unit = unit_from(view, *detector_range(rng, view))
         return Sample(unit, unit, np.zeros(unit.shape[1:], bool))
     simulated = simulate_clouds(view, bands, rng, gsd_m=gsd_m, params=wide_sky(rng, bands))

@@ -17,8 +17,6 @@ from torch import Tensor, nn
 from decr.models.attention import attend
 from decr.models.fused import norm_silu
 
-Shortcut = list[Tensor]
-
 
 @dataclass(frozen=True, slots=True)
 class UNetSize:
@@ -293,7 +291,7 @@ class UNet(nn.Module):
         if self.size.timed:
             assert t is not None
             embedding = self.time_embed(time_embedding(t, self.size.width))
-        skips: Shortcut = []
+        skips: list[Tensor] = []
         for stage in self.input_blocks:
             x = cast(TimedSequence, stage).run(x, embedding)
             skips.append(x)
