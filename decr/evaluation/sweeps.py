@@ -56,7 +56,12 @@ def steps(setting: Setting) -> Analysis:
     }
     panels = _panels("DDIM steps", rows, levels, log_x=True)
     panels.append(
-        Panel("seconds per tile", "DDIM steps", {"DE": _points(spent)}, log_x=True),
+        Panel(
+            "seconds per tile",
+            "DDIM steps",
+            {"DE": [(float(x), y) for x, y in spent.items()]},
+            log_x=True,
+        ),
     )
     values = facts(bench, rows=_rows(rows, spent), levels=_rows(levels))
     del values["steps"]
@@ -295,10 +300,6 @@ def _panels(
         )
         for name in names
     ]
-
-
-def _points(values: Mapping[str, float]) -> list[tuple[float, float]]:
-    return [(float(x), y) for x, y in values.items()]
 
 
 def _rows(

@@ -294,12 +294,6 @@ def _ranges(start: Card | None, imagery: Imagery) -> dict[str, tuple[float, floa
     return declared
 
 
-def _attribution(recipe: Recipe, start: Card | None) -> str:
-    """Whom the weights are owed to: the recipe's names, then those of its start, each once."""
-    earlier = "" if start is None else str(start.provenance.get("attribution", ""))
-    return each_once(recipe.attribution, earlier)
-
-
 def _provenance(
     run: _Run, results: Mapping[str, TrainResult], start: Card | None
 ) -> dict[str, Any]:
@@ -308,6 +302,7 @@ def _provenance(
     images = (*imagery.clear, *imagery.pairs)
     shapes = [i.dn.shape for i in imagery.clear] + [p.clear.shape for p in imagery.pairs]
     folders = [f.path for f in (*recipe.clear, *recipe.labelled)] + [f.path for f in recipe.pairs]
+    earlier = "" if start is None else str(start.provenance.get("attribution", ""))
     said: dict[str, Any] = {
         "trained": time.strftime("%Y-%m-%d", time.gmtime()),
         "images": len(images) + len(imagery.labelled),
@@ -325,7 +320,7 @@ def _provenance(
             if math.isfinite(result.loss)
         ),
         "minutes": round(sum(result.seconds for result in results.values()) / 60),
-        "attribution": _attribution(recipe, start),
+        "attribution": each_once(recipe.attribution, earlier),
     }
     if imagery.pairs:
         said["pairs"] = len(imagery.pairs)
