@@ -318,21 +318,14 @@ def pair_sample(
 ) -> Sample:
     """A random crop of a real pair, turned and flipped, with [0, white] as [-1, 1].
 
+    Its ``cloud_mask`` is `changed`.
+
     Parameters
     ----------
     pairs
         Drawn by area and weight, of those large enough.
-    bands
-        Roles wanted, in order.
-    size_px
-        Side of the sample.
     shrink
         Means over so many pixels are taken, of a crop as much larger.
-
-    Returns
-    -------
-    Sample
-        ``cloud_mask`` is `changed`.
 
     Raises
     ------

@@ -217,17 +217,7 @@ class CVAE(nn.Module):
         return (mu, log_var), y + change
 
     def forward(self, y: Tensor) -> Tensor:
-        """Return the clear image.
-
-        Parameters
-        ----------
-        y
-            (N, C, H, W), cloudy, in [0, 1]; H and W at most 256.
-
-        Returns
-        -------
-        Tensor
-            (N, C, H, W), clamped to [0, 1].
+        """(N, C, H, W), cloudy, to the clear image of that shape, both in [0, 1].
 
         Raises
         ------

@@ -59,19 +59,9 @@ class UNetSize:
 
 
 def time_embedding(t: Tensor, width: int) -> Tensor:
-    """Embed timesteps as cosines then sines of geometrically spaced frequencies.
+    """(N,) timesteps on the original chain to (N, width) float32; ``width`` is even.
 
-    Parameters
-    ----------
-    t
-        (N,), integers on the original chain, 0 .. train_steps - 1.
-    width
-        Even size of the embedding.
-
-    Returns
-    -------
-    Tensor
-        (N, width), float32, cosines first.
+    Cosines come first, then sines, of geometrically spaced frequencies.
     """
     half = width // 2
     frequencies = torch.exp(
