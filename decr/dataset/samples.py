@@ -82,11 +82,6 @@ _LEAST_CLOUD_PX = 20
 """Least outer scale of drawn skies, pixels; below 2.5 m of GSD all are larger anyway."""
 
 
-def drawn(rng: np.random.Generator, areas: Sequence[float]) -> int:
-    """Number of one of several images, drawn by their areas; for many draws see `drawer`."""
-    return drawer(areas)(rng)
-
-
 def drawer(areas: Sequence[float]) -> Callable[[np.random.Generator], int]:
     """What draws the number of one of several images by their areas, which are summed only once.
 
@@ -297,7 +292,7 @@ def restoration_sample(
     images
         Each has all ``bands`` and sides of at least ``size_px``; drawn by area and weight.
     """
-    image = images[drawn(rng, [i.area for i in images])]
+    image = images[drawer([i.area for i in images])(rng)]
     return clouded_crop(rng, image, bands, size_px, gsd_range_m, variety)
 
 

@@ -14,16 +14,8 @@ from decr.dataset.fine_views import fine_sample
 from decr.dataset.guesses import tell
 from decr.dataset.layouts import list_pairs
 from decr.dataset.manifest import PairFile
-from decr.dataset.pairs import PairImage, large_enough, pair_crop, pair_sample, read_pairs
-from decr.dataset.samples import (
-    ClearImage,
-    Draw,
-    Sample,
-    area_shrunk,
-    clouded_crop,
-    drawer,
-    restoration_sample,
-)
+from decr.dataset.pairs import PairImage, large_enough, pair_crop, read_pairs
+from decr.dataset.samples import ClearImage, Draw, Sample, area_shrunk, clouded_crop, drawer
 from decr.errors import ConfigError, DatasetError, warn
 from decr.progress import OnProgress, silent
 from decr.training.recipe import Recipe
@@ -232,7 +224,7 @@ def _dated_places(config: TrainConfig, recipe: Recipe, clear: list[ClearImage]) 
     return [
         place
         for place in dated_partners(clear, recipe.date_pattern)
-        if min(place.images[0].dn.shape[1:]) >= config.least_px
+        if min(place[0].dn.shape[1:]) >= config.least_px
     ]
 
 
@@ -246,13 +238,14 @@ def _paired(config: TrainConfig, recipe: Recipe, pairs: list[PairImage]) -> Draw
         pair = pairs[drawn(rng)]
         if shrink != "whole":
             return pair_crop(rng, pair, bands, size_px, shrink)
-        return pair_sample(rng, [pair], bands, size_px, min(pair.clear.shape[1:]) // size_px)
+        rng.random()  # so samples stay those that bundles were trained on
+        return pair_crop(rng, pair, bands, size_px, min(pair.clear.shape[1:]) // size_px)
 
     return draw
 
 
 def _dated(config: TrainConfig, recipe: Recipe, places: list[DatedPlace]) -> Draw:
-    drawn = drawer([place.images[0].area for place in places])
+    drawn = drawer([place[0].area for place in places])
     look = recipe.bands, config.least_px, recipe.gsd_range_m, recipe.variety
     k = config.least_px // config.size_px
     return lambda rng: _shrunk(dated_crop(rng, places[drawn(rng)], *look), k)
@@ -266,12 +259,10 @@ def _simulated(config: TrainConfig, recipe: Recipe, images: list[ClearImage]) ->
         image = images[drawn(rng)]
         if isinstance(config.shrink, int):
             k = config.shrink
-            sample = clouded_crop(rng, image, recipe.bands, config.size_px * k, *look)
         else:
             k = max(1, min(WHOLE_PX, *image.dn.shape[1:]) // config.size_px)
-            # Draws once more, among one: samples stay those of earlier versions.
-            sample = restoration_sample(rng, [image], recipe.bands, config.size_px * k, *look)
-        return _shrunk(sample, k)
+            rng.random()  # so samples stay those that bundles were trained on
+        return _shrunk(clouded_crop(rng, image, recipe.bands, config.size_px * k, *look), k)
 
     return draw
 

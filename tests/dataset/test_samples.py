@@ -25,7 +25,6 @@ from decr.dataset.samples import (
     area_shrunk,
     crop,
     drawer,
-    drawn,
     restoration_sample,
 )
 from decr.dataset.sky import CloudParams
@@ -246,7 +245,8 @@ def test_false_colours_tint_clouds_and_darken_shadows() -> None:
 
 def test_images_are_drawn_by_their_areas() -> None:
     rng = np.random.default_rng(0)
-    counts = np.bincount([drawn(rng, [1.0, 3.0, 0.0]) for _ in range(400)], minlength=3)
+    draw = drawer([1.0, 3.0, 0.0])
+    counts = np.bincount([draw(rng) for _ in range(400)], minlength=3)
     assert counts[2] == 0
     assert counts[1] / 400 == pytest.approx(0.75, abs=0.08)
 
