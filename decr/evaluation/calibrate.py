@@ -261,7 +261,6 @@ class Calibrated:
     ``unknown_why`` says why that is not known.
     """
 
-    out: Path
     table: ErrorTable
     reliability: Reliability | None
     unknown_why: str = ""
@@ -328,7 +327,7 @@ def calibrate_bundle(
             unknown_why = str(error)
         check_same(path, restorer.version, weights_sha256(path))
         save_with_card(path, out, replace(card, errors=table))
-        return Calibrated(out, table, halves, unknown_why)
+        return Calibrated(table, halves, unknown_why)
 
 
 def described(found: Reliability) -> str:
