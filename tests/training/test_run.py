@@ -352,16 +352,6 @@ def test_published_references_train_by_their_own_loss(
     assert state["optimiser"]["param_groups"][0]["betas"] == (0.5, 0.999)
 
 
-def test_samples_too_small_for_a_discriminator_are_refused(folder: Path, tmp_path: Path) -> None:
-    whole = replace(
-        recipe(folder, "reference"),
-        parts={"reference": Part("spagan", {"width": 8})},
-        stages={"reference": replace(QUICK, size_px=16)},
-    )
-    with pytest.raises(ConfigError, match=r"samples of 16 px, .* size_px of at least 32"):
-        run_recipe(whole, tmp_path / "run")
-
-
 def test_the_weights_of_a_published_loss_are_read(folder: Path, tmp_path: Path) -> None:
     msda = Part("msda", {})
     whole = replace(
