@@ -36,7 +36,7 @@ from decr.training.recipe import Recipe
 from decr.training.settings import TrainConfig
 from decr.training.stage_run import TrainResult
 from decr.training.stages import STAGES, Stage
-from decr.training.start import adopt, adopt_later, networks_of, with_discriminator
+from decr.training.start import adopt, networks_of, with_discriminator
 from decr.training.validation import Watch
 from decr.zoo.bundle import Bundle, save_bundle
 from decr.zoo.card import Card
@@ -167,11 +167,11 @@ def _follow(
 ) -> dict[str, TrainResult] | None:
     """Results of the chosen stages and those trained before; None if one could not be finished."""
     results: dict[str, TrainResult] = {}
-    take = adopt
+    later = False
     for name in run.recipe.stages:
         stage = STAGES[name]
         if chosen not in ("all", name):
-            before = take(stage, parts, run.run_dir, {IMAGES: run.images})
+            before = adopt(stage, parts, run.run_dir, {IMAGES: run.images}, later)
             if before is not None:
                 results[name] = before
             continue
@@ -180,7 +180,7 @@ def _follow(
         more = chosen == "all" and name != [*run.recipe.stages][-1]
         if not results[name].finished or (results[name].interrupted and more):
             return None
-        take = adopt_later
+        later = True
     return results
 
 
