@@ -16,13 +16,7 @@ from torch import Tensor, nn
 
 from decr.calibration import ErrorTable
 from decr.cloud.detector import Detector
-from decr.device import (
-    Recorded,
-    default_lanes,
-    micro_batch,
-    pick_precision,
-    ready_device,
-)
+from decr.device import Recorded, default_lanes, micro_batch, pick_precision, ready_device
 from decr.diffusion.fusion import FusedDenoiser, prior_of
 from decr.diffusion.noise import noise_field, noise_window
 from decr.diffusion.samplers import ddim

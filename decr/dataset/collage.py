@@ -12,12 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from decr.dataset.augment import draw_range, unit_from, vary_radiometry
-from decr.dataset.samples import (
-    ClearImage,
-    Sample,
-    area_shrunk,
-    crop,
-)
+from decr.dataset.samples import ClearImage, Sample, area_shrunk, crop
 from decr.dataset.simulate import simulate_clouds
 from decr.dataset.sky import CloudParams, draw_params
 
@@ -47,11 +42,7 @@ class LabelledImage:
 
 
 def quilt(
-    rng: np.random.Generator,
-    images: list[ClearImage],
-    bands: tuple[str, ...],
-    size_px: int,
-    k: int,
+    rng: np.random.Generator, images: list[ClearImage], bands: tuple[str, ...], size_px: int, k: int
 ) -> tuple[Float32, float]:
     """A (C, size, size) view made of random images coarsened k times, and its GSD in metres."""
     canvas = np.empty((len(bands), size_px, size_px), np.float32)

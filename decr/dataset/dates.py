@@ -9,15 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from decr.dataset.samples import (
-    ClearImage,
-    Float32,
-    Sample,
-    Variety,
-    crop,
-    under_sky,
-    varied,
-)
+from decr.dataset.samples import ClearImage, Float32, Sample, Variety, crop, under_sky, varied
 from decr.errors import ConfigError, DatasetError
 
 GAIN_LIMITS = (0.5, 2.0)

@@ -22,12 +22,7 @@ from decr.dataset.collage import (
     quilt,
     wide_sky,
 )
-from decr.dataset.samples import (
-    ClearImage,
-    Sample,
-    area_shrunk,
-    crop,
-)
+from decr.dataset.samples import ClearImage, Sample, area_shrunk, crop
 from decr.dataset.simulate import simulate_clouds
 from decr.dataset.sky import draw_params
 

@@ -39,13 +39,7 @@ from decr.evaluation.protocols import (
     unit_of,
 )
 from decr.evaluation.statistics import DRAWS, LEVEL
-from decr.evaluation.subjects import (
-    Sampling,
-    Subject,
-    common_bands,
-    restored_by,
-    subjects_of,
-)
+from decr.evaluation.subjects import Sampling, Subject, common_bands, restored_by, subjects_of
 from decr.evaluation.tiles import PairSource, bands_of, pairs_with
 from decr.evaluation.versions import versions
 from decr.geo.reader import reader

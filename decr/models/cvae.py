@@ -102,10 +102,7 @@ class _ChannelAttention(nn.Module):
         narrow = channels // _REDUCTION
         self.pool = nn.AdaptiveAvgPool2d(1)
         self.channel_attn = nn.Sequential(
-            nn.Conv2d(channels, narrow, 1),
-            nn.ReLU(),
-            nn.Conv2d(narrow, channels, 1),
-            nn.Sigmoid(),
+            nn.Conv2d(channels, narrow, 1), nn.ReLU(), nn.Conv2d(narrow, channels, 1), nn.Sigmoid()
         )
 
     def forward(self, x: Tensor) -> Tensor:

@@ -156,12 +156,7 @@ def _nothing(recipe: Recipe) -> DatasetError:
 
 
 def sampler(
-    stage: Stage,
-    config: TrainConfig,
-    recipe: Recipe,
-    imagery: Imagery,
-    *,
-    validation: bool = False,
+    stage: Stage, config: TrainConfig, recipe: Recipe, imagery: Imagery, *, validation: bool = False
 ) -> Draw:
     """What draws a stage's samples, each a function of one generator.
 
