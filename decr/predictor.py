@@ -16,13 +16,7 @@ from torch import Tensor, nn
 
 from decr.calibration import ErrorTable
 from decr.cloud.detector import Detector
-from decr.device import (
-    Recorded,
-    default_lanes,
-    micro_batch,
-    pick_precision,
-    ready_device,
-)
+from decr.device import Recorded, default_lanes, micro_batch, pick_precision, ready_device
 from decr.diffusion.fusion import FusedDenoiser, prior_of
 from decr.diffusion.noise import noise_field, noise_window
 from decr.diffusion.samplers import ddim
@@ -134,14 +128,10 @@ def load_restorer(
     run = _runner(bundle, steps, floor, target, dtype)
     size, side_by_side = micro_batch(target), lanes or default_lanes(target)
     call = _from_corners(run, seed, len(card.bands), target, side_by_side)
-
-    def compiled() -> None:
-        shape = (size, len(card.bands), compile_px or 0, compile_px or 0)
-        _compile(bundle, shape, target, dtype)
-
     if compile_px is not None:
+        shape = (size, len(card.bands), compile_px, compile_px)
         # In a lane: torch's compiler fits code to the threads it finds.
-        list(in_lanes(lambda _: compiled(), [None], side_by_side))
+        list(in_lanes(lambda _: _compile(bundle, shape, target, dtype), [None], side_by_side))
 
     restore, restore_weighed = _in_batches(call, card.name, target, size, side_by_side)
     # A reference alone knows nothing of steps and noise.

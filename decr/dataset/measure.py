@@ -28,14 +28,7 @@ from decr.dataset.match import LinearMatch, fit_match, whole_cell_means
 from decr.dataset.register import Shift, View, measure_shift
 from decr.dataset.white import full_scale
 from decr.errors import warn
-from decr.geo.align import (
-    KERNEL_PX,
-    LEAST_SHIFT_PX,
-    Aligned,
-    aligned,
-    covered,
-    is_resampled,
-)
+from decr.geo.align import KERNEL_PX, LEAST_SHIFT_PX, Aligned, aligned, covered, is_resampled
 from decr.geo.grid import Window
 from decr.geo.layers import NODATA
 from decr.geo.reader import SceneReader, reader

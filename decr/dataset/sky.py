@@ -132,14 +132,6 @@ class Spread:
         if self.law == "log" and self.low <= 0:
             raise ConfigError(f"a spread even in the logarithm starts above 0, not at {self.low}")
 
-    @property
-    def mean(self) -> float:
-        """Expected value."""
-        if self.law == "log" and self.high > self.low:
-            return float((self.high - self.low) / np.log1p((self.high - self.low) / self.low))
-        a, b = self.shape if self.law == "beta" else (1.0, 1.0)
-        return self.low + (self.high - self.low) * a / (a + b)
-
     def draw(self, rng: np.random.Generator) -> float:
         """One number."""
         if self.law == "log":

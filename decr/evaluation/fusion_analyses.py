@@ -128,10 +128,7 @@ def trajectory(setting: Setting) -> Analysis:
 
 
 def _trajectory_figure(
-    bench: Bench,
-    first: dict[str, dict[int, Float32]],
-    rows: list[dict[str, Any]],
-    untouched: float,
+    bench: Bench, first: dict[str, dict[int, Float32]], rows: list[dict[str, Any]], untouched: float
 ) -> bytes:
     """Estimates of the first tile by timestep, above the means of all tiles."""
     tile, bands = bench.tiles[0], bench.networks.bands

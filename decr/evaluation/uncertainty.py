@@ -124,17 +124,11 @@ def _figure(bench: Bench, spread: Float64, error: Float64, rows: list[dict[str, 
     pictures = [
         ("cloudy", tile_picture(tile, tile.cloudy, bands)),
         ("clear", tile_picture(tile, tile.clear, bands)),
-        *(
-            (
-                f"{name}, bright {top:.3f}",
-                colours[np.rint(255 * np.clip(v / top, 0, 1)).astype(int)],
-            )
-            for name, v, top in (
-                ("spread", spread, max(float(spread.max()), 1e-9)),
-                ("error", error, max(float(error.max()), 1e-9)),
-            )
-        ),
     ]
+    for name, values in (("spread", spread), ("error", error)):
+        top = max(float(values.max()), 1e-9)
+        picture = colours[np.rint(255 * np.clip(values / top, 0, 1)).astype(int)]
+        pictures.append((f"{name}, bright {top:.3f}", picture))
     points = [(row["spread"], row["error"]) for row in rows]
     line = [(x, x) for x, _ in points]
     return png(

@@ -91,7 +91,7 @@ class Composer:
             source = dn[slot][moved]
             base = quantised(encoding.encode(source[None, None]))[0, 0]
             unit = base / LEVELS + delta[moved] / FULL
-            restored = encoding.decode(unit[None, None], np.float64)[0, 0]
+            restored = encoding.decode(unit[None, None])[0, 0]
             share = weight[moved].astype(np.float64)
             old = source.astype(np.float64)
             mixed = np.where(share >= 1.0, restored, old + share * (restored - old))

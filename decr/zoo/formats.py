@@ -70,11 +70,6 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     taken off. Pickles are read by torch's restricted reader, which builds tensors and plain
     containers and calls nothing else; the configuration inside Keras files is never executed.
 
-    Parameters
-    ----------
-    path
-        The file.
-
     Returns
     -------
     dict of str to Tensor

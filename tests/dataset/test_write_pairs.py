@@ -110,11 +110,6 @@ def test_checksums_hold_and_cover_every_file(images: list[Path], tmp_path: Path)
     assert listed == found
 
 
-def test_borders_of_tenths_belong_to_the_bin_above() -> None:
-    pairs = [{"ccp": ccp, "split": "train"} for ccp in (0.0, 0.3, 0.6, 0.7, 1.0)]
-    assert described(pairs).endswith("by tenths 1 0 0 1 0 0 1 1 0 1")
-
-
 def test_sixteen_bits_keep_their_range(tmp_path: Path) -> None:
     dn = ground().astype(np.uint16) * 10
     dn[0, 5, 5] = 2047
