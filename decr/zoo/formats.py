@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import warnings
 import zipfile
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
+from safetensors.torch import load
 from torch import Tensor
 
 from decr.errors import BundleError
@@ -218,10 +219,10 @@ def _load_failure(error: Exception) -> str:
 
 def _from_safetensors(path: Path) -> dict[str, Any]:
     try:
-        with safe_open(str(path), framework="pt") as file:
-            metadata = file.metadata() or {}
-            tensors = copied(file)
-    except Exception as error:  # Its errors share no base class with those of get_tensor.
+        metadata, tensors = read_safetensors(path)
+    except BundleError:
+        raise
+    except Exception as error:  # A reader that is fed noise can raise anything.
         raise BundleError(
             f"{path}: not a readable safetensors file ({reason(error)}); it may be truncated, "
             f"download it again"
@@ -233,9 +234,28 @@ def _from_safetensors(path: Path) -> dict[str, Any]:
     return _unwrapped(path, {**aliases, **tensors})
 
 
-def copied(file: Any) -> dict[str, Tensor]:
-    """All tensors of an opened safetensors file, which itself is mapped: see `_load_torch`."""
-    return {key: file.get_tensor(key).clone() for key in file.keys()}  # noqa: SIM118
+def read_safetensors(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
+    """What a safetensors file says of itself, and its tensors.
+
+    Raises
+    ------
+    BundleError
+        If it is no file, far too large, or holds numbers that torch has not.
+    SafetensorError
+        If it is damaged.
+    OSError
+        If it cannot be read.
+    """
+    check_file(path)
+    content = path.read_bytes()  # not mapped: see `_load_torch`
+    try:
+        tensors = load(content)
+    except KeyError as error:  # The format has numbers of 4 and 6 bits, torch has not.
+        raise BundleError(
+            f"{path}: holds what torch cannot read (Dtype not understood: {reason(error)})"
+        ) from error
+    end = 8 + int.from_bytes(content[:8], "little")
+    return json.loads(content[8:end]).get("__metadata__") or {}, tensors
 
 
 def _plain(payload: object) -> dict[Any, Any] | None:
