@@ -59,6 +59,8 @@ _ARCHIVE = "an archive, not weights; unpack it and give the weights file inside"
 _IMAGE_MAGIC = (b"II*\0", b"II+\0", b"MM\0*", b"MM\0+", b"\x89PNG")
 """Of the kinds that masks have: TIFF, BigTIFF and PNG."""
 _GLOBAL = re.compile(r"GLOBAL (?:builtins\.|__builtin__\.)?([\w.]{1,100})")
+_TAIL = 256
+"""Bytes at the end of a pickle in which a name that it ends in begins."""
 _NESTED = "torch._utils._rebuild_nested_tensor"
 """Torch refuses it as code since 2.15; older versions build the tensor."""
 
@@ -197,13 +199,15 @@ def _load_torch(path: Path) -> object:
             # Not mapped: numbers would change with the file, and a file cut short end the process.
             return torch.load(str(path), map_location="cpu", weights_only=True, mmap=False)
     except Exception as error:  # A reader that is fed noise can raise anything.
-        raise BundleError(f"{path}: {_load_failure(error)}") from error
+        raise BundleError(f"{path}: {_load_failure(error, path)}") from error
 
 
-def _load_failure(error: Exception) -> str:
+def _load_failure(error: Exception, path: Path) -> str:
     said = str(error)
     # Torch's own advice is to switch its protection off, which must not reach the user.
     if found := _GLOBAL.search(said):
+        if _is_cut_in(path, found[1]):
+            return "a damaged torch file; it is truncated, download it again"
         if found[1] == _NESTED:
             return "holds a nested tensor, not plain numbers; export dense floating-point weights"
         return (
@@ -215,6 +219,14 @@ def _load_failure(error: Exception) -> str:
     if "Weights only load failed" in said:
         return "a pickle, but not one of tensors; export the network's state_dict() with torch.save"
     return f"a damaged torch file ({reason(error)}); it may be truncated, download it again"
+
+
+def _is_cut_in(path: Path, name: str) -> bool:
+    """Whether a pickle ends within a name, of which torch takes the last byte for its end."""
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - _TAIL))
+        last = file.read().rpartition(b"\n")[2]
+    return name.endswith(".") or f".{name}".endswith("." + last[:-1].decode("latin-1"))
 
 
 def _from_safetensors(path: Path) -> dict[str, Any]:
