@@ -21,7 +21,15 @@ from decr.forks import is_forked
 from decr.geo.layers import Layer, layer_writer
 from decr.geo.metadata import OUR_DOMAIN, compare_metadata
 from decr.geo.missing import calls_fourth_alpha, differs_by_band
-from decr.geo.opening import REFUSALS, first_line, quiet, quietly_open, remedy_of, unlinked
+from decr.geo.opening import (
+    REFUSALS,
+    first_line,
+    forget_failures,
+    quiet,
+    quietly_open,
+    remedy_of,
+    unlinked,
+)
 from decr.geo.overlay import Overlay, Patch, overlay, without_alpha
 from decr.geo.reader import reader
 from decr.geo.scene import Scene
@@ -66,6 +74,15 @@ def _creation_options() -> dict[str, str]:
         "STATISTICS": "NO",
         "NUM_THREADS": str(_running()),
     }
+
+
+def _open_files(driver: str) -> int:
+    """Files that GDAL keeps open while it copies a scene of one of its drivers.
+
+    If that is a virtual raster itself, its pool of them lasts until the process ends, and all
+    threads that read a virtual raster need a place there, or two if parts of it are virtual.
+    """
+    return max(_OPEN_FILES, 4 * (os.cpu_count() or 1)) if driver == "VRT" else _OPEN_FILES
 
 
 def _running() -> int:
@@ -135,8 +152,9 @@ def write_cog(
             cache = _cache_bytes(dataset.block_shapes[0], dataset.shape, bytes_per_px)
             # Where there is a mask, GDAL makes overviews by that, and not by alpha.
             unlike = scene and not mask and calls_fourth_alpha(dataset, scene.bands)
+            open_files = _open_files(dataset.driver)
         vrt.write_bytes(without_alpha(content.xml) if unlike else content.xml)
-        with rasterio.Env(GDAL_CACHEMAX=cache):
+        with rasterio.Env(GDAL_CACHEMAX=cache, GDAL_MAX_DATASET_POOL_SIZE=open_files):
             rasterio.shutil.copy(str(vrt), str(cog), driver="COG", **_creation_options())
         if unlike:
             call_fourth_alpha(cog)
@@ -158,7 +176,6 @@ def _gdal(work_dir: Path) -> rasterio.Env:
     """Bounds GDAL's memory and keeps its temporary files in the work directory."""
     return rasterio.Env(
         GDAL_CACHEMAX=_CACHE_BYTES,
-        GDAL_MAX_DATASET_POOL_SIZE=_OPEN_FILES,
         CPL_TMPDIR=str(work_dir),
         GDAL_TIFF_INTERNAL_MASK=True,
     )
@@ -214,9 +231,11 @@ def _explained(source: str, out: Path, work_dir: Path, called: str | None) -> It
         yield
     except DecrError:
         _clear(work_dir)
+        forget_failures()
         raise
     except REFUSALS as error:
         _clear(work_dir)
+        forget_failures()
         reason = first_line(error)
         if "IReadBlock" in reason and "cog.tif" not in reason:
             raise SceneError(

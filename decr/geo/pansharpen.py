@@ -24,7 +24,7 @@ from decr.geo.opening import check_not_negative, opened
 from decr.geo.output import check_sidecars, write_cog
 from decr.geo.reader import SceneReader, reader
 from decr.geo.scene import Scene, open_scene
-from decr.geo.sources import local_files
+from decr.geo.sources import check_states, local_files, states_of
 
 _REACH = {"Cubic": 2, "Nearest": 0, "Bilinear": 1, "CubicSpline": 2, "Lanczos": 3, "Average": 1}
 """How many multispectral pixels away each resampling looks."""
@@ -89,7 +89,7 @@ def pansharpen(
     Raises
     ------
     SceneError, BandError
-        If an image cannot be read, or the bands are others.
+        If an image cannot be read, is replaced meanwhile, or the bands are others.
     GridMismatchError
         If the two do not lie over one another.
     OutputError
@@ -110,6 +110,7 @@ def pansharpen(
         raise _exists(out)
     with gdal_environment():
         one, many = _opened_pan(pan), open_scene(ms, options.bands)
+        files = states_of([one.path, many.path])
         _check(one, many, options)
         for guess in many.guesses:
             warn(guess)
@@ -130,7 +131,8 @@ def pansharpen(
             tags["WEIGHTS"] = ",".join(f"{w:.6g}" for w in weights)
             tags["RESAMPLING"] = options.resampling
             both = " with ".join(without_keys(str(image)) for image in (pan, ms))
-            write_cog(str(source), [], out, tags, work, called=both)
+            # Of an image that was replaced meanwhile parts would be fused.
+            write_cog(str(source), [], out, tags, work, lambda _: check_states(files), both)
         return open_scene(out)
 
 
