@@ -168,21 +168,25 @@ class ChangeMap:
 
     def _coarse(self, window: Window, border: int) -> tuple[Window, Float32]:
         """The cells under a window and a border of them, and their exact weights."""
-        return self._by_cell(window, border, None if self.rule is None else self.rule.weights)
+        return self._by_cell(window, border, ChangeRule.weights)
 
     def _depths(self, window: Window, border: int) -> tuple[Window, Float32]:
         """The cells under a window and a border of them, and how deep in clouds they lie."""
-        return self._by_cell(window, border, None if self.rule is None else self.rule.depths)
+        return self._by_cell(window, border, ChangeRule.depths)
 
     def _by_cell(
-        self, window: Window, border: int, found: Callable[[NDArray[np.uint8]], Float32] | None
+        self,
+        window: Window,
+        border: int,
+        found: Callable[[ChangeRule, NDArray[np.uint8]], Float32],
     ) -> tuple[Window, Float32]:
         every = Window(0, 0, *self.survey.stored.shape)
         wanted = window.coarsened(self.survey.k).expand(border, every)
-        if self.rule is None or found is None:
+        if self.rule is None:
             return wanted, np.ones(wanted.shape, np.float32)
         wide = wanted.expand(self.rule.reach_cells, every)
-        return wanted, found(np.asarray(self.survey.stored[wide.slices()]))[wanted.slices(wide)]
+        stored = np.asarray(self.survey.stored[wide.slices()])
+        return wanted, found(self.rule, stored)[wanted.slices(wide)]
 
 
 def _any_in(

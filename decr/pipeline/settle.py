@@ -72,8 +72,9 @@ class Settling:
         for index in self._damaged_patches() if patches else ():
             self._forget("patch", index)
         for kind, for_it in (("change", "patch"), ("block", self._kind)):
-            for index in self._needed(kind, for_it):
-                if not work.is_whole(kind, *index):
+            for index in self._planned:
+                needed = self._has(kind, index) and not self._all_near(for_it, index)
+                if needed and not work.is_whole(kind, *index):
                     self._forget(kind, index)
 
     def _damaged_patches(self) -> Iterator[Index]:
@@ -110,14 +111,6 @@ class Settling:
         if kind != "block":
             for near in self._near(index):
                 self._forget("block" if kind == self._kind else "change", near)
-
-    def _needed(self, kind: str, for_it: str) -> list[Index]:
-        """Blocks whose file of ``kind`` is still needed: one around them has no ``for_it`` yet."""
-        return [
-            index
-            for index in self._planned
-            if self._has(kind, index) and not self._all_near(for_it, index)
-        ]
 
     def keep(self, block: BlockPlan, result: BlockResult) -> None:
         """Put a restored block on disk; it need not stay in memory."""
