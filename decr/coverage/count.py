@@ -177,13 +177,7 @@ class Count:
             self.features[number] += coverage(cloudy[cut], inside, some)
 
     def _raster(
-        self,
-        kind: str,
-        window: Window,
-        cells: Window,
-        cloudy: Bool,
-        valid: Bool,
-        thin: Bool | None,
+        self, kind: str, window: Window, cells: Window, cloudy: Bool, valid: Bool, thin: Bool | None
     ) -> Bytes:
         """(C, H, W) uint8 of one kind under a window."""
         planes: list[NDArray[Any]] = [cloudy]

@@ -127,20 +127,20 @@ def _opened(
     if not fit:
         warn(
             f"{source.path}: has no overview that is fine enough; every pixel is read "
-            f"(gdaladdo makes overviews)",
+            f"(gdaladdo makes overviews)"
         )
         return scene, "every pixel, for want of overviews", 1.0
     if loses_mask(source.path, fit[-1], scene.bands):
         warn(
             f"{source.path}: its overview does not say which pixels its mask leaves out; every "
-            f"pixel is read (gdaladdo -clean, then gdaladdo, makes overviews of both)",
+            f"pixel is read (gdaladdo -clean, then gdaladdo, makes overviews of both)"
         )
         return scene, "every pixel, for want of a mask in the overview", 1.0
     if blackens(source.path, fit[-1], scene.bands):
         warn(
             f"{source.path}: its overview may be black where near infrared, which the file calls "
             f"alpha, is 0; every pixel is read (gdal_translate -colorinterp_4 undefined, then "
-            f"gdaladdo, makes overviews of all)",
+            f"gdaladdo, makes overviews of all)"
         )
         return scene, "every pixel, as the overview may lack some", 1.0
     words = f"overview 1:{factors[fit[-1]]} of the file; pixels are its pixels"
@@ -153,12 +153,12 @@ def _check_gsd(scene: Scene, detector: Detector, gsd_m: float | None, k: int) ->
     if gsd_m is None:
         warn(
             "images that do not say how large their pixels are are looked at nearly pixel by "
-            "pixel; say it with --gsd if you know it",
+            "pixel; say it with --gsd if you know it"
         )
         return
     low, high = detector.gsd_range_m
     if not low * 0.99 <= gsd_m * k <= high * 1.01:
         warn(
             f"{scene.path}: detector {detector.name} sees pixels of {gsd_m * k:.3g} m, but was "
-            f"made for {low:g} to {high:g} m; trust its clouds less",
+            f"made for {low:g} to {high:g} m; trust its clouds less"
         )

@@ -250,11 +250,7 @@ def _by_interpretation(
     """Take the colours; guess the usual order for bands without any."""
     data = [name for name in colorinterp if name != "alpha"]
     if set(data) <= _UNNAMED:
-        guesses = {
-            1: ("pan",),
-            3: ("red", "green", "blue"),
-            4: ("blue", "green", "red", "nir"),
-        }
+        guesses = {1: ("pan",), 3: ("red", "green", "blue"), 4: ("blue", "green", "red", "nir")}
         guess = guesses.get(len(data))
         if guess is None:
             return None, None

@@ -175,9 +175,7 @@ def write_cog(
 def _gdal(work_dir: Path) -> rasterio.Env:
     """Bounds GDAL's memory and keeps its temporary files in the work directory."""
     return rasterio.Env(
-        GDAL_CACHEMAX=_CACHE_BYTES,
-        CPL_TMPDIR=str(work_dir),
-        GDAL_TIFF_INTERNAL_MASK=True,
+        GDAL_CACHEMAX=_CACHE_BYTES, CPL_TMPDIR=str(work_dir), GDAL_TIFF_INTERNAL_MASK=True
     )
 
 

@@ -24,16 +24,7 @@ from decr.pipeline.memory import give_back
 from decr.pipeline.networks import Named, the_restorer
 from decr.pipeline.plan import BlockPlan
 from decr.pipeline.seams import Overlaps, Squares
-from decr.pipeline.tiles import (
-    FULL,
-    LEVELS,
-    BlockSum,
-    Float32,
-    Int32,
-    Spills,
-    cut_tiles,
-    quantised,
-)
+from decr.pipeline.tiles import FULL, LEVELS, BlockSum, Float32, Int32, Spills, cut_tiles, quantised
 from decr.pipeline.tone import Index, cell_means
 from decr.plugins import checked
 from decr.predictor import Restorer
@@ -181,10 +172,7 @@ def _weighed(task: BlockTask, restorer: Restorer, window: Window) -> Allocation 
 
 
 def _restored(
-    task: BlockTask,
-    restorer: Restorer,
-    group: list[Tile],
-    weighed: Allocation | None,
+    task: BlockTask, restorer: Restorer, group: list[Tile], weighed: Allocation | None
 ) -> Float32:
     """What the model makes of some tiles, all of them encoded into one array."""
     windows = [task.blocks.lattice.tile(*index) for index, _ in group]

@@ -175,10 +175,7 @@ class ChangeMap:
         return self._by_cell(window, border, ChangeRule.depths)
 
     def _by_cell(
-        self,
-        window: Window,
-        border: int,
-        found: Callable[[ChangeRule, NDArray[np.uint8]], Float32],
+        self, window: Window, border: int, found: Callable[[ChangeRule, NDArray[np.uint8]], Float32]
     ) -> tuple[Window, Float32]:
         every = Window(0, 0, *self.survey.stored.shape)
         wanted = window.coarsened(self.survey.k).expand(border, every)

@@ -82,10 +82,7 @@ class Prepared:
 
 
 def prepare(
-    path: str,
-    config: DecloudConfig,
-    restorer: Restorer | None = None,
-    engine: Engine | None = None,
+    path: str, config: DecloudConfig, restorer: Restorer | None = None, engine: Engine | None = None
 ) -> Prepared:
     """Open the scene and settle model, detector, bands, radiometry and grid.
 
@@ -102,18 +99,18 @@ def prepare(
         values = ", ".join("none" if value is None else f"{value:g}" for value in scene.nodata)
         warn(
             f"{scene.path}: nodata differs by band ({values}), and a GeoTIFF has one for all; the "
-            "output has a mask in their place",
+            "output has a mask in their place"
         )
     if scene.mask_kind == "per_band":
         warn(
             f"{scene.path}: bands have masks of their own, and a GeoTIFF has one for all; in the "
-            "output a pixel is missing that is missing in one band",
+            "output a pixel is missing that is missing in one band"
         )
     slow = _slow_to_read(scene, config.tile_px)
     if slow is not None:
         warn(
             f"{scene.path}: {slow}; gdal_translate -co TILED=YES -co BIGTIFF=YES makes one that "
-            "takes less time",
+            "takes less time"
         )
     if engine is not None:
         read = [scene.path] if config.cloud_mask is None else [scene.path, str(config.cloud_mask)]
@@ -255,6 +252,6 @@ def _work_factor(scene: Scene, config: DecloudConfig, restorer: Restorer) -> int
         hint = "; try --gsd model" if ratio > 1.5 and factor == 1 else ""
         warn(
             f"{scene.path}: pixels of {gsd_m:.2g} m, but the model was trained at {wanted:.2g} m; "
-            f"expect a worse result{hint}",
+            f"expect a worse result{hint}"
         )
     return factor

@@ -23,9 +23,7 @@ ALL_NODATA = "{}: all pixels are nodata, there is nothing to look at; check its 
 
 
 def radiometry_of(
-    scene: Scene,
-    given: tuple[float, float] | None,
-    declared: Mapping[str, tuple[float, float]],
+    scene: Scene, given: tuple[float, float] | None, declared: Mapping[str, tuple[float, float]]
 ) -> Radiometry:
     """The scene's one DN range: given, declared by the card, of the type, or estimated.
 
@@ -60,7 +58,7 @@ def radiometry_of(
             if scene.grid.height * scene.grid.width > _LONG_PX:
                 warn(
                     f"{scene.path}: is nodata nearly everywhere; all of it is read for the range "
-                    "of its numbers, which may take minutes and --range LOW,HIGH spares",
+                    "of its numbers, which may take minutes and --range LOW,HIGH spares"
                 )
             samples = _searched(source)
     if not samples.size:
@@ -79,7 +77,7 @@ def _warn_of_misfit(scene: Scene, given: tuple[float, float]) -> None:
         warn(
             f"{scene.path}: {outside:.0%} of its digital numbers lie outside the range "
             f"{given[0]:g},{given[1]:g} and count as one of its ends; most are from {low:g} to "
-            f"{high:g}: mend --range, or leave it out",
+            f"{high:g}: mend --range, or leave it out"
         )
 
 

@@ -44,14 +44,7 @@ from decr.pipeline.tiles import (
     reads_of,
     strips_of,
 )
-from decr.pipeline.tone import (
-    CELLS,
-    Index,
-    at_full_size,
-    cells_of,
-    corrections,
-    disagreement,
-)
+from decr.pipeline.tone import CELLS, Index, at_full_size, cells_of, corrections, disagreement
 
 
 class Settling:

@@ -12,13 +12,7 @@ from typing import Any
 import decr
 from decr.coverage.ccp import Looking
 from decr.dataset.acquisitions import Acquisitions
-from decr.dataset.build_set import (
-    BuildOptions,
-    Considered,
-    Decided,
-    export_manifests,
-    window_of,
-)
+from decr.dataset.build_set import BuildOptions, Considered, Decided, export_manifests, window_of
 from decr.dataset.chip_rules import REASONS
 from decr.dataset.croissant import croissant
 from decr.dataset.manifest import MANIFEST
