@@ -21,7 +21,7 @@ from decr.lanes import available_lanes
 from decr.pipeline.engine import Engine, Tell, closed, local_engine
 from decr.pipeline.fetching import Fetching
 from decr.pipeline.memory import share_heap
-from decr.pipeline.remote import Remote, asked, explained, on_worker
+from decr.pipeline.remote import Remote, asked, dask_explained, on_worker
 from decr.pipeline.words import warn
 
 _CONNECT_S = 20
@@ -110,7 +110,7 @@ def _local_cluster(workers: int, device: str) -> Iterator[Engine]:
             f'once more: have it start them under `if __name__ == "__main__":` only'
         ) from error
     with cluster, distributed.Client(cluster) as client:
-        with explained(name, client):
+        with dask_explained(name, client):
             client.register_plugin(_ready_worker())
         with _engine(client, workers, lanes, name) as engine:
             yield engine

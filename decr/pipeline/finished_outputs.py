@@ -39,7 +39,7 @@ def note(scene: str, out: Path, config: DecloudConfig, job: Mapping[str, Any]) -
             write_whole(note_of(out), json.dumps(made))
 
 
-def noted(scene: str, out: Path, config: DecloudConfig, engine: Engine | None = None) -> bool:
+def is_noted(scene: str, out: Path, config: DecloudConfig, engine: Engine | None = None) -> bool:
     """Whether an output is as it was noted, and would be made alike now."""
     found = json_object(note_of(out))
     try:

@@ -22,7 +22,7 @@ from decr.geo.names import stem_of
 from decr.pipeline.declouds import DecloudResult, OnReport, declouds
 from decr.pipeline.engine import Engine
 from decr.pipeline.error_map import error_map_path
-from decr.pipeline.finished_outputs import forget, note, noted
+from decr.pipeline.finished_outputs import forget, is_noted, note
 from decr.pipeline.first_pass import plan_scene
 from decr.pipeline.journal import may_have_made
 from decr.pipeline.outputs import check_outputs, outputs_of
@@ -258,7 +258,7 @@ def _left(
     """Whether an output is left alone: any, or with ``overwrite`` what the same call has made."""
     if not overwrite:
         return finished(scene, out)
-    return (has_report is None or has_report(out)) and noted(scene, out, config, engine)
+    return (has_report is None or has_report(out)) and is_noted(scene, out, config, engine)
 
 
 def _same(scene: str, out: Path) -> bool:
