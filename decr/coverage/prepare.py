@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -16,6 +16,7 @@ from decr.geo.mask_file import MaskClasses
 from decr.geo.missing import blackens, loses_mask
 from decr.geo.names import without_keys
 from decr.geo.scene import Scene, open_scene, overview_factors, overview_of
+from decr.geo.sources import states_of
 from decr.pipeline.range import radiometry_of
 from decr.pipeline.survey import MaskSource, survey_factor
 from decr.pipeline.words import warn
@@ -55,12 +56,7 @@ class PreparedCcp:
 
 
 def prepare_ccp(source: Source, config: CcpConfig, detector: Detector | None) -> PreparedCcp:
-    """Open a scene and choose its detector or mask, its radiometry and its cells.
-
-    Parameters
-    ----------
-    detector
-        None where the user has masks.
+    """Open a scene and choose its detector (None for masks), its radiometry and its cells.
 
     Raises
     ------
@@ -80,10 +76,12 @@ def prepare_ccp(source: Source, config: CcpConfig, detector: Detector | None) ->
         assert masks is not None
         classes = MaskClasses(tuple(config.cloudy), tuple(config.thin))
         mask = MaskSource(mask_of(masks, source), classes)
+        scene = replace(scene, files=states_of([scene.path, str(mask.path)]))
         # survey_scene wants a detector and a radiometry, and with a mask looks at neither.
         detector = Detector(f"file:{name_in_facts(masks)}", "", (), 0.0, _no_probability)
         radiometry, k = of_bytes(scene.count), 1
     else:
+        scene = replace(scene, files=states_of([scene.path]))
         mask, k = None, survey_factor(scene, detector, stated_gsd_m=gsd_m)
         detector = detector.for_scene(k, scene.bands.fed_roles)
         scene.feed(detector.bands, "detector")  # before other words of it, and naming the file

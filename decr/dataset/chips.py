@@ -36,7 +36,7 @@ PLACE_CHIPS = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class SourceImage:
     """A clear image on disk.
 
     Attributes
@@ -71,7 +71,7 @@ class Chip:
         Number of the sky over this place, from 0.
     """
 
-    source: Source
+    source: SourceImage
     window: Window
     variant: int = 0
 
@@ -116,7 +116,7 @@ def open_sources(
     bands: str | None = None,
     gsd_m: float | None = None,
     white: float | None = None,
-) -> list[Source]:
+) -> list[SourceImage]:
     """Look at clear images.
 
     Parameters
@@ -134,7 +134,7 @@ def open_sources(
 
     Returns
     -------
-    list of Source
+    list of SourceImage
         By key.
 
     Raises
@@ -162,12 +162,12 @@ def open_sources(
                 f"{_GSD_M[0]:g} to {_GSD_M[1]:g} m: correct the file, or --gsd"
             )
         most = 255.0 if scene.dtype == "uint8" else math.inf
-        sources.append(Source(key, scene, metres, min(white or _white_of(scene), most)))
+        sources.append(SourceImage(key, scene, metres, min(white or _white_of(scene), most)))
     return sorted(sources, key=lambda source: source.key)
 
 
 def choose_chips(
-    sources: Sequence[Source], size_px: int, count: int | None = None, seed: int = 0
+    sources: Sequence[SourceImage], size_px: int, count: int | None = None, seed: int = 0
 ) -> list[Chip]:
     """Chips on a lattice from each image's first pixel, without a missing pixel in any.
 
@@ -250,7 +250,7 @@ def chip_grid(chip: Chip) -> PixelGrid:
     return PixelGrid(height, width, grid.window_transform(chip.window), grid.crs)
 
 
-def _lattice(source: Source, size_px: int) -> Iterator[Window]:
+def _lattice(source: SourceImage, size_px: int) -> Iterator[Window]:
     height, width = source.scene.grid.window.shape
     for row in range(0, height - size_px + 1, size_px):
         for col in range(0, width - size_px + 1, size_px):

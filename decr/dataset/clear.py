@@ -17,7 +17,9 @@ from decr.dataset.manifest import MANIFEST
 from decr.dataset.samples import ClearImage
 from decr.dataset.white import TOO_BRIGHT, too_bright
 from decr.errors import BandError, ConfigError, DatasetError
+from decr.geo.align import outline_lonlat
 from decr.geo.delivery import passed_over, skipped
+from decr.geo.grid import Window
 from decr.geo.reader import reader
 from decr.geo.scene import Scene, open_scene
 
@@ -189,7 +191,8 @@ def read_clear(folder: Folder, bands: tuple[str, ...], least_px: int) -> list[Cl
         if too_bright(dn, white):
             bright.append(f"{path.name} (white {white:g}, up to {dn.max():g})")
         roles = tuple(scene.bands.roles[i] for i in keep)
-        images.append(ClearImage(path.name, dn, roles, gsd_m, white, folder.weight))
+        outline = outline_lonlat(scene.grid, Window(rows.start, cols.start, *dn.shape[1:]))
+        images.append(ClearImage(path.name, dn, roles, gsd_m, white, folder.weight, outline))
     tell_guesses(scenes)
     told = for_want(bands, lacking, folder.bands is not None) | {
         f"passed over, for want of {least_px} x {least_px} valid pixels": small,

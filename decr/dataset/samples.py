@@ -41,6 +41,8 @@ class ClearImage:
         The digital number that counts as reflectance-like 1.
     weight
         How much more often than its area says it is drawn.
+    outline
+        (4, 2) longitude and latitude of its corners; None if the file does not say.
     """
 
     name: str
@@ -49,6 +51,7 @@ class ClearImage:
     gsd_m: float
     white: float
     weight: float = 1.0
+    outline: NDArray[np.float64] | None = None
 
     @property
     def area(self) -> float:

@@ -40,13 +40,11 @@ from decr.evaluation.protocols import (
 )
 from decr.evaluation.statistics import DRAWS, LEVEL
 from decr.evaluation.subjects import Sampling, Subject, common_bands, restored_by, subjects_of
-from decr.evaluation.tiles import PairSource, bands_of, pairs_with
+from decr.evaluation.tiles import PairSource, bands_of_pairs, pairs_with
 from decr.evaluation.versions import versions
 from decr.geo.reader import reader
 from decr.geo.scene import open_scene
 from decr.progress import OnProgress, each_told, silent
-
-Float32 = NDArray[np.float32]
 
 MASK = (
     f"cloudy: |cloudy - clear|, mean over bands and 3 x 3 pixels, is at least {CHANGED:g} of white "
@@ -160,7 +158,7 @@ def evaluate(config: EvaluationConfig, on_progress: OnProgress = silent) -> Eval
     folder = config.source.folder()
     layout = folder.layout
     listed = list_pairs(folder.path, layout)
-    have = bands_of(folder, listed)
+    have = bands_of_pairs(folder, listed)
     subjects = subjects_of(config.models, "nir" in have, config.sampling)
     bands = common_bands(subjects) or have
     if protocol.luma and len(bands) not in (3, 4):

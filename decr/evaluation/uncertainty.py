@@ -19,7 +19,7 @@ from decr.evaluation.calibrate import (
     reliability_of,
 )
 from decr.evaluation.statistics import ascending, rank_correlation
-from decr.evaluation.tiles import shown
+from decr.evaluation.tiles import tile_picture
 from decr.report.chart import Panel, chart, png, strip
 from decr.report.pictures import ramp
 
@@ -122,8 +122,8 @@ def _figure(bench: Bench, spread: Float64, error: Float64, rows: list[dict[str, 
     """The first tile with its spread and error, above the calibration of all tiles."""
     tile, bands, colours = bench.tiles[0], bench.networks.bands, ramp()
     pictures = [
-        ("cloudy", shown(tile, tile.cloudy, bands)),
-        ("clear", shown(tile, tile.clear, bands)),
+        ("cloudy", tile_picture(tile, tile.cloudy, bands)),
+        ("clear", tile_picture(tile, tile.clear, bands)),
     ]
     for name, values in (("spread", spread), ("error", error)):
         top = max(float(values.max()), 1e-9)

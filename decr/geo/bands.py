@@ -24,7 +24,6 @@ _NAMES = {
     "panchromatic": "pan",
 }
 _PREFIX = re.compile(r"^(?:(?:band|channel|b)?\s*\d+|band|channel)\b\s*")
-_INTERPRETED = frozenset({"red", "green", "blue", "nir", "pan", "alpha"})
 _SHOWN = 16
 """Bands of one scene that a message lists."""
 _UNNAMED = frozenset({"gray", "undefined"})
@@ -224,7 +223,7 @@ def _by_description(
             roles.append(role)
             continue
         name = colorinterp[index]
-        if name in _INTERPRETED and name not in described and (not text or name == "alpha"):
+        if name in ROLES and name not in described and (not text or name == "alpha"):
             roles.append(name)
             continue
         if not text and _is_fourth(described, colorinterp, index):
@@ -264,7 +263,7 @@ def _by_interpretation(
         return roles, _guessed(roles, path) if len(data) > 1 else None
     if sorted(data) == ["blue", "green", "red", "undefined"]:
         return ["nir" if name == "undefined" else name for name in colorinterp], None
-    if set(data) <= _INTERPRETED and len(data) != 2:
+    if set(data) <= set(ROLES) and len(data) != 2:
         return list(colorinterp), None
     return None, None
 

@@ -19,7 +19,7 @@ from rasterio.warp import transform_bounds
 from decr.errors import ConfigError, GridMismatchError, SceneError
 from decr.geo.grid import PixelGrid, Window
 from decr.geo.metadata import OUR_DOMAIN
-from decr.geo.opening import REFUSALS, first_line, opened, remedy_of, unlinked
+from decr.geo.opening import REFUSALS, first_line, opened, read_explained, unlinked
 
 _LOOK_PX = 2048
 _STRIP_PX = (256, 2048)
@@ -77,7 +77,6 @@ class MaskFile:
     """
 
     layers: tuple[Any, ...]
-    grid: PixelGrid
     classes: MaskClasses
 
     def cloudy(self, window: Window, thick: bool = False) -> NDArray[np.bool_]:
@@ -90,17 +89,11 @@ class MaskFile:
         """
         wanted = self.classes.is_thick if thick else self.classes.is_cloudy
         there, cloudy = window.to_rasterio(), np.zeros(window.shape, np.bool_)
-        try:
+        with read_explained(f"{self.layers[0].name}: the cloud mask cannot be read"):
             for layer in self.layers:
                 # Of some masks the nodata number is not 0, and beyond a mask is nodata.
                 found = wanted(layer.read(1, window=there))
                 cloudy |= found & (layer.read_masks(1, window=there) != 0)
-        except REFUSALS as error:
-            reason = first_line(error)
-            raise SceneError(
-                f"{self.layers[0].name}: the cloud mask cannot be read: {reason}; "
-                f"{remedy_of(reason)}"
-            ) from unlinked(error)
         return cloudy
 
 
@@ -108,17 +101,12 @@ class MaskFile:
 def open_mask(
     path: str | os.PathLike[str], grid: PixelGrid, classes: MaskClasses
 ) -> Iterator[MaskFile]:
-    """Open a mask for a scene.
+    """Open a mask, whose numbers mean ``classes``, for a scene.
 
     A mask of the scene's very shape is taken pixel by pixel when either has no CRS or both have
     the same transform; otherwise it is warped to the scene's grid by nearest neighbour. Longitudes
     may run from -180 to 180 or from 0 to 360 in either. Where it has no data, or ends, nothing is
     cloudy.
-
-    Parameters
-    ----------
-    classes
-        What its numbers mean.
 
     Raises
     ------
@@ -142,7 +130,7 @@ def open_mask(
         same_shape = (dataset.height, dataset.width) == (grid.height, grid.width)
         same_place = _same_place(dataset, grid)
         if same_shape and (same_place or dataset.crs is None or grid.crs is None):
-            yield MaskFile((dataset,), grid, classes)
+            yield MaskFile((dataset,), classes)
             return
         if dataset.crs is None or grid.crs is None or not grid.has_transform:
             raise GridMismatchError(
@@ -159,20 +147,15 @@ def open_mask(
                 f"{path}: the mask cannot be laid over the scene: {first_line(error)}; bring it "
                 f"to the scene's CRS first"
             ) from unlinked(error)
-        yield MaskFile(tuple(layers), grid, classes)
+        yield MaskFile(tuple(layers), classes)
 
 
 def doubt_of(path: str | os.PathLike[str], classes: MaskClasses, found: bool) -> str | None:
     """What makes it doubtful that a user's mask was read as it was meant, as a sentence.
 
-    Of a mask without cloud: a nodata number in it that decr did not write, and that is not 0. Of
-    one in which all but 0 counts: fractions, or so many numbers that it must be an image. Of large
-    masks some pixels are looked at.
-
-    Parameters
-    ----------
-    found
-        Whether there was cloud in it.
+    Of a mask in which no cloud was ``found``: a nodata number in it that decr did not write, and
+    that is not 0. Of one in which all but 0 counts: fractions, or so many numbers that it must be
+    an image. Of large masks some pixels are looked at.
     """
     try:
         with opened(os.fspath(path)) as dataset:
@@ -212,11 +195,6 @@ def _doubt_of_image(path: str | os.PathLike[str], dataset: Any) -> str | None:
     )
 
 
-def _has_mask(dataset: Any) -> bool:
-    """Whether a raster tells by itself where it has data, otherwise than by a number."""
-    return MaskFlags.all_valid not in dataset.mask_flag_enums[0]
-
-
 def _same_place(dataset: Any, grid: PixelGrid) -> bool:
     """Whether the corners of a mask of the scene's shape are those of the scene."""
     if dataset.transform.is_degenerate:
@@ -242,7 +220,7 @@ def _warped(dataset: Any, grid: PixelGrid, by: float, options: Mapping[str, str]
         resampling=Resampling.nearest,
         tolerance=1e-6,  # or it would depend on the window
         # Or 0 would stand beyond its edge, which may be a number of clouds.
-        add_alpha=dataset.nodata is None and not _has_mask(dataset),
+        add_alpha=dataset.nodata is None and MaskFlags.all_valid in dataset.mask_flag_enums[0],
         **options,
     )
 

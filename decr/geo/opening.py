@@ -6,7 +6,7 @@ import errno
 import os
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,6 +14,7 @@ import numpy as np
 import rasterio
 from rasterio._err import CPLE_BaseError
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.io import MemoryFile
 
 from decr.errors import SceneError
 from decr.files import folder_there, there
@@ -33,6 +34,9 @@ _PNG_END = b"IEND\xaeB`\x82"
 _PNG_TAIL = 1 << 16
 """Bytes at the end in which it is looked for: some programs write more behind it."""
 
+_POOL = 1000
+"""Parts of virtual rasters that GDAL keeps open at most, whatever it is told."""
+
 # The filters of the warnings module belong to the process: opening in several threads at once
 # could restore them in the wrong order and leave ours behind.
 _opening = fork_lock()
@@ -48,6 +52,12 @@ def quiet() -> Iterator[None]:
     with _opening, warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         yield
+
+
+def quietly_open(path: str | Path, *mode: str, **options: Any) -> Any:
+    """As `rasterio.open`, `quiet` about a raster that lies nowhere."""
+    with quiet():
+        return rasterio.open(path, *mode, **options)
 
 
 @contextmanager
@@ -68,9 +78,8 @@ def opened(path: str, overview: int | None = None, placed: bool = False) -> Iter
         If GDAL refuses.
     """
     try:
-        with nullcontext() if placed else quiet():
-            level = {} if overview is None else {"overview_level": overview}
-            dataset = rasterio.open(path, **level)
+        level = {} if overview is None else {"overview_level": overview}
+        dataset = (rasterio.open if placed else quietly_open)(path, **level)
     except (*REFUSALS, UnicodeError) as error:
         raise SceneError(_why_not_open(path, error)) from unlinked(error)
     with dataset:
@@ -78,7 +87,37 @@ def opened(path: str, overview: int | None = None, placed: bool = False) -> Iter
             _check_whole_png(path)
         if dataset.driver == "ENVI":
             _check_whole_envi(path, dataset)
-        yield dataset
+        try:
+            yield dataset
+        except Exception:
+            if dataset.driver == "VRT":
+                forget_failures()
+            raise
+
+
+def forget_failures() -> None:
+    """Make GDAL forget which parts of virtual rasters it could not open.
+
+    It keeps that in its pool of parts, which may last as long as the process, for virtual rasters
+    at one address in memory. The next at that address would read as zeros, and no error would be
+    raised, even if the part was mended meanwhile. What was not used for long is pushed out of the
+    pool by other parts.
+    """
+    part = (
+        "<SimpleSource><SourceFilename>/vsisubfile/0_{0},{1}</SourceFilename><SourceBand>1"
+        '</SourceBand><SrcRect xOff="0" yOff="0" xSize="1" ySize="1"/>'
+        '<DstRect xOff="{2}" yOff="0" xSize="1" ySize="1"/></SimpleSource>'
+    )
+    profile = {"driver": "GTiff", "width": 1, "height": 1, "count": 1, "dtype": "uint8"}
+    with quiet(), suppress(*REFUSALS), MemoryFile() as file:
+        with file.open(**profile):
+            pass
+        parts = "".join(part.format(_POOL + n, file.name, n) for n in range(_POOL))
+        with rasterio.open(
+            f'<VRTDataset rasterXSize="{_POOL}" rasterYSize="1"><VRTRasterBand dataType="Byte" '
+            f'band="1">{parts}</VRTRasterBand></VRTDataset>'
+        ) as virtual:
+            virtual.read(1)
 
 
 def _check_whole_png(path: str) -> None:
@@ -133,6 +172,16 @@ def _why_not_open(path: str, error: Exception) -> str:
 def remedy_of(reason: str, what: str = "it") -> str:
     """What to do about a file that cannot be read to its end, for a reason of GDAL's."""
     return of_limit(reason) or f"{what} is damaged or incomplete, copy it again from where it came"
+
+
+@contextmanager
+def read_explained(said: str, what: str = "it") -> Iterator[None]:
+    """Turn what GDAL says while it reads into one sentence, which begins with what is ``said``."""
+    try:
+        yield
+    except REFUSALS as error:
+        reason = first_line(error)
+        raise SceneError(f"{said}: {reason}; {remedy_of(reason, what)}") from unlinked(error)
 
 
 def of_limit(reason: str) -> str | None:

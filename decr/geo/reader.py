@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from decr.errors import BandError, GridMismatchError, SceneError
 from decr.geo.cells import cell_least, cell_sums
 from decr.geo.grid import Window
 from decr.geo.missing import blank, drop_missing, mask_bands, masked_falsely, range_of
-from decr.geo.opening import REFUSALS, first_line, opened, remedy_of, unlinked
+from decr.geo.opening import opened, read_explained
 from decr.geo.pieces import along_blocks, whole_blocks
 from decr.geo.sources import check_states
 
@@ -228,15 +228,10 @@ class SceneReader:
                 f"choose from 0 to {self.scene.count - 1}"
             )
 
-    @contextmanager
-    def _explained(self, window: Window) -> Iterator[None]:
+    def _explained(self, window: Window) -> AbstractContextManager[None]:
         """Say which part of which file could not be read."""
-        try:
-            yield
-        except REFUSALS as error:
-            reason = first_line(error)
-            raise SceneError(
-                f"{self.scene.path} cannot be read at rows {window.row} to {window.row_stop - 1}, "
-                f"cols {window.col} to {window.col_stop - 1}: {reason}; "
-                f"{remedy_of(reason, 'the file')}"
-            ) from unlinked(error)
+        return read_explained(
+            f"{self.scene.path} cannot be read at rows {window.row} to {window.row_stop - 1}, "
+            f"cols {window.col} to {window.col_stop - 1}",
+            "the file",
+        )

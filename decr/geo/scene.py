@@ -174,4 +174,6 @@ def _grid_of(dataset: Any, name: str) -> PixelGrid:
     if points and dataset.transform.is_identity:
         gcps = tuple(GroundPoint(p.row, p.col, p.x, p.y) for p in points)
         return PixelGrid(height, width, dataset.transform, dataset.crs, gcps, gcp_crs)
-    return PixelGrid(height, width, dataset.transform, dataset.crs)
+    # Nothing is placed by a CRS alone; of pixels that are points GDAL makes one up.
+    crs = None if dataset.transform.is_identity else dataset.crs
+    return PixelGrid(height, width, dataset.transform, crs)

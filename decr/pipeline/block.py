@@ -6,6 +6,7 @@ import os
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,7 +44,6 @@ _TURNS: dict[int, threading.BoundedSemaphore] = {}
 _TURNS_LOCK = fork_lock()
 os.register_at_fork(after_in_child=_TURNS.clear)
 _STRIP_ROWS = 64
-
 
 Tile = tuple[Index, NDArray[np.generic]]
 """A tile's index, and its numbers as the scene has them, (C, tile_px, tile_px)."""
@@ -138,9 +138,9 @@ def _made(task: BlockTask, tell: Tell) -> BlockResult:
                 seen[index] = cell_means(cloudy, task.blocks.lattice, index)
                 said[index] = cell_means(clear - cloudy, task.blocks.lattice, index)
             tell(len(group))
-        rows, cols = task.block.block.core.slices(sums.window)
+        core = task.block.block.core.slices(sums.window)
         change = sums.core()
-        _lessen(change, dn[:, rows, cols], valid[rows, cols], task.radiometry)
+        _lessen(change, dn[:, *core], valid[core], task.radiometry)
     return BlockResult(change, sums.spills(), seen, said, overlaps.difference, weighed)
 
 
@@ -205,11 +205,4 @@ def _restored(
 
 
 def _grouped(tiles: Iterator[Tile], size: int) -> Iterator[list[Tile]]:
-    group: list[Tile] = []
-    for item in tiles:
-        group.append(item)
-        if len(group) == size:
-            yield group
-            group = []
-    if group:
-        yield group
+    return iter(lambda: list(islice(tiles, size)), [])

@@ -208,7 +208,7 @@ def _engine(client: Any, workers: int, lanes: int, name: str) -> Iterator[Engine
     def ask(function: Callable[..., Any], *arguments: Any) -> Any:
         return send(function, arguments).result()
 
-    dashboard = client.dashboard_link if _has_dashboard() else None
+    dashboard = client.dashboard_link if find_spec("bokeh") is not None else None
     try:
         yield Engine(
             submit, 3 * workers, travels=True, lanes=lanes, ask=ask, name=name, dashboard=dashboard
@@ -230,7 +230,3 @@ def _in_any_folder(task: Any) -> Any:
 
 def _unheard(count: int) -> None:
     """Workers tell nobody of single tiles; blocks are counted where they are written."""
-
-
-def _has_dashboard() -> bool:
-    return find_spec("bokeh") is not None

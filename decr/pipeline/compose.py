@@ -132,9 +132,7 @@ def change_at_full_resolution(
         (C, h, w) under ``origin`` on the work grid; with a border of one cell if factor > 1.
     """
     if factor == 1:
-        rows, cols = window.slices(origin)
-        return change[:, rows, cols]
+        return change[:, *window.slices(origin)]
     near = window.coarsened(factor).expand(1, origin)
-    rows, cols = near.slices(origin)
-    cells = change[:, rows, cols].astype(np.float32)
+    cells = change[:, *near.slices(origin)].astype(np.float32)
     return upsampled(cells, (near.row, near.col), factor, (window.row, window.col), window.shape)

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import decr
-from decr.config import DecloudConfig
 from decr.files import file_sha256
 from decr.geo.names import settled_name
 from decr.geo.sources import local_files
@@ -80,16 +79,12 @@ def _state(path: Path) -> list[int]:
     return [stat.st_size, stat.st_mtime_ns]
 
 
-def _ground(config: DecloudConfig) -> str:
-    return "clear ground nearby, if any" if config.ground and not config.full else "not used"
-
-
 def tags_of(prepared: Prepared, plan: Plan) -> Mapping[str, str]:
     """The output's DECR domain. No times or paths: the same job gives the same bytes."""
     config, radiometry = prepared.config, prepared.composer.radiometry
-    mask = _sum_of(config.cloud_mask)
+    mask, drawn = _sum_of(config.cloud_mask), config.ground and not config.full
     counted = "in cloudy cells" if mask is None else "that the mask marks"
-    tags = {
+    return {
         # First, for a model of another package may have settings of these names.
         **{key.upper(): value for key, value in prepared.restorer.settings.items()},
         "VERSION": decr.__version__,
@@ -107,9 +102,8 @@ def tags_of(prepared: Prepared, plan: Plan) -> Mapping[str, str]:
         "CLOUD_THRESHOLD": f"{config.threshold:g}",
         "MARGIN_M": f"{config.margin_m:g}",
         "FEATHER_M": f"{config.feather_m:g}",
-        "GROUND": _ground(config),
+        "GROUND": "clear ground nearby, if any" if drawn else "not used",
         "CCP_BEFORE": f"{plan.ccp:.6f}",
         "CCP_DEFINITION": f"valid pixels {counted} / valid pixels",
         "TILES_RESTORED": str(plan.restore),
     }
-    return tags

@@ -107,7 +107,7 @@ def declouds_many(
     on_report: OnReport | None = None,
     has_report: Callable[[Path], bool] | None = None,
 ) -> Iterator[Outcome]:
-    """Remove the clouds of scenes one after the other; one that fails does not stop the rest.
+    """Remove the clouds of scenes, each told as it is done; one that fails does not stop the rest.
 
     Scenes whose output is there already are left alone, so that the same call goes on where it was
     interrupted; with ``overwrite`` only those that the same call has made since it last ended
@@ -124,11 +124,6 @@ def declouds_many(
         Whether the report of an output is there; with ``overwrite`` none without it is left alone.
     config, engine, overwrite, on_progress, on_report
         As for `decr.declouds`.
-
-    Yields
-    ------
-    Outcome
-        One per scene, as soon as it is done.
 
     Raises
     ------
@@ -223,12 +218,7 @@ def plans_many(
     on_progress: OnProgress | None = None,
     has_report: Callable[[Path], bool] | None = None,
 ) -> Iterator[Outcome]:
-    """What `declouds_many` would do; nothing is written.
-
-    Yields
-    ------
-    Outcome
-        One per scene, as soon as it is known.
+    """What `declouds_many` would do, scene by scene; nothing is written.
 
     Raises
     ------

@@ -12,10 +12,9 @@ from decr.errors import ConfigError, SceneError
 from decr.geo.aoi import Aoi, read_aoi
 from decr.geo.lattice import Blocks, Lattice
 from decr.geo.missing import nodata_differs
-from decr.geo.names import absolute_name
 from decr.geo.opening import opened
 from decr.geo.scene import Scene, open_scene
-from decr.geo.sources import FileState, local_files, state_of
+from decr.geo.sources import states_of
 from decr.pipeline.compose import Composer
 from decr.pipeline.engine import Engine
 from decr.pipeline.networks import (
@@ -35,20 +34,13 @@ from decr.predictor import Restorer
 from decr.radiometry import Radiometry, for_detector, shows_reflectance
 
 BLOCK_STRIDES = 6
-
-
 _WIDE_PX = 16_384
 """Width from which rows as blocks of a file are told: time goes with its square."""
-
 
 _FROM_THE_TOP = {"PNG", "JPEG", "GIF", "BIGGIF", "WEBP"}
 """GDAL's drivers of formats of which no part can be decoded without all that is above it."""
 _MANY_PX = 2**26
 """Pixels from which that is told: time goes with their square."""
-
-
-_STATES = 1000
-"""Files of a raster whose states travel: an array may have a million, and a few tell a copy."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -124,7 +116,8 @@ def prepare(
             "takes less time",
         )
     if engine is not None:
-        scene = replace(scene, files=_states(scene.path, config, engine.elsewhere))
+        read = [scene.path] if config.cloud_mask is None else [scene.path, str(config.cloud_mask)]
+        scene = replace(scene, files=states_of(read, engine.elsewhere))
     networks, restorer, whole = _networks(config, "nir" in scene.bands.roles, restorer, engine)
     if config.error_map:
         table_of(restorer)
@@ -181,21 +174,6 @@ def _slow_to_read(scene: Scene, tile_px: int) -> str | None:
     if cols >= _WIDE_PX and rows < tile_px // 2:
         return f"stored in rows of {cols} px, which are read many times over"
     return None
-
-
-def _states(path: str, config: DecloudConfig, elsewhere: bool) -> tuple[FileState, ...]:
-    """States of files on this machine that all blocks, in whatever process, must find alike."""
-    found: list[FileState] = []
-    for raster in (path, config.cloud_mask):
-        files = [] if raster is None else local_files(absolute_name(str(raster)))
-        relative = next((file for file in files if not file.is_absolute()), None)
-        if elsewhere and relative is not None:
-            raise ConfigError(
-                f"{raster}: other processes would look for {relative} in their own folders; write "
-                f"{relative.absolute()} in its place"
-            )
-        found += [state_of(str(file)) for file in files[:_STATES]]
-    return tuple(found)
 
 
 def _networks(

@@ -134,13 +134,7 @@ def copies_among(
     pairs: Sequence[PairFile],
     marks: Sequence[tuple[str, Fingerprint]],
 ) -> Copies:
-    """Copies among images of pairs, by their fingerprints.
-
-    Parameters
-    ----------
-    pairs, marks
-        In the order of `trained_first`.
-    """
+    """Copies among images of pairs, by their fingerprints; both in the order of `trained_first`."""
     split = {pair.name: pair.split for pair in pairs}
     found = find_copies(marks)
 

@@ -48,8 +48,8 @@ def read_checked(recipe: Recipe, on_progress: OnProgress = silent) -> tuple[Imag
     Warns
     -----
     DecrWarning
-        If a stage has no image held out to validate with, or pairs held out share ground with some
-        that are trained on.
+        If a stage has no image held out to validate with, or images held out share ground with
+        some that are trained on.
     """
     _check_samples(recipe)
     imagery, unseen = read_split(recipe, on_progress)
@@ -63,14 +63,14 @@ def read_checked(recipe: Recipe, on_progress: OnProgress = silent) -> tuple[Imag
             f"recipe {recipe.name!r}: no {what} is held out, so there is no validation loss "
             f"{watch}; name some (--holdout, or holdout in a recipe){more}"
         )
-    held = [(pair.name, pair.outline) for pair in unseen.pairs if pair.outline is not None]
-    trained = [pair.outline for pair in imagery.pairs if pair.outline is not None]
-    shared = [held[i][0] for i in in_common([outline for _, outline in held], trained)]
+    held, trained = _placed(unseen), _placed(imagery)
+    shared = in_common([outline for _, outline in held], [outline for _, outline in trained])
     why = (
         "on ground that is trained on, too, so that the validation loss says little of other "
         "ground; hold out whole places (--holdout, or folders train and val)"
     )
-    tell(f"recipe {recipe.name!r}", f"{len(unseen.pairs)} pairs held out", {why: shared})
+    count = len(unseen.clear) + len(unseen.pairs)
+    tell(f"recipe {recipe.name!r}", f"{count} images held out", {why: [held[i][0] for i in shared]})
     return imagery, unseen
 
 
@@ -196,6 +196,13 @@ def _check_samples(recipe: Recipe) -> None:
         else:
             continue
         raise ConfigError(f"recipe {recipe.name!r}: stage {name} has samples of {side} px, {why}")
+
+
+def _placed(imagery: Imagery) -> list[tuple[str, NDArray[np.float64]]]:
+    """Names and outlines of all restoration imagery that says where it lies."""
+    placed = [(image.name, image.outline) for image in imagery.clear]
+    placed += [(pair.name, pair.outline) for pair in imagery.pairs]
+    return [(name, outline) for name, outline in placed if outline is not None]
 
 
 def _clear_sides(imagery: Imagery) -> Iterator[tuple[str, NDArray[np.generic]]]:

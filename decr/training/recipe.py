@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from decr.dataset.clear import Folder
+from decr.dataset.layouts import layout_of
 from decr.dataset.pairs import PairFolder
 from decr.dataset.samples import PLAIN, Variety
 from decr.diffusion.schedule import NoiseSchedule
-from decr.errors import ConfigError
+from decr.errors import ConfigError, DatasetError
 from decr.models.registry import check_architecture
 from decr.training.checks import check_stem, number, texts, whole, wrong
 from decr.training.presets import PRESETS, PUBLISHED_REFERENCE
@@ -152,6 +153,8 @@ def read_recipe(path: Path, root: Path) -> Recipe:
     ------
     ConfigError
         Naming the file and the key that is wrong, with the keys there are.
+    DatasetError
+        If the layout of a folder of pairs is not said and cannot be recognised.
     """
     try:
         text = tomllib.loads(path.read_text())
@@ -163,6 +166,8 @@ def read_recipe(path: Path, root: Path) -> Recipe:
         return _recipe(text, root)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from error
+    except DatasetError:  # a ValueError, which names its folder itself
+        raise
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise ConfigError(
             f"{path}: the recipe is incomplete or has a wrong value: {error}"
@@ -249,9 +254,12 @@ def _start(start: str) -> Path:
 def _pair_folder(values: dict[str, Any], root: Path) -> PairFolder:
     with _table("[[pairs]]"):
         _known(values, {f.name for f in fields(PairFolder)})
+        path, said = root / values["path"], values.get("layout")
+        # A recipe may be read where its imagery is not.
+        layout = layout_of(path, said) if said or path.is_dir() else "folders"
         return PairFolder(
-            path=root / values["path"],
-            layout=str(values.get("layout", "folders")),
+            path=path,
+            layout=layout,
             bands=values.get("bands"),
             gsd_m=_positive(values, "gsd_m"),
             white=_positive(values, "white"),

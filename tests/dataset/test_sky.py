@@ -92,7 +92,7 @@ def test_the_cloud_mask_covers_the_share_that_was_drawn(
     ground = np.full((4, 40, 50), 0.2, np.float32)
     seen = simulate_clouds(ground, BGRN, rng, gsd_m=2.0, params=sky)
     assert float(seen.cloud_mask.mean()) == pytest.approx(coverage, abs=2 / 2000)
-    assert seen.thickness.max() <= 3 * sky.thickness
+    assert seen.thickness.max() <= np.float32(3 * sky.thickness)
 
 
 @given(thickness=st.floats(MASK_TAU * 1.01, 20.0), softness=st.floats(0.05, 5.0))

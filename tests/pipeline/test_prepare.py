@@ -15,7 +15,6 @@ from decr.config import CcpConfig, DecloudConfig
 from decr.coverage.ccp import looking, scene_ccp
 from decr.coverage.sources import Source
 from decr.errors import BundleError, ConfigError, SceneError
-from decr.geo.sources import state_of
 from decr.pipeline import prepare as prepare_module
 from decr.pipeline.declouds import declouds
 from decr.pipeline.engine import local_engine
@@ -125,13 +124,3 @@ def test_pixels_of_no_size_are_one_error(tmp_path: Path) -> None:
     config = DecloudConfig(detector="threshold", gsd="model")
     with pytest.raises(ConfigError, match="less than one pixel of the model"):
         prepare(str(small), config, replace(same(), gsd_m=0.5))
-
-
-def test_states_of_the_mask_travel_however_many_files_the_scene_has(
-    scene: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    mask = write_scene(tmp_path / "mask.tif", np.ones((1, 300, 300), np.uint8), names=None)
-    (tmp_path / "scene.tif.msk").write_bytes(mask.read_bytes())
-    monkeypatch.setattr(prepare_module, "_STATES", 1)
-    found = prepare_module._states(str(scene), DecloudConfig(cloud_mask=mask), False)
-    assert found == (state_of(str(scene)), state_of(str(mask)))

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from affine import Affine
 
+from decr.dataset.clear import Folder
 from decr.dataset.pairs import PairFolder
 from decr.errors import ConfigError, DatasetError, DecrWarning
 from decr.training.before import read_checked
@@ -104,9 +105,38 @@ def test_ground_on_both_sides_is_told(tmp_path: Path) -> None:
     asked = replace(
         recipe(tmp_path, "coarse"), bands=BANDS[3], clear=(), pairs=(PairFolder(tmp_path),)
     )
-    match = r"1 of 1 pairs held out is on ground that is trained on, too, .* \(--holdout.*: b$"
+    match = r"1 of 1 images held out is on ground that is trained on, too, .* \(--holdout.*: b$"
     with pytest.warns(DecrWarning, match=match):
         read_checked(replace(asked, holdout=("b",)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", DecrWarning)
+        read_checked(replace(asked, holdout=("c",)))
+
+
+def test_ground_of_clear_images_on_both_sides_is_told(tmp_path: Path) -> None:
+    """Also that of a pair held out which was cut from a clear image that is trained on."""
+    rng = np.random.default_rng(0)
+    scene = rng.integers(1, 200, (3, 150, 300)).astype(np.uint8)
+    scene[:, :, 200:] = 0  # not read: what lies there is not trained on
+    later = rng.integers(1, 200, (3, 150, 150)).astype(np.uint8)
+    for side in ("grounds", "pairs/cloudy", "pairs/clear"):
+        (tmp_path / side).mkdir(parents=True)
+    write_scene(tmp_path / "grounds/a_2016.tif", scene, names=BANDS[3], transform=GRID, nodata=0)
+    write_scene(tmp_path / "grounds/a_2018.tif", later, names=BANDS[3], transform=GRID)
+    for name, dn, col in (("b", scene[:, :140, 30:170], 30), ("c", later[:, :140, :140], 210)):
+        place = GRID @ Affine.translation(col, 0)
+        for side in ("cloudy", "clear"):
+            write_scene(tmp_path / f"pairs/{side}/{name}.tif", dn, names=BANDS[3], transform=place)
+    asked = replace(
+        recipe(tmp_path, "coarse"),
+        bands=BANDS[3],
+        clear=(Folder(tmp_path / "grounds"),),
+        pairs=(PairFolder(tmp_path / "pairs"),),
+    )
+    for held in ("a_2018.tif", "b"):
+        match = rf"1 of 2 images held out is on ground that is trained on, too, .*: {held}$"
+        with pytest.warns(DecrWarning, match=match):
+            read_checked(replace(asked, holdout=(held, "c")))
     with warnings.catch_warnings():
         warnings.simplefilter("error", DecrWarning)
         read_checked(replace(asked, holdout=("c",)))

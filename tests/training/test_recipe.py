@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from decr.errors import ConfigError
+from decr.errors import ConfigError, DatasetError
 from decr.training.presets import PRESETS, PUBLISHED_REFERENCE
 from decr.training.recipe import DEFAULT_PARTS, Recipe, read_recipe
 from decr.zoo.embedded import embedded_path
@@ -177,6 +177,25 @@ def test_weights_of_losses_are_relative_to_the_imagery(tmp_path: Path) -> None:
 def test_all_pairs_can_be_asked_for(tmp_path: Path) -> None:
     text = WHOLE.replace('layout = "rice1"', 'split = "all"')
     assert read(tmp_path, text).pairs[0].split == "all"
+
+
+def test_a_layout_that_is_not_said_is_recognised(tmp_path: Path) -> None:
+    """A set that decr built has folders of cloudy and clear images, too: its manifest says more."""
+    text = WHOLE.replace('layout = "rice1"', "")
+    for side in ("cloudy", "clear"):
+        (tmp_path / "root" / "real" / "train" / side).mkdir(parents=True)
+    assert read(tmp_path, text).pairs[0].layout == "folders"
+    (tmp_path / "root" / "real" / "pairs.jsonl").touch()
+    assert read(tmp_path, text).pairs[0].layout == "manifest"
+    assert read(tmp_path, WHOLE.replace("rice1", "t-cloud")).pairs[0].layout == "tcloud"
+
+
+def test_a_folder_of_no_layout_is_refused_with_the_layouts_there_are(tmp_path: Path) -> None:
+    (tmp_path / "root" / "real" / "images").mkdir(parents=True)
+    with pytest.raises(
+        DatasetError, match=r"no set of pairs: looked for folders: .*found images/$"
+    ):
+        read(tmp_path, WHOLE.replace('layout = "rice1"', ""))
 
 
 def test_something_to_train_on_is_needed(tmp_path: Path) -> None:
