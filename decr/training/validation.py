@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,7 +45,7 @@ class Watch:
     """
 
     samples: tuple[Sample, ...]
-    rgb: tuple[int, int, int]
+    rgb: Sequence[int]
     held_out: bool
     steps: int = 10
     prior_floor: float = 0.3
