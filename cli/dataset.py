@@ -85,11 +85,11 @@ def simulate(
       decr dataset simulate imagery -o cr1 --skies cuhk-cr1 --count 668 --layout cuhk-cr
       decr dataset simulate photo.png -o pairs --bands r,g,b --gsd 0.5 --truth --dry-run
     """
-    from decr.dataset.sky import preset
+    from decr.dataset.sky import PRESETS
     from decr.dataset.write_pairs import PairOptions, described, plan_pairs, planned, simulate_pairs
 
     with shared.usage():
-        wanted = PairOptions(skies=preset(skies), **options)
+        wanted = PairOptions(skies=PRESETS[skies], **options)
     if dry_run:
         click.echo(f"would write {planned(plan_pairs(clear, wanted), wanted)} to {out}")
         return

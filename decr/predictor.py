@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -16,7 +14,7 @@ from torch import Tensor, nn
 
 from decr.calibration import ErrorTable
 from decr.cloud.detector import Detector
-from decr.device import Recorded, default_lanes, micro_batch, pick_precision, ready_device
+from decr.device import Recorded, default_lanes, heavy_in, micro_batch, pick_precision, ready_device
 from decr.diffusion.fusion import FusedDenoiser, prior_of
 from decr.diffusion.noise import noise_field, noise_window
 from decr.diffusion.samplers import ddim
@@ -282,18 +280,13 @@ def _runner(
     networks, card = bundle.networks, bundle.card
     short = card.respaced(steps) if "cnp" in networks else None
 
-    def precise() -> AbstractContextManager[Any]:
-        if dtype == torch.float32:
-            return nullcontext()
-        return torch.autocast(device.type, dtype=dtype)
-
     @torch.inference_mode()
     def run(cloudy: Tensor, noise: Tensor, weighed: bool) -> Tensor:
         # One layout for all steps: compiled networks would be compiled again for another.
         cloudy = cloudy.to(device).contiguous(memory_format=torch.channels_last)
         noise = noise.to(device).contiguous(memory_format=torch.channels_last)
         prior: Tensor | None = None
-        with precise():
+        with heavy_in(dtype, device):
             if "reference" in networks:
                 prior = prior_of(networks["reference"], cloudy)
                 if short is None:

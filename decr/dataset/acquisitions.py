@@ -183,15 +183,11 @@ def _opened(name: str, row: PairRow, bands: str | None, resample: bool) -> Acqui
             raise DatasetError(f"{scene.path} has no map coordinates; warp it with gdalwarp first")
     if not resample:
         check_alike(str(row.clear), clear.grid, str(row.cloudy), cloudy.grid)
-    cloudy_date, clear_date = (
-        _date(path, said, option)
-        for path, said, option in (
-            (row.cloudy, row.cloudy_date, "--cloudy-date"),
-            (row.clear, row.clear_date, "--clear-date"),
-        )
+    dates = (
+        _date(row.cloudy, row.cloudy_date, "--cloudy-date"),
+        _date(row.clear, row.clear_date, "--clear-date"),
     )
-    site = row.site or name
-    return Acquisitions(name, site, cloudy, clear, shared, cloudy_date, clear_date, row.source)
+    return Acquisitions(name, row.site or name, cloudy, clear, shared, *dates, row.source)
 
 
 def _are_one(one: str, other: str) -> bool:

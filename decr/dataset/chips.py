@@ -311,14 +311,11 @@ def _check_lit(scene: Scene) -> None:
 
 def _keys(files: Sequence[Path]) -> list[str]:
     """A name per file: its stem; where that is not unique, its folder's name before it."""
-
-    def safe(*parts: str) -> str:
-        return safe_name("_".join(parts))
-
-    stems = Counter(safe(file.stem) for file in files)
+    stems = [safe_name(file.stem) for file in files]
+    often = Counter(stems)
     keys = [
-        safe(f.stem) if stems[safe(f.stem)] == 1 else safe(f.resolve().parent.name, f.stem)
-        for f in files
+        stem if often[stem] == 1 else safe_name(f"{file.resolve().parent.name}_{file.stem}")
+        for file, stem in zip(files, stems, strict=True)
     ]
     twice = [key for key, number in Counter(keys).items() if number > 1]
     if twice:

@@ -17,7 +17,7 @@ from decr.dataset.augment import (
     vivid,
 )
 from decr.dataset.simulate import simulate_clouds
-from decr.dataset.sky import CloudParams, draw_params, preset
+from decr.dataset.sky import PRESETS, CloudParams, draw_params
 from decr.errors import ConfigError
 
 Float32 = NDArray[np.float32]
@@ -272,7 +272,7 @@ def _even_haze(rng: np.random.Generator, bands: tuple[str, ...]) -> CloudParams:
 
 def _fitted_sky(rng: np.random.Generator, bands: tuple[str, ...], gsd_m: float) -> CloudParams:
     """A sky with the edges, texture and colour of real clouds, near or far."""
-    sky = draw_params(rng, bands, preset("cuhk-cr1" if rng.random() < 0.5 else "cuhk-cr2"))
+    sky = draw_params(rng, bands, PRESETS["cuhk-cr1" if rng.random() < 0.5 else "cuhk-cr2"])
     if rng.random() < 0.5:
         return sky
     sky = _shadowed_near(rng, sky, gsd_m)

@@ -275,19 +275,6 @@ PRESETS: Mapping[str, SkyMix] = MappingProxyType(
 else, and two with the CCP of published sets."""
 
 
-def preset(name: str) -> SkyMix:
-    """A named distribution of skies.
-
-    Raises
-    ------
-    ConfigError
-        If there is none of that name.
-    """
-    if name not in PRESETS:
-        raise ConfigError(f"no skies are called {name!r}; there are {', '.join(PRESETS)}")
-    return PRESETS[name]
-
-
 def draw_params(
     rng: np.random.Generator, bands: tuple[str, ...], mix: SkyMix = _DEFAULT
 ) -> CloudParams:

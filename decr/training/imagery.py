@@ -179,10 +179,8 @@ def sampler(
                 f"recipe {recipe.name!r}: a detector needs clear imagery, not only pairs; add "
                 f"some with --clear or [[clear]]"
             )
-        if recipe.parts["detector"].size.get("darkest"):
-            draw_view = fine_sample
-        else:
-            draw_view = detection_sample
+        darkest = recipe.parts["detector"].size.get("darkest")
+        draw_view = fine_sample if darkest else detection_sample
         return lambda rng: draw_view(
             rng, imagery.clear, imagery.labelled, recipe.bands, config.size_px
         )

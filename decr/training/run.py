@@ -238,17 +238,9 @@ def _watch(run: _Run, stage: Stage, config: TrainConfig) -> Watch:
         for n in range(_WATCHED)
     ]
     recipe, bands = run.recipe, run.recipe.bands
-    red, green, blue = (
-        bands.index(role) if role in bands else 0 for role in ("red", "green", "blue")
-    )
-    return Watch(
-        tuple(samples),
-        (red, green, blue),
-        held_out,
-        recipe.steps,
-        recipe.prior_floor,
-        recipe.level_px,
-    )
+    rgb = [bands.index(role) if role in bands else 0 for role in ("red", "green", "blue")]
+    how = recipe.steps, recipe.prior_floor, recipe.level_px
+    return Watch(tuple(samples), rgb, held_out, *how)
 
 
 def _card(run: _Run, results: Mapping[str, TrainResult], parts: Sequence[str]) -> Card:
