@@ -25,6 +25,7 @@ from decr.geo.opening import REFUSALS, first_line, forget_failures, quiet, remed
 from decr.geo.overlay import Overlay, Patch, overlay, without_alpha
 from decr.geo.reader import reader
 from decr.geo.scene import Scene
+from decr.geo.sources import check_states
 from decr.geo.tiff_tags import call_fourth_alpha, fill_room
 
 _CACHE_BYTES = 32 * 2**20
@@ -123,7 +124,7 @@ def write_cog(
     OutputError
         If the disk is full, the folder may not be written, or ``out`` is the scene itself.
     SceneError
-        If the scene has gone.
+        If the scene has gone, or is another by now.
     GridMismatchError
         If a patch does not fit the scene.
 
@@ -135,7 +136,7 @@ def write_cog(
     if _is_same_file(source, out):
         raise OutputError(f"{out}: is the scene itself; give another name for the output")
     cog, vrt = work_dir / "cog.tif", work_dir / "cog.vrt"
-    with _gdal(work_dir), _explained(source, out, work_dir, called):
+    with _gdal(work_dir), _explained(source, out, work_dir, called, scene):
         _clear(work_dir)
         mask = None if scene is None else _valid_mask(scene, work_dir / "cog.mask.tif", out)
         with _opened(source) as dataset:
@@ -225,7 +226,9 @@ def _opened(source: str) -> Iterator[Any]:
 
 
 @contextmanager
-def _explained(source: str, out: Path, work_dir: Path, called: str | None) -> Iterator[None]:
+def _explained(
+    source: str, out: Path, work_dir: Path, called: str | None, scene: Scene | None
+) -> Iterator[None]:
     """Turn what GDAL and the system say into one sentence, leaving no half file."""
     try:
         yield
@@ -236,6 +239,8 @@ def _explained(source: str, out: Path, work_dir: Path, called: str | None) -> It
     except REFUSALS as error:
         _clear(work_dir)
         forget_failures()
+        if scene is not None:
+            check_states(scene.files)  # or the output would be blamed
         reason = first_line(error)
         if "IReadBlock" in reason and "cog.tif" not in reason:
             raise SceneError(

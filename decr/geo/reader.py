@@ -234,9 +234,10 @@ class SceneReader:
         try:
             yield
         except REFUSALS as error:
-            reason = first_line(error)
+            reason, error = first_line(error), unlinked(error)
+            check_states(self.scene.files)  # or it would be called damaged
             raise SceneError(
                 f"{self.scene.path} cannot be read at rows {window.row} to {window.row_stop - 1}, "
                 f"cols {window.col} to {window.col_stop - 1}: {reason}; "
                 f"{remedy_of(reason, 'the file')}"
-            ) from unlinked(error)
+            ) from error
