@@ -39,6 +39,10 @@ _BLOCKS_PER_THREAD = 12
 # Each open file keeps a decoded block of its own: with GDAL's 450, hundreds of patches would cost
 # more than the cache does. Patches are read in the order in which they lie, so few do.
 _OPEN_FILES = 4
+_OPEN_PARTS = 32
+"""The same of a scene that is a virtual raster itself. GDAL's pool of them then lasts until the
+process ends, and each thread that reads a virtual raster needs a place there, or two if parts of it
+are virtual; decr has up to 13."""
 
 # What GDAL and others keep beside a raster; left over from an earlier file of that name, they
 # would be taken for the new one's.
@@ -67,15 +71,6 @@ def _creation_options() -> dict[str, str]:
         "STATISTICS": "NO",
         "NUM_THREADS": str(_running()),
     }
-
-
-def _open_files(driver: str) -> int:
-    """Files that GDAL keeps open while it copies a scene of one of its drivers.
-
-    If that is a virtual raster itself, its pool of them lasts until the process ends, and all
-    threads that read a virtual raster need a place there, or two if parts of it are virtual.
-    """
-    return max(_OPEN_FILES, 4 * (os.cpu_count() or 1)) if driver == "VRT" else _OPEN_FILES
 
 
 def _running() -> int:
@@ -145,7 +140,7 @@ def write_cog(
             cache = _cache_bytes(dataset.block_shapes[0], dataset.shape, bytes_per_px)
             # Where there is a mask, GDAL makes overviews by that, and not by alpha.
             unlike = scene and not mask and calls_fourth_alpha(dataset, scene.bands)
-            open_files = _open_files(dataset.driver)
+            open_files = _OPEN_PARTS if dataset.driver == "VRT" else _OPEN_FILES
         vrt.write_bytes(without_alpha(content.xml) if unlike else content.xml)
         with rasterio.Env(GDAL_CACHEMAX=cache, GDAL_MAX_DATASET_POOL_SIZE=open_files):
             rasterio.shutil.copy(str(vrt), str(cog), driver="COG", **_creation_options())
