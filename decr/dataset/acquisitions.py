@@ -6,7 +6,7 @@ import csv
 import filecmp
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from decr.dataset.manifest import safe_name
@@ -15,7 +15,7 @@ from decr.geo.acquisition import Acquired, acquired, given_date
 from decr.geo.align import check_alike
 from decr.geo.names import file_of, settled_name
 from decr.geo.scene import Scene, open_scene
-from decr.geo.sources import local_files
+from decr.geo.sources import local_files, states_of
 
 _COLUMNS = ("cloudy", "clear", "site", "cloudy_date", "clear_date", "source")
 
@@ -187,6 +187,7 @@ def _opened(name: str, row: PairRow, bands: str | None, resample: bool) -> Acqui
         _date(row.cloudy, row.cloudy_date, "--cloudy-date"),
         _date(row.clear, row.clear_date, "--clear-date"),
     )
+    cloudy = replace(cloudy, files=states_of([cloudy.path, clear.path]))  # read as one
     return Acquisitions(name, row.site or name, cloudy, clear, shared, *dates, row.source)
 
 

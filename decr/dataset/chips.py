@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +21,7 @@ from decr.geo.align import outline_lonlat
 from decr.geo.grid import PixelGrid, Window
 from decr.geo.reader import reader
 from decr.geo.scene import Scene, open_scene
+from decr.geo.sources import states_of
 
 _GSD_M = (0.01, 1000.0)
 """Sizes of pixels that skies are put over; clouds of others would have far too many, or none."""
@@ -147,7 +148,7 @@ def open_sources(
     """
     found = [f for p in paths for f in (Folder(p).files() if p.is_dir() else [p])]
     files = sorted({file.resolve(): file for file in found}.values())
-    scenes = [open_scene(file, bands) for file in files]
+    scenes = [replace(open_scene(file, bands), files=states_of([str(file)])) for file in files]
     for scene in scenes:
         _check_kind(scene, gsd_m)
         _check_lit(scene)

@@ -32,6 +32,7 @@ from decr.geo.align import KERNEL_PX, LEAST_SHIFT_PX, Aligned, aligned, covered,
 from decr.geo.grid import Window
 from decr.geo.layers import NODATA
 from decr.geo.reader import SceneReader, reader
+from decr.geo.sources import check_states
 
 Bool = NDArray[np.bool_]
 
@@ -178,7 +179,7 @@ def both(pair: Acquisitions, masks: Masks, shift: tuple[float, float]) -> Iterat
     Raises
     ------
     SceneError
-        If a file cannot be read.
+        If a file cannot be read, or is replaced meanwhile.
     """
     grid = pair.cloudy.grid
     smooth = is_resampled(pair.clear.grid, grid, shift)
@@ -191,6 +192,7 @@ def both(pair: Acquisitions, masks: Masks, shift: tuple[float, float]) -> Iterat
     ):
         area = covered(pair.clear.grid, grid, shift)
         yield OpenPair(pair, cloudy, clear, cloudy_mask, clear_mask, area, smooth)
+    check_states(pair.cloudy.files)  # of one replaced meanwhile parts were read
 
 
 def ruled_out(pair: Acquisitions) -> str | None:

@@ -33,6 +33,7 @@ from decr.geo.opening import (
 from decr.geo.overlay import Overlay, Patch, overlay, without_alpha
 from decr.geo.reader import reader
 from decr.geo.scene import Scene
+from decr.geo.sources import check_states
 from decr.geo.tiff_tags import call_fourth_alpha, fill_room
 
 _CACHE_BYTES = 32 * 2**20
@@ -46,6 +47,10 @@ _BLOCKS_PER_THREAD = 12
 # Each open file keeps a decoded block of its own: with GDAL's 450, hundreds of patches would cost
 # more than the cache does. Patches are read in the order in which they lie, so few do.
 _OPEN_FILES = 4
+_OPEN_PARTS = 32
+"""The same of a scene that is a virtual raster itself. GDAL's pool of them then lasts until the
+process ends, and each thread that reads a virtual raster needs a place there, or two if parts of it
+are virtual; decr has up to 13."""
 
 # What GDAL and others keep beside a raster; left over from an earlier file of that name, they
 # would be taken for the new one's.
@@ -74,15 +79,6 @@ def _creation_options() -> dict[str, str]:
         "STATISTICS": "NO",
         "NUM_THREADS": str(_running()),
     }
-
-
-def _open_files(driver: str) -> int:
-    """Files that GDAL keeps open while it copies a scene of one of its drivers.
-
-    If that is a virtual raster itself, its pool of them lasts until the process ends, and all
-    threads that read a virtual raster need a place there, or two if parts of it are virtual.
-    """
-    return max(_OPEN_FILES, 4 * (os.cpu_count() or 1)) if driver == "VRT" else _OPEN_FILES
 
 
 def _running() -> int:
@@ -131,7 +127,7 @@ def write_cog(
     OutputError
         If the disk is full, the folder may not be written, or ``out`` is the scene itself.
     SceneError
-        If the scene has gone.
+        If the scene has gone, or is another by now.
     GridMismatchError
         If a patch does not fit the scene.
 
@@ -143,7 +139,7 @@ def write_cog(
     if Path(source).exists() and out.exists() and out.samefile(source):
         raise OutputError(f"{out}: is the scene itself; give another name for the output")
     cog, vrt = work_dir / "cog.tif", work_dir / "cog.vrt"
-    with _gdal(work_dir), _explained(source, out, work_dir, called):
+    with _gdal(work_dir), _explained(source, out, work_dir, called, scene):
         _clear(work_dir)
         mask = None if scene is None else _valid_mask(scene, work_dir / "cog.mask.tif", out)
         with _opened(source) as dataset:
@@ -152,7 +148,7 @@ def write_cog(
             cache = _cache_bytes(dataset.block_shapes[0], dataset.shape, bytes_per_px)
             # Where there is a mask, GDAL makes overviews by that, and not by alpha.
             unlike = scene and not mask and calls_fourth_alpha(dataset, scene.bands)
-            open_files = _open_files(dataset.driver)
+            open_files = _OPEN_PARTS if dataset.driver == "VRT" else _OPEN_FILES
         vrt.write_bytes(without_alpha(content.xml) if unlike else content.xml)
         with rasterio.Env(GDAL_CACHEMAX=cache, GDAL_MAX_DATASET_POOL_SIZE=open_files):
             rasterio.shutil.copy(str(vrt), str(cog), driver="COG", **_creation_options())
@@ -223,7 +219,9 @@ def _opened(source: str) -> Iterator[Any]:
 
 
 @contextmanager
-def _explained(source: str, out: Path, work_dir: Path, called: str | None) -> Iterator[None]:
+def _explained(
+    source: str, out: Path, work_dir: Path, called: str | None, scene: Scene | None
+) -> Iterator[None]:
     """Turn what GDAL and the system say into one sentence, leaving no half file."""
     try:
         yield
@@ -234,6 +232,8 @@ def _explained(source: str, out: Path, work_dir: Path, called: str | None) -> It
     except REFUSALS as error:
         _clear(work_dir)
         forget_failures()
+        if scene is not None:
+            check_states(scene.files)  # or the output would be blamed
         reason = first_line(error)
         if "IReadBlock" in reason and "cog.tif" not in reason:
             raise SceneError(

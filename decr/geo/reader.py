@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -228,10 +228,16 @@ class SceneReader:
                 f"choose from 0 to {self.scene.count - 1}"
             )
 
-    def _explained(self, window: Window) -> AbstractContextManager[None]:
+    @contextmanager
+    def _explained(self, window: Window) -> Iterator[None]:
         """Say which part of which file could not be read."""
-        return read_explained(
+        said = (
             f"{self.scene.path} cannot be read at rows {window.row} to {window.row_stop - 1}, "
-            f"cols {window.col} to {window.col_stop - 1}",
-            "the file",
+            f"cols {window.col} to {window.col_stop - 1}"
         )
+        try:
+            with read_explained(said, "the file"):
+                yield
+        except SceneError:
+            check_states(self.scene.files)  # or one that changed would be called damaged
+            raise

@@ -98,6 +98,15 @@ def test_states_of_the_mask_travel_however_many_files_the_scene_has(
     assert found == (state_of(str(scene)), state_of(str(mask)))
 
 
+def test_a_file_that_changes_while_it_is_open_is_not_called_damaged(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.tif", coded(4, 400, 600), tiled=True, compress="lzw")
+    scene = replace(open_scene(path), files=states_of([str(path)]))
+    with reader(scene) as pixels:
+        os.truncate(path, path.stat().st_size // 4)
+        with pytest.raises(SceneError, match="it was changed since"):
+            pixels.read(scene.grid.window)
+
+
 def test_a_copy_that_keeps_no_more_than_the_second_is_the_same_file(tmp_path: Path) -> None:
     path, second = write(tmp_path / "a.tif", coded(4, 40, 60)), 1_700_000_000 * 10**9
     os.utime(path, ns=(0, second + 250_000_000))

@@ -68,6 +68,24 @@ def test_a_scene_that_is_replaced_while_the_output_is_written_is_told(
     assert not out.exists()
 
 
+@pytest.mark.parametrize("becomes", ["gone", "cut"])
+def test_the_output_is_not_blamed_for_a_part_that_fails_while_it_is_written(
+    scene: Path, tmp_path: Path, becomes: str
+) -> None:
+    virtual = tmp_path / "v.vrt"
+    gdal_copy(scene, virtual, driver="VRT")
+
+    def spoil(step: str, done: int, total: int) -> None:
+        if step == "write" and done == 0:
+            scene.unlink() if becomes == "gone" else os.truncate(scene, 10_000)
+
+    with pytest.raises(SceneError, match=r"scene\.tif.*where the run began"):
+        declouds(
+            virtual, tmp_path / "o.tif", DecloudConfig(**FAST), restorer=darker(), on_progress=spoil
+        )
+    assert not (tmp_path / "o.tif").exists()
+
+
 def test_batch_size_does_not_matter(scene: Path, tmp_path: Path) -> None:
     outputs = []
     for batch in (1, 3, 4):
