@@ -220,6 +220,10 @@ def list_pairs(
 
 
 def _check_folder(path: Path) -> None:
+    if path.is_file():
+        raise DatasetError(
+            f"{path}: is a file, but a set is a folder; unpack it, if it is an archive"
+        )
     if not path.is_dir():
         raise DatasetError(f"{path}: there is no such folder; check the name")
 

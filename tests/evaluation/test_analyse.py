@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from click.testing import CliRunner
 from PIL import Image
 
@@ -32,7 +33,8 @@ from decr.evaluation.sweeps import ablation, gsd, steps
 from decr.evaluation.tiles import choose_tiles, tile_picture
 from decr.evaluation.uncertainty import spread_against_error, uncertainty
 from decr.predictor import load_restorer
-from tests.tiny import PARTS, tiny_bundle
+from decr.zoo.bundle import save_bundle
+from tests.tiny import PARTS, tiny_bundle, tiny_card, tiny_networks
 
 BANDS = ("red", "green", "blue")
 
@@ -199,6 +201,19 @@ def test_gsd_scores_all_sizes_on_the_same_pixels(setting: Setting) -> None:
         gsd(replace(setting, side_px=17))
     with pytest.raises(ConfigError, match="multiple of 16"):
         gsd(replace(setting, side_px=8))
+
+
+def test_the_paper_is_not_claimed_for_bundles_of_the_user(setting: Setting, tmp_path: Path) -> None:
+    networks = tiny_networks(PARTS, 3)
+    with torch.no_grad():
+        for weight in networks["reference"].parameters():
+            weight.add_(0.5)
+    save_bundle(tmp_path / "mine.safetensors", tiny_card(PARTS, 3), networks)
+    order = ablation(setting, {"mine": tmp_path / "mine.safetensors"}).values["order"]
+    says = {one["variant"]: one["says"] for one in order}
+    assert "the full model is" in says["mine"]
+    assert "paper" not in says["mine"]
+    assert "paper" in says["diffusion alone"]
 
 
 def test_ablation_says_what_it_cannot_show_and_takes_bundles(

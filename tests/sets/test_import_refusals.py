@@ -73,8 +73,10 @@ def test_other_mistakes_are_one_line(tmp_path: Path) -> None:
     few = {name: dn for name, dn in images().items() if name in ("train/3", "test/23")}
     published, out = cuhk(tmp_path / "CUHK-CR1", few), tmp_path / "done"
     import_set(published, out, "cuhk-cr", QUICK)
+    (tmp_path / "CUHK-CR1.zip").touch()
     for arguments, said in (
         ((tmp_path / "no",), "no: there is no such folder; check the name"),
+        ((tmp_path / "CUHK-CR1.zip",), "CUHK-CR1.zip: is a file, but a set is a folder; unpack it"),
         ((published, "--layout", "rice"), "rice is rice1 or rice2"),
         ((published, "--layout", "folders"), "looked for cloudy/NAME and clear/NAME"),
         ((out,), "has a manifest (pairs.jsonl) already"),
