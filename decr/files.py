@@ -39,6 +39,13 @@ def folder_there(path: str | Path) -> bool:
     return os.path.isdir(path)  # noqa: PTH112
 
 
+def of_pipe(path: str | Path) -> str | None:
+    """What to say of a name that leads to a pipe; None of others."""
+    if not (f"{path}".startswith("/vsistdin") or Path(path).is_fifo()):
+        return None
+    return f"{path} is a pipe, of which nothing is read twice; write it to a file first"
+
+
 def is_elsewhere(path: str | Path) -> bool:
     """Whether this is an address, or a path of GDAL's that leads elsewhere; no folder here."""
     found = _ELSEWHERE.match(f"{path}/")

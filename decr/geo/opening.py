@@ -17,7 +17,7 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import MemoryFile
 
 from decr.errors import SceneError
-from decr.files import folder_there, there
+from decr.files import folder_there, of_pipe, there
 from decr.forks import fork_lock
 
 E = TypeVar("E", bound=BaseException)
@@ -77,6 +77,8 @@ def opened(path: str, overview: int | None = None, placed: bool = False) -> Iter
     SceneError
         If GDAL refuses.
     """
+    if pipe := of_pipe(path):  # GDAL would wait for one who writes into it
+        raise SceneError(pipe)
     try:
         level = {} if overview is None else {"overview_level": overview}
         dataset = (rasterio.open if placed else quietly_open)(path, **level)

@@ -116,6 +116,11 @@ def prepare(
         read = [scene.path] if config.cloud_mask is None else [scene.path, str(config.cloud_mask)]
         scene = replace(scene, files=states_of(read, engine.elsewhere))
     networks, restorer, whole = _networks(config, "nir" in scene.bands.roles, restorer, engine)
+    if config.steps == 1 and restorer.settings.get("prior_floor", "1") != "1":
+        warn(
+            f"{scene.path}: a single step of diffusion leaves noise where it restores, for it "
+            "takes the noise that it begins with for the image; choose 2 steps or more",
+        )
     if config.error_map:
         table_of(restorer)
     factor = _work_factor(scene, config, restorer)

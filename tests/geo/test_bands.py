@@ -69,6 +69,7 @@ def test_options_that_name_no_bands_of_the_scene_are_refused(option: str, text: 
         ("band 1 (blue)", "band 2 (green)", "band 3 (red)", "band 4 (near-infrared)"),
         ("B02 blue", "B03 green", "B04 red", "B08 NIR"),
         ("1: blue", "2: green", "3: red", "4: nir1"),
+        ("Blue (490.0 Nanometers)", "Green (0.56 Micrometers)", "Band 3 Red [665 nm]", "NIR 842nm"),
     ],
 )
 def test_roles_are_read_from_descriptions_of_many_forms(descriptions: tuple[str, ...]) -> None:
@@ -141,6 +142,19 @@ def test_roles_that_are_guessed_are_told_with_the_option_that_says_them(
         assert text is not None
         assert option in text
         assert "scene.tif" in text
+
+
+def test_names_that_say_nothing_of_colours_are_told_with_the_guess() -> None:
+    colours = ("gray", "undefined", "undefined")
+    text = warning(("rouge", "vert", "bleu"), colours)
+    assert text is not None
+    assert "called rouge, vert, bleu" in text
+    assert "called" not in (warning((None,) * 3, colours) or "called")
+
+
+def test_a_number_after_a_name_is_no_wavelength() -> None:
+    descriptions = ("blue 2", "blue", "green", "red")
+    assert roles(descriptions, ("gray", *("undefined",) * 3)) == ("-", "blue", "green", "red")
 
 
 @pytest.mark.parametrize(

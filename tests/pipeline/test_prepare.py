@@ -22,7 +22,7 @@ from decr.pipeline.prepare import prepare
 from decr.radiometry import for_detector
 from decr.zoo.bundle import save_bundle
 from tests.pipeline.scenes import cloudy_pixels, same, write_scene
-from tests.tiny import DETECTOR, tiny_card, tiny_networks
+from tests.tiny import DETECTOR, tiny_bundle, tiny_card, tiny_networks
 
 
 @pytest.fixture
@@ -124,3 +124,15 @@ def test_pixels_of_no_size_are_one_error(tmp_path: Path) -> None:
     config = DecloudConfig(detector="threshold", gsd="model")
     with pytest.raises(ConfigError, match="less than one pixel of the model"):
         prepare(str(small), config, replace(same(), gsd_m=0.5))
+
+
+@pytest.mark.parametrize(("steps", "floor", "told"), [(1, 0.3, 1), (2, 0.3, 0), (1, 1.0, 0)])
+def test_a_single_step_which_leaves_noise_is_told(
+    scene: Path, tmp_path: Path, steps: int, floor: float, told: int
+) -> None:
+    model = tiny_bundle(tmp_path, 4)
+    config = DecloudConfig(detector="threshold", model=model, steps=steps, prior_floor=floor)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        prepare(str(scene), config)
+    assert len([w for w in caught if "leaves noise where it restores" in str(w.message)]) == told
