@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from decr.dataset.guesses import tell_orders
 from decr.dataset.manifest import safe_name
 from decr.errors import BandError, ConfigError, DatasetError, warn
 from decr.geo.acquisition import Acquired, acquired, given_date
@@ -144,10 +145,11 @@ def open_pairs(
     Warns
     -----
     DecrWarning
-        If pairs have different bands.
+        If pairs have different bands, or as `tell_orders` says.
     """
     names = _names([row.cloudy.stem for row in rows])
     pairs = [_opened(name, row, bands, resample) for name, row in zip(names, rows, strict=True)]
+    tell_orders([scene for pair in pairs for scene in (pair.cloudy, pair.clear)])
     others = [pair for pair in pairs if {*pair.bands} != {*pairs[0].bands}]
     if others:
         first = pairs[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -20,8 +21,10 @@ def tell_guesses(scenes: Sequence[Scene]) -> None:
     Warns
     -----
     DecrWarning
-        Also if the fourth band was taken for near infrared in some, and for transparency in others.
+        Also if the fourth band was taken for near infrared in some, and for transparency in others;
+        and see `tell_orders`.
     """
+    tell_orders(scenes)
     notes: dict[str, list[str]] = {}
     for scene in scenes:
         for note in scene.guesses:
@@ -38,6 +41,31 @@ def tell_guesses(scenes: Sequence[Scene]) -> None:
             f"infrared; so are {len(assumed)} and {len(guessed)} of {len(scenes)} images: say for "
             f"all of them which it is (--bands r,g,b,n or r,g,b,a)"
         )
+
+
+def tell_orders(scenes: Sequence[Scene]) -> None:
+    """Warn of bands that are taken for one order in some images and for another in others.
+
+    Files of one sensor may differ in what their writers noted: then only one of both is right, and
+    red of some would be compared with blue of others.
+
+    Warns
+    -----
+    DecrWarning
+        Once, if at least one of two orders was guessed.
+    """
+    first = {scene.bands.data_roles: scene for scene in reversed(scenes)}
+    count = Counter(scene.bands.data_roles for scene in scenes)
+    for scene in (scene for scene in scenes if scene.guesses):
+        own = scene.bands.data_roles
+        for roles in (roles for roles in first if roles != own and {*roles} == {*own}):
+            one, two = (",".join(role[0] for role in order) for order in (own, roles))
+            warn(
+                f"{scene.path}: its bands are assumed to be {one}, but those of "
+                f"{first[roles].path} {two}; so are {count[own]} and {count[roles]} of "
+                f"{len(scenes)} images: if all have one order, say it with --bands"
+            )
+            return
 
 
 def for_want(

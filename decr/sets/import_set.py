@@ -24,6 +24,7 @@ from decr.coverage.ccp import Looking, looking, scene_ccp
 from decr.coverage.sources import Source
 from decr.dataset.chip_rules import EXACT, NEAR
 from decr.dataset.duplicates import Fingerprint
+from decr.dataset.guesses import tell_orders
 from decr.dataset.layouts import BY_NAME, LAYOUTS, Layout, layout_of, list_pairs, split_from
 from decr.dataset.manifest import MANIFEST, PairFile
 from decr.dataset.published import facts_of
@@ -45,6 +46,7 @@ from decr.geo.encode import tiff_bytes
 from decr.geo.gdal import gdal_environment
 from decr.geo.layers import NODATA
 from decr.geo.opening import opened
+from decr.geo.scene import open_scene
 from decr.pipeline.engine import local_engine
 from decr.progress import OnProgress, silent
 from decr.sets.copies import copies_among, trained_first
@@ -146,6 +148,9 @@ def import_set(
 def _made(run: _Run, done: dict[str, Record]) -> Made:
     """Look at all pairs, copy those that stay, and describe them."""
     found, split = _checked(run), split_from(run.folder, run.layout)
+    unlike = [pair for pair, seen in zip(run.pairs, found, strict=True) if not seen.one_order]
+    paths = [path for pair in unlike for path in (pair.cloudy, pair.clear)]
+    tell_orders([open_scene(path, run.look.config.bands) for path in paths])
     if split == BY_NAME and (regrouped := by_ground(run.folder, run.pairs, found)):
         pairs, found = regrouped
         run, split = replace(run, pairs=pairs), "ground"

@@ -53,7 +53,7 @@ def read_checked(recipe: Recipe, on_progress: OnProgress = silent) -> tuple[Imag
     """
     _check_samples(recipe)
     imagery, unseen = read_split(recipe, on_progress)
-    refuse_leak(_clear_sides(imagery), _clear_sides(unseen))
+    refuse_leak(_compared(imagery), _compared(unseen))
     looking = [STAGES[name] for name, config in recipe.stages.items() if config.validate_every]
     if any(not validates(stage, unseen) for stage in looking):
         what, watch, more = "image", "to watch", ", or make folders train and val"
@@ -205,7 +205,8 @@ def _placed(imagery: Imagery) -> list[tuple[str, NDArray[np.float64]]]:
     return [(name, outline) for name, outline in placed if outline is not None]
 
 
-def _clear_sides(imagery: Imagery) -> Iterator[tuple[str, NDArray[np.generic]]]:
-    """Names and clear pixels of all restoration imagery."""
+def _compared(imagery: Imagery) -> Iterator[tuple[str, NDArray[np.generic]]]:
+    """Names and pixels of all imagery; of pairs those of the clear side."""
     yield from ((image.name, image.dn) for image in imagery.clear)
+    yield from ((image.name, image.reflectance) for image in imagery.labelled)
     yield from ((pair.name, pair.clear) for pair in imagery.pairs)

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from decr.config import CcpConfig
 from decr.dataset.acquisitions import PairRow, open_pairs
 from decr.dataset.clear import Folder, read_clear, read_labelled
 from decr.dataset.pairs import PairFolder, read_pairs
 from decr.errors import DecrWarning
+from decr.sets.import_set import import_set
 from tests.pipeline.scenes import write_scene
 
 RGB, RGBN = ("red", "green", "blue"), ("red", "green", "blue", "nir")
@@ -101,6 +104,27 @@ def test_pairs_tell_guesses_and_what_is_passed_over(tmp_path: Path) -> None:
     _, differ = said(lambda: read_pairs(PairFolder(tmp_path, split="all"), RGB))
     assert "2 and 2 of 4 images" in differ
     assert said(lambda: read_pairs(PairFolder(tmp_path, bands="r,g,b,n", split="all"), RGBN)) == []
+
+
+def test_orders_that_were_guessed_otherwise_within_a_pair_are_told(tmp_path: Path) -> None:
+    """As of files of one sensor that two programs wrote: red would lie upon blue."""
+    cloudy, clear = nameless(tmp_path / "cloudy" / "a.tif"), tmp_path / "clear" / "a.tif"
+    clear.parent.mkdir()
+    write_scene(clear, ground(), names=None, photometric="minisblack")
+    row = PairRow(cloudy, clear, cloudy_date="2024-06-01", clear_date="2024-06-03")
+    folder = PairFolder(tmp_path, split="all")
+    match = (
+        f"{cloudy}: its bands are assumed to be r,g,b,n, but those of {clear} b,g,r,n; so are 1 "
+        "and 1 of 2 images: if all have one order, say it with --bands"
+    )
+    for call in (
+        lambda: read_pairs(folder, RGBN),
+        lambda: open_pairs([row]),
+        lambda: import_set(tmp_path, tmp_path / "set", "folders", CcpConfig(detector="threshold")),
+    ):
+        assert [told for told in said(call) if "assumed to be" in told] == [match]
+    assert not said(lambda: read_pairs(replace(folder, bands="r,g,b,n"), RGBN))
+    assert not said(lambda: open_pairs([row], "r,g,b,n"))
 
 
 def test_pairs_of_different_bands_are_told_before_a_set_is_built(tmp_path: Path) -> None:

@@ -70,6 +70,21 @@ def test_a_copy_of_a_held_out_image_is_not_trained_on(folder: Path, tmp_path: Pa
     assert not (tmp_path / "run").exists()
 
 
+def test_a_copy_of_a_held_out_labelled_image_is_not_trained_on(
+    folder: Path, tmp_path: Path
+) -> None:
+    dn = np.random.default_rng(9).integers(20, 200, (4, 130, 130)).astype(np.uint8)
+    views, masks = tmp_path / "views", tmp_path / "masks"
+    for path in (views, masks):
+        path.mkdir()
+    for name in ("a.tif", "b.tif"):
+        write_scene(views / name, dn)
+        write_scene(masks / name, (dn[:1] > 150).astype(np.uint8), names=None)
+    asked = replace(recipe(folder, "detector"), labelled=(Folder(views, masks=masks),))
+    with pytest.raises(DatasetError, match=r"a\.tif, for validation, is the same image as b\.tif"):
+        read_checked(replace(asked, holdout=("a.tif",)))
+
+
 @pytest.mark.parametrize(
     ("architecture", "stage", "size_px", "says"),
     [
