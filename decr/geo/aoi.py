@@ -26,7 +26,7 @@ from shapely.geometry import shape
 from shapely.geometry.base import BaseGeometry
 
 from decr.errors import ConfigError
-from decr.files import is_elsewhere
+from decr.files import is_elsewhere, of_pipe
 from decr.forks import fork_lock
 from decr.geo.gdal import lonlat
 from decr.geo.grid import PixelGrid, Window
@@ -166,6 +166,8 @@ def read_aoi(path: str | os.PathLike[str], grid: PixelGrid) -> Aoi:
     name = os.fspath(path)
     if grid.crs is None or not grid.has_transform:
         raise unplaced(name)
+    if pipe := of_pipe(name):
+        raise ConfigError(pipe)
     document = loaded(name)
     polygons = list(polygons_in(document, name))
     if not polygons:

@@ -16,7 +16,7 @@ from rasterio._err import CPLE_BaseError
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
 from decr.errors import SceneError
-from decr.files import folder_there, there
+from decr.files import folder_there, of_pipe, there
 from decr.forks import fork_lock
 
 E = TypeVar("E", bound=BaseException)
@@ -67,6 +67,8 @@ def opened(path: str, overview: int | None = None, placed: bool = False) -> Iter
     SceneError
         If GDAL refuses.
     """
+    if pipe := of_pipe(path):  # GDAL would wait for one who writes into it
+        raise SceneError(pipe)
     try:
         with nullcontext() if placed else quiet():
             level = {} if overview is None else {"overview_level": overview}

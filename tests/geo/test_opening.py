@@ -17,8 +17,9 @@ from affine import Affine
 from rasterio.io import MemoryFile
 from rasterio.shutil import copy as gdal_copy
 
-from decr.errors import SceneError
+from decr.errors import ConfigError, SceneError
 from decr.geo import opening
+from decr.geo.aoi import read_aoi
 from decr.geo.delivery import rasters_of
 from decr.geo.grid import PixelGrid
 from decr.geo.layers import Layer, layer_writer
@@ -27,7 +28,7 @@ from decr.geo.output import write_cog
 from decr.geo.scene import open_scene
 from decr.geo.sources import check_parts, local_files
 from decr.pipeline.stored_array import stored
-from tests.geo.scene_files import coded, write
+from tests.geo.scene_files import NORTH_UP, UTM, coded, write
 
 
 @pytest.fixture
@@ -251,6 +252,17 @@ def test_parts_elsewhere_and_overviews_of_virtual_rasters_are_not_looked_for(sce
         check_parts(str(virtual))
     virtual.write_text("<VRTDataset>")
     check_parts(str(virtual))
+
+
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    pipe = tmp_path / "s.tif"
+    os.mkfifo(pipe)
+    with pytest.raises(SceneError, match=r"s\.tif is a pipe, .*; write it to a file first"):
+        open_scene(pipe)
+    with pytest.raises(SceneError, match=r"^/vsistdin/ is a pipe"):
+        open_scene("/vsistdin/")
+    with pytest.raises(ConfigError, match=r"s\.tif is a pipe"):
+        read_aoi(pipe, PixelGrid(9, 9, NORTH_UP, UTM))
 
 
 RECTS = "".join(f'<{r}Rect xOff="0" yOff="0" xSize="300" ySize="200" />' for r in ("Src", "Dst"))
