@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from affine import Affine
 from numpy.typing import NDArray
-from rasterio.enums import MaskFlags, Resampling
+from rasterio.enums import ColorInterp, MaskFlags, Resampling
 from rasterio.vrt import WarpedVRT
 from rasterio.warp import transform_bounds
 
@@ -166,8 +166,8 @@ def doubt_of(path: str | os.PathLike[str], classes: MaskClasses, found: bool) ->
     """What makes it doubtful that a user's mask was read as it was meant, as a sentence.
 
     Of a mask without cloud: a nodata number in it that decr did not write, and that is not 0. Of
-    one in which all but 0 counts: fractions, or so many numbers that it must be an image. Of large
-    masks some pixels are looked at.
+    one in which all but 0 counts: fractions, so many numbers that it must be an image, or other
+    bands that say something else. Of large masks some pixels are looked at.
 
     Parameters
     ----------
@@ -181,7 +181,7 @@ def doubt_of(path: str | os.PathLike[str], classes: MaskClasses, found: bool) ->
             scaled = dataset.scales[0] != 1
             broken = not classes.cloudy and (scaled or np.dtype(dataset.dtypes[0]).kind == "f")
             if not (hidden or broken):
-                return None if classes.cloudy else _doubt_of_image(path, dataset)
+                return None if classes.cloudy else _doubt_of_middle(path, dataset)
             shape = (min(dataset.height, _LOOK_PX), min(dataset.width, _LOOK_PX))
             seen = dataset.read(1, out_shape=shape)
     except (*REFUSALS, SceneError):
@@ -199,16 +199,26 @@ def doubt_of(path: str | os.PathLike[str], classes: MaskClasses, found: bool) ->
     return None
 
 
-def _doubt_of_image(path: str | os.PathLike[str], dataset: Any) -> str | None:
-    """That a raster seems to be no mask but an image, told by some rows in its middle."""
+def _doubt_of_middle(path: str | os.PathLike[str], dataset: Any) -> str | None:
+    """That a raster seems to be an image, or has bands that do not count, by rows in its middle."""
     height, width = (min(n, most) for n, most in zip(dataset.shape, _STRIP_PX, strict=True))
     middle = Window((dataset.height - height) // 2, (dataset.width - width) // 2, height, width)
-    numbers = len(np.unique(dataset.read(1, window=middle.to_rasterio())))
-    if numbers <= _MOST_CLASSES:
+    colours = zip(dataset.indexes, dataset.colorinterp, strict=True)
+    bands = [1, *(band for band, colour in colours if band > 1 and colour != ColorInterp.alpha)]
+    first, *others = dataset.read(bands, window=middle.to_rasterio())
+    numbers = len(np.unique(first))
+    if numbers > _MOST_CLASSES:
+        return (
+            f"{path}: looks like an image or probabilities, with {numbers} different numbers in "
+            f"its middle, of which all but 0 count as cloud; unless they number clouds, give "
+            f"another mask"
+        )
+    if dataset.tags(ns=OUR_DOMAIN) or all(np.array_equal(first, other) for other in others):
         return None
+    called = f" ({dataset.descriptions[0]})" if dataset.descriptions[0] else ""
     return (
-        f"{path}: looks like an image or probabilities, with {numbers} different numbers in its "
-        f"middle, of which all but 0 count as cloud; unless they number clouds, give another mask"
+        f"{path}: of its {len(bands)} bands, which differ, the first{called} alone counts; take "
+        f"another out with 'gdal_translate -b N' if that one is the mask"
     )
 
 
