@@ -126,6 +126,11 @@ def prepare(
     if engine is not None:
         scene = replace(scene, files=_states(scene.path, config, engine.elsewhere))
     networks, restorer, whole = _networks(config, "nir" in scene.bands.roles, restorer, engine)
+    if config.steps == 1 and restorer.settings.get("prior_floor", "1") != "1":
+        warn(
+            "a single step of diffusion leaves noise where it restores, for it takes the noise "
+            "that it begins with for the image; choose 2 steps or more",
+        )
     if config.error_map:
         table_of(restorer)
     factor = _work_factor(scene, config, restorer)
