@@ -34,7 +34,7 @@ def doubt_of_frame(scene: Scene) -> str | None:
                 return (
                     f"{scene.path}: at a corner all bands are {number:g}, and nothing says that "
                     "such pixels hold no data; they count as ground and may change. If they hold "
-                    f"none, make {number:g} the nodata value (gdal_edit -a_nodata {number:g}, of "
-                    f"an array rio.write_nodata({number:g}))"
+                    f"none, make {number:g} the nodata value: rio edit-info --nodata {number:g}, "
+                    f"or rio.write_nodata({number:g}) of an array"
                 )
     return None

@@ -45,7 +45,7 @@ def test_a_frame_that_counts_as_data_is_told(
     words = doubt_of_frame(open_scene(scene))
     assert (words is not None) == told
     assert words is None or f"all bands are {number}, and nothing says" in words
-    assert words is None or f"(gdal_edit -a_nodata {number}, of" in words
+    assert words is None or f"rio edit-info --nodata {number}, or" in words
 
 
 def test_a_frame_that_a_mask_leaves_out_and_one_dark_band_are_none(tmp_path: Path) -> None:
