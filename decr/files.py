@@ -15,6 +15,7 @@ import json
 import os
 import re
 import shutil
+import stat
 import tempfile
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -41,7 +42,11 @@ def folder_there(path: str | Path) -> bool:
 
 def of_pipe(path: str | Path) -> str | None:
     """What to say of a name that leads to a pipe; None of others."""
-    if not (f"{path}".startswith("/vsistdin") or Path(path).is_fifo()):
+    try:
+        pipe = stat.S_ISFIFO(os.stat(path).st_mode)  # noqa: PTH116 (names may be too long)
+    except (OSError, ValueError):
+        pipe = f"{path}".startswith("/vsistdin")
+    if not pipe:
         return None
     return f"{path} is a pipe, of which nothing is read twice; write it to a file first"
 
