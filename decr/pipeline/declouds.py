@@ -26,7 +26,7 @@ from decr.pipeline.engine import Engine
 from decr.pipeline.error_map import ERRORS, write_error_map
 from decr.pipeline.first_pass import survey_and_plan
 from decr.pipeline.ground import LEVELS_FILE, Ground, measure_ground
-from decr.pipeline.identity import job_of, tags_of
+from decr.pipeline.identity import check_files, job_of, tags_of
 from decr.pipeline.journal import OUTPUT, WorkDir, discard, still_whole, work_dir
 from decr.pipeline.mapped import let_go
 from decr.pipeline.memory import giving_back
@@ -211,7 +211,7 @@ def declouds(
         clock.ends("restore")
         tags = tags_of(prepared, plan)
         on_progress("write", 0, 1)
-        _write(prepared, change, patches, tags, work, outputs)
+        _write(prepared, job, change, patches, tags, work, outputs)
         on_progress("write", 1, 1)
         clock.ends("write")
         looks = None
@@ -256,6 +256,7 @@ class _Clock:
 
 def _write(
     prepared: Prepared,
+    job: Mapping[str, Any],
     change: ChangeMap,
     patches: Sequence[Patch],
     tags: Mapping[str, str],
@@ -269,6 +270,7 @@ def _write(
 
     def copied(cog: Path) -> None:
         check_states(prepared.scene.files)  # of one replaced meanwhile the copy would hold parts
+        check_files(prepared, job)
         work.note_output(cog)
 
     if not work.made(out):
