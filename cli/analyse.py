@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import click
@@ -20,13 +19,7 @@ _analysis_options = shared.together(
         help="Embedded model or bundle file with reference, cnp and wa; embedded picks the one for "
         "the pairs' bands.",
     ),
-    click.option(
-        "-o",
-        "--out",
-        type=click.Path(file_okay=False, path_type=Path),
-        metavar="FOLDER",
-        help="Write NAME.json and NAME.png there; only print if absent.",
-    ),
+    shared.folder_option("NAME.json and NAME.png"),
     click.option(
         "--size",
         "side_px",

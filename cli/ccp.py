@@ -15,13 +15,7 @@ from . import options as shared
 
 @click.command()
 @click.argument("scenes", metavar="SCENE_OR_FOLDER...", nargs=-1, required=True)
-@click.option(
-    "-o",
-    "--out",
-    type=click.Path(file_okay=False, path_type=Path),
-    metavar="FOLDER",
-    help="Write report, tables and rasters there; only print if absent.",
-)
+@shared.folder_option("report, tables and rasters")
 @shared.detector_option
 @shared.bands_option
 @shared.range_option

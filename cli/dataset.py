@@ -72,12 +72,7 @@ command.add_command(dataset_import.command)
 @click.option("--dry-run", is_flag=True, help="Say what would be made, and stop.")
 @shared.quiet_option
 def simulate(
-    clear: tuple[Path, ...],
-    out: Path,
-    skies: str,
-    dry_run: bool,
-    quiet: bool,
-    **options: Any,
+    clear: tuple[Path, ...], out: Path, skies: str, dry_run: bool, quiet: bool, **options: Any
 ) -> None:
     """Put simulated clouds over CLEAR images and write cloudy and clear chips.
 
@@ -90,17 +85,11 @@ def simulate(
       decr dataset simulate imagery -o cr1 --skies cuhk-cr1 --count 668 --layout cuhk-cr
       decr dataset simulate photo.png -o pairs --bands r,g,b --gsd 0.5 --truth --dry-run
     """
-    from decr.dataset.sky import preset
-    from decr.dataset.write_pairs import (
-        PairOptions,
-        described,
-        plan_pairs,
-        planned,
-        simulate_pairs,
-    )
+    from decr.dataset.sky import PRESETS
+    from decr.dataset.write_pairs import PairOptions, described, plan_pairs, planned, simulate_pairs
 
     with shared.usage():
-        wanted = PairOptions(skies=preset(skies), **options)
+        wanted = PairOptions(skies=PRESETS[skies], **options)
     if dry_run:
         click.echo(f"would write {planned(plan_pairs(clear, wanted), wanted)} to {out}")
         return

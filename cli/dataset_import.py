@@ -28,12 +28,7 @@ from . import options as shared
 @shared.clouds_options
 @shared.quiet_option
 def command(
-    folder: Path,
-    out: Path,
-    layout: str | None,
-    drop_duplicates: bool,
-    quiet: bool,
-    **clouds: Any,
+    folder: Path, out: Path, layout: str | None, drop_duplicates: bool, quiet: bool, **clouds: Any
 ) -> None:
     """Make a set like those of `decr dataset build` from DIR, a published set of pairs.
 

@@ -115,42 +115,27 @@ def command(
             write_report(report, result, shown)
 
     reported = None if report is None else partial(has_report, report)
+    alike: dict[str, Any] = {"overwrite": overwrite, "on_progress": progress}
     with ExitStack() as stack:
         stack.callback(progress.close)
         if dry_run:
             if folder is None:
                 with redirect_stdout(sys.stderr):  # what plug-ins print is no part of the result
-                    plan = plan_checked(
-                        scenes[0], outs[0], config, overwrite=overwrite, on_progress=progress
-                    )
+                    plan = plan_checked(scenes[0], outs[0], config, **alike)
                 progress.close()
                 _tell_plan(plan, scenes[0], as_json, head=False)
                 return
-            plans = plans_many(
-                scenes,
-                folder,
-                config,
-                overwrite=overwrite,
-                on_progress=progress,
-                has_report=reported,
-            )
+            plans = plans_many(scenes, folder, config, has_report=reported, **alike)
             _all(plans, as_json, None, progress, overwrite, heads=len(scenes) > 1)
             return
         engine = stack.enter_context(open_engine(workers, scheduler, config.device))
+        alike |= {"engine": engine, "on_report": on_report}
         if engine.travels and not quiet:
             dashboard = f"; dashboard {engine.dashboard}" if engine.dashboard else ""
             click.echo(f"decr: restoring on {engine.name}{dashboard}", err=True)
         if folder is None:
             with redirect_stdout(sys.stderr):
-                result = declouds(
-                    scenes[0],
-                    out,
-                    config,
-                    engine=engine,
-                    overwrite=overwrite,
-                    on_progress=progress,
-                    on_report=on_report,
-                )
+                result = declouds(scenes[0], out, config, **alike)
             progress.close()
             _tell(result, as_json, report)
             return
@@ -161,15 +146,7 @@ def command(
                 click.echo(f"[{next(started)}/{len(scenes)}] {scene}", err=True)
 
         outcomes = declouds_many(
-            scenes,
-            folder,
-            config,
-            engine=engine,
-            overwrite=overwrite,
-            on_start=announce,
-            on_progress=progress,
-            on_report=on_report,
-            has_report=reported,
+            scenes, folder, config, on_start=announce, has_report=reported, **alike
         )
         _all(outcomes, as_json, report, progress, overwrite)
 

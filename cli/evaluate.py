@@ -32,13 +32,7 @@ from . import options as shared
     show_default=True,
     help="How it is measured; stated in every output.",
 )
-@click.option(
-    "-o",
-    "--out",
-    type=click.Path(file_okay=False, path_type=Path),
-    metavar="FOLDER",
-    help="Write evaluation.json, .csv, .txt and .parquet there; only print if absent.",
-)
+@shared.folder_option("evaluation.json, .csv, .txt and .parquet")
 @shared.lpips_options
 @click.option("--steps", type=int, help="DDIM steps; each model's own number if absent.")
 @click.option(

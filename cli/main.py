@@ -13,17 +13,16 @@ from typing import Any
 import click
 
 _COMMANDS = {
-    "analyse": ("analyse", "Repeat the paper's experiments on a model and real pairs."),
-    "ccp": ("ccp", "Tell how cloudy scenes are, and where."),
-    "dataset": ("dataset", "Make sets of training and test pairs."),
-    "declouds": ("declouds", "Remove the clouds of a scene."),
-    "evaluate": ("evaluate", "Measure models on real pairs of a cloudy and a clear image."),
-    "models": ("models", "List, inspect and import models, and count what networks cost."),
-    "pansharpen": ("pansharpen", "Fuse a panchromatic and a multispectral image."),
-    "plan": ("plan", "Show what `declouds` would do, and how long it would take."),
-    "train": ("train", "Train models on your own images, clear or in pairs."),
+    "analyse": "Repeat the paper's experiments on a model and real pairs.",
+    "ccp": "Tell how cloudy scenes are, and where.",
+    "dataset": "Make sets of training and test pairs.",
+    "declouds": "Remove the clouds of a scene.",
+    "evaluate": "Measure models on real pairs of a cloudy and a clear image.",
+    "models": "List, inspect and import models, and count what networks cost.",
+    "pansharpen": "Fuse a panchromatic and a multispectral image.",
+    "plan": "Show what `declouds` would do, and how long it would take.",
+    "train": "Train models on your own images, clear or in pairs.",
 }
-
 
 _RESUMED = ("dataset", "declouds", "train")
 """Commands that keep what they have done."""
@@ -38,13 +37,13 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
             return None
-        module = importlib.import_module(f".{_COMMANDS[cmd_name][0]}", __package__)
+        module = importlib.import_module(f".{cmd_name}", __package__)
         command: click.Command = module.command
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, text) in sorted(_COMMANDS.items())])
+            formatter.write_dl(sorted(_COMMANDS.items()))
 
     def main(self, *args: Any, **options: Any) -> Any:
         """Run all; one line where a library is missing, or the system refuses (a full disk)."""

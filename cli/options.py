@@ -135,6 +135,17 @@ lpips_options = together(
 )
 
 
+def folder_option(what: str) -> Decorator:
+    """``--out``, a folder for what a command else only prints."""
+    return click.option(
+        "-o",
+        "--out",
+        type=click.Path(file_okay=False, path_type=Path),
+        metavar="FOLDER",
+        help=f"Write {what} there; only print if absent.",
+    )
+
+
 def gsd_option(what: str) -> Decorator:
     """``--gsd``, metres."""
     return click.option("--gsd", "gsd_m", type=ABOVE_ZERO, metavar="METRES", help=what)

@@ -21,8 +21,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument(
-    "stage",
-    type=click.Choice(["reference", "detector", "coarse", "weights", "joint", "all"]),
+    "stage", type=click.Choice(["reference", "detector", "coarse", "weights", "joint", "all"])
 )
 @click.option(
     "--recipe",

@@ -309,10 +309,7 @@ def _as_flags(config: Any, *names: str) -> None:
     """Make True or False of numpy's; text is neither, whatever it says."""
     for name in names:
         value = getattr(config, name)
-        _check(
-            value in (True, False),
-            f"{name} must be True or False, not {value!r}",
-        )
+        _check(value in (True, False), f"{name} must be True or False, not {value!r}")
         object.__setattr__(config, name, bool(value))
 
 

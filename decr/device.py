@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from queue import LifoQueue
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -81,6 +83,13 @@ def pick_precision(precision: str, device: torch.device) -> torch.dtype:
     if precision == "auto":
         return torch.bfloat16 if has_bfloat16_units(device) else torch.float32
     return torch.bfloat16 if precision == "bfloat16" else torch.float32
+
+
+def heavy_in(dtype: torch.dtype, device: torch.device) -> AbstractContextManager[Any]:
+    """Heavy arithmetic of a device in a type, inside a with statement."""
+    if dtype == torch.float32:
+        return nullcontext()
+    return torch.autocast(device.type, dtype=dtype)
 
 
 def resolved(device: str, precision: str) -> tuple[str, str]:

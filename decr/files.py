@@ -15,6 +15,7 @@ import json
 import os
 import re
 import shutil
+import stat
 import tempfile
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -37,6 +38,17 @@ def file_there(path: str | Path) -> bool:
 def folder_there(path: str | Path) -> bool:
     """As `there`, for a folder."""
     return os.path.isdir(path)  # noqa: PTH112
+
+
+def of_pipe(path: str | Path) -> str | None:
+    """What to say of a name that leads to a pipe; None of others."""
+    try:
+        pipe = stat.S_ISFIFO(os.stat(path).st_mode)  # noqa: PTH116 (names may be too long)
+    except (OSError, ValueError):
+        pipe = f"{path}".startswith("/vsistdin")
+    if not pipe:
+        return None
+    return f"{path} is a pipe, of which nothing is read twice; write it to a file first"
 
 
 def is_elsewhere(path: str | Path) -> bool:

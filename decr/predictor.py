@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -16,13 +14,7 @@ from torch import Tensor, nn
 
 from decr.calibration import ErrorTable
 from decr.cloud.detector import Detector
-from decr.device import (
-    Recorded,
-    default_lanes,
-    micro_batch,
-    pick_precision,
-    ready_device,
-)
+from decr.device import Recorded, default_lanes, heavy_in, micro_batch, pick_precision, ready_device
 from decr.diffusion.fusion import FusedDenoiser, prior_of
 from decr.diffusion.noise import noise_field, noise_window
 from decr.diffusion.samplers import ddim
@@ -134,14 +126,10 @@ def load_restorer(
     run = _runner(bundle, steps, floor, target, dtype)
     size, side_by_side = micro_batch(target), lanes or default_lanes(target)
     call = _from_corners(run, seed, len(card.bands), target, side_by_side)
-
-    def compiled() -> None:
-        shape = (size, len(card.bands), compile_px or 0, compile_px or 0)
-        _compile(bundle, shape, target, dtype)
-
     if compile_px is not None:
+        shape = (size, len(card.bands), compile_px, compile_px)
         # In a lane: torch's compiler fits code to the threads it finds.
-        list(in_lanes(lambda _: compiled(), [None], side_by_side))
+        list(in_lanes(lambda _: _compile(bundle, shape, target, dtype), [None], side_by_side))
 
     restore, restore_weighed = _in_batches(call, card.name, target, size, side_by_side)
     # A reference alone knows nothing of steps and noise.
@@ -292,18 +280,13 @@ def _runner(
     networks, card = bundle.networks, bundle.card
     short = card.respaced(steps) if "cnp" in networks else None
 
-    def precise() -> AbstractContextManager[Any]:
-        if dtype == torch.float32:
-            return nullcontext()
-        return torch.autocast(device.type, dtype=dtype)
-
     @torch.inference_mode()
     def run(cloudy: Tensor, noise: Tensor, weighed: bool) -> Tensor:
         # One layout for all steps: compiled networks would be compiled again for another.
         cloudy = cloudy.to(device).contiguous(memory_format=torch.channels_last)
         noise = noise.to(device).contiguous(memory_format=torch.channels_last)
         prior: Tensor | None = None
-        with precise():
+        with heavy_in(dtype, device):
             if "reference" in networks:
                 prior = prior_of(networks["reference"], cloudy)
                 if short is None:

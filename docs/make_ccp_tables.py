@@ -45,7 +45,7 @@ from decr.dataset.simulate import Simulated, simulate_clouds  # noqa: E402
 from decr.dataset.sky import MASK_TAU, CloudParams, draw_params  # noqa: E402
 from decr.errors import DecrWarning  # noqa: E402
 from decr.pipeline.engine import local_engine  # noqa: E402
-from decr.training.imagery import read_imagery  # noqa: E402
+from decr.training.imagery import read_split  # noqa: E402
 from decr.training.recipe import Recipe, read_recipe  # noqa: E402
 from docs.make_quality import fill  # noqa: E402
 
@@ -169,7 +169,7 @@ def labelled_rows(name: str, images: Sequence[Labelled], folder: Path) -> list[s
 
 def unseen(recipe: Recipe) -> list[ClearImage]:
     """Held-out aerial images of about 0.6 m."""
-    imagery = read_imagery(recipe, validation=True)
+    _, imagery = read_split(recipe)
     return [image for image in imagery.clear if abs(image.gsd_m - 0.6) < 0.05]
 
 

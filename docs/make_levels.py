@@ -39,7 +39,7 @@ from decr.dataset.samples import ClearImage  # noqa: E402
 from decr.dataset.simulate import simulate_clouds  # noqa: E402
 from decr.pipeline.declouds import declouds  # noqa: E402
 from decr.predictor import Corner, Restorer, load_restorer  # noqa: E402
-from decr.training.imagery import read_imagery  # noqa: E402
+from decr.training.imagery import read_split  # noqa: E402
 from decr.training.recipe import Recipe, read_recipe  # noqa: E402
 from decr.zoo.embedded import embedded_path  # noqa: E402
 from docs.make_quality import fill  # noqa: E402
@@ -75,7 +75,7 @@ def flights(recipe: Recipe) -> list[list[ClearImage]]:
     """Held-out images of 256 px and 0.6 m by flight, those with enough for a scene."""
     held = [
         image
-        for image in read_imagery(recipe, validation=True).clear
+        for image in read_split(recipe)[1].clear
         if abs(image.gsd_m - 0.6) < 0.05 and image.dn.shape[1:] == (PATCH_PX, PATCH_PX)
     ]
     found = {of_one_flight(held, image.name)[0].name: image for image in held}

@@ -30,7 +30,7 @@ from decr.dataset.collage import LabelledImage, detection_sample  # noqa: E402
 from decr.dataset.fine_views import fine_sample  # noqa: E402
 from decr.dataset.samples import Sample, Variety, restoration_sample  # noqa: E402
 from decr.predictor import Restorer, load_detector, load_restorer  # noqa: E402
-from decr.training.imagery import Imagery, read_imagery  # noqa: E402
+from decr.training.imagery import Imagery, read_split  # noqa: E402
 from decr.training.recipe import Recipe, read_recipe  # noqa: E402
 from decr.training.validation import write_png  # noqa: E402
 from decr.zoo.bundle import load_bundle  # noqa: E402
@@ -109,7 +109,7 @@ def worst_picture(
 
 def restoring_table(path: Path, recipe: Recipe, count: int) -> list[str]:
     """Markdown rows: no change, reference alone, DE at several numbers of steps; then failures."""
-    imagery = read_imagery(recipe, validation=True)
+    _, imagery = read_split(recipe)
     clouded = samples(recipe, imagery, count, clear=False)
     # Samples whose sky left nothing to do say nothing about clouds.
     clouded = [s for s in clouded if s.cloud_mask.any()]
@@ -176,7 +176,7 @@ def labelled_view(image: LabelledImage, bands: tuple[str, ...]) -> tuple[np.ndar
 
 def detector_table(path: Path, recipe: Recipe, count: int) -> list[str]:
     """Markdown rows: the detector and the threshold, on simulated and on real clouds."""
-    imagery = read_imagery(recipe, validation=True)
+    _, imagery = read_split(recipe)
     detector = load_detector(path)
     rngs = (np.random.default_rng([SEED, number]) for number in range(count))
     drawn = [

@@ -35,7 +35,7 @@ from decr.dataset.samples import Sample, Variety, area_shrunk, restoration_sampl
 from decr.evaluation.metrics import psnr, ssim  # noqa: E402
 from decr.evaluation.perceptual import Lpips, load_lpips, lpips_of  # noqa: E402
 from decr.predictor import load_restorer  # noqa: E402
-from decr.training.imagery import Imagery, read_imagery  # noqa: E402
+from decr.training.imagery import Imagery, read_split  # noqa: E402
 from decr.training.recipe import Recipe, read_recipe  # noqa: E402
 from decr.zoo.bundle import load_bundle  # noqa: E402
 from decr.zoo.embedded import EMBEDDED, embedded_path  # noqa: E402
@@ -204,7 +204,7 @@ def main() -> None:
     recipe = read_recipe(options.recipe, options.root)
     assert recipe.name in EMBEDDED
     path, network = embedded_path(recipe.name), load_lpips(options.lpips)
-    sets = simulated(recipe, read_imagery(recipe, validation=True), options.count)
+    sets = simulated(recipe, read_split(recipe)[1], options.count)
     if options.pairs is not None:
         sets["real pairs"] = real(options.pairs, recipe.bands)
     found = {name: measured(path, chosen, network) for name, chosen in sets.items()}

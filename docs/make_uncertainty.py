@@ -51,7 +51,7 @@ from decr.pipeline.declouds import declouds  # noqa: E402
 from decr.pipeline.error_map import error_map_path  # noqa: E402
 from decr.predictor import Restorer, load_restorer  # noqa: E402
 from decr.report.chart import Panel, chart, png  # noqa: E402
-from decr.training.imagery import Imagery, read_imagery  # noqa: E402
+from decr.training.imagery import Imagery, read_split  # noqa: E402
 from decr.training.recipe import Recipe, read_recipe  # noqa: E402
 from decr.zoo.bundle import read_card, save_with_card  # noqa: E402
 from decr.zoo.embedded import EMBEDDED, embedded_path  # noqa: E402
@@ -290,7 +290,7 @@ def main() -> None:
     path = embedded_path(recipe.name)
     card = read_card(path)
     models = [load_restorer(path, seed=seed) for seed in range(SEEDS)]
-    imagery = read_imagery(recipe, validation=True)
+    _, imagery = read_split(recipe)
     samples = tried(models, recipe, imagery, options.count, options.spread)
     pixels = [sample.pixels for sample in samples]
     settings = deciding(models[0], card.parts)

@@ -30,9 +30,7 @@ def test_every_number_of_a_full_range_survives(kind: str) -> None:
     assert unit[0, 0, 0] == -1.0
     assert unit[0, -1, 0] == 1.0
     assert (np.diff(unit[0, :, 0]) > 0).all()
-    back = radiometry.decode(unit, dtype)
-    assert back.dtype == dtype
-    np.testing.assert_array_equal(back, dn)
+    np.testing.assert_array_equal(np.rint(radiometry.decode(unit)), dn)
 
 
 @given(kind=st.sampled_from(sorted(KINDS)), data=st.data())
@@ -45,27 +43,17 @@ def test_numbers_inside_any_range_survive_and_others_saturate(
     values = data.draw(st.lists(st.integers(least, most), min_size=1, max_size=8))
     dn = np.array(values, dtype).reshape(1, 1, -1)
     radiometry = from_range(low, high, 1)
-    back = radiometry.decode(radiometry.encode(dn), dtype)
-    np.testing.assert_array_equal(back, np.clip(dn, low, high))
+    back = radiometry.decode(radiometry.encode(dn))
+    np.testing.assert_array_equal(np.rint(back), np.clip(dn, low, high))
 
 
-@given(
-    unit=st.lists(st.floats(-3, 3, width=32), min_size=2, max_size=20),
-    dtype=st.sampled_from(["uint8", "uint16", "int16", "float32"]),
-)
-def test_decoding_is_monotonic_and_never_leaves_type_or_range(
-    unit: list[float], dtype: str
-) -> None:
-    radiometry = from_range(-40_000, 90_000, 1)  # wider than any of the integer types
+@given(unit=st.lists(st.floats(-3, 3, width=32), min_size=2, max_size=20))
+def test_decoding_is_monotonic_and_never_leaves_the_range(unit: list[float]) -> None:
     image = np.sort(np.array(unit, np.float32)).reshape(1, 1, -1)
-    dn = radiometry.decode(image, dtype).astype(np.float64)[0, 0]
+    dn = from_range(-40_000, 90_000, 1).decode(image)[0, 0]
     assert (np.diff(dn) >= 0).all()
-    least, most = (-40_000, 90_000)
-    if dtype != "float32":
-        limits = np.iinfo(dtype)
-        least, most = max(least, limits.min), min(most, limits.max)
-    wanted = np.clip(np.clip(image[0, 0].astype(np.float64), -1, 1) * 65_000 + 25_000, least, most)
-    np.testing.assert_allclose(dn, wanted, atol=0.51 if dtype != "float32" else 0.01)
+    wanted = np.clip(image[0, 0].astype(np.float64), -1, 1) * 65_000 + 25_000
+    np.testing.assert_allclose(dn, wanted, atol=0.01)
 
 
 def test_bands_have_their_own_ranges_and_can_be_picked() -> None:
@@ -73,12 +61,6 @@ def test_bands_have_their_own_ranges_and_can_be_picked() -> None:
     dn = np.full((2, 1, 1), 150.0)
     np.testing.assert_allclose(radiometry.encode(dn).ravel(), [0.5, -0.5])
     assert radiometry.pick([1, 0]) == Radiometry((100.0, 0.0), (300.0, 200.0), "given")
-
-
-def test_halves_round_to_even() -> None:
-    radiometry = from_range(0, 2, 1)
-    dn = radiometry.decode(np.array([[[-0.5, 0.5]]], np.float32), "uint8")
-    assert dn.ravel().tolist() == [0, 2]  # 0.5 and 1.5
 
 
 @pytest.mark.parametrize(
@@ -135,7 +117,7 @@ def test_a_constant_scene_gets_its_whole_bit_depth(
         range_ = estimated(np.full((2, count), value, dtype), dtype)
         assert (range_.low[1], range_.high[1]) == wanted
         dn = np.full((2, 1, 1), value, dtype)
-        np.testing.assert_array_equal(range_.decode(range_.encode(dn), dtype), dn)
+        np.testing.assert_array_equal(np.rint(range_.decode(range_.encode(dn))), dn)
 
 
 def test_signed_scenes_keep_their_negative_numbers() -> None:

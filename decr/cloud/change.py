@@ -113,7 +113,7 @@ def upsampled(
     first: tuple[int, int],
     shape: tuple[int, int],
 ) -> Float32:
-    """Bilinear values at full resolution under a window.
+    """Bilinear values at full resolution under a window, (..., height, width) float32.
 
     Parameters
     ----------
@@ -127,11 +127,6 @@ def upsampled(
         Less than 1 if those asked for are wider than cells: values at their centres.
     first, shape
         Of the window at full resolution: first row and column, height and width.
-
-    Returns
-    -------
-    ndarray
-        (..., height, width) float32.
     """
 
     def axis(first: int, count: int, origin: int, cells: int) -> tuple[NDArray[np.intp], Float32]:

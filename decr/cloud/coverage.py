@@ -99,13 +99,7 @@ class Coverage:
 def coverage(
     cloudy: NDArray[np.bool_], valid: NDArray[np.bool_], thin: NDArray[np.bool_] | None = None
 ) -> Coverage:
-    """Count pixels.
-
-    Parameters
-    ----------
-    cloudy, valid, thin
-        Of one shape, True = cloudy, holds data, under thin cloud.
-    """
+    """Count pixels by masks of one shape, True = cloudy, holds data, under thin cloud."""
     thin_px = None if thin is None else int(np.count_nonzero(thin & cloudy & valid))
     return Coverage(int(np.count_nonzero(cloudy & valid)), int(np.count_nonzero(valid)), thin_px)
 

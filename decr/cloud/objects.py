@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 Bool = NDArray[np.bool_]
 _TOUCHING = np.ones((3, 3), bool)
@@ -51,38 +53,32 @@ def find_objects(strips: Sequence[Callable[[], Bool]]) -> Objects:
         Each reads (h, W) bool; strips follow one another from the top. One is held at a time.
     """
     first: list[int] = []
-    parents: list[int] = []
     sizes: list[int] = []
-    above = None
+    touching: set[tuple[int, int]] = set()
+    above: NDArray[np.int64] | None = None
     for read in strips:
-        mask = read()
-        labels, count = ndimage.label(mask, _TOUCHING)
-        start = len(parents)
+        labels, count = ndimage.label(read(), _TOUCHING)
+        start = len(sizes)
         first.append(start)
-        parents.extend(range(start, start + count))
         sizes.extend(np.bincount(labels.ravel(), minlength=count + 1)[1:].tolist())
-        top = np.where(labels[0] > 0, labels[0].astype(np.int64) + start, 0)
+        top, bottom = (labels[row].astype(np.int64) + start * (labels[row] > 0) for row in (0, -1))
         if above is not None:
-            _join(parents, above, top)
-        above = np.where(labels[-1] > 0, labels[-1].astype(np.int64) + start, 0)
-    roots = np.array([_root(parents, n) for n in range(len(parents))], np.int64)
-    totals = np.bincount(roots, np.array(sizes, np.float64), len(parents)).astype(np.int64)
-    return Objects(tuple(first), totals[roots] if len(roots) else totals)
+            touching |= _meeting(above, top)
+        above = bottom
+    if not sizes:
+        return Objects(tuple(first), np.zeros(0, np.int64))
+    pairs = np.array(sorted(touching), np.int64).reshape(-1, 2).T - 1
+    graph = coo_array((np.ones(pairs.shape[1], np.int8), tuple(pairs)), (len(sizes), len(sizes)))
+    _, clouds = connected_components(graph, directed=False)
+    totals = np.bincount(clouds, np.array(sizes, np.float64)).astype(np.int64)
+    return Objects(tuple(first), totals[clouds])
 
 
-def _join(parents: list[int], above: NDArray[np.int64], below: NDArray[np.int64]) -> None:
-    """Unite labels (counted from 1, 0 is no cloud) that touch across a border, or by a corner."""
-    padded = np.pad(above, 1)
+def _meeting(above: NDArray[np.int64], below: NDArray[np.int64]) -> set[tuple[int, int]]:
+    """Labels (counted from 1, 0 is no cloud) that touch across a border, or by a corner."""
+    padded, found = np.pad(above, 1), set()
     for shift in range(3):
         upper = padded[shift : shift + len(below)]
         both = (upper > 0) & (below > 0)
-        for a, b in {*zip(upper[both].tolist(), below[both].tolist(), strict=True)}:
-            one, other = _root(parents, a - 1), _root(parents, b - 1)
-            parents[max(one, other)] = min(one, other)
-
-
-def _root(parents: list[int], n: int) -> int:
-    while parents[n] != n:
-        parents[n] = parents[parents[n]]
-        n = parents[n]
-    return n
+        found |= {*zip(upper[both].tolist(), below[both].tolist(), strict=True)}
+    return found

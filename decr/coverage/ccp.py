@@ -43,7 +43,7 @@ from decr.geo.layers import (
 )
 from decr.geo.reader import reader
 from decr.geo.scene import Scene
-from decr.geo.sources import local_files
+from decr.geo.sources import check_states, local_files
 from decr.pipeline.engine import Engine
 from decr.pipeline.networks import DetectorChoice, detector_of
 from decr.pipeline.range import ALL_NODATA
@@ -197,7 +197,7 @@ def scene_ccp(
         )
         if survey.valid_px == 0:
             raise SceneError(ALL_NODATA.format(source.path))
-        shape = (ready.scene.grid.height, ready.scene.grid.width)
+        shape = ready.scene.grid.window.shape
         cells = cloud_cells(survey, config, shape, ready.pixel_m, store)
         facts = _facts(ready, config, cells)
         if look.vectors is not None:
@@ -222,6 +222,7 @@ def scene_ccp(
         quicklook = None
         if picture_side_px is not None and count.overlay is not None:
             quicklook = picture(pixels, picture_side_px, count.overlay)
+        check_states(ready.scene.files)  # of one replaced meanwhile parts would be counted
         named = zip((feature.name for feature in features), count.features, strict=True)
         return SceneCcp(
             name=source.name,

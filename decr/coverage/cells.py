@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -143,7 +144,7 @@ def _without_small(
     def strip(cut: slice) -> Bool:
         return cloudy_cells(np.asarray(stored[cut]), threshold)
 
-    objects = find_objects([lambda cut=cut: strip(cut) for cut in cuts])  # type: ignore[misc]
+    objects = find_objects([partial(strip, cut) for cut in cuts])
     kept = unnamed(store, (height, width), np.uint8)
     for number, cut in enumerate(cuts):
         cloudy = strip(cut)

@@ -177,13 +177,7 @@ class Count:
             self.features[number] += coverage(cloudy[cut], inside, some)
 
     def _raster(
-        self,
-        kind: str,
-        window: Window,
-        cells: Window,
-        cloudy: Bool,
-        valid: Bool,
-        thin: Bool | None,
+        self, kind: str, window: Window, cells: Window, cloudy: Bool, valid: Bool, thin: Bool | None
     ) -> Bytes:
         """(C, H, W) uint8 of one kind under a window."""
         planes: list[NDArray[Any]] = [cloudy]
@@ -204,19 +198,14 @@ class Count:
         """Fill the window's part of the small view: 0 clear, 1 cloudy, 2 no data, 3 thin."""
         assert self.overlay is not None
         rows, cols = self._sampled
-        here = [
-            np.flatnonzero((axis >= first) & (axis < stop))
-            for axis, first, stop in (
-                (rows, window.row, window.row_stop),
-                (cols, window.col, window.col_stop),
-            )
-        ]
-        at = np.ix_(rows[here[0]] - window.row, cols[here[1]] - window.col)
+        down = slice(*np.searchsorted(rows, (window.row, window.row_stop)))
+        across = slice(*np.searchsorted(cols, (window.col, window.col_stop)))
+        at = np.ix_(rows[down] - window.row, cols[across] - window.col)
         view = cloudy[at].astype(np.uint8)
         if thin is not None:
             view[thin[at]] = 3
         view[~valid[at]] = 2
-        self.overlay[np.ix_(*here)] = view
+        self.overlay[down, across] = view
 
 
 def _parts(starts: NDArray[np.int64], first: int, stop: int) -> tuple[slice, NDArray[np.int64]]:

@@ -39,7 +39,7 @@ def ccp_scenes(
     *,
     on_progress: OnProgress | None = None,
 ) -> Iterator[CcpOutcome]:
-    """Find the cloud coverage of images, one after the other; one that fails stops no other.
+    """Find the cloud coverage of images, each told when it is done; one that fails stops no other.
 
     Parameters
     ----------
@@ -49,11 +49,6 @@ def ccp_scenes(
         For rasters, made if it is not there; None writes none. See `decr.coverage.ccp.scene_ccp`.
     on_progress
         Of one image as for `scene_ccp`; of several ("images", done, total).
-
-    Yields
-    ------
-    CcpOutcome
-        One per image, as soon as it is done.
 
     Raises
     ------
@@ -94,10 +89,7 @@ def ccp_scenes(
 def tell_missed(scenes: Sequence[tuple[str, str | None]]) -> None:
     """Warn where the features touch none of the scenes, which is hardly meant.
 
-    Parameters
-    ----------
-    scenes
-        Names, and what the fact `MISSED` of each says.
+    Of each scene there are its name, and what the fact `MISSED` says.
 
     Warns
     -----

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -12,10 +12,12 @@ from numpy.typing import NDArray
 from decr.cloud.detector import Detector
 from decr.config import CcpConfig, mask_named
 from decr.coverage.sources import Source, mask_of
+from decr.geo.frame import doubt_of_frame
 from decr.geo.mask_file import MaskClasses
 from decr.geo.missing import blackens, loses_mask
 from decr.geo.names import without_keys
 from decr.geo.scene import Scene, open_scene, overview_factors, overview_of
+from decr.geo.sources import states_of
 from decr.pipeline.range import radiometry_of
 from decr.pipeline.survey import MaskSource, survey_factor
 from decr.pipeline.words import warn
@@ -55,12 +57,7 @@ class PreparedCcp:
 
 
 def prepare_ccp(source: Source, config: CcpConfig, detector: Detector | None) -> PreparedCcp:
-    """Open a scene and choose its detector or mask, its radiometry and its cells.
-
-    Parameters
-    ----------
-    detector
-        None where the user has masks.
+    """Open a scene and choose its detector (None for masks), its radiometry and its cells.
 
     Raises
     ------
@@ -75,15 +72,19 @@ def prepare_ccp(source: Source, config: CcpConfig, detector: Detector | None) ->
     pixel_m = scene.grid.pixel_m or (None if stated is None else (stated, stated))
     for warning in scene.guesses:
         warn(warning)
+    if frame := doubt_of_frame(scene):
+        warn(frame)
     if detector is None:
         masks = mask_named(config.detector)
         assert masks is not None
         classes = MaskClasses(tuple(config.cloudy), tuple(config.thin))
         mask = MaskSource(mask_of(masks, source), classes)
+        scene = replace(scene, files=states_of([scene.path, str(mask.path)]))
         # survey_scene wants a detector and a radiometry, and with a mask looks at neither.
         detector = Detector(f"file:{name_in_facts(masks)}", "", (), 0.0, _no_probability)
         radiometry, k = of_bytes(scene.count), 1
     else:
+        scene = replace(scene, files=states_of([scene.path]))
         mask, k = None, survey_factor(scene, detector, stated_gsd_m=gsd_m)
         detector = detector.for_scene(k, scene.bands.fed_roles)
         scene.feed(detector.bands, "detector")  # before other words of it, and naming the file
@@ -129,20 +130,20 @@ def _opened(
     if not fit:
         warn(
             f"{source.path}: has no overview that is fine enough; every pixel is read "
-            f"(gdaladdo makes overviews)",
+            f"(gdaladdo makes overviews)"
         )
         return scene, "every pixel, for want of overviews", 1.0
     if loses_mask(source.path, fit[-1], scene.bands):
         warn(
             f"{source.path}: its overview does not say which pixels its mask leaves out; every "
-            f"pixel is read (gdaladdo -clean, then gdaladdo, makes overviews of both)",
+            f"pixel is read (gdaladdo -clean, then gdaladdo, makes overviews of both)"
         )
         return scene, "every pixel, for want of a mask in the overview", 1.0
     if blackens(source.path, fit[-1], scene.bands):
         warn(
             f"{source.path}: its overview may be black where near infrared, which the file calls "
             f"alpha, is 0; every pixel is read (gdal_translate -colorinterp_4 undefined, then "
-            f"gdaladdo, makes overviews of all)",
+            f"gdaladdo, makes overviews of all)"
         )
         return scene, "every pixel, as the overview may lack some", 1.0
     words = f"overview 1:{factors[fit[-1]]} of the file; pixels are its pixels"
@@ -155,12 +156,12 @@ def _check_gsd(scene: Scene, detector: Detector, gsd_m: float | None, k: int) ->
     if gsd_m is None:
         warn(
             "images that do not say how large their pixels are are looked at nearly pixel by "
-            "pixel; say it with --gsd if you know it",
+            "pixel; say it with --gsd if you know it"
         )
         return
     low, high = detector.gsd_range_m
     if not low * 0.99 <= gsd_m * k <= high * 1.01:
         warn(
             f"{scene.path}: detector {detector.name} sees pixels of {gsd_m * k:.3g} m, but was "
-            f"made for {low:g} to {high:g} m; trust its clouds less",
+            f"made for {low:g} to {high:g} m; trust its clouds less"
         )

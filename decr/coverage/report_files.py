@@ -46,10 +46,7 @@ _MOST_TOLD = 4
 def check_folder(folder: Path, features: bool) -> None:
     """Refuse, before any work, a folder that cannot take a report; it is made if need be.
 
-    Parameters
-    ----------
-    features
-        Whether a table of features will be written.
+    With ``features``, a table of these will be written, too.
 
     Raises
     ------
@@ -63,7 +60,7 @@ def check_folder(folder: Path, features: bool) -> None:
         check_replaced(folder / name, ours or folder_there(folder / name))
     check_replaced(folder / _PAGE, ours or is_page(folder / _PAGE))
     if features:
-        check_replaced(folder / _FEATURES, _is_table(folder / _FEATURES, _FEATURE_HEAD))
+        check_replaced(folder / _FEATURES, _is_feature_table(folder / _FEATURES))
 
 
 def write_report(
@@ -71,7 +68,7 @@ def write_report(
 ) -> list[Path]:
     """Write ccp.json, ccp.csv, features.csv (if there are features), tiles.parquet and pages.
 
-    A features.csv of an earlier report goes if there are none.
+    A features.csv of an earlier report goes if there are none. What was written is returned.
 
     Parameters
     ----------
@@ -79,11 +76,6 @@ def write_report(
         Made if it is not there; files of these names are replaced: see `check_folder`.
     failed
         Images that could not be measured, by name: what was wrong. JSON and page tell them.
-
-    Returns
-    -------
-    list of Path
-        What was written.
 
     Raises
     ------
@@ -97,11 +89,20 @@ def write_report(
     """
     files: dict[str, str | bytes] = {
         REPORT: json.dumps(as_json(scenes, failed), indent=1) + "\n",
-        "ccp.csv": _csv(("scene", "group", *_COUNTS), _scene_rows(scenes), scenes[0].facts),
+        "ccp.csv": _csv(
+            ("scene", "group", *_COUNTS),
+            ([scene.name, scene.group, *_counts(scene.coverage).values()] for scene in scenes),
+            scenes[0].facts,
+        ),
     }
     if any(scene.features for scene in scenes):
-        files[_FEATURES] = _csv(_FEATURE_HEAD, _feature_rows(scenes), scenes[0].facts)
-    elif _is_table(folder / _FEATURES, _FEATURE_HEAD):
+        rows = (
+            [scene.name, number, name, *_counts(counts).values()]
+            for scene in scenes
+            for number, (name, counts) in enumerate(scene.features, 1)
+        )
+        files[_FEATURES] = _csv(_FEATURE_HEAD, rows, scenes[0].facts)
+    elif _is_feature_table(folder / _FEATURES):
         # The table of an earlier report, which would be taken for this one's.
         with suppress(OSError):
             (folder / _FEATURES).unlink()
@@ -120,11 +121,11 @@ def write_report(
     return [*written, folder / "tiles.parquet"]
 
 
-def _is_table(file: Path, head: Sequence[str]) -> bool:
-    """Whether a file is a table that decr has written."""
+def _is_feature_table(file: Path) -> bool:
+    """Whether a file is a table of features that decr has written."""
     try:
         with file.open("rb") as stream:
-            return stream.readline().rstrip() == ",".join((*head, *_SHARED)).encode()
+            return stream.readline().rstrip() == ",".join((*_FEATURE_HEAD, *_SHARED)).encode()
     except OSError:
         return False
 
@@ -144,13 +145,6 @@ def by_group(scenes: Sequence[SceneCcp]) -> dict[str, Statistics]:
     return {"all": statistics(scene.file_coverage for scene in scenes), **found}
 
 
-def _units(scenes: Sequence[SceneCcp]) -> str:
-    """Which pixels groups of scenes are counted in, for people."""
-    if len(scenes) == 1:
-        return "pixels as read"
-    return "pixels of the files, whatever was read of them"
-
-
 def as_json(scenes: Sequence[SceneCcp], failed: Mapping[str, str] | None = None) -> dict[str, Any]:
     """All that is known but the tiles, as plain values; ``failed`` as for `write_report`."""
     groups = {
@@ -162,12 +156,13 @@ def as_json(scenes: Sequence[SceneCcp], failed: Mapping[str, str] | None = None)
         for name, found in by_group(scenes).items()
     }
     shared = shared_facts(scenes)
+    of_files = "pixels of the files, whatever was read of them"
     return {
         "decr": decr.__version__,
         **{key: scenes[0].facts[key] for key in _SHARED},
         "facts": {key: value for key, value in shared.items() if key not in _SHARED},
         "histogram_bins": [round(n / BINS, 1) for n in range(BINS + 1)],
-        "groups_are_in": _units(scenes),
+        "groups_are_in": "pixels as read" if len(scenes) == 1 else of_files,
         "groups": groups,
         "scenes": [_scene_json(scene, shared) for scene in scenes],
         **({"failed": _failed(failed)} if failed else {}),
@@ -218,17 +213,6 @@ def _scene_json(scene: SceneCcp, shared: Mapping[str, str]) -> dict[str, Any]:
 
 def _counts(counts: Coverage) -> dict[str, float | int | None]:
     return {"ccp": counts.ccp, **asdict(counts)}
-
-
-def _scene_rows(scenes: Sequence[SceneCcp]) -> Iterator[list[Any]]:
-    for scene in scenes:
-        yield [scene.name, scene.group, *_counts(scene.coverage).values()]
-
-
-def _feature_rows(scenes: Sequence[SceneCcp]) -> Iterator[list[Any]]:
-    for scene in scenes:
-        for number, (name, counts) in enumerate(scene.features, 1):
-            yield [scene.name, number, name, *_counts(counts).values()]
 
 
 def _csv(head: Sequence[str], rows: Iterator[list[Any]], facts: Mapping[str, str]) -> str:

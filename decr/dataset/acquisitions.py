@@ -6,7 +6,7 @@ import csv
 import filecmp
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from decr.dataset.guesses import tell_orders
@@ -16,7 +16,7 @@ from decr.geo.acquisition import Acquired, acquired, given_date
 from decr.geo.align import check_alike
 from decr.geo.names import file_of, settled_name
 from decr.geo.scene import Scene, open_scene
-from decr.geo.sources import local_files
+from decr.geo.sources import local_files, states_of
 
 _COLUMNS = ("cloudy", "clear", "site", "cloudy_date", "clear_date", "source")
 
@@ -185,15 +185,12 @@ def _opened(name: str, row: PairRow, bands: str | None, resample: bool) -> Acqui
             raise DatasetError(f"{scene.path} has no map coordinates; warp it with gdalwarp first")
     if not resample:
         check_alike(str(row.clear), clear.grid, str(row.cloudy), cloudy.grid)
-    cloudy_date, clear_date = (
-        _date(path, said, option)
-        for path, said, option in (
-            (row.cloudy, row.cloudy_date, "--cloudy-date"),
-            (row.clear, row.clear_date, "--clear-date"),
-        )
+    dates = (
+        _date(row.cloudy, row.cloudy_date, "--cloudy-date"),
+        _date(row.clear, row.clear_date, "--clear-date"),
     )
-    site = row.site or name
-    return Acquisitions(name, site, cloudy, clear, shared, cloudy_date, clear_date, row.source)
+    cloudy = replace(cloudy, files=states_of([cloudy.path, clear.path]))  # read as one
+    return Acquisitions(name, row.site or name, cloudy, clear, shared, *dates, row.source)
 
 
 def _are_one(one: str, other: str) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +21,7 @@ from decr.geo.align import outline_lonlat
 from decr.geo.grid import PixelGrid, Window
 from decr.geo.reader import reader
 from decr.geo.scene import Scene, open_scene
+from decr.geo.sources import states_of
 
 _GSD_M = (0.01, 1000.0)
 """Sizes of pixels that skies are put over; clouds of others would have far too many, or none."""
@@ -36,7 +37,7 @@ PLACE_CHIPS = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class SourceImage:
     """A clear image on disk.
 
     Attributes
@@ -71,7 +72,7 @@ class Chip:
         Number of the sky over this place, from 0.
     """
 
-    source: Source
+    source: SourceImage
     window: Window
     variant: int = 0
 
@@ -116,7 +117,7 @@ def open_sources(
     bands: str | None = None,
     gsd_m: float | None = None,
     white: float | None = None,
-) -> list[Source]:
+) -> list[SourceImage]:
     """Look at clear images.
 
     Parameters
@@ -134,7 +135,7 @@ def open_sources(
 
     Returns
     -------
-    list of Source
+    list of SourceImage
         By key.
 
     Raises
@@ -147,7 +148,7 @@ def open_sources(
     """
     found = [f for p in paths for f in (Folder(p).files() if p.is_dir() else [p])]
     files = sorted({file.resolve(): file for file in found}.values())
-    scenes = [open_scene(file, bands) for file in files]
+    scenes = [replace(open_scene(file, bands), files=states_of([str(file)])) for file in files]
     for scene in scenes:
         _check_kind(scene, gsd_m)
         _check_lit(scene)
@@ -162,12 +163,12 @@ def open_sources(
                 f"{_GSD_M[0]:g} to {_GSD_M[1]:g} m: correct the file, or --gsd"
             )
         most = 255.0 if scene.dtype == "uint8" else math.inf
-        sources.append(Source(key, scene, metres, min(white or _white_of(scene), most)))
+        sources.append(SourceImage(key, scene, metres, min(white or _white_of(scene), most)))
     return sorted(sources, key=lambda source: source.key)
 
 
 def choose_chips(
-    sources: Sequence[Source], size_px: int, count: int | None = None, seed: int = 0
+    sources: Sequence[SourceImage], size_px: int, count: int | None = None, seed: int = 0
 ) -> list[Chip]:
     """Chips on a lattice from each image's first pixel, without a missing pixel in any.
 
@@ -250,7 +251,7 @@ def chip_grid(chip: Chip) -> PixelGrid:
     return PixelGrid(height, width, grid.window_transform(chip.window), grid.crs)
 
 
-def _lattice(source: Source, size_px: int) -> Iterator[Window]:
+def _lattice(source: SourceImage, size_px: int) -> Iterator[Window]:
     height, width = source.scene.grid.window.shape
     for row in range(0, height - size_px + 1, size_px):
         for col in range(0, width - size_px + 1, size_px):
@@ -311,14 +312,11 @@ def _check_lit(scene: Scene) -> None:
 
 def _keys(files: Sequence[Path]) -> list[str]:
     """A name per file: its stem; where that is not unique, its folder's name before it."""
-
-    def safe(*parts: str) -> str:
-        return safe_name("_".join(parts))
-
-    stems = Counter(safe(file.stem) for file in files)
+    stems = [safe_name(file.stem) for file in files]
+    often = Counter(stems)
     keys = [
-        safe(f.stem) if stems[safe(f.stem)] == 1 else safe(f.resolve().parent.name, f.stem)
-        for f in files
+        stem if often[stem] == 1 else safe_name(f"{file.resolve().parent.name}_{file.stem}")
+        for file, stem in zip(files, stems, strict=True)
     ]
     twice = [key for key, number in Counter(keys).items() if number > 1]
     if twice:

@@ -12,12 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from decr.dataset.augment import draw_range, unit_from, vary_radiometry
-from decr.dataset.samples import (
-    ClearImage,
-    Sample,
-    area_shrunk,
-    crop,
-)
+from decr.dataset.samples import ClearImage, Sample, area_shrunk, crop
 from decr.dataset.simulate import simulate_clouds
 from decr.dataset.sky import CloudParams, draw_params
 
@@ -47,11 +42,7 @@ class LabelledImage:
 
 
 def quilt(
-    rng: np.random.Generator,
-    images: list[ClearImage],
-    bands: tuple[str, ...],
-    size_px: int,
-    k: int,
+    rng: np.random.Generator, images: list[ClearImage], bands: tuple[str, ...], size_px: int, k: int
 ) -> tuple[Float32, float]:
     """A (C, size, size) view made of random images coarsened k times, and its GSD in metres."""
     canvas = np.empty((len(bands), size_px, size_px), np.float32)
@@ -124,7 +115,6 @@ def detection_sample(
     labelled: list[LabelledImage],
     bands: tuple[str, ...],
     size_px: int,
-    clear_share: float = 0.15,
 ) -> Sample:
     """A view for the detector: one in three real and labelled, the rest simulated.
 
@@ -139,7 +129,7 @@ def detection_sample(
         fine = [image for image in images if image.gsd_m <= 1.5] or images
         view, gsd_m = quilt(rng, fine, bands, size_px, int(rng.choice([4, 6, 8])))
     view = vary_radiometry(rng, view)
-    if rng.random() < clear_share:
+    if rng.random() < 0.15:
         unit = unit_from(view, *detector_range(rng, view))
         return Sample(unit, unit, np.zeros(unit.shape[1:], bool))
     simulated = simulate_clouds(view, bands, rng, gsd_m=gsd_m, params=wide_sky(rng, bands))

@@ -93,10 +93,7 @@ def croissant(entries: Sequence[Mapping[str, Any]]) -> str:
                         "name": f"chips/{name}",
                         "description": words,
                         "dataType": kind,
-                        "source": {
-                            "fileObject": {"@id": manifest},
-                            "extract": {"column": name},
-                        },
+                        "source": {"fileObject": {"@id": manifest}, "extract": {"column": name}},
                     }
                     for name, kind, words in fields
                 ],

@@ -5,43 +5,19 @@ from __future__ import annotations
 import copy
 import re
 from collections import defaultdict
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
-from decr.dataset.samples import (
-    ClearImage,
-    Float32,
-    Sample,
-    Variety,
-    crop,
-    under_sky,
-    varied,
-)
-from decr.dataset.sky import CloudParams
+from decr.dataset.samples import ClearImage, Float32, Sample, Variety, crop, under_sky, varied
 from decr.errors import ConfigError, DatasetError
 
 GAIN_LIMITS = (0.5, 2.0)
 """How far the match of two dates may stretch contrast; beyond, the two differ in content."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class DatedPlace:
-    """Clear images of one ground on different dates, on one grid.
-
-    Attributes
-    ----------
-    place
-        What the images' names share.
-    dates
-        Two or more, rising, as written in the names.
-    images
-        One per date, alike in shape, bands and GSD.
-    """
-
-    place: str
-    dates: tuple[str, ...]
-    images: tuple[ClearImage, ...]
+DatedPlace = tuple[ClearImage, ...]
+"""Clear images of one ground by rising date, on one grid: alike in shape, bands and GSD."""
 
 
 def dated_partners(images: list[ClearImage], pattern: str) -> list[DatedPlace]:
@@ -87,12 +63,11 @@ def dated_partners(images: list[ClearImage], pattern: str) -> list[DatedPlace]:
             raise DatasetError(f"{image.name} is there twice; keep one, or make the pattern finer")
         places[place][found["date"]] = image
     groups = []
-    for place, by_date in sorted(places.items()):
-        dates = sorted(by_date)
-        like = _grid(by_date[dates[0]])
-        dates = [date for date in dates if _grid(by_date[date]) == like]
-        if len(dates) > 1:
-            groups.append(DatedPlace(place, tuple(dates), tuple(by_date[d] for d in dates)))
+    for _, by_date in sorted(places.items()):
+        first, *others = (by_date[date] for date in sorted(by_date))
+        alike = [image for image in others if _grid(image) == _grid(first)]
+        if alike:
+            groups.append((first, *alike))
     return groups
 
 
@@ -132,7 +107,6 @@ def dated_crop(
     size_px: int,
     gsd_range_m: tuple[float, float],
     variety: Variety,
-    params: CloudParams | None = None,
 ) -> Sample:
     """A sample with simulated clouds over one date, and the ground on another date as its truth.
 
@@ -144,14 +118,12 @@ def dated_crop(
     ----------
     place
         With all ``bands`` and sides of at least ``size_px``.
-    params
-        A fixed sky; None draws one.
     """
-    now, then = (place.images[int(i)] for i in rng.permutation(len(place.images))[:2])
+    now, then = (place[int(i)] for i in rng.permutation(len(place))[:2])
     # Images of one shape, cut and varied by the same random numbers, stay the same ground and look.
     twin = copy.deepcopy(rng)
     clear, gsd_m = crop(rng, now, bands, size_px, gsd_range_m)
     truth, _ = crop(twin, replace(then, gsd_m=now.gsd_m), bands, size_px, gsd_range_m)
     truth = matched_levels(truth, clear)
     (clear, truth), look = varied([rng, twin], [clear, truth], variety)
-    return under_sky(rng, clear, truth, bands, gsd_m, variety, params, look)
+    return under_sky(rng, clear, truth, bands, gsd_m, variety, look)

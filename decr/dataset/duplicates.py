@@ -101,9 +101,7 @@ def fingerprint(image: NDArray[Any]) -> Fingerprint:
     )
 
 
-def find_duplicates(
-    named_images: Iterable[tuple[str, NDArray[Any]]],
-) -> list[Duplicate]:
+def find_duplicates(named_images: Iterable[tuple[str, NDArray[Any]]]) -> list[Duplicate]:
     """Copies among images that are looked at one by one.
 
     Images may come from a generator: of each only its name, a digest and 143 numbers are kept
@@ -171,8 +169,7 @@ def leaks(copies: Sequence[Duplicate], split: Mapping[str, str]) -> dict[str, Du
 
 
 def refuse_leak(
-    train: Iterable[tuple[str, NDArray[Any]]],
-    validation: Iterable[tuple[str, NDArray[Any]]],
+    train: Iterable[tuple[str, NDArray[Any]]], validation: Iterable[tuple[str, NDArray[Any]]]
 ) -> None:
     """Refuse to validate on images that are trained on, or on near copies of them.
 

@@ -22,20 +22,15 @@ from decr.dataset.collage import (
     quilt,
     wide_sky,
 )
-from decr.dataset.samples import (
-    ClearImage,
-    Sample,
-    area_shrunk,
-    crop,
-)
+from decr.dataset.samples import ClearImage, Sample, area_shrunk, crop
 from decr.dataset.simulate import simulate_clouds
 from decr.dataset.sky import draw_params
 
 Float32 = NDArray[np.float32]
 
 _LABELLED_SHARE = 0.05
-_CLEAR_SHARE = 0.15
 """Share of samples that are labelled: few images are, and soon known by heart."""
+_CLEAR_SHARE = 0.15
 
 
 def of_one_flight(images: list[ClearImage], name: str) -> list[ClearImage]:

@@ -81,11 +81,7 @@ LAYOUTS: Mapping[str, Layout] = MappingProxyType(
             gap="at most 15 days",
         ),
         "tcloud": Layout(
-            (CUHK,),
-            "{train,test}/{cloud,label}/NAME",
-            30.0,
-            source="Landsat 8",
-            gap="16 days",
+            (CUHK,), "{train,test}/{cloud,label}/NAME", 30.0, source="Landsat 8", gap="16 days"
         ),
         "whu": Layout((CUHK,), "{train,test}/{cloud,label}/NAME", 30.0, source="Landsat 8"),
     }

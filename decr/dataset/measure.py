@@ -28,17 +28,11 @@ from decr.dataset.match import LinearMatch, fit_match, whole_cell_means
 from decr.dataset.register import Shift, View, measure_shift
 from decr.dataset.white import full_scale
 from decr.errors import warn
-from decr.geo.align import (
-    KERNEL_PX,
-    LEAST_SHIFT_PX,
-    Aligned,
-    aligned,
-    covered,
-    is_resampled,
-)
+from decr.geo.align import KERNEL_PX, LEAST_SHIFT_PX, Aligned, aligned, covered, is_resampled
 from decr.geo.grid import Window
 from decr.geo.layers import NODATA
 from decr.geo.reader import SceneReader, reader
+from decr.geo.sources import check_states
 
 Bool = NDArray[np.bool_]
 
@@ -185,7 +179,7 @@ def both(pair: Acquisitions, masks: Masks, shift: tuple[float, float]) -> Iterat
     Raises
     ------
     SceneError
-        If a file cannot be read.
+        If a file cannot be read, or is replaced meanwhile.
     """
     grid = pair.cloudy.grid
     smooth = is_resampled(pair.clear.grid, grid, shift)
@@ -198,6 +192,7 @@ def both(pair: Acquisitions, masks: Masks, shift: tuple[float, float]) -> Iterat
     ):
         area = covered(pair.clear.grid, grid, shift)
         yield OpenPair(pair, cloudy, clear, cloudy_mask, clear_mask, area, smooth)
+    check_states(pair.cloudy.files)  # of one replaced meanwhile parts were read
 
 
 def ruled_out(pair: Acquisitions) -> str | None:

@@ -19,7 +19,7 @@ from decr.dataset.layouts import list_pairs
 from decr.dataset.manifest import PairFile, of_split
 from decr.dataset.published import facts_of
 from decr.dataset.read_pair import Side, check_fit, open_side, read_side
-from decr.dataset.samples import Sample, area_shrunk, drawn
+from decr.dataset.samples import Sample, area_shrunk
 from decr.dataset.swapped import tell_swapped
 from decr.dataset.white import (
     TOO_BRIGHT,
@@ -309,41 +309,6 @@ def _bytes_per_band(scene: Scene) -> int:
     return scene.grid.height * scene.grid.width * np.dtype(scene.dtype).itemsize
 
 
-def pair_sample(
-    rng: np.random.Generator,
-    pairs: list[PairImage],
-    bands: tuple[str, ...],
-    size_px: int,
-    shrink: int = 1,
-) -> Sample:
-    """A random crop of a real pair, turned and flipped, with [0, white] as [-1, 1].
-
-    Parameters
-    ----------
-    pairs
-        Drawn by area and weight, of those large enough.
-    bands
-        Roles wanted, in order.
-    size_px
-        Side of the sample.
-    shrink
-        Means over so many pixels are taken, of a crop as much larger.
-
-    Returns
-    -------
-    Sample
-        ``cloud_mask`` is `changed`.
-
-    Raises
-    ------
-    DatasetError
-        If no pair is large enough.
-    """
-    fit = large_enough(pairs, size_px * shrink)
-    pair = fit[drawn(rng, [p.area for p in fit])]
-    return pair_crop(rng, pair, bands, size_px, shrink)
-
-
 def large_enough(pairs: list[PairImage], span: int) -> list[PairImage]:
     """Those of which crops of ``span`` pixels can be taken.
 
@@ -365,7 +330,17 @@ def large_enough(pairs: list[PairImage], span: int) -> list[PairImage]:
 def pair_crop(
     rng: np.random.Generator, pair: PairImage, bands: tuple[str, ...], size_px: int, shrink: int = 1
 ) -> Sample:
-    """What `pair_sample` makes of the pair that it has drawn."""
+    """A random crop of a real pair, turned and flipped, with [0, white] as [-1, 1].
+
+    Its ``cloud_mask`` is `changed`.
+
+    Parameters
+    ----------
+    pair
+        With sides of at least ``size_px * shrink``; see `large_enough`.
+    shrink
+        Means over so many pixels are taken, of a crop as much larger.
+    """
     span = size_px * shrink
     row = int(rng.integers(pair.clear.shape[1] - span + 1))
     col = int(rng.integers(pair.clear.shape[2] - span + 1))

@@ -113,8 +113,8 @@ def measure_shift(views: Sequence[View], reach_px: int) -> Shift | None:
     if not (0 < row < 2 * reach_px and 0 < col < 2 * reach_px):
         return None
     start = (float(row) - reach_px, float(col) - reach_px)
-    found = [f for v in usable if (f := _matched(v, start)) is not None]
-    found = [f for f in found if f[2] >= LEAST_CORRELATION]
+    matched = (_matched(view, start) for view in usable)
+    found = [f for f in matched if f is not None and f[2] >= LEAST_CORRELATION]
     if not found:
         return None
     table = np.array(found)

@@ -17,7 +17,7 @@ from decr.dataset.augment import (
     vivid,
 )
 from decr.dataset.simulate import simulate_clouds
-from decr.dataset.sky import CloudParams, draw_params, preset
+from decr.dataset.sky import PRESETS, CloudParams, draw_params
 from decr.errors import ConfigError
 
 Float32 = NDArray[np.float32]
@@ -83,11 +83,6 @@ _PHOTO = (0.0, 1.0)
 """The range of 8-bit pictures."""
 _LEAST_CLOUD_PX = 20
 """Least outer scale of drawn skies, pixels; below 2.5 m of GSD all are larger anyway."""
-
-
-def drawn(rng: np.random.Generator, areas: Sequence[float]) -> int:
-    """Number of one of several images, drawn by their areas; for many draws see `drawer`."""
-    return drawer(areas)(rng)
 
 
 def drawer(areas: Sequence[float]) -> Callable[[np.random.Generator], int]:
@@ -277,7 +272,7 @@ def _even_haze(rng: np.random.Generator, bands: tuple[str, ...]) -> CloudParams:
 
 def _fitted_sky(rng: np.random.Generator, bands: tuple[str, ...], gsd_m: float) -> CloudParams:
     """A sky with the edges, texture and colour of real clouds, near or far."""
-    sky = draw_params(rng, bands, preset("cuhk-cr1" if rng.random() < 0.5 else "cuhk-cr2"))
+    sky = draw_params(rng, bands, PRESETS["cuhk-cr1" if rng.random() < 0.5 else "cuhk-cr2"])
     if rng.random() < 0.5:
         return sky
     sky = _shadowed_near(rng, sky, gsd_m)
@@ -292,7 +287,6 @@ def restoration_sample(
     size_px: int,
     gsd_range_m: tuple[float, float] = (0.3, 2.0),
     variety: Variety = PLAIN,
-    params: CloudParams | None = None,
 ) -> Sample:
     """A cloudy and clear crop for the restoring networks.
 
@@ -300,11 +294,9 @@ def restoration_sample(
     ----------
     images
         Each has all ``bands`` and sides of at least ``size_px``; drawn by area and weight.
-    params
-        A fixed sky; None draws one.
     """
-    image = images[drawn(rng, [i.area for i in images])]
-    return clouded_crop(rng, image, bands, size_px, gsd_range_m, variety, params)
+    image = images[drawer([i.area for i in images])(rng)]
+    return clouded_crop(rng, image, bands, size_px, gsd_range_m, variety)
 
 
 def clouded_crop(
@@ -314,12 +306,11 @@ def clouded_crop(
     size_px: int,
     gsd_range_m: tuple[float, float],
     variety: Variety,
-    params: CloudParams | None = None,
 ) -> Sample:
     """What `restoration_sample` makes of the image that it has drawn."""
     clear, gsd_m = crop(rng, image, bands, size_px, gsd_range_m)
     (clear,), look = varied([rng], [clear], variety)
-    return under_sky(rng, clear, clear, bands, gsd_m, variety, params, look)
+    return under_sky(rng, clear, clear, bands, gsd_m, variety, look)
 
 
 def varied(
@@ -353,7 +344,6 @@ def under_sky(
     bands: tuple[str, ...],
     gsd_m: float,
     variety: Variety,
-    params: CloudParams | None,
     look: Look,
 ) -> Sample:
     """A simulated sky over a clear view, with a truth that may be another view of its ground.
@@ -366,26 +356,25 @@ def under_sky(
     clear, truth
         (C, H, W) float32, reflectance-like.
     look
-        That of ``clear``. Where bands were mixed, a sky that is drawn has false colours, too.
+        That of ``clear``. Where bands were mixed, the sky has false colours, too.
     """
-    if params is None and rng.random() < variety.clear_share:
+    if rng.random() < variety.clear_share:
         low, high = _PHOTO if look.photo else draw_range(rng, clear)
         unit = unit_from(clear, low, high)
         return Sample(unit, unit, np.zeros(unit.shape[1:], bool))
-    if params is None and variety.far_share and rng.random() < variety.far_share:
+    if variety.far_share and rng.random() < variety.far_share:
         sky = _far_sky(rng, bands, gsd_m)
-    elif params is None and variety.haze_share and rng.random() < variety.haze_share:
+    elif variety.haze_share and rng.random() < variety.haze_share:
         sky = _even_haze(rng, bands)
-    elif params is None and variety.fitted_share and rng.random() < variety.fitted_share:
+    elif variety.fitted_share and rng.random() < variety.fitted_share:
         sky = _fitted_sky(rng, bands, gsd_m)
     else:
-        sky = params or draw_params(rng, bands)
-    if params is None:
-        # Structure of a pixel or two is no cloud but noise.
-        sky = replace(sky, outer_scale_m=max(sky.outer_scale_m, _LEAST_CLOUD_PX * gsd_m))
-    if params is None and look.mixed:
+        sky = draw_params(rng, bands)
+    # Structure of a pixel or two is no cloud but noise.
+    sky = replace(sky, outer_scale_m=max(sky.outer_scale_m, _LEAST_CLOUD_PX * gsd_m))
+    if look.mixed:
         sky = _false_colours(rng, sky)
-    if params is None and rng.random() < 0.5:
+    if rng.random() < 0.5:
         # Clouds over dark scenes are often darker than the sensor's full scale.
         scale = float(rng.uniform(0.5, 1.0))
         sky = replace(sky, airlight=tuple(max(0.35, a * scale) for a in sky.airlight))

@@ -229,11 +229,7 @@ def written(work: Path, files: Iterable[tuple[str, bytes]]) -> dict[str, str]:
 
 
 def _finish(
-    work: Path,
-    out: Path,
-    records: Sequence[Record],
-    job_file: str,
-    more: Mapping[str, bytes],
+    work: Path, out: Path, records: Sequence[Record], job_file: str, more: Mapping[str, bytes]
 ) -> None:
     """Write manifest, further files by name, and checksums, and give the folder its name."""
     lines = manifest_bytes([record.entry for record in records])

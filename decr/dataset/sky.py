@@ -132,14 +132,6 @@ class Spread:
         if self.law == "log" and self.low <= 0:
             raise ConfigError(f"a spread even in the logarithm starts above 0, not at {self.low}")
 
-    @property
-    def mean(self) -> float:
-        """Expected value."""
-        if self.law == "log" and self.high > self.low:
-            return float((self.high - self.low) / np.log1p((self.high - self.low) / self.low))
-        a, b = self.shape if self.law == "beta" else (1.0, 1.0)
-        return self.low + (self.high - self.low) * a / (a + b)
-
     def draw(self, rng: np.random.Generator) -> float:
         """One number."""
         if self.law == "log":
@@ -281,19 +273,6 @@ PRESETS: Mapping[str, SkyMix] = MappingProxyType(
 )
 """Named distributions of skies: what training uses where a recipe's ``[variety]`` asks for nothing
 else, and two with the CCP of published sets."""
-
-
-def preset(name: str) -> SkyMix:
-    """A named distribution of skies.
-
-    Raises
-    ------
-    ConfigError
-        If there is none of that name.
-    """
-    if name not in PRESETS:
-        raise ConfigError(f"no skies are called {name!r}; there are {', '.join(PRESETS)}")
-    return PRESETS[name]
 
 
 def draw_params(

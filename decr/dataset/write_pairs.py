@@ -17,15 +17,7 @@ from decr.bins import counts
 from decr.dataset.chips import PLACE_CHIPS, Chip, apart, chip_grid, choose_chips, open_sources
 from decr.dataset.manifest import MANIFEST, SIMULATION, TEST_SHARE
 from decr.dataset.png_layouts import lacking_colours, png_files, png_names
-from decr.dataset.set_folder import (
-    Made,
-    Record,
-    entries,
-    make_set,
-    note,
-    raster_mark,
-    written,
-)
+from decr.dataset.set_folder import Made, Record, entries, make_set, note, raster_mark, written
 from decr.dataset.simulate import Simulated, simulate_clouds
 from decr.dataset.sky import PRESETS, CloudParams, SkyMix, draw_params
 from decr.dataset.splits import check_share
@@ -240,11 +232,7 @@ def _roles(chip: Chip) -> tuple[str, ...]:
 
 
 def _files(
-    chip: Chip,
-    options: PairOptions,
-    dn: NDArray[Any],
-    clear: NDArray[np.float32],
-    seen: Simulated,
+    chip: Chip, options: PairOptions, dn: NDArray[Any], clear: NDArray[np.float32], seen: Simulated
 ) -> Iterator[tuple[str, tuple[str, bytes]]]:
     """Relative name, use and bytes of each file of a chip."""
     split, grid, roles = chip.split(options.test_share), chip_grid(chip), _roles(chip)

@@ -71,24 +71,23 @@ def de_losses(
     min(1, 1 / SNR): else the smallest noise, which the origin's errors exceed, would outweigh all.
     """
     x_t = diffuse(schedule, clear if origin is None else origin, t, noise)
+    ab = alpha_bar_at(schedule, t)
     eps = cnp(x_t, t, cloudy).float()
     if origin is None:
         noise_loss = (noise - eps).square().mean(dim=(1, 2, 3))
     else:
-        ab = alpha_bar_at(schedule, t)
         wanted = (x_t - ab.sqrt() * clear) / (1.0 - ab).sqrt()
         balance = ((1.0 - ab) / ab).clamp(max=1.0)
         noise_loss = (balance * (wanted - eps).square()).mean(dim=(1, 2, 3))
     if wa is None:
         return Losses(noise_loss, None)
     assert x0_prior is not None
-    x0_cnp = x0_from_eps(x_t, eps.detach(), alpha_bar_at(schedule, t))
+    x0_cnp = x0_from_eps(x_t, eps.detach(), ab)
     weight = wa(x_t, t, cloudy, x0_prior).float()
     fused = (1.0 - weight) * x0_cnp + weight * x0_prior
     weight_loss = (clear - fused).abs().mean(dim=(1, 2, 3))
     if unlikeness is None:
         return Losses(noise_loss, weight_loss)
-    ab = alpha_bar_at(schedule, t)
     taught = (1.0 - weight) * x0_from_eps(x_t, eps, ab) + weight * x0_prior
     distance = unlikeness(taught.clamp(-1.0, 1.0), clear)
     return Losses(noise_loss, weight_loss, ab.flatten() * distance)

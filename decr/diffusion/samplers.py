@@ -74,10 +74,7 @@ def ddim(
 
 
 def ancestral(
-    denoise: Denoise,
-    x_T: Tensor,
-    schedule: NoiseSchedule,
-    noise: Callable[[int], Tensor],
+    denoise: Denoise, x_T: Tensor, schedule: NoiseSchedule, noise: Callable[[int], Tensor]
 ) -> Tensor:
     """DDPM ancestral sampling (Eq. 10, corrected) driven by the same estimate.
 

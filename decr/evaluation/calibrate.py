@@ -33,8 +33,8 @@ KNOTS = 24
 BINS = 10
 TILE_PX = 256
 _STRIDE = 3
-_PERCENT = 50.0  # of the range in 1.0 of unit
 """Every third pixel of every third row counts: neighbours say nearly the same."""
+_PERCENT = 50.0  # of the range in 1.0 of unit
 _LEAST_PX = 1000
 _SHARES = np.linspace(0.0, 0.95, 20)
 """Of the pixels that are left out, where sparsification is looked at."""
@@ -151,7 +151,10 @@ def fitted(images: Sequence[ErrorSample], settings: Mapping[str, str], about: st
     DatasetError
         If there are too few pixels, or all are equally bright.
     """
-    brightness, error = _pixels(images)
+    brightness, error = (
+        np.concatenate([np.empty(0), *(getattr(image, name) for image in images)])
+        for name in ("brightness", "error")
+    )
     if len(error) < _LEAST_PX or np.ptp(brightness) == 0:
         raise DatasetError(
             f"{about}: {len(error)} cloudy pixels in {len(images)} tiles, at least {_LEAST_PX} of "
@@ -258,7 +261,6 @@ class Calibrated:
     ``unknown_why`` says why that is not known.
     """
 
-    out: Path
     table: ErrorTable
     reliability: Reliability | None
     unknown_why: str = ""
@@ -325,7 +327,7 @@ def calibrate_bundle(
             unknown_why = str(error)
         check_same(path, restorer.version, weights_sha256(path))
         save_with_card(path, out, replace(card, errors=table))
-        return Calibrated(out, table, halves, unknown_why)
+        return Calibrated(table, halves, unknown_why)
 
 
 def described(found: Reliability) -> str:
@@ -340,12 +342,3 @@ def described(found: Reliability) -> str:
         f"{found.count} images; median {middle:.2f})",
     ]
     return "\n".join(lines)
-
-
-def _pixels(images: Sequence[ErrorSample]) -> tuple[Float64, Float64]:
-    if not images:
-        return np.empty(0), np.empty(0)
-    return (
-        np.concatenate([image.brightness for image in images]),
-        np.concatenate([image.error for image in images]),
-    )

@@ -39,20 +39,12 @@ from decr.evaluation.protocols import (
     unit_of,
 )
 from decr.evaluation.statistics import DRAWS, LEVEL
-from decr.evaluation.subjects import (
-    Sampling,
-    Subject,
-    common_bands,
-    restored_by,
-    subjects_of,
-)
-from decr.evaluation.tiles import PairSource, bands_of, pairs_with
+from decr.evaluation.subjects import Sampling, Subject, common_bands, restored_by, subjects_of
+from decr.evaluation.tiles import PairSource, bands_of_pairs, pairs_with
 from decr.evaluation.versions import versions
 from decr.geo.reader import reader
 from decr.geo.scene import open_scene
 from decr.progress import OnProgress, each_told, silent
-
-Float32 = NDArray[np.float32]
 
 MASK = (
     f"cloudy: |cloudy - clear|, mean over bands and 3 x 3 pixels, is at least {CHANGED:g} of white "
@@ -139,7 +131,7 @@ class Evaluation:
         return [row.scores.get(name) for row in self.rows if row.model == model]
 
 
-def evaluate(config: EvaluationConfig, on_progress: OnProgress | None = None) -> Evaluation:
+def evaluate(config: EvaluationConfig, on_progress: OnProgress = silent) -> Evaluation:
     """Restore every image of a set with every model, and compare with the truth.
 
     Everything that can fail is tried before the first image is restored: LPIPS' backbone, models,
@@ -161,13 +153,12 @@ def evaluate(config: EvaluationConfig, on_progress: OnProgress | None = None) ->
     SceneError
         If an image cannot be read.
     """
-    told = on_progress or silent
     protocol = protocol_named(config.protocol)
     lpips = load_lpips(config.backbone, config.sampling.device) if config.lpips else None
     folder = config.source.folder()
     layout = folder.layout
     listed = list_pairs(folder.path, layout)
-    have = bands_of(folder, listed)
+    have = bands_of_pairs(folder, listed)
     subjects = subjects_of(config.models, "nir" in have, config.sampling)
     bands = common_bands(subjects) or have
     if protocol.luma and len(bands) not in (3, 4):
@@ -175,14 +166,14 @@ def evaluate(config: EvaluationConfig, on_progress: OnProgress | None = None) ->
             f"{folder.path}: has {len(bands)} band{'s' if len(bands) != 1 else ''} "
             f"({', '.join(bands)}), {protocol.name} is for 3 or 4; use --protocol standard"
         )
-    pairs = pairs_with(folder, bands, told)
-    duplicates = _duplicates(listed, {p.name for p in pairs}, config, told)
+    pairs = pairs_with(folder, bands, on_progress)
+    duplicates = _duplicates(listed, {p.name for p in pairs}, config, on_progress)
     dropped = {copy.second for copy in duplicates} if protocol.drop_duplicates else set()
     kept = [pair for pair in pairs if pair.name not in dropped]
     _check_sizes(config, kept, len(pairs), protocol, layout)
     rows = [
         _rows(pair, subjects, bands, protocol, layout, lpips)
-        for pair in each_told("evaluate", kept, told)
+        for pair in each_told("evaluate", kept, on_progress)
     ]
     asked = {pair.name for pair in of_split(listed, folder.split, folder.path)}
     facts = {

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from typing import Any
 from decr.errors import ConfigError, warn
 from decr.evaluation.evaluate import Evaluation
 from decr.evaluation.protocols import finite
-from decr.evaluation.statistics import Comparison, Mean
+from decr.evaluation.statistics import Mean
 from decr.evaluation.summary import columns, comparisons, described, means
 from decr.files import check_replaced, json_object, writable_folder, write_report_file
 from decr.geo.geoparquet import require_pyarrow
@@ -33,7 +32,10 @@ def as_json(evaluation: Evaluation) -> dict[str, Any]:
             {
                 "first": first,
                 "second": second,
-                "scores": {name: _comparison(one) for name, one in found.items()},
+                "scores": {
+                    name: {**asdict(one), "difference": _mean(one.difference)}
+                    for name, one in found.items()
+                },
             }
             for (first, second), found in comparisons(evaluation).items()
         ],
@@ -57,8 +59,9 @@ def as_csv(evaluation: Evaluation) -> str:
     holds # is quoted, so that nothing of it is taken for a comment.
     """
     names, sheet = columns(evaluation), io.StringIO()
-    for line in _comments(evaluation.facts):
-        sheet.write(f"# {line}\n")
+    for key, value in evaluation.facts.items():
+        said = value if isinstance(value, str) else json.dumps(value)
+        sheet.write(f"# {key}: {said}".replace("\n", " ") + "\n")
     writer = csv.writer(sheet, lineterminator="\n")
     quoting = csv.writer(sheet, lineterminator="\n", quoting=csv.QUOTE_ALL)
     writer.writerow(("model", "image", "changed_share", "seconds", *names))
@@ -141,18 +144,7 @@ def _parquet(evaluation: Evaluation) -> bytes:
     return sheet.getvalue()
 
 
-def _comments(facts: Mapping[str, Any]) -> list[str]:
-    return [
-        f"{key}: {value if isinstance(value, str) else json.dumps(value)}".replace("\n", " ")
-        for key, value in facts.items()
-    ]
-
-
 def _mean(found: Mean | None) -> dict[str, Any] | None:
     if found is None:
         return None
     return {key: finite(value) for key, value in asdict(found).items()}
-
-
-def _comparison(found: Comparison) -> dict[str, Any]:
-    return {**asdict(found), "difference": _mean(found.difference)}

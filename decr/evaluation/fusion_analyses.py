@@ -15,7 +15,7 @@ from decr.evaluation.analysis import Analysis, Bench, Setting, bench_of, facts
 from decr.evaluation.metrics import psnr
 from decr.evaluation.protocols import finite
 from decr.evaluation.sampling import Float32
-from decr.evaluation.tiles import shown
+from decr.evaluation.tiles import tile_picture
 from decr.report.chart import Panel, chart, png, strip
 from decr.report.pictures import ramp
 
@@ -70,7 +70,7 @@ def _weights_figure(
 ) -> bytes:
     """Maps of the first tile by timestep, above the means of all tiles."""
     tile, colours = bench.tiles[0], ramp()
-    pictures = [("cloudy", shown(tile, tile.cloudy, bench.networks.bands))]
+    pictures = [("cloudy", tile_picture(tile, tile.cloudy, bench.networks.bands))]
     pictures += [
         (f"t = {t}", colours[np.rint(255 * np.clip(first[t], 0, 1)).astype(np.uint8)])
         for t in _spread(list(first))
@@ -128,18 +128,18 @@ def trajectory(setting: Setting) -> Analysis:
 
 
 def _trajectory_figure(
-    bench: Bench,
-    first: dict[str, dict[int, Float32]],
-    rows: list[dict[str, Any]],
-    untouched: float,
+    bench: Bench, first: dict[str, dict[int, Float32]], rows: list[dict[str, Any]], untouched: float
 ) -> bytes:
     """Estimates of the first tile by timestep, above the means of all tiles."""
     tile, bands = bench.tiles[0], bench.networks.bands
     pictured = [
-        (name, [(f"t = {t}", shown(tile, some[t], bands)) for t in _spread(list(some))])
+        (name, [(f"t = {t}", tile_picture(tile, some[t], bands)) for t in _spread(list(some))])
         for name, some in first.items()
     ]
-    ends = [("cloudy", shown(tile, tile.cloudy, bands)), ("clear", shown(tile, tile.clear, bands))]
+    ends = [
+        ("cloudy", tile_picture(tile, tile.cloudy, bands)),
+        ("clear", tile_picture(tile, tile.clear, bands)),
+    ]
     lines = {name: [(float(row["t"]), row[name]) for row in rows] for name in first}
     return png(
         strip([*pictured, ("the pair", ends)]),

@@ -83,7 +83,9 @@ def limits_of(reference: Float64, diffusion: Float64, weight: Float64) -> dict[s
     """
 
     def one(w: Float64 | float) -> float:
-        return _psnr(w * reference + (1.0 - w) * diffusion)
+        """PSNR in dB; an error of 0 counts as 1e-6 of white, so that means stay finite."""
+        error = w * reference + (1.0 - w) * diffusion
+        return float(-10.0 * np.log10(max(float((error**2).mean()), 1e-12)))
 
     product = float((reference * diffusion).mean())
     norms = float(np.sqrt((reference**2).mean() * (diffusion**2).mean()))
@@ -121,11 +123,6 @@ def _by_window(reference: Float64, diffusion: Float64) -> Float64:
             part = np.s_[:, row : row + WINDOW_PX, col : col + WINDOW_PX]
             weight[part] = _best(reference[part], diffusion[part], (1, 2))
     return weight
-
-
-def _psnr(error: Float64) -> float:
-    """In dB; an error of 0 counts as 1e-6 of white, so that means stay finite."""
-    return float(-10.0 * np.log10(max(float((error**2).mean()), 1e-12)))
 
 
 def described(rows: Sequence[Mapping[str, float]]) -> str:

@@ -191,13 +191,7 @@ def truncated_unit(unit: Array) -> Byte:
 
 
 def truncated_share(share: Array) -> Byte:
-    """The published conversion of [0, 1] to bytes: scale, clip, cut off the fraction.
-
-    Raises
-    ------
-    DatasetError
-        For numbers that are not finite.
-    """
+    """As `truncated_unit`, of [0, 1]."""
     return _truncated(share * 255.0)
 
 

@@ -222,8 +222,6 @@ def restored(restorer: Restorer, image: Float32, tile_px: int, overlap_px: int) 
 def _extended(image: Float32) -> Float32:
     """With sides that are multiples of `MULTIPLE`."""
     down, right = -image.shape[1] % MULTIPLE, -image.shape[2] % MULTIPLE
-    margins = ((0, 0), (0, down), (0, right))
     # A mirror cannot show more pixels than there are.
-    if down < image.shape[1] and right < image.shape[2]:
-        return np.pad(image, margins, mode="reflect")
-    return np.pad(image, margins, mode="edge")
+    mirrored = down < image.shape[1] and right < image.shape[2]
+    return np.pad(image, ((0, 0), (0, down), (0, right)), "reflect" if mirrored else "edge")

@@ -10,7 +10,7 @@ from itertools import combinations
 from decr.errors import one_line
 from decr.evaluation.evaluate import Evaluation
 from decr.evaluation.protocols import METRICS, PARTS, better_is_higher
-from decr.evaluation.published import PublishedSet, differences, published_set
+from decr.evaluation.published import differences, published_set
 from decr.evaluation.statistics import Comparison, Mean, compare, mean_of
 
 _DIGITS = {"psnr": 2, "ssim": 4, "lpips": 4, "lpips_standard": 4, "mae": 4, "sam": 2}
@@ -179,10 +179,12 @@ def _published(evaluation: Evaluation) -> list[str]:
     known = published_set(evaluation.config.source.data, evaluation.layout)
     if known is None:
         return []
-    comparable = evaluation.protocol.bytes_to_lpips
     rows = [[f"{known.name}, as printed by Sui et al. 2024", "PSNR", "SSIM", "LPIPS"]]
-    rows += [_printed(row) for row in known.rows]
-    if comparable:
+    rows += [
+        [name, f"{psnr:.2f}", f"{ssim:.4f}".rstrip("0"), f"{lpips:.4f}"]
+        for name, psnr, ssim, lpips in known.rows
+    ]
+    if evaluation.protocol.bytes_to_lpips:
         rows += [
             [
                 f"{model} (measured)",
@@ -190,26 +192,14 @@ def _published(evaluation: Evaluation) -> list[str]:
             ]
             for model, found in means(evaluation).items()
         ]
-    return [*_aligned(rows), *(f"  {line}" for line in notes(evaluation, known)), ""]
-
-
-def _printed(row: tuple[str, float, float, float]) -> list[str]:
-    name, psnr, ssim, lpips = row
-    return [name, f"{psnr:.2f}", f"{ssim:.4f}".rstrip("0"), f"{lpips:.4f}"]
-
-
-def notes(evaluation: Evaluation, known: PublishedSet) -> list[str]:
-    """What keeps measured and printed scores apart."""
-    return [
-        f"note: {line}"
-        for line in differences(
-            known,
-            evaluation.protocol.name,
-            len(evaluation.images),
-            len(evaluation.bands),
-            evaluation.config.source.split,
-        )
-    ]
+    apart = differences(
+        known,
+        evaluation.protocol.name,
+        len(evaluation.images),
+        len(evaluation.bands),
+        evaluation.config.source.split,
+    )
+    return [*_aligned(rows), *(f"  note: {line}" for line in apart), ""]
 
 
 def _compared(evaluation: Evaluation) -> list[str]:

@@ -55,9 +55,8 @@ def steps(setting: Setting) -> Analysis:
         "no change": averages(untouched(bench), setting.seed),
     }
     panels = _panels("DDIM steps", rows, levels, log_x=True)
-    panels.append(
-        Panel("seconds per tile", "DDIM steps", {"DE": _points(spent)}, log_x=True),
-    )
+    points = [(float(x), y) for x, y in spent.items()]
+    panels.append(Panel("seconds per tile", "DDIM steps", {"DE": points}, log_x=True))
     values = facts(bench, rows=_rows(rows, spent), levels=_rows(levels))
     del values["steps"]
     text = table("steps", rows | levels, {k: f"{v:.2f} s per tile" for k, v in spent.items()})
@@ -176,10 +175,7 @@ def ablation(setting: Setting, bundles: Mapping[str, str | Path] | None = None) 
     if taken:
         raise ConfigError(f"{min(taken)!r} is a row already; give the variant another name")
     bench = bench_of(setting)
-    variants = (
-        *VARIANTS,
-        *(Variant(name, bundle=path) for name, path in (bundles or {}).items()),
-    )
+    variants = (*VARIANTS, *(Variant(name, bundle=path) for name, path in (bundles or {}).items()))
     # All are loaded before one is run.
     others = {
         v.name: load_networks(bundle_for(setting.source, v.bundle), setting.device)
@@ -306,10 +302,6 @@ def _panels(
         )
         for name in names
     ]
-
-
-def _points(values: Mapping[str, float]) -> list[tuple[float, float]]:
-    return [(float(x), y) for x, y in values.items()]
 
 
 def _rows(

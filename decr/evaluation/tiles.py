@@ -82,7 +82,7 @@ class Tile:
     place: str
 
 
-def bands_of(folder: PairFolder, listed: Sequence[PairFile]) -> tuple[str, ...]:
+def bands_of_pairs(folder: PairFolder, listed: Sequence[PairFile]) -> tuple[str, ...]:
     """Bands of a set by its first pair: red, green, blue and, where there is one, near infrared.
 
     It is the first of the split. Where it has none of these, all that it has; none of a set
@@ -112,7 +112,7 @@ def bundle_for(source: PairSource, model: str | os.PathLike[str]) -> Path:
         If there is no such model, or the bands cannot be told.
     """
     folder = source.folder()
-    have = bands_of(folder, list_pairs(folder.path, folder.layout))
+    have = bands_of_pairs(folder, list_pairs(folder.path, folder.layout))
     return find_bundle(os.fspath(model), "nir" in have)
 
 
@@ -220,7 +220,7 @@ def _ranked(pair: PairImage, side_px: int, place: str) -> list[Tile]:
     return sorted(tiles, key=lambda t: (not t.mask.any(), abs(float(t.mask.mean()) - 0.5)))
 
 
-def shown(tile: Tile, unit: Float32, bands: tuple[str, ...]) -> NDArray[np.uint8]:
+def tile_picture(tile: Tile, unit: Float32, bands: tuple[str, ...]) -> NDArray[np.uint8]:
     """An image of a tile for the eye, stretched as its truth: (S, S, 3) uint8."""
     rgb = [bands.index(b) if b in bands else 0 for b in ("red", "green", "blue")]
     low, high = np.percentile(tile.clear[rgb], (1, 99))

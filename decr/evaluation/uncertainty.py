@@ -19,7 +19,7 @@ from decr.evaluation.calibrate import (
     reliability_of,
 )
 from decr.evaluation.statistics import ascending, rank_correlation
-from decr.evaluation.tiles import shown
+from decr.evaluation.tiles import tile_picture
 from decr.report.chart import Panel, chart, png, strip
 from decr.report.pictures import ramp
 
@@ -122,19 +122,13 @@ def _figure(bench: Bench, spread: Float64, error: Float64, rows: list[dict[str, 
     """The first tile with its spread and error, above the calibration of all tiles."""
     tile, bands, colours = bench.tiles[0], bench.networks.bands, ramp()
     pictures = [
-        ("cloudy", shown(tile, tile.cloudy, bands)),
-        ("clear", shown(tile, tile.clear, bands)),
-        *(
-            (
-                f"{name}, bright {top:.3f}",
-                colours[np.rint(255 * np.clip(v / top, 0, 1)).astype(int)],
-            )
-            for name, v, top in (
-                ("spread", spread, max(float(spread.max()), 1e-9)),
-                ("error", error, max(float(error.max()), 1e-9)),
-            )
-        ),
+        ("cloudy", tile_picture(tile, tile.cloudy, bands)),
+        ("clear", tile_picture(tile, tile.clear, bands)),
     ]
+    for name, values in (("spread", spread), ("error", error)):
+        top = max(float(values.max()), 1e-9)
+        picture = colours[np.rint(255 * np.clip(values / top, 0, 1)).astype(int)]
+        pictures.append((f"{name}, bright {top:.3f}", picture))
     points = [(row["spread"], row["error"]) for row in rows]
     line = [(x, x) for x, _ in points]
     return png(

@@ -90,10 +90,8 @@ def acquired(path: str) -> Acquired | None:
         when = parsed_date(upper.get(name, ""))
         if when is not None:
             return Acquired(when, f"tag {name}")
-    return _beside(Path(path)) or _stored(tags)
-
-
-def _stored(tags: dict[str, str]) -> Acquired | None:
+    if found := _beside(Path(path)):
+        return found
     when = parsed_date(tags.get("TIFFTAG_DATETIME", ""))
     return None if when is None else Acquired(when, "tag TIFFTAG_DATETIME")
 

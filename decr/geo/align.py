@@ -21,7 +21,7 @@ from shapely.geometry import Polygon, mapping, shape
 from decr.errors import GridMismatchError, SceneError
 from decr.geo.bands import Bands
 from decr.geo.grid import PixelGrid, Window
-from decr.geo.opening import REFUSALS, first_line, opened, remedy_of, unlinked
+from decr.geo.opening import REFUSALS, first_line, opened, read_explained, unlinked
 
 LEAST_SHIFT_PX = 0.1
 """Smaller shifts are left: resampling would cost more than it mends."""
@@ -49,15 +49,9 @@ class Aligned:
         SceneError
             If the file is damaged there.
         """
-        try:
-            found: NDArray[Any] = self.dataset.read(
-                [band + 1 for band in bands], window=window.to_rasterio()
-            )
-        except REFUSALS as error:
-            reason = first_line(error)
-            raise SceneError(
-                f"{self.path} cannot be read: {reason}; {remedy_of(reason)}"
-            ) from unlinked(error)
+        indexes = [band + 1 for band in bands]
+        with read_explained(f"{self.path} cannot be read"):
+            found: NDArray[Any] = self.dataset.read(indexes, window=window.to_rasterio())
         return found
 
 

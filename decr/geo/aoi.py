@@ -26,7 +26,7 @@ from shapely.geometry import shape
 from shapely.geometry.base import BaseGeometry
 
 from decr.errors import ConfigError
-from decr.files import is_elsewhere
+from decr.files import is_elsewhere, of_pipe
 from decr.forks import fork_lock
 from decr.geo.gdal import lonlat
 from decr.geo.grid import PixelGrid, Window
@@ -87,15 +87,10 @@ class Aoi:
         return Aoi(area, -(-self.height // k), -(-self.width // k))
 
     def mask(self, window: Window) -> NDArray[np.bool_]:
-        """Tell which pixel centres of a window lie inside the area.
+        """Tell which pixel centres of a window lie inside the area, (height, width) bool.
 
         A centre that lies exactly on an edge counts to what is right of it, or below a level one:
         of areas that share an edge to one of them.
-
-        Returns
-        -------
-        ndarray
-            (height, width) bool.
 
         Notes
         -----
@@ -166,6 +161,8 @@ def read_aoi(path: str | os.PathLike[str], grid: PixelGrid) -> Aoi:
     name = os.fspath(path)
     if grid.crs is None or not grid.has_transform:
         raise unplaced(name)
+    if pipe := of_pipe(name):
+        raise ConfigError(pipe)
     document = loaded(name)
     polygons = list(polygons_in(document, name))
     if not polygons:
@@ -319,11 +316,11 @@ def _on_its_side(area: BaseGeometry, grid: PixelGrid) -> BaseGeometry:
 
 def _turned_into(area: BaseGeometry, box: BaseGeometry) -> BaseGeometry:
     """What of an area in degrees lies in a box, whatever longitudes either is written with."""
-    parts = [shapely.intersection(part, box) for part in turned(area)]
+    parts = [shapely.intersection(part, box) for part in in_every_turn(area)]
     return shapely.union_all([valid for part in parts for valid in valid_parts(part)])
 
 
-def turned(area: BaseGeometry) -> list[BaseGeometry]:
+def in_every_turn(area: BaseGeometry) -> list[BaseGeometry]:
     """An area in degrees with its longitudes as they are written one turn less, as is, and more.
 
     Beyond the date line, others count in whole turns, too: `decr.geo.mask_file.turns` (rasters),

@@ -24,7 +24,8 @@ _NAMES = {
     "panchromatic": "pan",
 }
 _PREFIX = re.compile(r"^(?:(?:band|channel|b)?\s*\d+|band|channel)\b\s*")
-_INTERPRETED = frozenset({"red", "green", "blue", "nir", "pan", "alpha"})
+_WAVELENGTH = re.compile(r"\W*\d[\d.,\s-]*(?:nm|um|[\u00b5\u03bc]m|nanomet\w+|micromet\w+)\W*$")
+"""Behind a name; GDAL puts those of ENVI files there."""
 _SHOWN = 16
 """Bands of one scene that a message lists."""
 _UNNAMED = frozenset({"gray", "undefined"})
@@ -154,7 +155,7 @@ def bands_of(
             "alpha" if role == "alpha" else name
             for role, name in zip(described, colorinterp, strict=True)
         ]
-        roles, warning = _by_interpretation(merged, path)
+        roles, warning = _by_interpretation(merged, descriptions, path)
     if roles is None and "palette" in colorinterp:
         raise _of_palette(path)
     if roles is None:
@@ -200,7 +201,8 @@ def _overridden(override: str, count: int, path: str) -> Bands:
 
 def role_of(description: str | None) -> str | None:
     """Role that a band description names, or None."""
-    text = re.sub(r"[^a-z0-9]+", " ", (description or "").lower()).strip()
+    name = _WAVELENGTH.sub("", (description or "").lower())
+    text = re.sub(r"[^a-z0-9]+", " ", name).strip()
     for candidate in (text, _PREFIX.sub("", text)):
         role = _NAMES.get(candidate.replace(" ", ""))
         if role is not None:
@@ -224,7 +226,7 @@ def _by_description(
             roles.append(role)
             continue
         name = colorinterp[index]
-        if name in _INTERPRETED and name not in described and (not text or name == "alpha"):
+        if name in ROLES and name not in described and (not text or name == "alpha"):
             roles.append(name)
             continue
         if not text and _is_fourth(described, colorinterp, index):
@@ -246,34 +248,32 @@ def _is_fourth(described: Sequence[str | None], colorinterp: Sequence[str], inde
 
 
 def _by_interpretation(
-    colorinterp: Sequence[str], path: str
+    colorinterp: Sequence[str], descriptions: Sequence[str | None], path: str
 ) -> tuple[list[str] | None, str | None]:
     """Take the colours; guess the usual order for bands without any."""
     data = [name for name in colorinterp if name != "alpha"]
     if set(data) <= _UNNAMED:
-        guesses = {
-            1: ("pan",),
-            3: ("red", "green", "blue"),
-            4: ("blue", "green", "red", "nir"),
-        }
+        guesses = {1: ("pan",), 3: ("red", "green", "blue"), 4: ("blue", "green", "red", "nir")}
         guess = guesses.get(len(data))
         if guess is None:
             return None, None
         each = iter(guess)
         roles = ["alpha" if name == "alpha" else next(each) for name in colorinterp]
-        return roles, _guessed(roles, path) if len(data) > 1 else None
+        return roles, _guessed(roles, descriptions, path) if len(data) > 1 else None
     if sorted(data) == ["blue", "green", "red", "undefined"]:
         return ["nir" if name == "undefined" else name for name in colorinterp], None
-    if set(data) <= _INTERPRETED and len(data) != 2:
+    if set(data) <= set(ROLES) and len(data) != 2:
         return list(colorinterp), None
     return None, None
 
 
-def _guessed(roles: list[str], path: str) -> str:
+def _guessed(roles: list[str], descriptions: Sequence[str | None], path: str) -> str:
     """Warn that an order was assumed."""
     letters = ",".join(role[0] for role in roles)
+    called = f" (called {', '.join(d or 'nothing' for d in descriptions)})"
     return (
-        f"{path} does not say which band is which; assuming {', '.join(roles)}. "
+        f"{path} does not say which band is which{called if any(descriptions) else ''}; "
+        f"assuming {', '.join(roles)}. "
         f"If that is right, pass --bands {letters} to silence this, else the true order"
     )
 

@@ -20,13 +20,13 @@ from decr.errors import ConfigError, warn
 from decr.geo.aoi import (
     Aoi,
     crs_of,
+    in_every_turn,
     in_pixels,
     loaded,
     missed,
     polygons_in,
     projected,
     surroundings,
-    turned,
     unplaced,
     valid_parts,
 )
@@ -110,13 +110,6 @@ def read_vectors(path: str | os.PathLike[str]) -> VectorFile:
 
 def read_features(file: VectorFile, grid: PixelGrid) -> list[Feature]:
     """Place all features of a vector file on a scene.
-
-    Parameters
-    ----------
-    file
-        As `read_vectors` gives it.
-    grid
-        Of the scene; it needs a transform and a CRS.
 
     Returns
     -------
@@ -228,7 +221,7 @@ def _in_reach(file: VectorFile, near: BaseGeometry | None) -> list[int]:
     """Which features, by their bounds, lie in the surroundings of a scene, if these are known."""
     if near is None:
         return list(range(len(file.areas)))
-    written = turned(near) if file.crs.is_geographic else [near]
+    written = in_every_turn(near) if file.crs.is_geographic else [near]
     boxes = [box for one in written for box in shapely.get_parts(one)]
     found: list[int] = np.unique(file.tree.query(np.array(boxes, np.object_))[1]).tolist()
     return found

@@ -51,17 +51,12 @@ def is_alpha_assumed(path: str) -> bool:
 
 
 def what_fourth_is(source: SceneReader) -> tuple[bool, tuple[str, ...]]:
-    """Whether the last of four bands is near infrared, and warnings if that is a guess.
+    """Whether the last of four data bands of uint8 is near infrared; warnings if that is a guess.
 
     It is if most of its numbers lie between 0 and 255, and are many: transparency is 0 or 255
     nearly everywhere, or of few grades. A few windows are looked at, more where these show nothing,
     the same of a file every time. Pixels that are 0 or 255 in all four bands are left out: frames
     and saturated clouds would be so either way.
-
-    Parameters
-    ----------
-    source
-        Of four bands of uint8, all of them data.
 
     Raises
     ------

@@ -91,8 +91,9 @@ def fused_xml(
 ) -> bytes:
     """GDAL's virtual pansharpened raster of the canvas; writes what it is made of beside it."""
     size = laid.rows[1] - laid.rows[0], laid.cols[1] - laid.cols[0]
-    whole = Window(0, 0, pan.grid.height, pan.grid.width)
-    _write_canvas(work / "pan.vrt", pan, whole, (-laid.rows[0], -laid.cols[0]), size, size)
+    _write_canvas(
+        work / "pan.vrt", pan, pan.grid.window, (-laid.rows[0], -laid.cols[0]), size, size
+    )
     _write_canvas(work / "ms.vrt", ms, laid.ms, (0, 0), laid.ms.shape, size)
     root = ET.Element("VRTDataset", subClass="VRTPansharpenedDataset")
     for number, role in enumerate(ms.bands.data_roles, 1):

@@ -16,7 +16,7 @@ from shapely.geometry.base import BaseGeometry
 
 from decr.errors import ConfigError
 
-_LONLAT = CRS.from_user_input("OGC:CRS84")
+LONLAT = CRS.from_user_input("OGC:CRS84")
 
 
 def require_pyarrow() -> Any:
@@ -58,9 +58,9 @@ def in_one_crs(
         if outline is None or own is None:
             moved.append(None)
             continue
-        there = transform_geom(own, _LONLAT, shapely.geometry.mapping(outline))
+        there = transform_geom(own, LONLAT, shapely.geometry.mapping(outline))
         moved.append(shapely.geometry.shape(there))
-    return moved, _LONLAT
+    return moved, LONLAT
 
 
 def geoparquet(

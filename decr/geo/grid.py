@@ -5,20 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from affine import Affine
 from numpy.typing import NDArray
 from rasterio.crs import CRS
+from rasterio.windows import Window as RasterioWindow
 from shapely import polygons
 from shapely.geometry import Polygon
 
 from decr.errors import ConfigError, GridMismatchError
 from decr.geo.metres import metres_per_unit
-
-if TYPE_CHECKING:
-    from rasterio.windows import Window as RasterioWindow
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,8 +158,6 @@ class Window:
 
     def to_rasterio(self) -> RasterioWindow:
         """Return the same window as rasterio writes it."""
-        from rasterio.windows import Window as RasterioWindow
-
         return RasterioWindow(self.col, self.row, self.width, self.height)
 
 
@@ -257,20 +252,19 @@ class PixelGrid:
 
     def coarsened(self, k: int) -> PixelGrid:
         """Return the grid with k times larger pixels from the same corner; edge cells stick out."""
-        t = self.transform
-        points = self.gcps and tuple(GroundPoint(p.row / k, p.col / k, p.x, p.y) for p in self.gcps)
-        # An unplaced grid stays unplaced: a scaled identity would look like a transform.
-        scale = k if self.has_transform else 1
-        transform = Affine(t.a * scale, t.b * scale, t.c, t.d * scale, t.e * scale, t.f)
-        height, width = -(-self.height // k), -(-self.width // k)
-        return PixelGrid(height, width, transform, self.crs, points, self.gcp_crs)
+        return self._of_pixels(-(-self.height // k), -(-self.width // k), k, k)
 
     def resized(self, height: int, width: int) -> PixelGrid:
         """Return the grid of so many pixels over the same ground."""
-        down, across, t = self.height / height, self.width / width, self.transform
+        return self._of_pixels(height, width, self.height / height, self.width / width)
+
+    def _of_pixels(self, height: int, width: int, down: float, across: float) -> PixelGrid:
+        """The grid of so many pixels, each so many times larger, from the same corner."""
         points = self.gcps and tuple(
             GroundPoint(p.row / down, p.col / across, p.x, p.y) for p in self.gcps
         )
+        t = self.transform
+        # An unplaced grid stays unplaced: a scaled identity would look like a transform.
         if self.has_transform:
             t = Affine(t.a * across, t.b * down, t.c, t.d * across, t.e * down, t.f)
         return PixelGrid(height, width, t, self.crs, points, self.gcp_crs)

@@ -120,7 +120,8 @@ def _weights(size: int, tile: int, overlap: int) -> tuple[NDArray[np.int32], ...
     """Cut the apportioned weights of an axis into one array per tile."""
     starts = _starts(size, tile, tile - overlap)
     length = min(tile, size)
-    first = _first_covering(starts, length, size)
+    # The first tile over each coordinate; the others follow it.
+    first = np.searchsorted(np.asarray(starts) + length, np.arange(size), side="right")
     shares = _apportion(_ramps(starts, length, size, overlap, first))
     cut = []
     for index, start in enumerate(starts):
@@ -129,11 +130,6 @@ def _weights(size: int, tile: int, overlap: int) -> tuple[NDArray[np.int32], ...
         weight.flags.writeable = False
         cut.append(weight)
     return tuple(cut)
-
-
-def _first_covering(starts: tuple[int, ...], length: int, size: int) -> NDArray[np.int64]:
-    """Index of the first tile over each coordinate; the others follow it."""
-    return np.searchsorted(np.asarray(starts) + length, np.arange(size), side="right")
 
 
 def _ramps(
@@ -186,14 +182,7 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class Blocks:
-    """A partition of the scene into cores of whole strides, and of the tiles among them.
-
-    Attributes
-    ----------
-    lattice
-        The tiles.
-    strides
-        Side of a core in tile strides.
+    """A partition of the scene into cores of so many tile strides, and of the tiles among them.
 
     Notes
     -----
@@ -237,11 +226,9 @@ class Blocks:
 
     def reach(self, block: Block) -> Window:
         """Smallest window that holds the core and its tiles."""
-        window = block.core
         tiles = self.tiles_of(block)
-        for tile in (tiles[0], tiles[-1]):
-            window = window.union(self.lattice.tile(*tile))
-        return window
+        first, last = self.lattice.tile(*tiles[0]), self.lattice.tile(*tiles[-1])
+        return block.core.union(first).union(last)
 
 
 def _starting(starts: tuple[int, ...], first: int, stop: int) -> range:

@@ -10,14 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import rasterio
 from numpy.typing import NDArray
 from rasterio.control import GroundControlPoint
 
 from decr.errors import OutputError, SceneError
 from decr.geo.grid import PixelGrid, Window
 from decr.geo.metadata import OUR_DOMAIN
-from decr.geo.opening import REFUSALS, first_line, opened, quiet, unlinked
+from decr.geo.opening import REFUSALS, first_line, opened, quietly_open, unlinked
 from decr.geo.scene import Scene
 from decr.geo.whole import Sums, check_whole, sum_of
 
@@ -116,7 +115,7 @@ def layer_writer(
         profile |= {"tiled": True, "blockxsize": BLOCK_PX, "blockysize": BLOCK_PX}
     try:
         with _explained(told):
-            dataset = _created(part, profile)
+            dataset = quietly_open(part, "w", **profile)
         with dataset:
             _describe(dataset, grid, layer)
             sums: Sums = {}
@@ -139,15 +138,11 @@ def rpcs_of(scene: Scene) -> dict[str, str]:
 def block_windows(grid: PixelGrid, cols: int) -> Iterator[Window]:
     """Windows that partition a grid, whole storage blocks in the order in which they are stored.
 
-    Parameters
-    ----------
-    cols
-        Widest window, a multiple of `BLOCK_PX`.
+    They are ``cols`` wide, a multiple of `BLOCK_PX`, but for the last of each row.
     """
     for row in range(0, grid.height, BLOCK_PX):
         for col in range(0, grid.width, cols):
-            height, width = min(BLOCK_PX, grid.height - row), min(cols, grid.width - col)
-            yield Window(row, col, height, width)
+            yield Window(row, col, BLOCK_PX, cols).clipped(grid.window)
 
 
 def is_ours(file: Path) -> bool:
@@ -175,11 +170,6 @@ def _check_ours(out: Path) -> None:
     """Refuse to replace a file that such a raster is not: it may be a mask of the user's."""
     if out.exists() and not is_ours_or_torn(out):
         raise OutputError(f"{out}: exists already and was not made by decr; give another folder")
-
-
-def _created(part: Path, profile: Mapping[str, Any]) -> Any:
-    with quiet():
-        return rasterio.open(part, "w", **profile)
 
 
 def _describe(dataset: Any, grid: PixelGrid, layer: Layer) -> None:

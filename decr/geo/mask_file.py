@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 from affine import Affine
 from numpy.typing import NDArray
-from rasterio.enums import MaskFlags, Resampling
+from rasterio.enums import ColorInterp, MaskFlags, Resampling
 from rasterio.vrt import WarpedVRT
 from rasterio.warp import transform_bounds
 
 from decr.errors import ConfigError, GridMismatchError, SceneError
 from decr.geo.grid import PixelGrid, Window
 from decr.geo.metadata import OUR_DOMAIN
-from decr.geo.opening import REFUSALS, first_line, opened, remedy_of, unlinked
+from decr.geo.opening import REFUSALS, first_line, opened, read_explained, unlinked
 
 _LOOK_PX = 2048
 _STRIP_PX = (256, 2048)
@@ -77,7 +77,6 @@ class MaskFile:
     """
 
     layers: tuple[Any, ...]
-    grid: PixelGrid
     classes: MaskClasses
 
     def cloudy(self, window: Window, thick: bool = False) -> NDArray[np.bool_]:
@@ -90,17 +89,11 @@ class MaskFile:
         """
         wanted = self.classes.is_thick if thick else self.classes.is_cloudy
         there, cloudy = window.to_rasterio(), np.zeros(window.shape, np.bool_)
-        try:
+        with read_explained(f"{self.layers[0].name}: the cloud mask cannot be read"):
             for layer in self.layers:
                 # Of some masks the nodata number is not 0, and beyond a mask is nodata.
                 found = wanted(layer.read(1, window=there))
                 cloudy |= found & (layer.read_masks(1, window=there) != 0)
-        except REFUSALS as error:
-            reason = first_line(error)
-            raise SceneError(
-                f"{self.layers[0].name}: the cloud mask cannot be read: {reason}; "
-                f"{remedy_of(reason)}"
-            ) from unlinked(error)
         return cloudy
 
 
@@ -108,17 +101,12 @@ class MaskFile:
 def open_mask(
     path: str | os.PathLike[str], grid: PixelGrid, classes: MaskClasses
 ) -> Iterator[MaskFile]:
-    """Open a mask for a scene.
+    """Open a mask, whose numbers mean ``classes``, for a scene.
 
     A mask of the scene's very shape is taken pixel by pixel when either has no CRS or both have
     the same transform; otherwise it is warped to the scene's grid by nearest neighbour. Longitudes
     may run from -180 to 180 or from 0 to 360 in either. Where it has no data, or ends, nothing is
     cloudy.
-
-    Parameters
-    ----------
-    classes
-        What its numbers mean.
 
     Raises
     ------
@@ -142,7 +130,7 @@ def open_mask(
         same_shape = (dataset.height, dataset.width) == (grid.height, grid.width)
         same_place = _same_place(dataset, grid)
         if same_shape and (same_place or dataset.crs is None or grid.crs is None):
-            yield MaskFile((dataset,), grid, classes)
+            yield MaskFile((dataset,), classes)
             return
         if dataset.crs is None or grid.crs is None or not grid.has_transform:
             raise GridMismatchError(
@@ -159,20 +147,15 @@ def open_mask(
                 f"{path}: the mask cannot be laid over the scene: {first_line(error)}; bring it "
                 f"to the scene's CRS first"
             ) from unlinked(error)
-        yield MaskFile(tuple(layers), grid, classes)
+        yield MaskFile(tuple(layers), classes)
 
 
 def doubt_of(path: str | os.PathLike[str], classes: MaskClasses, found: bool) -> str | None:
     """What makes it doubtful that a user's mask was read as it was meant, as a sentence.
 
-    Of a mask without cloud: a nodata number in it that decr did not write, and that is not 0. Of
-    one in which all but 0 counts: fractions, or so many numbers that it must be an image. Of large
-    masks some pixels are looked at.
-
-    Parameters
-    ----------
-    found
-        Whether there was cloud in it.
+    Of a mask in which no cloud was ``found``: a nodata number in it that decr did not write, and
+    that is not 0. Of one in which all but 0 counts: fractions, so many numbers that it must be an
+    image, or other bands that say something else. Of large masks some pixels are looked at.
     """
     try:
         with opened(os.fspath(path)) as dataset:
@@ -181,7 +164,7 @@ def doubt_of(path: str | os.PathLike[str], classes: MaskClasses, found: bool) ->
             scaled = dataset.scales[0] != 1
             broken = not classes.cloudy and (scaled or np.dtype(dataset.dtypes[0]).kind == "f")
             if not (hidden or broken):
-                return None if classes.cloudy else _doubt_of_image(path, dataset)
+                return None if classes.cloudy else _doubt_of_middle(path, dataset)
             shape = (min(dataset.height, _LOOK_PX), min(dataset.width, _LOOK_PX))
             seen = dataset.read(1, out_shape=shape)
     except (*REFUSALS, SceneError):
@@ -199,22 +182,27 @@ def doubt_of(path: str | os.PathLike[str], classes: MaskClasses, found: bool) ->
     return None
 
 
-def _doubt_of_image(path: str | os.PathLike[str], dataset: Any) -> str | None:
-    """That a raster seems to be no mask but an image, told by some rows in its middle."""
+def _doubt_of_middle(path: str | os.PathLike[str], dataset: Any) -> str | None:
+    """That a raster seems to be an image, or has bands that do not count, by rows in its middle."""
     height, width = (min(n, most) for n, most in zip(dataset.shape, _STRIP_PX, strict=True))
     middle = Window((dataset.height - height) // 2, (dataset.width - width) // 2, height, width)
-    numbers = len(np.unique(dataset.read(1, window=middle.to_rasterio())))
-    if numbers <= _MOST_CLASSES:
+    colours = zip(dataset.indexes, dataset.colorinterp, strict=True)
+    bands = [1, *(band for band, colour in colours if band > 1 and colour != ColorInterp.alpha)]
+    first, *others = dataset.read(bands, window=middle.to_rasterio())
+    numbers = len(np.unique(first))
+    if numbers > _MOST_CLASSES:
+        return (
+            f"{path}: looks like an image or probabilities, with {numbers} different numbers in "
+            f"its middle, of which all but 0 count as cloud; unless they number clouds, give "
+            f"another mask"
+        )
+    if dataset.tags(ns=OUR_DOMAIN) or all(np.array_equal(first, other) for other in others):
         return None
+    called = f" ({dataset.descriptions[0]})" if dataset.descriptions[0] else ""
     return (
-        f"{path}: looks like an image or probabilities, with {numbers} different numbers in its "
-        f"middle, of which all but 0 count as cloud; unless they number clouds, give another mask"
+        f"{path}: of its {len(bands)} bands, which differ, the first{called} alone counts; take "
+        f"another out with 'gdal_translate -b N' if that one is the mask"
     )
-
-
-def _has_mask(dataset: Any) -> bool:
-    """Whether a raster tells by itself where it has data, otherwise than by a number."""
-    return MaskFlags.all_valid not in dataset.mask_flag_enums[0]
 
 
 def _same_place(dataset: Any, grid: PixelGrid) -> bool:
@@ -242,7 +230,7 @@ def _warped(dataset: Any, grid: PixelGrid, by: float, options: Mapping[str, str]
         resampling=Resampling.nearest,
         tolerance=1e-6,  # or it would depend on the window
         # Or 0 would stand beyond its edge, which may be a number of clouds.
-        add_alpha=dataset.nodata is None and not _has_mask(dataset),
+        add_alpha=dataset.nodata is None and MaskFlags.all_valid in dataset.mask_flag_enums[0],
         **options,
     )
 

@@ -50,16 +50,11 @@ _DOCUMENT = re.compile(
 
 
 def compare_metadata(a: str | PathLike[str], b: str | PathLike[str]) -> list[str]:
-    """List what two rasters say differently about themselves.
+    """List what two rasters, anything GDAL opens, say differently about themselves.
 
     Compared are size, bands, dtypes, grid, CRS, control points, RPCs, nodata, masks, names,
     colours, categories, scales, offsets, units, and every tag of every domain. Not compared are
     pixels, pixel statistics, the way of storage, overviews, and decr's own tags.
-
-    Parameters
-    ----------
-    a, b
-        Anything GDAL opens.
 
     Returns
     -------

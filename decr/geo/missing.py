@@ -109,18 +109,8 @@ def drop_missing(valid: NDArray[np.bool_], plane: NDArray[Any], nodata: float | 
 
 
 def blank(planes: NDArray[Any], valid: NDArray[np.bool_], number: float = 0) -> None:
-    """Give pixels that are not valid one number, in place.
-
-    Parameters
-    ----------
-    planes
-        (C, H, W) of any dtype. Indexing by the mask would take more than 10 times as long, and 16
-        bytes for each such pixel.
-    valid
-        (H, W).
-    number
-        One that the dtype holds.
-    """
+    """Give pixels of (C, H, W) that are not valid, (H, W), one number of its dtype, in place."""
+    # Indexing by the mask would take more than 10 times as long, and 16 bytes for each such pixel.
     np.copyto(planes, planes.dtype.type(number), where=~valid)
 
 

@@ -6,7 +6,7 @@ import errno
 import os
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,9 +14,10 @@ import numpy as np
 import rasterio
 from rasterio._err import CPLE_BaseError
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.io import MemoryFile
 
 from decr.errors import SceneError
-from decr.files import folder_there, there
+from decr.files import folder_there, of_pipe, there
 from decr.forks import fork_lock
 
 E = TypeVar("E", bound=BaseException)
@@ -28,10 +29,16 @@ REFUSALS = (CPLE_BaseError, RasterioError, OSError, SystemError)
 NO_REASON = "GDAL does not say why"
 
 _VECTORS = (".geojson", ".json", ".gpkg", ".shp", ".fgb", ".kml")
+_PACKED = (".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar")
 _PNG_END = b"IEND\xaeB`\x82"
 """Last chunk of a PNG with its checksum."""
 _PNG_TAIL = 1 << 16
 """Bytes at the end in which it is looked for: some programs write more behind it."""
+
+_CLASSIC = (b"CDF\x01", b"CDF\x02")
+"""First bytes of netCDF files that are not HDF5 files, which are never opened without their end."""
+_POOL = 1000
+"""Parts of virtual rasters that GDAL keeps open at most, whatever it is told."""
 
 # The filters of the warnings module belong to the process: opening in several threads at once
 # could restore them in the wrong order and leave ours behind.
@@ -48,6 +55,12 @@ def quiet() -> Iterator[None]:
     with _opening, warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         yield
+
+
+def quietly_open(path: str | Path, *mode: str, **options: Any) -> Any:
+    """As `rasterio.open`, `quiet` about a raster that lies nowhere."""
+    with quiet():
+        return rasterio.open(path, *mode, **options)
 
 
 @contextmanager
@@ -67,10 +80,11 @@ def opened(path: str, overview: int | None = None, placed: bool = False) -> Iter
     SceneError
         If GDAL refuses.
     """
+    if pipe := of_pipe(path):  # GDAL would wait for one who writes into it
+        raise SceneError(pipe)
     try:
-        with nullcontext() if placed else quiet():
-            level = {} if overview is None else {"overview_level": overview}
-            dataset = rasterio.open(path, **level)
+        level = {} if overview is None else {"overview_level": overview}
+        dataset = (rasterio.open if placed else quietly_open)(path, **level)
     except (*REFUSALS, UnicodeError) as error:
         raise SceneError(_why_not_open(path, error)) from unlinked(error)
     with dataset:
@@ -78,7 +92,39 @@ def opened(path: str, overview: int | None = None, placed: bool = False) -> Iter
             _check_whole_png(path)
         if dataset.driver == "ENVI":
             _check_whole_envi(path, dataset)
-        yield dataset
+        if dataset.driver == "netCDF":
+            _check_whole_netcdf(path, dataset)
+        try:
+            yield dataset
+        except Exception:
+            if dataset.driver == "VRT":
+                forget_failures()
+            raise
+
+
+def forget_failures() -> None:
+    """Make GDAL forget which parts of virtual rasters it could not open.
+
+    It keeps that in its pool of parts, which may last as long as the process, for virtual rasters
+    at one address in memory. The next at that address would read as zeros, and no error would be
+    raised, even if the part was mended meanwhile. What was not used for long is pushed out of the
+    pool by other parts.
+    """
+    part = (
+        "<SimpleSource><SourceFilename>/vsisubfile/0_{0},{1}</SourceFilename><SourceBand>1"
+        '</SourceBand><SrcRect xOff="0" yOff="0" xSize="1" ySize="1"/>'
+        '<DstRect xOff="{2}" yOff="0" xSize="1" ySize="1"/></SimpleSource>'
+    )
+    profile = {"driver": "GTiff", "width": 1, "height": 1, "count": 1, "dtype": "uint8"}
+    with quiet(), suppress(*REFUSALS), MemoryFile() as file:
+        with file.open(**profile):
+            pass
+        parts = "".join(part.format(_POOL + n, file.name, n) for n in range(_POOL))
+        with rasterio.open(
+            f'<VRTDataset rasterXSize="{_POOL}" rasterYSize="1"><VRTRasterBand dataType="Byte" '
+            f'band="1">{parts}</VRTRasterBand></VRTDataset>'
+        ) as virtual:
+            virtual.read(1)
 
 
 def _check_whole_png(path: str) -> None:
@@ -107,6 +153,22 @@ def _check_whole_envi(path: str, dataset: Any) -> None:
         )
 
 
+def _check_whole_netcdf(path: str, dataset: Any) -> None:
+    """Refuse the same of a netCDF file of the classic formats, of which GDAL does not warn."""
+    from scipy.io import netcdf_file
+
+    file = Path(dataset.files[0] if dataset.files else path)
+    if not file.is_file():
+        return
+    with file.open("rb") as stream:
+        if stream.read(4) not in _CLASSIC:
+            return
+    try:
+        netcdf_file(file, mmap=True).close()  # its head is read, and no number
+    except (ValueError, IndexError):  # there is less than it says
+        raise SceneError(f"{path} is cut off; copy it again from where it came") from None
+
+
 def _why_not_open(path: str, error: Exception) -> str:
     """One sentence for a file that GDAL refuses."""
     file = Path(path)
@@ -125,14 +187,27 @@ def _why_not_open(path: str, error: Exception) -> str:
         return f"{path} has a name that is not UTF-8, which GDAL cannot open; rename it"
     if limited := of_limit(first_line(error)):
         return f"{path} cannot be opened: {first_line(error)}; {limited}"
-    polygons = file.suffix.lower() in _VECTORS
-    remedy = "make one of its polygons with gdal_rasterize" if polygons else "give a GeoTIFF"
+    remedy = "give a GeoTIFF"
+    if file.suffix.lower() in _VECTORS:
+        remedy = "make one of its polygons with gdal_rasterize"
+    elif file.suffix.lower() in _PACKED:
+        remedy = "unpack it first, and give a raster or the folder"
     return f"{path} is not a raster that GDAL can read: {first_line(error)}; {remedy}"
 
 
 def remedy_of(reason: str, what: str = "it") -> str:
     """What to do about a file that cannot be read to its end, for a reason of GDAL's."""
     return of_limit(reason) or f"{what} is damaged or incomplete, copy it again from where it came"
+
+
+@contextmanager
+def read_explained(said: str, what: str = "it") -> Iterator[None]:
+    """Turn what GDAL says while it reads into one sentence, which begins with what is ``said``."""
+    try:
+        yield
+    except REFUSALS as error:
+        reason = first_line(error)
+        raise SceneError(f"{said}: {reason}; {remedy_of(reason, what)}") from unlinked(error)
 
 
 def of_limit(reason: str) -> str | None:

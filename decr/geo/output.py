@@ -21,10 +21,19 @@ from decr.forks import is_forked
 from decr.geo.layers import Layer, layer_writer
 from decr.geo.metadata import OUR_DOMAIN, compare_metadata
 from decr.geo.missing import calls_fourth_alpha, differs_by_band
-from decr.geo.opening import REFUSALS, first_line, quiet, remedy_of, unlinked
+from decr.geo.opening import (
+    REFUSALS,
+    first_line,
+    forget_failures,
+    quiet,
+    quietly_open,
+    remedy_of,
+    unlinked,
+)
 from decr.geo.overlay import Overlay, Patch, overlay, without_alpha
 from decr.geo.reader import reader
 from decr.geo.scene import Scene
+from decr.geo.sources import check_states
 from decr.geo.tiff_tags import call_fourth_alpha, fill_room
 
 _CACHE_BYTES = 32 * 2**20
@@ -38,6 +47,10 @@ _BLOCKS_PER_THREAD = 12
 # Each open file keeps a decoded block of its own: with GDAL's 450, hundreds of patches would cost
 # more than the cache does. Patches are read in the order in which they lie, so few do.
 _OPEN_FILES = 4
+_OPEN_PARTS = 32
+"""The same of a scene that is a virtual raster itself. GDAL's pool of them then lasts until the
+process ends, and each thread that reads a virtual raster needs a place there, or two if parts of it
+are virtual; decr has up to 13."""
 
 # What GDAL and others keep beside a raster; left over from an earlier file of that name, they
 # would be taken for the new one's.
@@ -114,7 +127,7 @@ def write_cog(
     OutputError
         If the disk is full, the folder may not be written, or ``out`` is the scene itself.
     SceneError
-        If the scene has gone.
+        If the scene has gone, or is another by now.
     GridMismatchError
         If a patch does not fit the scene.
 
@@ -123,10 +136,10 @@ def write_cog(
     DecrWarning
         If the scene says something that a GeoTIFF cannot say.
     """
-    if _is_same_file(source, out):
+    if Path(source).exists() and out.exists() and out.samefile(source):
         raise OutputError(f"{out}: is the scene itself; give another name for the output")
     cog, vrt = work_dir / "cog.tif", work_dir / "cog.vrt"
-    with _gdal(work_dir), _explained(source, out, work_dir, called):
+    with _gdal(work_dir), _explained(source, out, work_dir, called, scene):
         _clear(work_dir)
         mask = None if scene is None else _valid_mask(scene, work_dir / "cog.mask.tif", out)
         with _opened(source) as dataset:
@@ -135,8 +148,9 @@ def write_cog(
             cache = _cache_bytes(dataset.block_shapes[0], dataset.shape, bytes_per_px)
             # Where there is a mask, GDAL makes overviews by that, and not by alpha.
             unlike = scene and not mask and calls_fourth_alpha(dataset, scene.bands)
+            open_files = _OPEN_PARTS if dataset.driver == "VRT" else _OPEN_FILES
         vrt.write_bytes(without_alpha(content.xml) if unlike else content.xml)
-        with rasterio.Env(GDAL_CACHEMAX=cache):
+        with rasterio.Env(GDAL_CACHEMAX=cache, GDAL_MAX_DATASET_POOL_SIZE=open_files):
             rasterio.shutil.copy(str(vrt), str(cog), driver="COG", **_creation_options())
         if unlike:
             call_fourth_alpha(cog)
@@ -154,20 +168,11 @@ def write_cog(
         warn(f"{out}: a GeoTIFF cannot say all that {called or source} says: {'; '.join(lost)}")
 
 
-def _is_same_file(source: str, out: Path) -> bool:
-    return Path(source).exists() and out.exists() and out.samefile(source)
-
-
-@contextmanager
-def _gdal(work_dir: Path) -> Iterator[None]:
-    """Bound GDAL's memory and keep its temporary files in the work directory."""
-    with rasterio.Env(
-        GDAL_CACHEMAX=_CACHE_BYTES,
-        GDAL_MAX_DATASET_POOL_SIZE=_OPEN_FILES,
-        CPL_TMPDIR=str(work_dir),
-        GDAL_TIFF_INTERNAL_MASK=True,
-    ):
-        yield
+def _gdal(work_dir: Path) -> rasterio.Env:
+    """Bounds GDAL's memory and keeps its temporary files in the work directory."""
+    return rasterio.Env(
+        GDAL_CACHEMAX=_CACHE_BYTES, CPL_TMPDIR=str(work_dir), GDAL_TIFF_INTERNAL_MASK=True
+    )
 
 
 def _cache_bytes(block: tuple[int, int], shape: tuple[int, int], bytes_per_px: int) -> int:
@@ -185,8 +190,7 @@ def _cache_bytes(block: tuple[int, int], shape: tuple[int, int], bytes_per_px: i
 def write_memory_bytes(scene: Scene) -> int:
     """Memory that `write_cog` takes for a scene, beside what the process holds already."""
     bytes_per_px = np.dtype(scene.dtype).itemsize * scene.count
-    shape = (scene.grid.height, scene.grid.width)
-    cache = _cache_bytes(scene.block_shape, shape, bytes_per_px)
+    cache = _cache_bytes(scene.block_shape, scene.grid.window.shape, bytes_per_px)
     blocks = _running() * _BLOCKS_PER_THREAD
     return cache + _BUFFER_BYTES + blocks * _BLOCK_PX**2 * bytes_per_px
 
@@ -206,8 +210,7 @@ def _valid_mask(scene: Scene, mask: Path, out: Path) -> Path | None:
 def _opened(source: str) -> Iterator[Any]:
     """Open the scene; not being able to is no fault of the output."""
     try:
-        with quiet():
-            dataset = rasterio.open(source)
+        dataset = quietly_open(source)
     except REFUSALS as error:
         told = f"{source} can no longer be opened: {first_line(error)}; run again"
         raise SceneError(told) from unlinked(error)
@@ -216,15 +219,21 @@ def _opened(source: str) -> Iterator[Any]:
 
 
 @contextmanager
-def _explained(source: str, out: Path, work_dir: Path, called: str | None) -> Iterator[None]:
+def _explained(
+    source: str, out: Path, work_dir: Path, called: str | None, scene: Scene | None
+) -> Iterator[None]:
     """Turn what GDAL and the system say into one sentence, leaving no half file."""
     try:
         yield
     except DecrError:
         _clear(work_dir)
+        forget_failures()
         raise
     except REFUSALS as error:
         _clear(work_dir)
+        forget_failures()
+        if scene is not None:
+            check_states(scene.files)  # or the output would be blamed
         reason = first_line(error)
         if "IReadBlock" in reason and "cog.tif" not in reason:
             raise SceneError(
@@ -248,9 +257,7 @@ def _finish(cog: Path, vrt: Path, content: Overlay) -> None:
     fill_room(cog, content.dataset_tags, content.band_tags, content.xmp)
     with cog.open("rb") as file:
         os.fsync(file.fileno())
-    with quiet():
-        expected, written = rasterio.open(vrt), rasterio.open(cog)
-    with expected, written:
+    with quietly_open(vrt) as expected, quietly_open(cog) as written:
         same = (expected.shape, expected.dtypes) == (written.shape, written.dtypes)
         last = _last_block(written)
         # The last block is the last that GDAL writes: it is missing if anything is.
@@ -260,9 +267,7 @@ def _finish(cog: Path, vrt: Path, content: Overlay) -> None:
             raise OutputError(f"{cog}: is not what was written; check the disk and run again")
         levels = len(written.overviews(1))
     for level in range(levels):
-        with quiet():
-            overview = rasterio.open(cog, overview_level=level)
-        with overview:
+        with quietly_open(cog, overview_level=level) as overview:
             last = _last_block(overview)
             overview.read(window=last)
             overview.read_masks(1, window=last)

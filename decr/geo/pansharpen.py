@@ -24,7 +24,7 @@ from decr.geo.opening import check_not_negative, opened
 from decr.geo.output import check_sidecars, write_cog
 from decr.geo.reader import SceneReader, reader
 from decr.geo.scene import Scene, open_scene
-from decr.geo.sources import local_files
+from decr.geo.sources import check_states, local_files, states_of
 
 _REACH = {"Cubic": 2, "Nearest": 0, "Bilinear": 1, "CubicSpline": 2, "Lanczos": 3, "Average": 1}
 """How many multispectral pixels away each resampling looks."""
@@ -66,7 +66,7 @@ class PansharpenOptions:
 def pansharpen(
     pan: Path | str, ms: Path | str, out: Path, options: PansharpenOptions | None = None
 ) -> Scene:
-    """Fuse two images of one acquisition by GDAL's weighted Brovey transform, block by block.
+    """Fuse two images of one acquisition by GDAL's weighted Brovey transform; return the fused.
 
     What both cover is written, on the pixels of the panchromatic image; colours lie where they are
     to half such a pixel, whatever the corners of the two.
@@ -86,15 +86,10 @@ def pansharpen(
     out
         COG; appears whole or not at all.
 
-    Returns
-    -------
-    Scene
-        What was written.
-
     Raises
     ------
     SceneError, BandError
-        If an image cannot be read, or the bands are others.
+        If an image cannot be read, is replaced meanwhile, or the bands are others.
     GridMismatchError
         If the two do not lie over one another.
     OutputError
@@ -115,6 +110,7 @@ def pansharpen(
         raise _exists(out)
     with gdal_environment():
         one, many = _opened_pan(pan), open_scene(ms, options.bands)
+        files = states_of([one.path, many.path])
         _check(one, many, options)
         for guess in many.guesses:
             warn(guess)
@@ -135,7 +131,8 @@ def pansharpen(
             tags["WEIGHTS"] = ",".join(f"{w:.6g}" for w in weights)
             tags["RESAMPLING"] = options.resampling
             both = " with ".join(without_keys(str(image)) for image in (pan, ms))
-            write_cog(str(source), [], out, tags, work, called=both)
+            # Of an image that was replaced meanwhile parts would be fused.
+            write_cog(str(source), [], out, tags, work, lambda _: check_states(files), both)
         return open_scene(out)
 
 
@@ -217,9 +214,9 @@ def _valid(
     source: SceneReader, rows: NDArray[np.int64], cols: NDArray[np.int64], reach: int
 ) -> NDArray[np.bool_]:
     """Whether pixels at rows and columns, and so many around them, hold data; (rows, cols)."""
-    first, last = (rows.min(), cols.min()), (rows.max(), cols.max())
-    size = (int(high - low) + 1 for low, high in zip(first, last, strict=True))
-    window = Window(int(first[0]), int(first[1]), *size).expand(reach, source.scene.grid.window)
+    size = int(np.ptp(rows)) + 1, int(np.ptp(cols)) + 1
+    window = Window(int(rows.min()), int(cols.min()), *size)
+    window = window.expand(reach, source.scene.grid.window)
     valid = source.valid(window)
     if reach:
         valid = ndimage.minimum_filter(valid, 2 * reach + 1, mode="nearest")

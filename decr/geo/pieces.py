@@ -74,11 +74,6 @@ def spread_windows(scene: Window, block: tuple[int, int], most: int) -> list[Win
     Places are drawn (from a fixed seed): on a regular grid of windows, ground or clouds that
     repeat could be missed altogether. Of a file in blocks, which are decoded whole in any case,
     windows have 512 pixels along each side and begin where a block begins; of one in strips, 64.
-
-    Parameters
-    ----------
-    block
-        As for `whole_blocks`.
     """
     in_blocks = block[1] <= 1024
     size, begin = (512, block) if in_blocks else (64, (1, 1))
@@ -87,15 +82,11 @@ def spread_windows(scene: Window, block: tuple[int, int], most: int) -> list[Win
     rows, cols = (min(most, -(-n // size)) for n in (height, width))
     shifts = rng.random((rows, cols, 2))
     windows = []
-    for i in range(rows):
-        for j in range(cols):
-            # A window that is all of the scene's rows or columns begins with them.
-            row, col = (
-                int((k + shift) / parts * n) // b * b if n > size else 0
-                for k, parts, n, shift, b in zip(
-                    (i, j), (rows, cols), (height, width), shifts[i, j], begin, strict=True
-                )
-            )
-            windows.append(Window(row, col, min(size, height - row), min(size, width - col)))
+    for i, j in product(range(rows), range(cols)):
+        # A window that is all of the scene's rows or columns begins with them.
+        down, right = (np.array([i, j]) + shifts[i, j]) / (rows, cols) * (height, width)
+        row = int(down) // begin[0] * begin[0] if height > size else 0
+        col = int(right) // begin[1] * begin[1] if width > size else 0
+        windows.append(Window(row, col, min(size, height - row), min(size, width - col)))
     # From the top: some formats are decoded from there, and again for each step back.
     return sorted(windows, key=lambda w: (w.row, w.col))

@@ -13,7 +13,7 @@ from decr.errors import BandError, GridMismatchError, SceneError
 from decr.geo.cells import cell_least, cell_sums
 from decr.geo.grid import Window
 from decr.geo.missing import blank, drop_missing, mask_bands, masked_falsely, range_of
-from decr.geo.opening import REFUSALS, first_line, opened, remedy_of, unlinked
+from decr.geo.opening import opened, read_explained
 from decr.geo.pieces import along_blocks, whole_blocks
 from decr.geo.sources import check_states
 
@@ -231,12 +231,13 @@ class SceneReader:
     @contextmanager
     def _explained(self, window: Window) -> Iterator[None]:
         """Say which part of which file could not be read."""
+        said = (
+            f"{self.scene.path} cannot be read at rows {window.row} to {window.row_stop - 1}, "
+            f"cols {window.col} to {window.col_stop - 1}"
+        )
         try:
-            yield
-        except REFUSALS as error:
-            reason = first_line(error)
-            raise SceneError(
-                f"{self.scene.path} cannot be read at rows {window.row} to {window.row_stop - 1}, "
-                f"cols {window.col} to {window.col_stop - 1}: {reason}; "
-                f"{remedy_of(reason, 'the file')}"
-            ) from unlinked(error)
+            with read_explained(said, "the file"):
+                yield
+        except SceneError:
+            check_states(self.scene.files)  # or one that changed would be called damaged
+            raise

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
-from decr.errors import SceneError
+from decr.errors import ConfigError, SceneError
 from decr.files import there
 from decr.geo.grid import Window
-from decr.geo.names import OF_FILE, file_of
+from decr.geo.names import OF_FILE, absolute_name, file_of
 from decr.geo.opening import NO_REASON, REFUSALS, first_line, opened, unlinked
 
 FileState = tuple[str, int, int]
-"""Absolute name, bytes, and second of the last change, finer than which not all systems tell."""
+"""Absolute name, bytes, and nanosecond of the last change; a whole second is compared as such."""
+
+_SECOND = 10**9
+_STATES = 1000
+"""Files of a raster whose states are kept: an array may have a million, and a few tell a copy."""
 
 
 def local_files(path: str) -> list[Path]:
@@ -161,13 +165,49 @@ def _check_computed(path: str) -> None:
                 ) from unlinked(error)
 
 
+def states_of(rasters: Iterable[str], elsewhere: bool = False) -> tuple[FileState, ...]:
+    """States of files on this machine that all who read these rasters must find alike.
+
+    Parameters
+    ----------
+    elsewhere
+        Whether other machines read them, too, by other systems of files or from copies. Not all
+        tell more of a change than its second.
+
+    Raises
+    ------
+    SceneError
+        As `local_files` does.
+    ConfigError
+        If others would look for a file in their own folders.
+    """
+    found: list[FileState] = []
+    for raster in rasters:
+        files = local_files(absolute_name(raster))
+        relative = next((file for file in files if not file.is_absolute()), None)
+        if elsewhere and relative is not None:
+            raise ConfigError(
+                f"{raster}: other processes would look for {relative} in their own folders; write "
+                f"{relative.absolute()} in its place"
+            )
+        found += [state_of(str(file)) for file in files[:_STATES]]
+    if elsewhere:
+        return tuple((name, size, _second(changed)) for name, size, changed in found)
+    return tuple(found)
+
+
 def state_of(file: str) -> FileState:
     """What a file is by now; of one that is not there 0 bytes."""
     try:
         stat = os.stat(file)  # noqa: PTH116 (names are text that travels)
     except OSError:
         return file, 0, 0
-    return file, stat.st_size, int(stat.st_mtime)
+    return file, stat.st_size, stat.st_mtime_ns
+
+
+def _second(nanosecond: int) -> int:
+    """The beginning of the second, in nanoseconds."""
+    return nanosecond // _SECOND * _SECOND
 
 
 def check_states(files: Sequence[FileState]) -> None:
@@ -179,7 +219,8 @@ def check_states(files: Sequence[FileState]) -> None:
         Naming the file.
     """
     for name, *began in files:
-        _, *now = state_of(name)
+        _, size, changed = state_of(name)
+        now = [size, changed if began[1] % _SECOND else _second(changed)]
         if now == [0, 0] != began:
             raise SceneError(
                 f"{name} cannot be seen here, but where the run began: it is gone since, or this "
@@ -187,7 +228,7 @@ def check_states(files: Sequence[FileState]) -> None:
             )
         if now != began:
             raise SceneError(
-                f"{name}: [bytes, second of change] are {now} here and were {began} where the "
+                f"{name}: [bytes, nanosecond of change] are {now} here and were {began} where the "
                 f"run began: it was changed since, or another process reads another; leave it be, "
                 f"let all processes read one file, or copies that keep its time (cp -p), and start "
                 f"again"

@@ -113,7 +113,6 @@ class _Tag:
         Where and how the size itself is stored.
     """
 
-    code: int
     offset: int
     size: int
     size_at: int
@@ -186,6 +185,6 @@ def _directories(file: BinaryIO, path: Path) -> Iterator[dict[int, _Tag]]:
         entries = file.read(count * step)
         where = struct.unpack(word, file.read(struct.calcsize(word)))[0]
         yield {
-            code: _Tag(code, offset, size, at + i * step + 4, word)
+            code: _Tag(offset, size, at + i * step + 4, word)
             for i, (code, _, size, offset) in enumerate(struct.iter_unpack(entry, entries))
         }

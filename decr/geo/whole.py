@@ -7,11 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-import rasterio
 from numpy.typing import NDArray
 
 from decr.geo.grid import Window
-from decr.geo.opening import REFUSALS, of_limit, quiet
+from decr.geo.opening import REFUSALS, of_limit, quietly_open
 
 Sums = dict[Window, int]
 """Checksums of what was written under windows that do not overlap, see `sum_of`."""
@@ -22,15 +21,13 @@ def sum_of(pixels: NDArray[np.generic]) -> int:
     return zlib.crc32(np.ascontiguousarray(pixels).data)
 
 
-def check_whole(
-    file: Path, sums: Mapping[Window, int | None], tags: Mapping[str, Mapping[str, str]]
-) -> None:
+def check_whole(file: Path, sums: Sums, tags: Mapping[str, Mapping[str, str]]) -> None:
     """Read a closed raster to its end.
 
     Parameters
     ----------
     sums
-        Of all that was written, in the raster's dtype; where one is None, its window is only read.
+        Of all that was written, in the raster's dtype.
     tags
         Those that it must have, by domain; only their names are compared. GDAL keeps no blank ones.
 
@@ -41,14 +38,12 @@ def check_whole(
     """
     why = "what was written cannot be read back"
     try:
-        with quiet():
-            dataset = rasterio.open(file)
-        with dataset:
+        with quietly_open(file) as dataset:
             wanted = {d: {key for key, text in tags[d].items() if text.strip()} for d in tags}
             whole = all(wanted[domain] <= dataset.tags(ns=domain).keys() for domain in wanted)
             for window, found in sums.items():
                 read = sum_of(dataset.read(window=window.to_rasterio()))
-                whole = whole and found in (None, read)
+                whole = whole and read == found
     except REFUSALS as error:
         whole = False
         if of_limit(str(error)):

@@ -153,18 +153,7 @@ class CloudNet(nn.Module):
         return cast(Tensor, self.head(x))[..., :rows, :cols]
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the probability of cloud.
-
-        Parameters
-        ----------
-        x
-            As for `logits`.
-
-        Returns
-        -------
-        Tensor
-            (N, 1, H, W), in (0, 1); high means cloudy.
-        """
+        """As `logits`, to the probability of cloud, (N, 1, H, W), in (0, 1)."""
         return torch.sigmoid(self.logits(x))
 
 

@@ -102,10 +102,7 @@ class _ChannelAttention(nn.Module):
         narrow = channels // _REDUCTION
         self.pool = nn.AdaptiveAvgPool2d(1)
         self.channel_attn = nn.Sequential(
-            nn.Conv2d(channels, narrow, 1),
-            nn.ReLU(),
-            nn.Conv2d(narrow, channels, 1),
-            nn.Sigmoid(),
+            nn.Conv2d(channels, narrow, 1), nn.ReLU(), nn.Conv2d(narrow, channels, 1), nn.Sigmoid()
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -163,22 +160,15 @@ class CVAE(nn.Module):
         Size of the tokens and channels of the widest convolution, a multiple of 64.
     latent
         Numbers that sum up an image, 1 to ``width``.
-    sample_seed
-        None draws the most likely image. A number draws one sample instead: the latent vector
-        departs from its mean by noise made from this seed, the same for every image and call, so
-        an image's result depends neither on its batch nor on what was drawn before.
 
     Notes
     -----
     The defaults are the published sizes: 15.4 million parameters for 3 bands. The published
-    network draws a sample even at inference, from no particular seed.
+    network draws a sample even at inference, from no particular seed; this one draws the most
+    likely image.
     """
 
-    noise: Tensor | None
-
-    def __init__(
-        self, bands: int, width: int = 512, latent: int = 50, sample_seed: int | None = None
-    ) -> None:
+    def __init__(self, bands: int, width: int = 512, latent: int = 50) -> None:
         super().__init__()
         if width < 64 or width % 64:
             raise ValueError(f"width must be a multiple of 64, not {width}")
@@ -186,12 +176,6 @@ class CVAE(nn.Module):
             raise ValueError(f"latent must lie in 1..{width}, not {latent}")
         self.encoder = _Encoder(bands, width, latent)
         self.decoder = _Decoder(bands, width, latent)
-        noise = None
-        if sample_seed is not None:
-            generator = torch.Generator("cpu").manual_seed(sample_seed)
-            noise = torch.randn(1, latent, generator=generator, device="cpu")
-        # Follows the network to its device, but is no part of its weights.
-        self.register_buffer("noise", noise, persistent=False)
 
     def with_distribution(
         self, y: Tensor, noise: Tensor | None = None
@@ -230,21 +214,11 @@ class CVAE(nn.Module):
         return (mu, log_var), y + change
 
     def forward(self, y: Tensor) -> Tensor:
-        """Return the clear image.
-
-        Parameters
-        ----------
-        y
-            (N, C, H, W), cloudy, in [0, 1]; H and W at most 256.
-
-        Returns
-        -------
-        Tensor
-            (N, C, H, W), clamped to [0, 1].
+        """(N, C, H, W), cloudy, to the clear image of that shape, both in [0, 1].
 
         Raises
         ------
         ValueError
             If the image is larger than 256 x 256 pixels.
         """
-        return self.with_distribution(y, self.noise)[1].clamp(0.0, 1.0)
+        return self.with_distribution(y)[1].clamp(0.0, 1.0)

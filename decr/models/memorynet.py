@@ -262,16 +262,5 @@ class MemoryNet(nn.Module):
         return third, second, _join_halves(first, dim=2)
 
     def forward(self, y: Tensor) -> Tensor:
-        """Return the clear image.
-
-        Parameters
-        ----------
-        y
-            (N, C, H, W), cloudy, in [0, 1].
-
-        Returns
-        -------
-        Tensor
-            (N, C, H, W), the third stage clamped to [0, 1].
-        """
+        """(N, C, H, W), cloudy, to the clear image of that shape, both in [0, 1]."""
         return self.stages(y)[0].clamp(0.0, 1.0)

@@ -223,18 +223,7 @@ class MSDA(nn.Module):
         return weights[:c] * along + weights[c : 2 * c] * across
 
     def forward(self, y: Tensor) -> Tensor:
-        """Return the clear image.
-
-        Parameters
-        ----------
-        y
-            (N, C, H, W), cloudy, in [0, 1].
-
-        Returns
-        -------
-        Tensor
-            (N, C, H, W), in (0, 1).
-        """
+        """(N, C, H, W), cloudy, to the clear image of that shape, both in [0, 1]."""
         top, middle, bottom = self._grid(self.rdb_in(self.conv_in(y)))
         top = self.rdb_out(top)
         f = self._fuse(1, middle, self.upsamle1(self._context(bottom), middle))
@@ -290,17 +279,9 @@ class MSDADiscriminator(nn.Module):
         return nn.Sequential(conv, nn.LeakyReLU(0.2))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Score images.
+        """(N, C, H, W), in [0, 1], to scores, unbounded; higher means more real.
 
-        Parameters
-        ----------
-        x
-            (N, C, H, W), in [0, 1].
-
-        Returns
-        -------
-        Tensor
-            (N, 4 * width * ceil(H / 64) * ceil(W / 64)), unbounded; higher means more real.
+        Their shape is (N, 4 * width * ceil(H / 64) * ceil(W / 64)).
         """
         for layer in (self.layer1_new, self.layer2, self.layer3, self.layer4, self.layer5):
             x = layer(x)

@@ -9,20 +9,9 @@ from torch import Tensor
 def pad_to_multiple(x: Tensor, multiple: int) -> Tensor:
     """Extend an image at the bottom and right until both sides are multiples of ``multiple``.
 
-    It is mirrored, or where it is too small for a mirror, edge pixels are repeated.
-
-    Parameters
-    ----------
-    x
-        (N, C, H, W), any range; H and W at least 1.
-    multiple
-        What the sides must be divisible by, in pixels.
-
-    Returns
-    -------
-    Tensor
-        (N, C, H', W'), with ``x`` at the top left; ``x`` itself where nothing is missing. Crop a
-        result with ``[..., :H, :W]``.
+    (N, C, H, W) to (N, C, H', W'), with ``x`` at the top left: crop a result with
+    ``[..., :H, :W]``. It is mirrored, or where it is too small for a mirror, edge pixels are
+    repeated; where nothing is missing it is ``x`` itself.
 
     Examples
     --------

@@ -58,17 +58,9 @@ class PatchGAN(nn.Module):
         initialise(self)
 
     def forward(self, cloudy: Tensor, image: Tensor) -> Tensor:
-        """Judge patches.
+        """(N, C, H, W) twice, in [0, 1], sides of at least 16, to logits (N, 1, H // 16, W // 16).
 
-        Parameters
-        ----------
-        cloudy, image
-            (N, C, H, W), in [0, 1], sides of at least 16; ``image`` is the true or a made one.
-
-        Returns
-        -------
-        Tensor
-            (N, 1, H // 16, W // 16), unbounded logits; higher means more real.
+        ``image`` is the true or a made one. Logits are unbounded; higher means more real.
         """
         x = torch.cat([self.c0_0(cloudy), self.c0_1(image)], dim=1)
         return cast(Tensor, self.c4(self.c3(self.c2(self.c1(x)))))

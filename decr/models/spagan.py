@@ -137,16 +137,5 @@ class SpAGAN(nn.Module):
         return self.conv_out(x), attention
 
     def forward(self, y: Tensor) -> Tensor:
-        """Return the clear image.
-
-        Parameters
-        ----------
-        y
-            (N, C, H, W), cloudy, in [0, 1].
-
-        Returns
-        -------
-        Tensor
-            (N, C, H, W), clamped to [0, 1].
-        """
+        """(N, C, H, W), cloudy, to the clear image of that shape, both in [0, 1]."""
         return self.with_attention(y)[0].clamp(0.0, 1.0)

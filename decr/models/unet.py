@@ -17,8 +17,6 @@ from torch import Tensor, nn
 from decr.models.attention import attend
 from decr.models.fused import norm_silu
 
-Shortcut = list[Tensor]
-
 
 @dataclass(frozen=True, slots=True)
 class UNetSize:
@@ -61,19 +59,9 @@ class UNetSize:
 
 
 def time_embedding(t: Tensor, width: int) -> Tensor:
-    """Embed timesteps as cosines then sines of geometrically spaced frequencies.
+    """(N,) timesteps on the original chain to (N, width) float32; ``width`` is even.
 
-    Parameters
-    ----------
-    t
-        (N,), integers on the original chain, 0 .. train_steps - 1.
-    width
-        Even size of the embedding.
-
-    Returns
-    -------
-    Tensor
-        (N, width), float32, cosines first.
+    Cosines come first, then sines, of geometrically spaced frequencies.
     """
     half = width // 2
     frequencies = torch.exp(
@@ -293,7 +281,7 @@ class UNet(nn.Module):
         if self.size.timed:
             assert t is not None
             embedding = self.time_embed(time_embedding(t, self.size.width))
-        skips: Shortcut = []
+        skips: list[Tensor] = []
         for stage in self.input_blocks:
             x = cast(TimedSequence, stage).run(x, embedding)
             skips.append(x)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass
 from typing import Any
 
@@ -80,15 +80,16 @@ def add(allocation: Allocation, tile: Window, factor: int, look_px: int, weight:
 
 
 def gathered(
-    work: WorkDir, blocks: Iterable[Index], shape: tuple[int, int]
+    work: WorkDir, blocks: Sequence[Index], shape: tuple[int, int]
 ) -> NDArray[np.uint8] | None:
     """Mean W of all blocks, (h, w) uint8: 0 where no tile was restored, else 1..255 for W to 1.
 
     None if a block's W was not kept, as by an earlier run that made no report, if it is damaged,
     which a warning says, or if there are no blocks.
     """
+    if not blocks:
+        return None
     whole = empty(Window(0, 0, *shape))
-    some = False
     for index in blocks:
         if not work.block_file(WEIGHTS, *index, "npz").exists():
             return None
@@ -100,9 +101,6 @@ def gathered(
         if cells is not None:
             whole.total[cells.slices()] += total[cells.slices(own)]
             whole.count[cells.slices()] += count[cells.slices(own)]
-        some = True
-    if not some:
-        return None
     mean = whole.total / np.maximum(whole.count, 1)
     levels = np.clip(np.rint(255 * mean), 1, 255)
     return np.where(whole.count > 0, levels, 0).astype(np.uint8)

@@ -6,6 +6,7 @@ import os
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,16 +24,7 @@ from decr.pipeline.memory import give_back
 from decr.pipeline.networks import Named, the_restorer
 from decr.pipeline.plan import BlockPlan
 from decr.pipeline.seams import Overlaps, Squares
-from decr.pipeline.tiles import (
-    FULL,
-    LEVELS,
-    BlockSum,
-    Float32,
-    Int32,
-    Spills,
-    cut_tiles,
-    quantised,
-)
+from decr.pipeline.tiles import FULL, LEVELS, BlockSum, Float32, Int32, Spills, cut_tiles, quantised
 from decr.pipeline.tone import Index, cell_means
 from decr.plugins import checked
 from decr.predictor import Restorer
@@ -43,7 +35,6 @@ _TURNS: dict[int, threading.BoundedSemaphore] = {}
 _TURNS_LOCK = fork_lock()
 os.register_at_fork(after_in_child=_TURNS.clear)
 _STRIP_ROWS = 64
-
 
 Tile = tuple[Index, NDArray[np.generic]]
 """A tile's index, and its numbers as the scene has them, (C, tile_px, tile_px)."""
@@ -138,9 +129,9 @@ def _made(task: BlockTask, tell: Tell) -> BlockResult:
                 seen[index] = cell_means(cloudy, task.blocks.lattice, index)
                 said[index] = cell_means(clear - cloudy, task.blocks.lattice, index)
             tell(len(group))
-        rows, cols = task.block.block.core.slices(sums.window)
+        core = task.block.block.core.slices(sums.window)
         change = sums.core()
-        _lessen(change, dn[:, rows, cols], valid[rows, cols], task.radiometry)
+        _lessen(change, dn[:, *core], valid[core], task.radiometry)
     return BlockResult(change, sums.spills(), seen, said, overlaps.difference, weighed)
 
 
@@ -181,10 +172,7 @@ def _weighed(task: BlockTask, restorer: Restorer, window: Window) -> Allocation 
 
 
 def _restored(
-    task: BlockTask,
-    restorer: Restorer,
-    group: list[Tile],
-    weighed: Allocation | None,
+    task: BlockTask, restorer: Restorer, group: list[Tile], weighed: Allocation | None
 ) -> Float32:
     """What the model makes of some tiles, all of them encoded into one array."""
     windows = [task.blocks.lattice.tile(*index) for index, _ in group]
@@ -205,11 +193,4 @@ def _restored(
 
 
 def _grouped(tiles: Iterator[Tile], size: int) -> Iterator[list[Tile]]:
-    group: list[Tile] = []
-    for item in tiles:
-        group.append(item)
-        if len(group) == size:
-            yield group
-            group = []
-    if group:
-        yield group
+    return iter(lambda: list(islice(tiles, size)), [])

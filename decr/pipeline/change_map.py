@@ -16,6 +16,7 @@ from decr.geo.aoi import Aoi
 from decr.geo.grid import PixelGrid, Window
 from decr.geo.mask_file import MaskClasses, MaskFile, open_mask
 from decr.pipeline.survey import Survey
+from decr.pipeline.tiles import strips_of
 
 Float32 = NDArray[np.float32]
 _STRIP_CELLS = 2**22
@@ -106,13 +107,9 @@ class ChangeMap:
         return out
 
     def _look_at_cells(self, out: Float32, look_px: int) -> None:
-        height, width = out.shape
         cells_per_row = -(-look_px // self.survey.k) * self.survey.stored.shape[1]
-        strip = max(1, _STRIP_CELLS // cells_per_row)
-        for row in range(0, height, strip):
-            rows = min(strip, height - row)
-            squares = Window(row, 0, rows, width)
-            out[row : row + rows] = self._at_squares(squares, look_px, self._coarse)
+        for squares in strips_of(Window(0, 0, *out.shape), max(1, _STRIP_CELLS // cells_per_row)):
+            out[squares.slices()] = self._at_squares(squares, look_px, self._coarse)
 
     def _look_at_mask(self, out: Float32, look_px: int, mask: MaskFile) -> None:
         rows, cols = (
@@ -145,7 +142,7 @@ class ChangeMap:
     def touched(
         self, rows: NDArray[np.int64], cols: NDArray[np.int64]
     ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-        """Which of some windows have data, and which of these are to be restored.
+        """Which of some windows have data, and which of these are to be restored, (n, m) bool each.
 
         A window has data when a pixel in it is valid. It is then restored when a cell in or next to
         it may be changed. The user's area does not matter: see `inside`.
@@ -154,11 +151,6 @@ class ChangeMap:
         ----------
         rows, cols
             (n, 2) and (m, 2), first pixel and stop along each axis: every two make a window.
-
-        Returns
-        -------
-        tuple of ndarray
-            (n, m) bool each.
         """
         k = self.survey.k
         whole = Window(int(rows.min()), int(cols.min()), int(np.ptp(rows)), int(np.ptp(cols)))
@@ -174,26 +166,24 @@ class ChangeMap:
         """Whether a pixel of a window lies in the user's area."""
         return self.aoi is None or bool(self.aoi.mask(window).any())
 
-    @property
-    def _all_cells(self) -> Window:
-        return Window(0, 0, *self.survey.stored.shape)
-
     def _coarse(self, window: Window, border: int) -> tuple[Window, Float32]:
         """The cells under a window and a border of them, and their exact weights."""
-        return self._by_cell(window, border, None if self.rule is None else self.rule.weights)
+        return self._by_cell(window, border, ChangeRule.weights)
 
     def _depths(self, window: Window, border: int) -> tuple[Window, Float32]:
         """The cells under a window and a border of them, and how deep in clouds they lie."""
-        return self._by_cell(window, border, None if self.rule is None else self.rule.depths)
+        return self._by_cell(window, border, ChangeRule.depths)
 
     def _by_cell(
-        self, window: Window, border: int, found: Callable[[NDArray[np.uint8]], Float32] | None
+        self, window: Window, border: int, found: Callable[[ChangeRule, NDArray[np.uint8]], Float32]
     ) -> tuple[Window, Float32]:
-        wanted = window.coarsened(self.survey.k).expand(border, self._all_cells)
-        if self.rule is None or found is None:
+        every = Window(0, 0, *self.survey.stored.shape)
+        wanted = window.coarsened(self.survey.k).expand(border, every)
+        if self.rule is None:
             return wanted, np.ones(wanted.shape, np.float32)
-        wide = wanted.expand(self.rule.reach_cells, self._all_cells)
-        return wanted, found(np.asarray(self.survey.stored[wide.slices()]))[wanted.slices(wide)]
+        wide = wanted.expand(self.rule.reach_cells, every)
+        stored = np.asarray(self.survey.stored[wide.slices()])
+        return wanted, found(self.rule, stored)[wanted.slices(wide)]
 
 
 def _any_in(

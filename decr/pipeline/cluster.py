@@ -21,7 +21,7 @@ from decr.lanes import available_lanes
 from decr.pipeline.engine import Engine, Tell, closed, local_engine
 from decr.pipeline.fetching import Fetching
 from decr.pipeline.memory import share_heap
-from decr.pipeline.remote import Remote, asked, explained, on_worker
+from decr.pipeline.remote import Remote, asked, dask_explained, on_worker
 from decr.pipeline.words import warn
 
 _CONNECT_S = 20
@@ -110,7 +110,7 @@ def _local_cluster(workers: int, device: str) -> Iterator[Engine]:
             f'once more: have it start them under `if __name__ == "__main__":` only'
         ) from error
     with cluster, distributed.Client(cluster) as client:
-        with explained(name, client):
+        with dask_explained(name, client):
             client.register_plugin(_ready_worker())
         with _engine(client, workers, lanes, name) as engine:
             yield engine
@@ -208,7 +208,7 @@ def _engine(client: Any, workers: int, lanes: int, name: str) -> Iterator[Engine
     def ask(function: Callable[..., Any], *arguments: Any) -> Any:
         return send(function, arguments).result()
 
-    dashboard = client.dashboard_link if _has_dashboard() else None
+    dashboard = client.dashboard_link if find_spec("bokeh") is not None else None
     try:
         yield Engine(
             submit, 3 * workers, travels=True, lanes=lanes, ask=ask, name=name, dashboard=dashboard
@@ -230,7 +230,3 @@ def _in_any_folder(task: Any) -> Any:
 
 def _unheard(count: int) -> None:
     """Workers tell nobody of single tiles; blocks are counted where they are written."""
-
-
-def _has_dashboard() -> bool:
-    return find_spec("bokeh") is not None

@@ -91,7 +91,7 @@ class Composer:
             source = dn[slot][moved]
             base = quantised(encoding.encode(source[None, None]))[0, 0]
             unit = base / LEVELS + delta[moved] / FULL
-            restored = encoding.decode(unit[None, None], np.float64)[0, 0]
+            restored = encoding.decode(unit[None, None])[0, 0]
             share = weight[moved].astype(np.float64)
             old = source.astype(np.float64)
             mixed = np.where(share >= 1.0, restored, old + share * (restored - old))
@@ -132,9 +132,7 @@ def change_at_full_resolution(
         (C, h, w) under ``origin`` on the work grid; with a border of one cell if factor > 1.
     """
     if factor == 1:
-        rows, cols = window.slices(origin)
-        return change[:, rows, cols]
+        return change[:, *window.slices(origin)]
     near = window.coarsened(factor).expand(1, origin)
-    rows, cols = near.slices(origin)
-    cells = change[:, rows, cols].astype(np.float32)
+    cells = change[:, *near.slices(origin)].astype(np.float32)
     return upsampled(cells, (near.row, near.col), factor, (window.row, window.col), window.shape)

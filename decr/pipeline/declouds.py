@@ -26,7 +26,7 @@ from decr.pipeline.engine import Engine
 from decr.pipeline.error_map import ERRORS, write_error_map
 from decr.pipeline.first_pass import survey_and_plan
 from decr.pipeline.ground import LEVELS_FILE, Ground, measure_ground
-from decr.pipeline.identity import job_of, tags_of
+from decr.pipeline.identity import check_files, job_of, tags_of
 from decr.pipeline.journal import OUTPUT, WorkDir, discard, still_whole, work_dir
 from decr.pipeline.mapped import let_go
 from decr.pipeline.memory import giving_back
@@ -97,7 +97,7 @@ def _ground(
     plan: Plan,
     engine: Engine,
     work: WorkDir,
-    on_progress: OnProgress | None,
+    on_progress: OnProgress,
 ) -> Ground | None:
     """Levels of clear ground around what is to be restored, or those an interrupted run found."""
     if not prepared.config.ground or change.rule is None or not plan.work:
@@ -115,7 +115,7 @@ def _ground(
         plan,
         engine,
         work,
-        partial(on_progress or silent, "ground"),
+        partial(on_progress, "ground"),
     )
     work.note_raster("ground", LEVELS_FILE, plot_px=ground.plot_px)
     return ground
@@ -164,17 +164,13 @@ def declouds(
     on_job
         Called at the beginning with everything that decides the output's bytes.
 
-    Returns
-    -------
-    DecloudResult
-
     Raises
     ------
     DecrError
         For anything the user can mend; nothing is left under the name ``out``.
     """
     config, target, clock = options(DecloudConfig, config), Path(out), _Clock()
-    name, outputs = name_of(path), outputs_of(target, config)
+    name, outputs, on_progress = name_of(path), outputs_of(target, config), on_progress or silent
     check_outputs(name, config, outputs, overwrite)
     with ExitStack() as stack:
         stack.enter_context(gdal_environment())
@@ -210,19 +206,17 @@ def declouds(
             look_px=None if on_report is None else look_px_of(prepared.scene.grid),
             ground=ground,
         )
-        restoring = partial(on_progress or silent, "restore")
+        restoring = partial(on_progress, "restore")
         patches = restore_blocks(run, engine, restoring, to_write=not work.made(target))
         clock.ends("restore")
         tags = tags_of(prepared, plan)
-        writing = partial(on_progress or silent, "write")
-        writing(0, 1)
-        _write(prepared, change, patches, tags, work, outputs)
-        writing(1, 1)
+        on_progress("write", 0, 1)
+        _write(prepared, job, change, patches, tags, work, outputs)
+        on_progress("write", 1, 1)
         clock.ends("write")
         looks = None
         if on_report is not None:
-            told = partial(on_progress or silent, "report")
-            looks = looked_at(prepared, change, plan, work, target, told)
+            looks = looked_at(prepared, change, plan, work, target, partial(on_progress, "report"))
             clock.ends("report")
         entries = [work.done[key] for key in sorted(work.done)]
         result = DecloudResult(
@@ -262,6 +256,7 @@ class _Clock:
 
 def _write(
     prepared: Prepared,
+    job: Mapping[str, Any],
     change: ChangeMap,
     patches: Sequence[Patch],
     tags: Mapping[str, str],
@@ -275,6 +270,7 @@ def _write(
 
     def copied(cog: Path) -> None:
         check_states(prepared.scene.files)  # of one replaced meanwhile the copy would hold parts
+        check_files(prepared, job)
         work.note_output(cog)
 
     if not work.made(out):

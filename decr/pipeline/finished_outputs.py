@@ -30,10 +30,7 @@ def note_of(out: Path) -> Path:
 def note(scene: str, out: Path, config: DecloudConfig, job: Mapping[str, Any]) -> None:
     """Note an output that has just been made, if all that it is made from lies on this machine.
 
-    Parameters
-    ----------
-    job
-        Everything that decides its bytes.
+    The ``job`` is everything that decides its bytes.
     """
     named = [scene] if config.cloud_mask is None else [scene, str(config.cloud_mask)]
     with suppress(DecrError, OSError):  # what is not noted is made again
@@ -42,7 +39,7 @@ def note(scene: str, out: Path, config: DecloudConfig, job: Mapping[str, Any]) -
             write_whole(note_of(out), json.dumps(made))
 
 
-def noted(scene: str, out: Path, config: DecloudConfig, engine: Engine | None = None) -> bool:
+def is_noted(scene: str, out: Path, config: DecloudConfig, engine: Engine | None = None) -> bool:
     """Whether an output is as it was noted, and would be made alike now."""
     found = json_object(note_of(out))
     try:

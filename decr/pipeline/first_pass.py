@@ -49,11 +49,12 @@ def survey_and_plan(
         If the scene holds no valid pixel.
     """
     scene, config = prepared.scene, prepared.config
+    on_progress = on_progress or silent
     survey = _survey(prepared, engine, work, on_progress)
     if survey.valid_px == 0:
         raise SceneError(ALL_NODATA.format(scene.path))
     change = ChangeMap(
-        (scene.grid.height, scene.grid.width),
+        scene.grid.window.shape,
         survey,
         None if config.full else _rule(prepared, survey),
         prepared.aoi,
@@ -69,23 +70,22 @@ def survey_and_plan(
         batch=config.batch,
         at_once=engine.at_once,
     )
-    told = partial(on_progress or silent, "plan")
+    told = partial(on_progress, "plan")
     plan = make_plan(prepared.blocks, prepared.factor, change, scene.grid.window, load, told)
     return change, replace(plan, bands=scene.bands.roles)
 
 
 def _survey(
-    prepared: Prepared, engine: Engine, work: WorkDir | None, on_progress: OnProgress | None
+    prepared: Prepared, engine: Engine, work: WorkDir | None, on_progress: OnProgress
 ) -> Survey:
     """Survey the scene, or take the finished survey of an interrupted run."""
     scene, config = prepared.scene, prepared.config
     if work is not None:
         work.forget_damaged("survey", CLOUDS_FILE)
-    if work is not None and ("survey", 0, 0) in work.done:
-        found = work.done["survey", 0, 0]
-        with still_whole(work.path / CLOUDS_FILE, work.path):
-            stored = np.load(work.path / CLOUDS_FILE, mmap_mode="r")
-        return Survey(prepared.k, stored, found["cloudy_px"], found["valid_px"])
+        if found := work.done.get(("survey", 0, 0)):
+            with still_whole(work.path / CLOUDS_FILE, work.path):
+                stored = np.load(work.path / CLOUDS_FILE, mmap_mode="r")
+            return Survey(prepared.k, stored, found["cloudy_px"], found["valid_px"])
     survey = survey_scene(
         scene,
         prepared.detector_radiometry,
@@ -96,7 +96,7 @@ def _survey(
         networks=prepared.networks[1],
         mask=None if config.cloud_mask is None else MaskSource(config.cloud_mask),
         work=work,
-        told=partial(on_progress or silent, "survey"),
+        told=partial(on_progress, "survey"),
     )
     if work is not None and survey.valid_px:
         flushed(survey.stored)

@@ -88,7 +88,7 @@ class Ground:
         )
         centre = Window(int(row), int(col), 1, 1)
         inside = centre.expand(REACH, Window(0, 0, *self.levels.shape[1:]))
-        plots = np.asarray(self.levels[(slice(None), *inside.slices())], np.float64)
+        plots = np.asarray(self.levels[:, *inside.slices()], np.float64)
         down = np.arange(inside.row, inside.row_stop) + 0.5 - row
         right = np.arange(inside.col, inside.col_stop) + 0.5 - col
         far = (down[:, None] ** 2 + right**2) / _FADE**2
@@ -246,7 +246,7 @@ def measure_ground(
         if (clear := _clear_cells(change, square.scaled(n))).any()
     )
     results = in_order(engine, measured_plots, tasks, lambda _: None)
-    top = 0 if finished is None else finished.get("rows", (0, 0))[1]
+    top = 0 if finished is None else finished["rows"][1]
     last: Window | None = None
     for done, (task, found) in enumerate(results, start=len(squares) - len(todo) + 1):
         if last is not None and task.plots.row > last.row:
@@ -254,7 +254,7 @@ def measure_ground(
             work.note_rows(_ROW, last.row, levels, slice(top, last.row_stop))
             top = last.row_stop
         last = task.plots
-        levels[(slice(None), *task.plots.slices())] = found
+        levels[:, *task.plots.slices()] = found
         let_go(levels)
         told(done, len(squares))
     told(len(squares), len(squares))

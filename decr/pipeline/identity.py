@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import decr
-from decr.config import DecloudConfig
+from decr.errors import SceneError
 from decr.files import file_sha256
 from decr.geo.names import settled_name
-from decr.geo.sources import local_files
+from decr.geo.sources import local_files, state_of
 from decr.pipeline.networks import in_any_folder
 from decr.pipeline.plan import Plan
 from decr.pipeline.prepare import Prepared
@@ -31,10 +31,10 @@ def job_of(prepared: Prepared) -> dict[str, Any]:
     """
     scene, config, radiometry = prepared.scene, prepared.config, prepared.composer.radiometry
     options = {k: str(v) for k, v in asdict(config).items() if k not in _UNDECIDING}
-    read = [scene.path] if config.cloud_mask is None else [scene.path, str(config.cloud_mask)]
-    files = {file.resolve() for path in read for file in local_files(path)}
+    files = raster_files(prepared)
     if config.aoi is not None:
-        files.add(Path(config.aoi).resolve())
+        aoi, *state = state_of(str(Path(config.aoi).resolve()))
+        files[aoi] = state
         options["aoi"] = settled_name(str(config.aoi))
     if config.cloud_mask is not None:
         options["cloud_mask"] = settled_name(str(config.cloud_mask))
@@ -45,7 +45,7 @@ def job_of(prepared: Prepared) -> dict[str, Any]:
         "decr": decr.__version__,
         "scene": settled_name(scene.path),
         # Not of scenes elsewhere: they are taken to stay as they are.
-        "files": {str(f): _state(f) for f in sorted(files)},
+        "files": files,
         "grid": [list(scene.grid.transform), scene.grid.crs and scene.grid.crs.to_wkt()],
         "bands": scene.bands.roles,
         "nodata": [str(value) for value in scene.nodata],
@@ -64,6 +64,33 @@ def job_of(prepared: Prepared) -> dict[str, Any]:
     }
 
 
+def raster_files(prepared: Prepared) -> dict[str, list[int]]:
+    """Bytes, and nanosecond of the last change, of the files of this machine that pixels are of."""
+    scene, mask = prepared.scene.path, prepared.config.cloud_mask
+    rasters = [scene] if mask is None else [scene, str(mask)]
+    files = sorted({file.resolve() for path in rasters for file in local_files(path)})
+    return {name: state for name, *state in (state_of(str(file)) for file in files)}
+
+
+def check_files(prepared: Prepared, job: Mapping[str, Any]) -> None:
+    """Refuse to go on once the files of scene and mask are others than where the run began.
+
+    Unlike `check_states`, which every window asks for, of however many parts a scene has.
+
+    Raises
+    ------
+    SceneError
+        Naming one of them.
+    """
+    now = raster_files(prepared)
+    others = [name for name, state in now.items() if job["files"].get(name) != state]
+    if others:
+        raise SceneError(
+            f"{others[0]}: was changed, or has come, since the run began; leave all files of the "
+            f"scene be, and start again"
+        )
+
+
 def _sum_of(mask: Path | str | None) -> str | None:
     """SHA-256 of the files of a user's mask; empty of one that lies elsewhere, None of none."""
     if mask is None:
@@ -74,22 +101,12 @@ def _sum_of(mask: Path | str | None) -> str | None:
     return digest.hexdigest() if files else ""
 
 
-def _state(path: Path) -> list[int]:
-    """Bytes of a file, and nanosecond of its last change."""
-    stat = path.stat()
-    return [stat.st_size, stat.st_mtime_ns]
-
-
-def _ground(config: DecloudConfig) -> str:
-    return "clear ground nearby, if any" if config.ground and not config.full else "not used"
-
-
 def tags_of(prepared: Prepared, plan: Plan) -> Mapping[str, str]:
     """The output's DECR domain. No times or paths: the same job gives the same bytes."""
     config, radiometry = prepared.config, prepared.composer.radiometry
-    mask = _sum_of(config.cloud_mask)
+    mask, drawn = _sum_of(config.cloud_mask), config.ground and not config.full
     counted = "in cloudy cells" if mask is None else "that the mask marks"
-    tags = {
+    return {
         # First, for a model of another package may have settings of these names.
         **{key.upper(): value for key, value in prepared.restorer.settings.items()},
         "VERSION": decr.__version__,
@@ -107,9 +124,8 @@ def tags_of(prepared: Prepared, plan: Plan) -> Mapping[str, str]:
         "CLOUD_THRESHOLD": f"{config.threshold:g}",
         "MARGIN_M": f"{config.margin_m:g}",
         "FEATHER_M": f"{config.feather_m:g}",
-        "GROUND": _ground(config),
+        "GROUND": "clear ground nearby, if any" if drawn else "not used",
         "CCP_BEFORE": f"{plan.ccp:.6f}",
         "CCP_DEFINITION": f"valid pixels {counted} / valid pixels",
         "TILES_RESTORED": str(plan.restore),
     }
-    return tags

@@ -175,7 +175,7 @@ class WorkDir:
         """
         keys = [key for key in self.done if key[0].startswith(stage)]
         wanted = self.done.get((stage, 0, 0), {}).get("sha256")
-        noted = [] if wanted else [e for key in keys if "rows" in (e := self.done[key])]
+        noted = [] if wanted else [self.done[key] for key in keys]
         if keys and readable(self.path / name, partial(_mapped, wanted, noted)) is None:
             self.forget(*keys)
 

@@ -22,7 +22,7 @@ from decr.geo.names import stem_of
 from decr.pipeline.declouds import DecloudResult, OnReport, declouds
 from decr.pipeline.engine import Engine
 from decr.pipeline.error_map import error_map_path
-from decr.pipeline.finished_outputs import forget, note, noted
+from decr.pipeline.finished_outputs import forget, is_noted, note
 from decr.pipeline.first_pass import plan_scene
 from decr.pipeline.journal import may_have_made
 from decr.pipeline.outputs import check_outputs, outputs_of
@@ -107,7 +107,7 @@ def declouds_many(
     on_report: OnReport | None = None,
     has_report: Callable[[Path], bool] | None = None,
 ) -> Iterator[Outcome]:
-    """Remove the clouds of scenes one after the other; one that fails does not stop the rest.
+    """Remove the clouds of scenes, each told as it is done; one that fails does not stop the rest.
 
     Scenes whose output is there already are left alone, so that the same call goes on where it was
     interrupted; with ``overwrite`` only those that the same call has made since it last ended
@@ -124,11 +124,6 @@ def declouds_many(
         Whether the report of an output is there; with ``overwrite`` none without it is left alone.
     config, engine, overwrite, on_progress, on_report
         As for `decr.declouds`.
-
-    Yields
-    ------
-    Outcome
-        One per scene, as soon as it is done.
 
     Raises
     ------
@@ -223,12 +218,7 @@ def plans_many(
     on_progress: OnProgress | None = None,
     has_report: Callable[[Path], bool] | None = None,
 ) -> Iterator[Outcome]:
-    """What `declouds_many` would do; nothing is written.
-
-    Yields
-    ------
-    Outcome
-        One per scene, as soon as it is known.
+    """What `declouds_many` would do, scene by scene; nothing is written.
 
     Raises
     ------
@@ -268,7 +258,7 @@ def _left(
     """Whether an output is left alone: any, or with ``overwrite`` what the same call has made."""
     if not overwrite:
         return finished(scene, out)
-    return (has_report is None or has_report(out)) and noted(scene, out, config, engine)
+    return (has_report is None or has_report(out)) and is_noted(scene, out, config, engine)
 
 
 def _same(scene: str, out: Path) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from functools import lru_cache
@@ -222,7 +222,9 @@ def the_restorer(networks: Restorer | Named) -> Restorer:
         if loaded.version != networks.version:
             _kept_restorer.cache_clear()  # the right file may be put there
     _same("model", networks.version, loaded.version)
-    _same_settings(dict(networks.settings), loaded.settings)
+    wanted = dict(networks.settings)
+    for key in sorted({*wanted, *loaded.settings}):
+        _same(key, wanted.get(key, "none"), loaded.settings.get(key, "none"))
     return loaded
 
 
@@ -249,11 +251,6 @@ def _kept_restorer(choice: ModelChoice, lanes: int | None, version: str) -> Rest
 @lru_cache(maxsize=1)
 def _kept_detector(choice: DetectorChoice, lanes: int | None, version: str) -> Detector:
     return detector_of(choice, lanes)
-
-
-def _same_settings(wanted: Mapping[str, str], found: Mapping[str, str]) -> None:
-    for key in sorted({*wanted, *found}):
-        _same(key, wanted.get(key, "none"), found.get(key, "none"))
 
 
 def _same(what: str, wanted: str, found: str) -> None:

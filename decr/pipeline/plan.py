@@ -92,12 +92,7 @@ class Plan:
 
 
 def make_plan(
-    blocks: Blocks,
-    factor: int,
-    change: ChangeMap,
-    scene_window: Window,
-    load: Load,
-    told: Counted,
+    blocks: Blocks, factor: int, change: ChangeMap, scene_window: Window, load: Load, told: Counted
 ) -> Plan:
     """Decide for every tile; pure but for reading the survey's raster.
 

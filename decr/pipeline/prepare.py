@@ -10,12 +10,12 @@ from decr.config import DecloudConfig
 from decr.device import resolved
 from decr.errors import ConfigError, SceneError
 from decr.geo.aoi import Aoi, read_aoi
+from decr.geo.frame import doubt_of_frame
 from decr.geo.lattice import Blocks, Lattice
 from decr.geo.missing import nodata_differs
-from decr.geo.names import absolute_name
 from decr.geo.opening import opened
 from decr.geo.scene import Scene, open_scene
-from decr.geo.sources import FileState, local_files, state_of
+from decr.geo.sources import states_of
 from decr.pipeline.compose import Composer
 from decr.pipeline.engine import Engine
 from decr.pipeline.networks import (
@@ -35,20 +35,13 @@ from decr.predictor import Restorer
 from decr.radiometry import Radiometry, for_detector, shows_reflectance
 
 BLOCK_STRIDES = 6
-
-
 _WIDE_PX = 16_384
 """Width from which rows as blocks of a file are told: time goes with its square."""
-
 
 _FROM_THE_TOP = {"PNG", "JPEG", "GIF", "BIGGIF", "WEBP"}
 """GDAL's drivers of formats of which no part can be decoded without all that is above it."""
 _MANY_PX = 2**26
 """Pixels from which that is told: time goes with their square."""
-
-
-_STATES = 1000
-"""Files of a raster whose states travel: an array may have a million, and a few tell a copy."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -90,10 +83,7 @@ class Prepared:
 
 
 def prepare(
-    path: str,
-    config: DecloudConfig,
-    restorer: Restorer | None = None,
-    engine: Engine | None = None,
+    path: str, config: DecloudConfig, restorer: Restorer | None = None, engine: Engine | None = None
 ) -> Prepared:
     """Open the scene and settle model, detector, bands, radiometry and grid.
 
@@ -104,28 +94,16 @@ def prepare(
     """
     _check_given(restorer, engine)
     scene = open_scene(path, config.bands)
-    for warning in scene.warnings:
-        warn(warning)
-    if nodata_differs(scene.nodata, scene.bands):
-        values = ", ".join("none" if value is None else f"{value:g}" for value in scene.nodata)
-        warn(
-            f"{scene.path}: nodata differs by band ({values}), and a GeoTIFF has one for all; the "
-            "output has a mask in their place",
-        )
-    if scene.mask_kind == "per_band":
-        warn(
-            f"{scene.path}: bands have masks of their own, and a GeoTIFF has one for all; in the "
-            "output a pixel is missing that is missing in one band",
-        )
-    slow = _slow_to_read(scene, config.tile_px)
-    if slow is not None:
-        warn(
-            f"{scene.path}: {slow}; gdal_translate -co TILED=YES -co BIGTIFF=YES makes one that "
-            "takes less time",
-        )
+    _tell_doubts(scene, config.tile_px)
     if engine is not None:
-        scene = replace(scene, files=_states(scene.path, config, engine.elsewhere))
+        read = [scene.path] if config.cloud_mask is None else [scene.path, str(config.cloud_mask)]
+        scene = replace(scene, files=states_of(read, engine.elsewhere))
     networks, restorer, whole = _networks(config, "nir" in scene.bands.roles, restorer, engine)
+    if config.steps == 1 and restorer.settings.get("prior_floor", "1") != "1":
+        warn(
+            "a single step of diffusion leaves noise where it restores, for it takes the noise "
+            "that it begins with for the image; choose 2 steps or more",
+        )
     if config.error_map:
         table_of(restorer)
     factor = _work_factor(scene, config, restorer)
@@ -155,6 +133,31 @@ def prepare(
     )
 
 
+def _tell_doubts(scene: Scene, tile_px: int) -> None:
+    """Warn of what is guessed of a scene, of what a GeoTIFF says otherwise, and of slow files."""
+    for warning in scene.warnings:
+        warn(warning)
+    if frame := doubt_of_frame(scene):
+        warn(frame)
+    if nodata_differs(scene.nodata, scene.bands):
+        values = ", ".join("none" if value is None else f"{value:g}" for value in scene.nodata)
+        warn(
+            f"{scene.path}: nodata differs by band ({values}), and a GeoTIFF has one for all; the "
+            "output has a mask in their place",
+        )
+    if scene.mask_kind == "per_band":
+        warn(
+            f"{scene.path}: bands have masks of their own, and a GeoTIFF has one for all; in the "
+            "output a pixel is missing that is missing in one band",
+        )
+    slow = _slow_to_read(scene, tile_px)
+    if slow is not None:
+        warn(
+            f"{scene.path}: {slow}; gdal_translate -co TILED=YES -co BIGTIFF=YES makes one that "
+            "takes less time",
+        )
+
+
 def _check_given(restorer: object, engine: object) -> None:
     """Refuse what is no restorer or engine, such as a name or a network."""
     for name, given, kind, home in (
@@ -181,21 +184,6 @@ def _slow_to_read(scene: Scene, tile_px: int) -> str | None:
     if cols >= _WIDE_PX and rows < tile_px // 2:
         return f"stored in rows of {cols} px, which are read many times over"
     return None
-
-
-def _states(path: str, config: DecloudConfig, elsewhere: bool) -> tuple[FileState, ...]:
-    """States of files on this machine that all blocks, in whatever process, must find alike."""
-    found: list[FileState] = []
-    for raster in (path, config.cloud_mask):
-        files = [] if raster is None else local_files(absolute_name(str(raster)))
-        relative = next((file for file in files if not file.is_absolute()), None)
-        if elsewhere and relative is not None:
-            raise ConfigError(
-                f"{raster}: other processes would look for {relative} in their own folders; write "
-                f"{relative.absolute()} in its place"
-            )
-        found += [state_of(str(file)) for file in files[:_STATES]]
-    return tuple(found)
 
 
 def _networks(
@@ -277,6 +265,6 @@ def _work_factor(scene: Scene, config: DecloudConfig, restorer: Restorer) -> int
         hint = "; try --gsd model" if ratio > 1.5 and factor == 1 else ""
         warn(
             f"{scene.path}: pixels of {gsd_m:.2g} m, but the model was trained at {wanted:.2g} m; "
-            f"expect a worse result{hint}",
+            f"expect a worse result{hint}"
         )
     return factor

@@ -23,9 +23,7 @@ ALL_NODATA = "{}: all pixels are nodata, there is nothing to look at; check its 
 
 
 def radiometry_of(
-    scene: Scene,
-    given: tuple[float, float] | None,
-    declared: Mapping[str, tuple[float, float]],
+    scene: Scene, given: tuple[float, float] | None, declared: Mapping[str, tuple[float, float]]
 ) -> Radiometry:
     """The scene's one DN range: given, declared by the card, of the type, or estimated.
 
@@ -54,24 +52,24 @@ def radiometry_of(
         return replace(from_range(*declared[scene.range_dtype], count), source="model")
     if scene.range_dtype == "uint8":
         return of_bytes(count)
-    data = scene.bands.data_indices
     with reader(scene) as source:
-        samples, share = _sampled(source, scene, data)
+        samples, share = _sampled(source)
         if share < _EMPTY:
             if scene.grid.height * scene.grid.width > _LONG_PX:
                 warn(
                     f"{scene.path}: is nodata nearly everywhere; all of it is read for the range "
-                    "of its numbers, which may take minutes and --range LOW,HIGH spares",
+                    "of its numbers, which may take minutes and --range LOW,HIGH spares"
                 )
-            samples = _searched(source, scene, data)
+            samples = _searched(source)
     if not samples.size:
         raise SceneError(ALL_NODATA.format(scene.path))
-    return _one_for_all(estimated(samples, scene.range_dtype), count)
+    found = estimated(samples, scene.range_dtype)
+    return Radiometry(found.low[:1] * count, found.high[:1] * count, found.source)
 
 
 def _warn_of_misfit(scene: Scene, given: tuple[float, float]) -> None:
     with reader(scene) as source:
-        sampled, _ = _sampled(source, scene, scene.bands.data_indices, most=8)
+        sampled, _ = _sampled(source, most=8)
         dn = sampled.astype(np.float64)
     outside = ((dn < given[0]) | (dn > given[1])).mean() if dn.size else 0.0
     if outside > 0.5:
@@ -79,27 +77,22 @@ def _warn_of_misfit(scene: Scene, given: tuple[float, float]) -> None:
         warn(
             f"{scene.path}: {outside:.0%} of its digital numbers lie outside the range "
             f"{given[0]:g},{given[1]:g} and count as one of its ends; most are from {low:g} to "
-            f"{high:g}: mend --range, or leave it out",
+            f"{high:g}: mend --range, or leave it out"
         )
 
 
-def _one_for_all(radiometry: Radiometry, count: int) -> Radiometry:
-    return Radiometry(radiometry.low[:1] * count, radiometry.high[:1] * count, radiometry.source)
-
-
-def _sampled(
-    source: SceneReader, scene: Scene, bands: tuple[int, ...], most: int = 24
-) -> tuple[NDArray[np.generic], float]:
+def _sampled(source: SceneReader, most: int = 24) -> tuple[NDArray[np.generic], float]:
     """(C, N) valid DN from up to ``most`` x ``most`` windows, and the share that is valid there.
 
     See `spread_windows`. Windows of a file in blocks are 512 px wide, and every eighth pixel along
     each axis is taken; those of a file in strips are 64 px wide, and all are. That is as many
     numbers, but from 64 times the ground, so that a few clouds in a large scene are met.
     """
+    scene = source.scene
     step = 8 if scene.block_shape[1] <= 1024 else 1
     found, looked_at = [], 0
     for window in spread_windows(scene.grid.window, scene.block_shape, most):
-        dn, valid = source.read(window, bands)
+        dn, valid = source.read(window)
         thinned = valid[::step, ::step]
         found.append(dn[:, ::step, ::step][:, thinned])
         looked_at += thinned.size
@@ -107,15 +100,16 @@ def _sampled(
     return samples, samples.shape[1] / looked_at
 
 
-def _searched(source: SceneReader, scene: Scene, bands: tuple[int, ...]) -> NDArray[np.generic]:
+def _searched(source: SceneReader) -> NDArray[np.generic]:
     """(C, N) valid DN of a scene that is mostly empty, all of which is read.
 
     Every eighth pixel along each axis of a piece, or where none of these is valid, all that are.
     """
-    bytes_per_px = np.dtype(scene.dtype).itemsize * len(bands)
-    found = [np.empty((len(bands), 0), scene.dtype)]
+    scene, count = source.scene, len(source.scene.bands.data_indices)
+    bytes_per_px = np.dtype(scene.dtype).itemsize * count
+    found = [np.empty((count, 0), scene.dtype)]
     for window in whole_blocks(scene.grid.window, scene.block_shape, bytes_per_px):
-        dn, valid = source.read(window, bands)
+        dn, valid = source.read(window)
         step = 8 if valid[::8, ::8].any() else 1
         found.append(dn[:, ::step, ::step][:, valid[::step, ::step]])
     return np.concatenate(found, axis=1)

@@ -35,7 +35,7 @@ def asked(client: Any, where: str, question: str) -> Any:
 
 
 @contextmanager
-def explained(where: str, client: Any) -> Iterator[None]:
+def dask_explained(where: str, client: Any) -> Iterator[None]:
     """Turn Dask's own errors, and those of workers unlike this process, into one of decr's."""
     try:
         yield
@@ -85,7 +85,7 @@ class Remote:
     ) -> None:
         self._begin, self._where, self._client, self._under_way = begin, where, client, under_way
         self._fetching = fetching
-        with explained(where, client):
+        with dask_explained(where, client):
             self._send(list(asked(client, where, "ncores_running")))
         under_way.append(self)
 
@@ -136,7 +136,7 @@ class Remote:
     def result(self) -> Any:
         """Wait for it, but not for ever where nobody is left to compute it."""
         try:
-            with explained(self._where, self._client):
+            with dask_explained(self._where, self._client):
                 return self._fetched()
         finally:
             self._leave()

@@ -56,12 +56,7 @@ _ELSEWHERE = ("CCP_BEFORE", "CCP_DEFINITION", "TILES_RESTORED")
 
 
 def looked_at(
-    prepared: Prepared,
-    change: ChangeMap,
-    plan: Plan,
-    work: WorkDir,
-    out: Path,
-    told: Counted,
+    prepared: Prepared, change: ChangeMap, plan: Plan, work: WorkDir, out: Path, told: Counted
 ) -> RestorationReport:
     """Read scene and output once more each, block by block, and find the clouds of the output.
 
@@ -109,13 +104,7 @@ def _overlay(
     return np.where(valid, cloudy_cells(cells, threshold), 2).astype(np.uint8)
 
 
-def _ccp(
-    prepared: Prepared,
-    before: Survey,
-    result: Scene,
-    work: WorkDir,
-    told: Counted,
-) -> float:
+def _ccp(prepared: Prepared, before: Survey, result: Scene, work: WorkDir, told: Counted) -> float:
     """Cloud coverage of the output, found as that of the scene was."""
     with local_engine() as engine:
         survey = survey_scene(

@@ -25,12 +25,7 @@ INDEX, OTHER_INDEX = "index.html", "index_of_scenes.html"
 def check_report(folder: Path, outs: Sequence[Path], index: bool) -> None:
     """Refuse a folder for reports in which one would replace a file that decr did not make.
 
-    Parameters
-    ----------
-    outs
-        Outputs of the call.
-    index
-        Whether a page will lead to its reports.
+    Reports are of the outputs ``outs``; with ``index``, a page will lead to them.
 
     Raises
     ------

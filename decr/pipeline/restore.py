@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 from decr.geo.overlay import Patch
 from decr.pipeline.block import restored_block
 from decr.pipeline.engine import Engine, in_order
 from decr.pipeline.restoration import Restoration
-from decr.pipeline.settle import settling_of
+from decr.pipeline.settle import Settling
 from decr.progress import Counted
 
 
@@ -25,7 +26,8 @@ def restore_blocks(
     list of Patch
         Every changed block of the scene, also those of an earlier run, in block order.
     """
-    with settling_of(run) as settling:
+    with ThreadPoolExecutor(run.at_once, "decr-settle") as pool:
+        settling = Settling(run, pool)
         settling.forget_damaged(patches=to_write)
         todo = [b for b in run.plan.work if ("block", *b.index) not in run.work.done]
         done = run.plan.restore - sum(len(b.tiles) for b in todo)

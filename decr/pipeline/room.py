@@ -71,8 +71,9 @@ def planned_memory_mb(blocks: Blocks, factor: int, work: Sequence[BlockPlan], lo
     With Dask, this is the memory of each worker at the most, and of the process that writes.
     """
     lattice = blocks.lattice
-    pixels = _longest_reach(blocks, 0) * _longest_reach(blocks, 1)
-    strip = min(STRIP_ROWS, _longest_reach(blocks, 0) * factor) * _longest_reach(blocks, 1) * factor
+    rows, cols = _longest_reach(blocks, 0), _longest_reach(blocks, 1)
+    pixels = rows * cols
+    strip = min(STRIP_ROWS, rows * factor) * cols * factor
     sums = pixels * load.channels * 4
     numbers = pixels * load.bytes_per_pixel if factor == 1 else sums
     # A block at hand: its numbers, and the sum of its tiles, which becomes their change.
@@ -80,11 +81,7 @@ def planned_memory_mb(blocks: Blocks, factor: int, work: Sequence[BlockPlan], lo
     # A strip being settled: its change and a correction, its numbers before and after, weights,
     # masks; what three neighbours left there; and what was read with it.
     settled = strip * (2 * load.bytes_per_pixel + 2 * load.channels * 4 + 16) + READ_BYTES
-    settled += (
-        3
-        * (_longest_reach(blocks, 0) + _longest_reach(blocks, 1))
-        * (lattice.overlap_px * load.channels * 4)
-    )
+    settled += 3 * (rows + cols) * lattice.overlap_px * load.channels * 4
     if factor > 1:  # the whole change is put together, and brought to full resolution by strips
         settled += 2 * sums + 2 * strip * load.channels * 4
     # One more is read ahead, and the result of one more is on its way to disk.

@@ -67,10 +67,8 @@ class Overlaps:
             window = self._lattice.tile(*before) if other is not None else own
             shared = own.intersection(window)
             if other is not None and shared is not None:
-                mine, theirs = shared.slices(own), shared.slices(window)
-                self.difference += squares(
-                    tile[(slice(None), *mine)] - other[(slice(None), *theirs)]
-                )
+                mine, theirs = tile[:, *shared.slices(own)], other[:, *shared.slices(window)]
+                self.difference += squares(mine - theirs)
         self._tiles[index] = tile
         self._tiles.pop((i - 2, j), None)
 
@@ -143,11 +141,9 @@ def _steps(
             energy = np.square(step, out=step)
         total += np.where(both, energy, 0).sum(axis=along, dtype=np.float64)
     count = both.sum(axis=along) * len(pixels)
-    return Gradients(*(_on(which, count, total) for which in (on, ~on, grid)))
-
-
-def _on(chosen: NDArray[np.bool_], count: NDArray[np.int64], total: NDArray[np.float64]) -> Squares:
-    return Squares(int(count[chosen].sum()), float(total[chosen].sum()))
+    return Gradients(
+        *(Squares(int(count[at].sum()), float(total[at].sum())) for at in (on, ~on, grid))
+    )
 
 
 def _lines(lattice: Lattice, axis: Axis, factor: int) -> NDArray[np.int64]:
@@ -209,13 +205,8 @@ def seams_of(entries: Iterable[Mapping[str, Any]]) -> Seams:
                 sums[name] = [a + b for a, b in zip(found, parts, strict=True)]
     lines, elsewhere, grid = sums["steps"]
     (overlap,), (before, after) = sums["overlap"], sums["tone"]
-    return Seams(
-        _ratio(lines, elsewhere),
-        _ratio(lines, grid),
-        _grey(overlap),
-        _grey(before),
-        _grey(after),
-    )
+    scores = _ratio(lines, elsewhere), _ratio(lines, grid)
+    return Seams(*scores, _grey(overlap), _grey(before), _grey(after))
 
 
 def _ratio(lines: Squares, others: Squares) -> float | None:

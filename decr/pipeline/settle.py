@@ -11,7 +11,6 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import astuple
 from itertools import product
 from pathlib import Path
@@ -45,25 +44,11 @@ from decr.pipeline.tiles import (
     reads_of,
     strips_of,
 )
-from decr.pipeline.tone import (
-    CELLS,
-    Index,
-    at_full_size,
-    cells_of,
-    corrections,
-    disagreement,
-)
-
-
-@contextmanager
-def settling_of(run: Restoration) -> Iterator[Settling]:
-    """A `Settling` with threads of its own, which end with the with statement."""
-    with ThreadPoolExecutor(run.at_once, "decr-settle") as pool:
-        yield Settling(run, pool)
+from decr.pipeline.tone import CELLS, Index, at_full_size, cells_of, corrections, disagreement
 
 
 class Settling:
-    """Keeps restored blocks, and settles and writes them on ``run.at_once`` threads."""
+    """Keeps restored blocks, and settles and writes them on a pool of ``run.at_once`` threads."""
 
     def __init__(self, run: Restoration, pool: ThreadPoolExecutor) -> None:
         self._run, self._pool = run, pool
@@ -75,19 +60,14 @@ class Settling:
         self._under_way: deque[Future[None]] = deque()
 
     def forget_damaged(self, patches: bool) -> None:
-        """Forget damaged work that is still needed, so that it is made anew.
-
-        Parameters
-        ----------
-        patches
-            Whether finished patches are checked, too.
-        """
+        """Forget damaged work that is still needed, and ``patches`` if wanted: it is made anew."""
         work = self._run.work
         for index in self._damaged_patches() if patches else ():
             self._forget("patch", index)
         for kind, for_it in (("change", "patch"), ("block", self._kind)):
-            for index in self._needed(kind, for_it):
-                if not work.is_whole(kind, *index):
+            for index in self._planned:
+                needed = self._has(kind, index) and not self._all_near(for_it, index)
+                if needed and not work.is_whole(kind, *index):
                     self._forget(kind, index)
 
     def _damaged_patches(self) -> Iterator[Index]:
@@ -108,13 +88,11 @@ class Settling:
                 check.cancel()
 
     def _checked(self, index: Index) -> Path:
-        """The file of a noted patch, which is whole; an earlier decr noted no sums."""
-        work, shape = self._run.work, self._run.fine(self._planned[index].block.core).shape
-        sums: dict[Window, int | None] = dict.fromkeys(strips_of(Window(0, 0, *shape)))
-        noted = work.done["patch", *index].get("sums", [])
-        file = work.block_file("patch", *index, "tif")
+        """The file of a noted patch, which is whole."""
+        work = self._run.work
+        file, noted = work.block_file("patch", *index, "tif"), work.done["patch", *index]["sums"]
         with gdal_environment():
-            check_whole(file, {Window(*place): found for *place, found in noted} or sums, {})
+            check_whole(file, {Window(*place): found for *place, found in noted}, {})
         return file
 
     def _forget(self, kind: str, index: Index) -> None:
@@ -127,14 +105,6 @@ class Settling:
             for near in self._near(index):
                 self._forget("block" if kind == self._kind else "change", near)
 
-    def _needed(self, kind: str, for_it: str) -> list[Index]:
-        """Blocks whose file of ``kind`` is still needed: one around them has no ``for_it`` yet."""
-        return [
-            index
-            for index in self._planned
-            if self._has(kind, index) and not self._all_near(for_it, index)
-        ]
-
     def keep(self, block: BlockPlan, result: BlockResult) -> None:
         """Put a restored block on disk; it need not stay in memory."""
         arrays: dict[str, NDArray[Any]] = {
@@ -145,7 +115,7 @@ class Settling:
         }
         core = block.block.core
         for i, strip in enumerate(strips_of(core)):
-            arrays[f"change{i}"] = result.change[(slice(None), *strip.slices(core))]
+            arrays[f"change{i}"] = result.change[:, *strip.slices(core)]
         arrays |= {f"spill{i}": values for i, (_, values) in enumerate(result.spills)}
         self._run.work.save("block", *block.index, arrays)
         if result.allocation is not None:
@@ -169,13 +139,10 @@ class Settling:
         self._wait_for_all()
 
     def _begin(self, function: Callable[[Index], None], index: Index) -> None:
-        self._wait_for_room()
-        self._under_way.append(self._pool.submit(function, index))
-
-    def _wait_for_room(self) -> None:
-        """Until a thread is free: what waits for one is in memory."""
+        """As soon as a thread is free: what waits for one is in memory."""
         while len(self._under_way) >= self._run.at_once:
             self._under_way.popleft().result()
+        self._under_way.append(self._pool.submit(function, index))
 
     def _wait_for_all(self) -> None:
         while self._under_way:
@@ -353,8 +320,8 @@ def _read(
     for piece in reads_of(window, bytes_per_pixel):
         dn, valid = source.read(piece, bands)
         for strip in strips_of(piece):
-            rows, cols = strip.slices(piece)
-            yield strip, dn[:, rows, cols], valid[rows, cols]
+            inside = strip.slices(piece)
+            yield strip, dn[:, *inside], valid[inside]
 
 
 def _differing(one: NDArray[np.generic], other: NDArray[np.generic]) -> int:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import dask.array
 import numpy as np
-import rasterio
 import rioxarray  # noqa: F401 (registers the .rio accessor)
 import xarray as xr
 from affine import Affine
@@ -22,7 +21,7 @@ from decr.errors import BandError, ConfigError, DecrError, OutputError, SceneErr
 from decr.files import there
 from decr.geo.bands import role_of
 from decr.geo.gdal import gdal_environment
-from decr.geo.opening import DTYPES, REFUSALS, first_line, opened, quiet, unlinked
+from decr.geo.opening import DTYPES, REFUSALS, first_line, opened, quietly_open, unlinked
 from decr.geo.scene import RANGE_TAG
 from decr.pipeline.array_parts import parts_of
 from decr.pipeline.refused_array import check_bands
@@ -76,8 +75,8 @@ def stored(scene: xr.DataArray, folder: Path) -> Path:
     BandError
         If it is no DataArray (band, y, x), or has dates where bands should be.
     SceneError
-        If it is empty, its numbers are of a kind that no scene has, or its rows or columns are not
-        evenly spaced.
+        If it is empty, its numbers are of a kind that no scene has, its rows or columns are not
+        evenly spaced, or its encoding says of missing or scaled numbers what is none.
     OutputError
         If there is no room for it.
     """
@@ -137,25 +136,24 @@ def stored(scene: xr.DataArray, folder: Path) -> Path:
 def _created(path: Path, plain: xr.DataArray, recalc: bool) -> Any:
     """A raster that says what an array does, to be written."""
     bands, height, width = plain.shape
-    with quiet():
-        file = rasterio.open(
-            path,
-            "w",
-            driver="GTiff",
-            count=bands,
-            height=height,
-            width=width,
-            dtype=plain.dtype,
-            crs=plain.rio.crs,
-            transform=plain.rio.transform(recalc=recalc),
-            gcps=plain.rio.get_gcps(),
-            nodata=plain.rio.nodata,
-            # Blocks of the file that an array was read from may not suit tiles.
-            tiled=True,
-            blockxsize=256,
-            blockysize=256,
-            photometric="MINISBLACK",  # or three bytes are red, green and blue, a fourth alpha
-        )
+    file = quietly_open(
+        path,
+        "w",
+        driver="GTiff",
+        count=bands,
+        height=height,
+        width=width,
+        dtype=plain.dtype,
+        crs=plain.rio.crs,
+        transform=plain.rio.transform(recalc=recalc),
+        gcps=plain.rio.get_gcps(),
+        nodata=plain.rio.nodata,
+        # Blocks of the file that an array was read from may not suit tiles.
+        tiled=True,
+        blockxsize=256,
+        blockysize=256,
+        photometric="MINISBLACK",  # or three bytes are red, green and blue, a fourth alpha
+    )
     file.descriptions = plain.attrs.get("long_name", (None,) * bands)
     return file
 
@@ -195,9 +193,7 @@ class _RangeDtype:
         encoding = scene.encoding
         kind = encoding.get("rasterio_dtype", encoding.get("dtype"))
         kind = getattr(kind, "name", getattr(kind, "__name__", kind))  # np.dtype, type or text
-        unscaled = {"scale_factor": 1, "add_offset": 0, "scales": 1, "offsets": 0}
-        scaled = any(np.any(np.not_equal(encoding.get(key, n), n)) for key, n in unscaled.items())
-        told = scene.dtype.kind == "f" and kind in _WHOLE and not scaled
+        told = scene.dtype.kind == "f" and kind in _WHOLE and not _is_scaled(encoding)
         self._kind = str(kind) if told else None
         self._count = self._beyond = 0
         self._most, self._whole = -np.inf, True
@@ -219,6 +215,21 @@ class _RangeDtype:
         if not self._count or self._beyond / self._count > _OVERSHOT:
             return None
         return self._kind if self._most > 2 or self._whole else None
+
+
+def _is_scaled(encoding: Mapping[Any, Any]) -> bool:
+    """Whether an array's numbers were made of others of its file, as its encoding says."""
+    for key, unscaled in {"scale_factor": 1, "add_offset": 0, "scales": 1, "offsets": 0}.items():
+        try:
+            numbers = np.asarray(encoding.get(key, unscaled), dtype=np.float64)
+        except (TypeError, ValueError) as error:
+            raise SceneError(
+                f"the array's encoding has {key}={encoding[key]!r:.80}, which is no number; take "
+                f"it off: array.drop_encoding()"
+            ) from error
+        if np.any(numbers != unscaled):
+            return True
+    return False
 
 
 def _names(scene: xr.DataArray) -> dict[str, Any]:

@@ -26,7 +26,6 @@ Spills = list[tuple[Window, Int32]]
 STRIP_ROWS = 256
 """Rows of a block that are settled at a time; a row of a patch's storage blocks."""
 
-
 READ_BYTES = 16 * 2**20
 """Most that is read of a block at a time, unless a strip is more: a file's own blocks may be high,
 and are decoded anew for each read."""
@@ -89,10 +88,9 @@ def cut_tiles(
         (C, H, W) units or numbers of the scene, and (H, W), under ``origin``.
     """
     for index in tiles:
-        rows, cols = blocks.lattice.tile(*index).slices(origin)
-        inside = valid[rows, cols]
-        if inside.any():
-            yield index, padded(filled(pixels[:, rows, cols], inside), blocks.lattice.tile_px)
+        place = blocks.lattice.tile(*index).slices(origin)
+        if valid[place].any():
+            yield index, padded(filled(pixels[:, *place], valid[place]), blocks.lattice.tile_px)
 
 
 class BlockSum:
@@ -106,14 +104,13 @@ class BlockSum:
     def add(self, index: tuple[int, int], tile: Float32) -> None:
         """Add one restored tile (C, tile_px, tile_px), unit."""
         window = self.blocks.lattice.tile(*index)
-        rows, cols = window.slices(self.window)
         cut = quantised(tile[:, : window.height, : window.width])
-        self.total[:, rows, cols] += cut * self.blocks.lattice.tile_weights(*index)
+        weights = self.blocks.lattice.tile_weights(*index)
+        self.total[:, *window.slices(self.window)] += cut * weights
 
     def core(self) -> Int32:
         """The core's sum of this block's tiles (a view); see `add_spills`."""
-        rows, cols = self.block.core.slices(self.window)
-        return self.total[:, rows, cols]
+        return self.total[:, *self.block.core.slices(self.window)]
 
     def spills(self) -> Spills:
         """What the tiles left beyond the core: a strip to the right and one below."""
@@ -128,8 +125,7 @@ class BlockSum:
         return out
 
     def _cut(self, window: Window) -> Int32:
-        rows, cols = window.slices(self.window)
-        return np.ascontiguousarray(self.total[:, rows, cols])
+        return np.ascontiguousarray(self.total[:, *window.slices(self.window)])
 
 
 def add_spills(total: Int32, core: Window, spills: Iterable[tuple[Window, Int32]]) -> None:
@@ -137,8 +133,7 @@ def add_spills(total: Int32, core: Window, spills: Iterable[tuple[Window, Int32]
     for window, values in spills:
         shared = window.intersection(core)
         if shared is not None:
-            mine, theirs = shared.slices(core), shared.slices(window)
-            total[(slice(None), *mine)] += values[(slice(None), *theirs)]
+            total[:, *shared.slices(core)] += values[:, *shared.slices(window)]
 
 
 def neighbours_before(block: Block) -> list[tuple[int, int]]:

@@ -110,11 +110,8 @@ def disagreement(
 
 def at_full_size(cells: Float64, lattice: Lattice, index: Index) -> Int32:
     """A correction at the pixels of the (clipped) tile, (C, h, w) whole numbers, interpolated."""
-    tile, side, origin = (
-        lattice.tile(*index),
-        lattice.tile_px // CELLS,
-        cells_of(lattice, index),
-    )
+    tile, side = lattice.tile(*index), lattice.tile_px // CELLS
+    origin = cells_of(lattice, index)
     for axis, first, count, start in (
         (1, tile.row, tile.height, origin.row),
         (2, tile.col, tile.width, origin.col),
@@ -152,8 +149,7 @@ def _shared(
     shared = own.intersection(theirs)
     if shared is None:
         return None
-    everything = slice(None)
-    return (everything, *shared.slices(own)), (everything, *shared.slices(theirs))
+    return (slice(None), *shared.slices(own)), (slice(None), *shared.slices(theirs))
 
 
 def _smoothed(field: Float64, width: float) -> Float64:

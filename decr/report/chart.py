@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -72,12 +73,7 @@ def chart(panels: Sequence[Panel]) -> Image.Image:
 
 
 def bars(title: str, values: Mapping[str, Mapping[str, float]], unit: str) -> Image.Image:
-    """Horizontal bars on a logarithmic axis: a group per name, a colour per kind.
-
-    Parameters
-    ----------
-    values
-        Positive numbers by group, then kind.
+    """Horizontal bars of positive numbers on a logarithmic axis: a group per name, a colour a kind.
 
     Raises
     ------
@@ -245,14 +241,9 @@ def _wide(words: str) -> float:
 
 
 def _wrapped(name: str) -> list[str]:
-    """Words in lines of at most 14 letters."""
-    lines = [""]
-    for word in name.split():
-        if lines[-1] and len(lines[-1]) + len(word) >= 14:
-            lines.append(word)
-        else:
-            lines[-1] = f"{lines[-1]} {word}".strip()
-    return lines
+    """Words in lines of at most 14 letters, but for longer words."""
+    words = " ".join(name.split())
+    return textwrap.wrap(words, 14, break_long_words=False, break_on_hyphens=False)
 
 
 def _write(

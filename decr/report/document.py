@@ -67,6 +67,11 @@ def number(value: float | None, digits: int = 3) -> str:
     return "–" if value is None or not math.isfinite(value) else f"{value:.{digits}f}"
 
 
+def sort_key(value: float | None) -> str:
+    """What a number is sorted by in a table of `sortable`."""
+    return "NaN" if value is None or not math.isfinite(value) else f"{value:.6f}"
+
+
 def percent(value: float | None) -> str:
     """A share of 1 in per cent.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import quote
@@ -15,6 +14,7 @@ from decr.report.document import (
     name,
     number,
     section,
+    sort_key,
     sortable,
     text,
 )
@@ -77,14 +77,7 @@ def _row(entry: Entry) -> str:
             f'<a href="{text(quote(entry.page.encode("utf-8", "surrogateescape")))}">{shown}</a>'
         )
     cells = f'<td title="{text(entry.name)}">{shown}</td>'
-    numbers = (
-        (entry.ccp_before, 3),
-        (entry.ccp_after, 3),
-        (entry.seam_score, 3),
-        (entry.seconds, 1),
-    )
-    for value, digits in numbers:
-        known = value is not None and math.isfinite(value)
-        order = f"{value:.6f}" if known else "NaN"
-        cells += f'<td class="n" data-v="{order}">{number(value, digits)}</td>'
+    shares = ((value, 3) for value in (entry.ccp_before, entry.ccp_after, entry.seam_score))
+    for value, digits in (*shares, (entry.seconds, 1)):
+        cells += f'<td class="n" data-v="{sort_key(value)}">{number(value, digits)}</td>'
     return f'<tr>{cells}<td class="wrap">{text(entry.note)}</td></tr>\n'

@@ -21,12 +21,13 @@ from decr.report.document import (
     percent,
     section,
     shape,
+    sort_key,
     sortable,
     text,
 )
 from decr.report.histogram import histogram_svg
 from decr.report.pictures import CLOUD, NO_DATA, THIN, cloud_layer, photograph
-from decr.report.tilemap import figure, layer, scale, values_of
+from decr.report.tilemap import figure, layer, scale
 from decr.report.values import CcpReport, SceneReport
 
 MOST_PICTURES = 24
@@ -57,8 +58,12 @@ def ccp_page(report: CcpReport) -> str:
     if not scenes:
         raise ValueError("a report needs at least one scene")
     for scene in scenes:
-        if scene.quicklook is not None and scene.overlay is not None:
-            _check(scene)
+        picture, overlay = scene.quicklook, scene.overlay
+        if picture is not None and overlay is not None and picture.shape[:2] != overlay.shape:
+            raise ValueError(
+                f"{scene.name}: the overlay {overlay.shape} is not of the size of the quicklook "
+                f"{picture.shape[:2]}"
+            )
     body = headline(_figures(scenes)) + _pictures(scenes) + _histogram(scenes)
     if len(scenes) > 1:
         body += _table(scenes)
@@ -90,16 +95,6 @@ def _failures(failed: Mapping[str, str]) -> str:
     return section("Failed", facts(listed), note, long=True)
 
 
-def _check(scene: SceneReport) -> None:
-    assert scene.quicklook is not None
-    assert scene.overlay is not None
-    if scene.quicklook.shape[:2] != scene.overlay.shape:
-        raise ValueError(
-            f"{scene.name}: the overlay {scene.overlay.shape} is not of the size of the "
-            f"quicklook {scene.quicklook.shape[:2]}"
-        )
-
-
 def _figures(scenes: Sequence[SceneReport]) -> list[tuple[str, str, str]]:
     if len(scenes) == 1:
         scene = scenes[0]
@@ -119,16 +114,17 @@ def _figures(scenes: Sequence[SceneReport]) -> list[tuple[str, str, str]]:
     which = "valid px" if all(s.file_px == 1 for s in scenes) else "valid px of the files"
     known = [ccp_of(s.cloudy_px, s.valid_px) for s in scenes if s.valid_px]
     ccp, middle = ccp_of(cloudy, valid), float(np.median(known)) if known else math.nan
+    empty = len(scenes) - len(known)
     return [
-        ("Scenes", f"{len(scenes):,}", _empty(len(scenes) - len(known))),
+        (
+            "Scenes",
+            f"{len(scenes):,}",
+            f"{empty:,} without a valid pixel" if empty else "all with valid pixels",
+        ),
         ("CCP of all pixels", number(ccp), f"{cloudy:,} cloudy of {valid:,} {which}"),
         ("Median CCP", number(middle), "half of the scenes are below it"),
         ("Clear", f"{sum(c < 0.01 for c in known):,}", "scenes with a CCP below 0.01"),
     ]
-
-
-def _empty(count: int) -> str:
-    return f"{count:,} without a valid pixel" if count else "all with valid pixels"
 
 
 def _pictures(scenes: Sequence[SceneReport]) -> str:
@@ -172,7 +168,7 @@ def pictured(scenes: Sequence[SceneReport]) -> list[SceneReport]:
     """
     if len(scenes) <= MOST_PICTURES:
         return list(scenes)
-    ranked = sorted((s for s in scenes if s.valid_px), key=lambda s: s.cloudy_px / s.valid_px)
+    ranked = sorted((s for s in scenes if s.valid_px), key=_known)
     if len(ranked) <= MOST_PICTURES:
         return ranked
     last = len(ranked) - 1
@@ -266,7 +262,7 @@ def grouped(scenes: Sequence[SceneReport]) -> tuple[dict[str, list[float]], str]
     pixel are left out.
     """
     if len(scenes) == 1:
-        return {"": values_of(scenes[0].tiles)}, "tiles"
+        return {"": [ccp_of(tile.cloudy_px, tile.valid_px) for tile in scenes[0].tiles]}, "tiles"
     found: dict[str, list[float]] = {}
     for scene in scenes:
         found.setdefault(scene.group or "", []).append(ccp_of(scene.cloudy_px, scene.valid_px))
@@ -302,9 +298,8 @@ def _features(scenes: Sequence[SceneReport]) -> str:
     with_thin = any(feature.thin_px is not None for _, feature in found)
     heads = [*(["Scene"] if several else []), "Feature", "CCP"]
     heads += [*(["Thin share"] if with_thin else []), "Cloudy px", "Valid px"]
-    numeric = len(heads) - heads.index("CCP")
     head = "".join(
-        f'<th scope="col"{" class=n" if place >= len(heads) - numeric else ""}>{words}</th>'
+        f'<th scope="col"{" class=n" if place >= heads.index("CCP") else ""}>{words}</th>'
         for place, words in enumerate(heads)
     )
     rows = ""
@@ -341,16 +336,12 @@ def _row(scene: SceneReport, with_group: bool, with_thin: bool) -> str:
     cells = [f'<td title="{text(scene.name)}">{name(scene.name)}</td>']
     cells += [f"<td>{text(scene.group or '–')}</td>"] if with_group else []
     cells.append(
-        f'<td class="n" data-v="{_sortable(ccp)}"><span class="meter" aria-hidden="true">{bar}'
+        f'<td class="n" data-v="{sort_key(ccp)}"><span class="meter" aria-hidden="true">{bar}'
         f"</span>{number(ccp)}</td>"
     )
     if with_thin:
-        thin = math.nan if scene.thin_px is None else ccp_of(scene.thin_px, scene.valid_px)
-        cells.append(f'<td class="n" data-v="{_sortable(thin)}">{number(thin)}</td>')
+        thin = None if scene.thin_px is None else ccp_of(scene.thin_px, scene.valid_px)
+        cells.append(f'<td class="n" data-v="{sort_key(thin)}">{number(thin)}</td>')
     for count in (scene.cloudy_px, scene.valid_px, scene.width, scene.height):
         cells.append(f'<td class="n" data-v="{count}">{count:,}</td>')
     return f"<tr>{''.join(cells)}</tr>\n"
-
-
-def _sortable(value: float) -> str:
-    return "NaN" if math.isnan(value) else f"{value:.6f}"

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from decr.report.document import ccp_of, data_block, number
+from decr.report.document import data_block, number
 from decr.report.document import shape as style
 from decr.report.pictures import ramp, ramp_layer
 from decr.report.values import TileCcp
@@ -88,11 +88,6 @@ def scale(words: str, low: str, high: str) -> str:
         f'<span class="scale">{words} {low}<b style="background:linear-gradient(90deg,{stops})">'
         f"</b>{high}</span>"
     )
-
-
-def values_of(tiles: Sequence[TileCcp]) -> list[float]:
-    """CCP of tiles; NaN for those without a valid pixel."""
-    return [ccp_of(tile.cloudy_px, tile.valid_px) for tile in tiles]
 
 
 def _nothing(tiles: Sequence[TileCcp]) -> str:

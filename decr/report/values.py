@@ -11,15 +11,7 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, slots=True)
 class TileCcp:
-    """CCP of one tile: corner and size in scene pixels, counts of pixels.
-
-    Attributes
-    ----------
-    row, col, height, width
-        Place in the scene, whole pixels.
-    cloudy_px, valid_px
-        Cloudy valid pixels, and all valid pixels, of the tile.
-    """
+    """CCP of one tile: its place in the scene, its cloudy valid pixels and all valid ones."""
 
     row: int
     col: int

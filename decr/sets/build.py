@@ -103,7 +103,8 @@ def build_set(
         )
         text = json.dumps(job, indent=1, sort_keys=True)
         make_set(out, text, BUILD_JOB, lambda done: _made(run, done), keep=(SCRATCH,))
-    return _told(out)
+    told = json.loads((out / "acquisitions.json").read_text())
+    return Built(entries(out / MANIFEST), told["acquisitions"], told["rejected"])
 
 
 def _made(run: Run, done: dict[str, Record]) -> Made:
@@ -111,9 +112,7 @@ def _made(run: Run, done: dict[str, Record]) -> Made:
     facts, chips = measured(run)
     decided = _decided(run, facts, chips)
     records = _written(run, facts, chips, decided, done)
-    return records, describing_files(
-        run.work, run.pairs, facts, chips, decided, records, run.options, run.look
-    )
+    return records, describing_files(run, facts, chips, decided, records)
 
 
 def _check_size(pairs: Sequence[Acquisitions], size_px: int) -> None:
@@ -137,12 +136,6 @@ def _check_masks(masks: str, pairs: Sequence[Acquisitions]) -> None:
                 f"{masks}: {other} and {path} would both have the mask {Path(path).stem}; give the "
                 "two images names of their own, and a mask each"
             )
-
-
-def _told(out: Path) -> Built:
-    """What a finished set says of itself."""
-    told = json.loads((out / "acquisitions.json").read_text())
-    return Built(entries(out / MANIFEST), told["acquisitions"], told["rejected"])
 
 
 def _decided(run: Run, facts: Mapping[str, PairFacts], chips: Sequence[Considered]) -> Decided:

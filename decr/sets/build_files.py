@@ -12,13 +12,7 @@ from typing import Any
 import decr
 from decr.coverage.ccp import Looking
 from decr.dataset.acquisitions import Acquisitions
-from decr.dataset.build_set import (
-    BuildOptions,
-    Considered,
-    Decided,
-    export_manifests,
-    window_of,
-)
+from decr.dataset.build_set import BuildOptions, Considered, Decided, export_manifests, window_of
 from decr.dataset.chip_rules import REASONS
 from decr.dataset.croissant import croissant
 from decr.dataset.manifest import MANIFEST
@@ -26,6 +20,7 @@ from decr.dataset.measure import PairFacts
 from decr.dataset.set_folder import Record
 from decr.dataset.stac import stac_files
 from decr.files import csv_text
+from decr.sets.build_measure import Run
 from decr.sets.contact import sheet_of
 from decr.sets.files import (
     CARD,
@@ -45,14 +40,11 @@ _TITLE = "Cloudy and clear pairs"
 
 
 def describing_files(
-    work: Path,
-    pairs: Mapping[str, Acquisitions],
+    run: Run,
     facts: Mapping[str, PairFacts],
     chips: Sequence[Considered],
     decided: Decided,
     records: Sequence[Record],
-    options: BuildOptions,
-    look: Looking,
 ) -> dict[str, bytes]:
     """Bytes of each file by name; the same for the same set, on any day and in any folder.
 
@@ -62,18 +54,18 @@ def describing_files(
         If chips.parquet is left out, since pyarrow is not installed.
     """
     entries = [record.entry for record in records]
-    told = _acquisitions(pairs, facts, chips, decided)
-    thresholds = _thresholds(options, look)
-    parquet = _parquet(chips, decided, pairs, entries, options)
+    told = _acquisitions(run.pairs, facts, chips, decided)
+    thresholds = _thresholds(run.options, run.look)
+    parquet = _parquet(chips, decided, run.pairs, entries, run.options)
     files = {
         "acquisitions.json": json.dumps(told, indent=1).encode(),
         "chips.csv": _table(chips, decided).encode(),
         **histograms(entries),
-        CARD: _card(told, entries, thresholds, options, parquet is not None).encode(),
-        "index.html": _sheet(work, entries, told, thresholds).encode(),
+        CARD: _card(told, entries, thresholds, run.options, parquet is not None).encode(),
+        "index.html": _sheet(run.work, entries, told, thresholds).encode(),
         "croissant.json": croissant(entries).encode(),
         **stac_files(entries),
-        **export_manifests(entries, options.exports),
+        **export_manifests(entries, run.options.exports),
     }
     return files if parquet is None else {**files, PARQUET: parquet}
 

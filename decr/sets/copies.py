@@ -95,10 +95,7 @@ class Copies:
 
 
 def copies_of(
-    folder: Path,
-    layout: str | None = None,
-    side: str = "clear",
-    on_progress: OnProgress = silent,
+    folder: Path, layout: str | None = None, side: str = "clear", on_progress: OnProgress = silent
 ) -> Copies:
     """Find images that are in a set twice, exactly or nearly.
 
@@ -130,17 +127,8 @@ def trained_first(pairs: Sequence[PairFile]) -> list[PairFile]:
     return sorted(pairs, key=lambda pair: pair.split != "train")
 
 
-def copies_among(
-    pairs: Sequence[PairFile],
-    marks: Sequence[tuple[str, Fingerprint]],
-) -> Copies:
-    """Copies among images of pairs, by their fingerprints.
-
-    Parameters
-    ----------
-    pairs, marks
-        In the order of `trained_first`.
-    """
+def copies_among(pairs: Sequence[PairFile], marks: Sequence[tuple[str, Fingerprint]]) -> Copies:
+    """Copies among images of pairs, by their fingerprints; both in the order of `trained_first`."""
     split = {pair.name: pair.split for pair in pairs}
     found = find_copies(marks)
 

@@ -79,10 +79,7 @@ def clouds_found_by(look: Looking) -> dict[str, str]:
         threshold = config.threshold
         short = (part[:12] + part[64:] for part in detector.versions.split("+"))
         name = f"{detector.name} {'+'.join(short)}"
-    return {
-        "CCP": definition(threshold, config.min_object_m2, config.margin_m),
-        "Detector": name,
-    }
+    return {"CCP": definition(threshold, config.min_object_m2, config.margin_m), "Detector": name}
 
 
 def histograms(entries: Sequence[Mapping[str, Any]]) -> dict[str, bytes]:

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import shapely
-from rasterio.crs import CRS
 
 import decr
 from decr.coverage.ccp import Looking
@@ -23,6 +22,7 @@ from decr.dataset.set_folder import Record
 from decr.dataset.splits import unwrapped
 from decr.dataset.stac import STAC_FOLDER, stac_files
 from decr.files import csv_text
+from decr.geo.geoparquet import LONLAT
 from decr.sets.contact import sheet_of
 from decr.sets.copies import Copies
 from decr.sets.files import (
@@ -39,7 +39,6 @@ from decr.sets.import_look import Found, Ranges, shared_ground
 
 IMPORT_JOB = "import.json"
 TOLD = "imported.json"
-_LONLAT = CRS.from_user_input("OGC:CRS84")
 _MOST_ROWS = 100
 _UNKNOWN = "not stated"
 _NO_PLACE = "the images have no map coordinates"
@@ -334,4 +333,4 @@ def _parquet(lines: Sequence[Mapping[str, Any]]) -> bytes | None:
     corners = [line["about"].get("corners_lonlat") for line in lines]
     # In one piece across the date line.
     outlines = [None if c is None else shapely.Polygon(unwrapped(np.asarray(c))) for c in corners]
-    return parquet_bytes(columns, outlines, [None if c is None else _LONLAT for c in corners])
+    return parquet_bytes(columns, outlines, [None if c is None else LONLAT for c in corners])

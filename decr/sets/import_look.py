@@ -86,12 +86,7 @@ class Found:
 
 
 def look_at(pair: PairFile, usual_gsd_m: float | None, look: Looking) -> Found:
-    """Read a pair, and see that it is one.
-
-    Parameters
-    ----------
-    usual_gsd_m
-        As published.
+    """Read a pair of a set with this published GSD, and see that it is one.
 
     Raises
     ------

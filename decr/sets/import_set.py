@@ -49,7 +49,7 @@ from decr.geo.opening import opened
 from decr.geo.scene import open_scene
 from decr.pipeline.engine import local_engine
 from decr.progress import OnProgress, silent
-from decr.sets.copies import Copies, copies_among, trained_first
+from decr.sets.copies import copies_among, trained_first
 from decr.sets.files import clouds_job, masks_folder
 from decr.sets.import_files import (
     IMPORT_JOB,
@@ -65,7 +65,7 @@ _LINES = "looked_at.jsonl"
 
 
 @dataclass(frozen=True, slots=True)
-class Imported:
+class ImportedSet:
     """A finished set.
 
     Attributes
@@ -89,6 +89,7 @@ class _Run:
     facts: Layout
     pairs: Sequence[PairFile]
     look: Looking
+    drop_duplicates: bool
     work: Path
     on_progress: OnProgress
     warned: set[str] = field(default_factory=set)
@@ -105,7 +106,7 @@ def import_set(
     ccp: CcpConfig | None = None,
     drop_duplicates: bool = False,
     on_progress: OnProgress | None = None,
-) -> Imported:
+) -> ImportedSet:
     """Make a set of decr's own from a published one.
 
     Parameters
@@ -137,15 +138,14 @@ def import_set(
     with gdal_environment(), local_engine() as engine:
         pairs = trained_first(list_pairs(folder, name))
         tell_swapped(folder, pairs, ccp.bands)
-        look = looking(ccp, engine)
-        facts = facts_of(folder, name)
-        job = _job_text(folder, name, facts, pairs, look, drop_duplicates)
-        run = _Run(folder, name, facts, pairs, look, work_folder(out), on_progress or silent)
-        make_set(out, job, IMPORT_JOB, lambda done: _made(run, drop_duplicates, done))
-    return _told(out)
+        look, facts = looking(ccp, engine), facts_of(folder, name)
+        told = on_progress or silent
+        run = _Run(folder, name, facts, pairs, look, drop_duplicates, work_folder(out), told)
+        make_set(out, _job_text(run), IMPORT_JOB, lambda done: _made(run, done))
+    return ImportedSet(entries(out / MANIFEST), json.loads((out / TOLD).read_text()))
 
 
-def _made(run: _Run, drop_duplicates: bool, done: dict[str, Record]) -> Made:
+def _made(run: _Run, done: dict[str, Record]) -> Made:
     """Look at all pairs, copy those that stay, and describe them."""
     found, split = _checked(run), split_from(run.folder, run.layout)
     unlike = [pair for pair, seen in zip(run.pairs, found, strict=True) if not seen.one_order]
@@ -156,18 +156,14 @@ def _made(run: _Run, drop_duplicates: bool, done: dict[str, Record]) -> Made:
         run, split = replace(run, pairs=pairs), "ground"
     marks = [(f.name, Fingerprint(f.digest, f.bits)) for f in found]
     copies = copies_among(run.pairs, marks)
-    left_out = _left_out(copies) if drop_duplicates else {}
+    leaked = copies.leaked.items() if run.drop_duplicates else ()
+    left_out = {name: EXACT if copy.exact else NEAR for name, copy in leaked}
     ranges = ranges_of(found, run.look)
     records = _written(run, found, left_out, ranges, done)
-    origin = Origin(run.folder.resolve().name, run.layout, split, drop_duplicates, run.facts)
+    origin = Origin(run.folder.resolve().name, run.layout, split, run.drop_duplicates, run.facts)
     return records, describing_files(
         run.work, origin, found, copies, left_out, ranges, records, run.look
     )
-
-
-def _told(out: Path) -> Imported:
-    """What a finished set says of itself."""
-    return Imported(entries(out / MANIFEST), json.loads((out / TOLD).read_text()))
 
 
 def _checked(run: _Run) -> Sequence[Found]:
@@ -179,11 +175,6 @@ def _checked(run: _Run) -> Sequence[Found]:
             known[pair.name] = found = look_at(pair, run.facts.gsd_m, run.look)
             add_line(run.scratch / _LINES, asdict(found))
     return [known[pair.name] for pair in run.pairs]
-
-
-def _left_out(copies: Copies) -> dict[str, str]:
-    """Reason by name."""
-    return {name: EXACT if copy.exact else NEAR for name, copy in copies.leaked.items()}
 
 
 def _written(
@@ -333,34 +324,27 @@ def _unreadable(path: Path, error: OSError) -> DatasetError:
     )
 
 
-def _job_text(
-    folder: Path,
-    layout: str,
-    facts: Layout,
-    pairs: Sequence[PairFile],
-    look: Looking,
-    drop_duplicates: bool,
-) -> str:
+def _job_text(run: _Run) -> str:
     """Everything that decides the bytes of the set, as JSON; no folders, so that it can move."""
     files = hashlib.sha256()
-    for pair in pairs:
+    for pair in run.pairs:
         for path in (pair.cloudy, pair.clear, pair.cloudy_nir, pair.clear_nir):
             marks = [] if path is None else [_sha256(f) for f in (path, *_beside(path))]
             files.update(f"{pair.split} {pair.name} {' '.join(marks)}\n".encode())
     job = {
         "decr": decr.__version__,
-        "set": folder.resolve().name,
-        "layout": layout,
-        **({} if facts == LAYOUTS[layout] else {"facts": "not known"}),
-        "drop_duplicates": drop_duplicates,
-        **clouds_job(look),
-        "pairs": len(pairs),
+        "set": run.folder.resolve().name,
+        "layout": run.layout,
+        **({} if run.facts == LAYOUTS[run.layout] else {"facts": "not known"}),
+        "drop_duplicates": run.drop_duplicates,
+        **clouds_job(run.look),
+        "pairs": len(run.pairs),
         "files": files.hexdigest(),
     }
     return json.dumps(job, indent=1, sort_keys=True)
 
 
-def described(imported: Imported) -> str:
+def described(imported: ImportedSet) -> str:
     """A few lines on a set: pairs by split, copies, what was left out."""
     told = imported.told
     split = {

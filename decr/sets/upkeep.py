@@ -49,10 +49,7 @@ def verify_set(
 ) -> Checked:
     """Check a set: files against SHA256SUMS, if it has them, and for partners; read every pair.
 
-    Parameters
-    ----------
-    on_progress
-        Called with ("sums" or "checking", done, total), of files and pairs.
+    ``on_progress`` hears ("sums" or "checking", done, total), of files and pairs.
 
     Raises
     ------
@@ -87,10 +84,7 @@ def stats_of(
 ) -> dict[str, Any]:
     """What a set holds, as plain values; pixels are read only by `tell_swapped`.
 
-    Parameters
-    ----------
-    on_progress
-        Called with ("stats", done, total), of pairs.
+    ``on_progress`` hears ("stats", done, total), of pairs.
 
     Raises
     ------

@@ -63,19 +63,18 @@ def texts(key: str, value: Any) -> tuple[str, ...]:
     return listed
 
 
-def file_stem(key: str, value: str) -> str:
-    """A name that a file can have.
+def check_stem(name: str) -> None:
+    """Refuse a name that no file can have.
 
     Raises
     ------
     ConfigError
         If it is empty, names a folder, too, cannot be printed, or is too long.
     """
-    if not value or any(mark in value for mark in "/\\") or not value.isprintable():
-        raise wrong(key, value, "the name of a file, without folders and suffix")
-    if len(value.encode()) > _MOST_BYTES:
-        raise wrong(key, value, f"of at most {_MOST_BYTES} bytes, as the name of a file")
-    return value
+    if not name or any(mark in name for mark in "/\\") or not name.isprintable():
+        raise wrong("name", name, "the name of a file, without folders and suffix")
+    if len(name.encode()) > _MOST_BYTES:
+        raise wrong("name", name, f"of at most {_MOST_BYTES} bytes, as the name of a file")
 
 
 def wrong(key: str, value: Any, what: str) -> ConfigError:

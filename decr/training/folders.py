@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -82,7 +82,11 @@ def recipe_from_folders(
     card = read_card(path) if path else None
     preset = preset or ("finetune" if path else "fast")
     parts = dict(card.parts) if card else default_parts(ORDER if stage != "detector" else [stage])
-    own = {name: stage_settings(preset, name, parts) for name in _possible(parts)}
+    own = {
+        name: stage_settings(preset, name, parts)
+        for name, s in STAGES.items()
+        if {*s.trains, *s.frozen} <= set(parts)
+    }
     if not own:
         raise ConfigError(f"{path}: holds {', '.join(parts)}; no stage can be trained with that")
     if steps is not None:
@@ -108,11 +112,6 @@ def recipe_from_folders(
         prior_floor=card.prior_floor if card else 0.3,
         level_px=card.level_px if card else 0,
     )
-
-
-def _possible(parts: Collection[str]) -> list[str]:
-    """Stages for which all networks are there, in order."""
-    return [s for s in STAGES if {*STAGES[s].trains, *STAGES[s].frozen} <= set(parts)]
 
 
 _Range = tuple[float, float]

@@ -188,8 +188,5 @@ def _difference(key: str, then: object, now: object) -> str:
         )
     if key == NETWORKS:
         return "start (the bundle it goes on from, or the stages before it)"
-    return f"{key} was {_shown(then)}, is {_shown(now)}"
-
-
-def _shown(value: object) -> object:
-    return "none" if value is None else value
+    before, after = ("none" if value is None else value for value in (then, now))
+    return f"{key} was {before}, is {after}"

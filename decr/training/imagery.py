@@ -14,16 +14,8 @@ from decr.dataset.fine_views import fine_sample
 from decr.dataset.guesses import tell
 from decr.dataset.layouts import list_pairs
 from decr.dataset.manifest import PairFile
-from decr.dataset.pairs import PairImage, large_enough, pair_crop, pair_sample, read_pairs
-from decr.dataset.samples import (
-    ClearImage,
-    Draw,
-    Sample,
-    area_shrunk,
-    clouded_crop,
-    drawer,
-    restoration_sample,
-)
+from decr.dataset.pairs import PairImage, large_enough, pair_crop, read_pairs
+from decr.dataset.samples import ClearImage, Draw, Sample, area_shrunk, clouded_crop, drawer
 from decr.errors import ConfigError, DatasetError, warn
 from decr.progress import OnProgress, silent
 from decr.training.recipe import Recipe
@@ -94,7 +86,7 @@ def read_split(recipe: Recipe, on_progress: OnProgress = silent) -> tuple[Imager
 
     training = side(held=False)
     if not training.clear and not training.pairs:
-        raise _nothing(recipe, "training")
+        raise _nothing(recipe)
     return training, unseen
 
 
@@ -151,28 +143,12 @@ def validates(stage: Stage, unseen: Imagery) -> bool:
     return bool(unseen.clear or (unseen.pairs and stage.loss != "mask"))
 
 
-def read_imagery(recipe: Recipe, validation: bool = False) -> Imagery:
-    """The training (or the held-out) imagery of a recipe, as :func:`read_split` finds it.
-
-    Trainings call that one; this is for docs/make_*.py and tests.
-
-    Raises
-    ------
-    DatasetError
-        If nothing is left.
-    """
-    training, unseen = read_split(recipe)
-    if validation and not unseen.clear and not unseen.pairs:
-        raise _nothing(recipe, "held-out")
-    return unseen if validation else training
-
-
-def _nothing(recipe: Recipe, kind: str) -> DatasetError:
+def _nothing(recipe: Recipe) -> DatasetError:
     least = dict(zip(("image", "pair"), _least(recipe), strict=True))
     what = "image" if recipe.clear else "pair"
     smaller = f" ({least['pair']} x {least['pair']} for pairs)" if recipe.clear else ""
     return DatasetError(
-        f"recipe {recipe.name!r}: no {kind} {what} with bands {', '.join(recipe.bands)} and at "
+        f"recipe {recipe.name!r}: no training {what} with bands {', '.join(recipe.bands)} and at "
         f"least {least[what]} x {least[what]} valid pixels{smaller if recipe.pairs else ''}; "
         f"{_widest(recipe)} takes the largest samples: follow a recipe without it, or see its "
         f"folders and its holdout"
@@ -180,12 +156,7 @@ def _nothing(recipe: Recipe, kind: str) -> DatasetError:
 
 
 def sampler(
-    stage: Stage,
-    config: TrainConfig,
-    recipe: Recipe,
-    imagery: Imagery,
-    *,
-    validation: bool = False,
+    stage: Stage, config: TrainConfig, recipe: Recipe, imagery: Imagery, *, validation: bool = False
 ) -> Draw:
     """What draws a stage's samples, each a function of one generator.
 
@@ -208,10 +179,8 @@ def sampler(
                 f"recipe {recipe.name!r}: a detector needs clear imagery, not only pairs; add "
                 f"some with --clear or [[clear]]"
             )
-        if recipe.parts["detector"].size.get("darkest"):
-            draw_view = fine_sample
-        else:
-            draw_view = detection_sample
+        darkest = recipe.parts["detector"].size.get("darkest")
+        draw_view = fine_sample if darkest else detection_sample
         return lambda rng: draw_view(
             rng, imagery.clear, imagery.labelled, recipe.bands, config.size_px
         )
@@ -248,7 +217,7 @@ def _dated_places(config: TrainConfig, recipe: Recipe, clear: list[ClearImage]) 
     return [
         place
         for place in dated_partners(clear, recipe.date_pattern)
-        if min(place.images[0].dn.shape[1:]) >= config.least_px
+        if min(place[0].dn.shape[1:]) >= config.least_px
     ]
 
 
@@ -262,13 +231,14 @@ def _paired(config: TrainConfig, recipe: Recipe, pairs: list[PairImage]) -> Draw
         pair = pairs[drawn(rng)]
         if shrink != "whole":
             return pair_crop(rng, pair, bands, size_px, shrink)
-        return pair_sample(rng, [pair], bands, size_px, min(pair.clear.shape[1:]) // size_px)
+        rng.random()  # so samples stay those that bundles were trained on
+        return pair_crop(rng, pair, bands, size_px, min(pair.clear.shape[1:]) // size_px)
 
     return draw
 
 
 def _dated(config: TrainConfig, recipe: Recipe, places: list[DatedPlace]) -> Draw:
-    drawn = drawer([place.images[0].area for place in places])
+    drawn = drawer([place[0].area for place in places])
     look = recipe.bands, config.least_px, recipe.gsd_range_m, recipe.variety
     k = config.least_px // config.size_px
     return lambda rng: _shrunk(dated_crop(rng, places[drawn(rng)], *look), k)
@@ -282,12 +252,10 @@ def _simulated(config: TrainConfig, recipe: Recipe, images: list[ClearImage]) ->
         image = images[drawn(rng)]
         if isinstance(config.shrink, int):
             k = config.shrink
-            sample = clouded_crop(rng, image, recipe.bands, config.size_px * k, *look)
         else:
             k = max(1, min(WHOLE_PX, *image.dn.shape[1:]) // config.size_px)
-            # Draws once more, among one: samples stay those of earlier versions.
-            sample = restoration_sample(rng, [image], recipe.bands, config.size_px * k, *look)
-        return _shrunk(sample, k)
+            rng.random()  # so samples stay those that bundles were trained on
+        return _shrunk(clouded_crop(rng, image, recipe.bands, config.size_px * k, *look), k)
 
     return draw
 

@@ -47,7 +47,7 @@ _KILLED_TOLD = (
 
 def number_of(name: str) -> int:
     """A stable number for a name: its first four bytes."""
-    return int.from_bytes(name.encode()[:4].ljust(4, b"\0"), "little")
+    return int.from_bytes(name.encode()[:4], "little")
 
 
 def default_loaders(place: Place) -> int:

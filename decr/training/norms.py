@@ -11,7 +11,7 @@ from torch import Tensor, nn
 @torch.no_grad()
 def recalibrate(
     module: nn.Module, inputs: Iterable[Tensor], run: Callable[[Tensor], object]
-) -> int:
+) -> None:
     """Measure the statistics of all batch norms anew over some inputs; none without batch norms.
 
     Running statistics follow weights that no longer exist: those of the averaged weights differ,
@@ -23,15 +23,10 @@ def recalibrate(
         Batches as ``run`` takes them.
     run
         Passes a batch through the module.
-
-    Returns
-    -------
-    int
-        Number of batch norms measured.
     """
     norms = [m for m in module.modules() if isinstance(m, nn.BatchNorm2d)]
     if not norms:
-        return 0
+        return
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
         norm.reset_running_stats()
@@ -43,4 +38,3 @@ def recalibrate(
     module.eval()
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
-    return len(norms)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -51,12 +50,6 @@ class Place:
         if self.device.type == "cpu" and self.dtype == torch.bfloat16:
             return torch.contiguous_format
         return torch.channels_last
-
-    def autocast(self) -> AbstractContextManager[Any]:
-        """Heavy arithmetic in ``dtype``, inside a with statement."""
-        if self.dtype == torch.float32:
-            return nullcontext()
-        return torch.autocast(self.device.type, dtype=self.dtype)
 
     def rows(self, batch: int) -> range:
         """Which samples of a batch are this process's."""

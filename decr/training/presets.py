@@ -27,20 +27,8 @@ constant rate, no average.
 They were trained for 200 epochs; how many steps that is depends on the number of images.
 """
 
-_PAPER_COARSE = TrainConfig(
-    steps=100_000,
-    batch=64,
-    lr=1e-5,
-    warmup=0,
-    ema=0.9999,
-    size_px=64,
-    shrink="whole",
-    schedule="constant",
-    clip=0.0,
-    ema_warmup=False,
-    save_every=1000,
-    validate_every=1000,
-)
+_PAPER_COARSE = replace(PUBLISHED_REFERENCE, batch=64, lr=1e-5, ema=0.9999, size_px=64)
+_DETECTOR = TrainConfig(steps=900, batch=8, lr=2e-3, size_px=192)
 
 PRESETS: Mapping[str, Mapping[str, TrainConfig]] = {
     # Small networks, minutes to hours on a CPU; the recipes of the embedded models began with it.
@@ -49,7 +37,7 @@ PRESETS: Mapping[str, Mapping[str, TrainConfig]] = {
         "coarse": TrainConfig(steps=1000, batch=16, lr=1e-3, size_px=64, shrink=2),
         "weights": TrainConfig(steps=200, batch=8, lr=1e-3),
         "joint": TrainConfig(steps=300, batch=8, lr=4e-4),
-        "detector": TrainConfig(steps=900, batch=8, lr=2e-3, size_px=192),
+        "detector": _DETECTOR,
     },
     # Goes on from a trained bundle: fewer steps and lower rates, as for the three-band model.
     "finetune": {
@@ -66,7 +54,7 @@ PRESETS: Mapping[str, Mapping[str, TrainConfig]] = {
         "coarse": _PAPER_COARSE,
         "weights": _PAPER_COARSE,
         "joint": replace(_PAPER_COARSE, batch=16, size_px=256),
-        "detector": TrainConfig(steps=900, batch=8, lr=2e-3, size_px=192),
+        "detector": _DETECTOR,
     },
 }
 """Preset -> stage -> settings. The paper trains no detector: its entry is that of "fast"."""

@@ -53,30 +53,16 @@ def laplacian_residual(x: Tensor) -> Tensor:
 
 
 def pyramid_edge_loss(a: Tensor, b: Tensor) -> Tensor:
-    """Charbonnier distance of two images' Laplacian residuals, 1e-3 for equal ones.
+    """Charbonnier distance of (N, C, H, W) images' Laplacian residuals, 1e-3 for equal ones.
 
-    Parameters
-    ----------
-    a, b
-        (N, C, H, W), in the same range.
-
-    Notes
-    -----
     MemoryNet's, after Zamir et al., CVPR 2021.
     """
     return charbonnier(laplacian_residual(a), laplacian_residual(b))
 
 
 def laplacian_l1(a: Tensor, b: Tensor) -> Tensor:
-    """Mean absolute difference of two images' Laplacians over eight neighbours.
+    """Mean absolute difference of (N, C, H, W) images' Laplacians over eight neighbours.
 
-    Parameters
-    ----------
-    a, b
-        (N, C, H, W), in the same range, sides of at least 3 pixels.
-
-    Notes
-    -----
     The CVAE's: 8 times a pixel less its neighbours. Pixels at the border lack some and are left
     out. As published a fourth band is ignored, by mistake; here every band counts.
     """
@@ -88,19 +74,8 @@ def laplacian_l1(a: Tensor, b: Tensor) -> Tensor:
 def kl_divergence(mu: Tensor, log_var: Tensor) -> Tensor:
     """Divergence of normal distributions from the standard one, at least 0.
 
-    Parameters
-    ----------
-    mu, log_var
-        (N, latent), mean and logarithm of the variance.
-
-    Returns
-    -------
-    Tensor
-        Scalar: as published the **sum** over the batch and all latent numbers, not a mean.
-
-    Notes
-    -----
-    Kingma and Welling, ICLR 2014, appendix B.
+    ``mu`` and ``log_var`` are (N, latent). As published it is the **sum** over the batch and all
+    latent numbers, not a mean (Kingma and Welling, ICLR 2014, appendix B).
     """
     return 0.5 * (mu.square() + log_var.exp() - 1 - log_var).sum()
 
@@ -108,16 +83,11 @@ def kl_divergence(mu: Tensor, log_var: Tensor) -> Tensor:
 def cloud_target(cloudy: Tensor, clear: Tensor) -> Tensor:
     """Where clouds are, as far as a pair shows: what attention maps are taught.
 
-    Parameters
-    ----------
-    cloudy, clear
-        (N, C, H, W), in [0, 1].
-
     Returns
     -------
     Tensor
-        (N, 1, H, W), in [0, 1]: 1 where the cloudy image is brighter by a grey level of 255 or
-        more, summed over bands; 0 where it is equal or darker.
+        (N, 1, H, W), in [0, 1], of images (N, C, H, W) in [0, 1]: 1 where the cloudy image is
+        brighter by a grey level of 255 or more, summed over bands; 0 where it is equal or darker.
 
     Notes
     -----

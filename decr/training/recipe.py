@@ -16,7 +16,7 @@ from decr.dataset.samples import PLAIN, Variety
 from decr.diffusion.schedule import NoiseSchedule
 from decr.errors import ConfigError, DatasetError
 from decr.models.registry import check_architecture
-from decr.training.checks import file_stem, number, texts, whole, wrong
+from decr.training.checks import check_stem, number, texts, whole, wrong
 from decr.training.presets import PRESETS, PUBLISHED_REFERENCE
 from decr.training.settings import TrainConfig
 from decr.training.stages import STAGES
@@ -127,7 +127,7 @@ class Recipe:
                 check_architecture(name, part.architecture)
             except ValueError as error:
                 raise ConfigError(str(error)) from error
-        file_stem("name", self.name)
+        check_stem(self.name)
         if not texts("bands", self.bands) or len(set(self.bands)) < len(self.bands):
             raise wrong("bands", self.bands, "a list of at least one role, each once")
         number("gsd_m", self.gsd_m, above=0)

@@ -36,7 +36,7 @@ from decr.training.recipe import Recipe
 from decr.training.settings import TrainConfig
 from decr.training.stage_run import TrainResult
 from decr.training.stages import STAGES, Stage
-from decr.training.start import adopt, adopt_later, networks_of, with_discriminator
+from decr.training.start import adopt, networks_of, with_discriminator
 from decr.training.validation import Watch
 from decr.zoo.bundle import Bundle, save_bundle
 from decr.zoo.card import Card
@@ -167,11 +167,11 @@ def _follow(
 ) -> dict[str, TrainResult] | None:
     """Results of the chosen stages and those trained before; None if one could not be finished."""
     results: dict[str, TrainResult] = {}
-    take = adopt
+    later = False
     for name in run.recipe.stages:
         stage = STAGES[name]
         if chosen not in ("all", name):
-            before = take(stage, parts, run.run_dir, {IMAGES: run.images})
+            before = adopt(stage, parts, run.run_dir, {IMAGES: run.images}, later)
             if before is not None:
                 results[name] = before
             continue
@@ -180,7 +180,7 @@ def _follow(
         more = chosen == "all" and name != [*run.recipe.stages][-1]
         if not results[name].finished or (results[name].interrupted and more):
             return None
-        take = adopt_later
+        later = True
     return results
 
 
@@ -238,17 +238,9 @@ def _watch(run: _Run, stage: Stage, config: TrainConfig) -> Watch:
         for n in range(_WATCHED)
     ]
     recipe, bands = run.recipe, run.recipe.bands
-    red, green, blue = (
-        bands.index(role) if role in bands else 0 for role in ("red", "green", "blue")
-    )
-    return Watch(
-        tuple(samples),
-        (red, green, blue),
-        held_out,
-        recipe.steps,
-        recipe.prior_floor,
-        recipe.level_px,
-    )
+    rgb = [bands.index(role) if role in bands else 0 for role in ("red", "green", "blue")]
+    how = recipe.steps, recipe.prior_floor, recipe.level_px
+    return Watch(tuple(samples), rgb, held_out, *how)
 
 
 def _card(run: _Run, results: Mapping[str, TrainResult], parts: Sequence[str]) -> Card:
@@ -294,12 +286,6 @@ def _ranges(start: Card | None, imagery: Imagery) -> dict[str, tuple[float, floa
     return declared
 
 
-def _attribution(recipe: Recipe, start: Card | None) -> str:
-    """Whom the weights are owed to: the recipe's names, then those of its start, each once."""
-    earlier = "" if start is None else str(start.provenance.get("attribution", ""))
-    return each_once(recipe.attribution, earlier)
-
-
 def _provenance(
     run: _Run, results: Mapping[str, TrainResult], start: Card | None
 ) -> dict[str, Any]:
@@ -308,6 +294,7 @@ def _provenance(
     images = (*imagery.clear, *imagery.pairs)
     shapes = [i.dn.shape for i in imagery.clear] + [p.clear.shape for p in imagery.pairs]
     folders = [f.path for f in (*recipe.clear, *recipe.labelled)] + [f.path for f in recipe.pairs]
+    earlier = "" if start is None else str(start.provenance.get("attribution", ""))
     said: dict[str, Any] = {
         "trained": time.strftime("%Y-%m-%d", time.gmtime()),
         "images": len(images) + len(imagery.labelled),
@@ -325,7 +312,7 @@ def _provenance(
             if math.isfinite(result.loss)
         ),
         "minutes": round(sum(result.seconds for result in results.values()) / 60),
-        "attribution": _attribution(recipe, start),
+        "attribution": each_once(recipe.attribution, earlier),
     }
     if imagery.pairs:
         said["pairs"] = len(imagery.pairs)

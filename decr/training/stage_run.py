@@ -14,6 +14,7 @@ from zipfile import BadZipFile, ZipFile
 import torch
 from torch import Tensor, nn
 
+from decr.device import heavy_in
 from decr.diffusion.schedule import NoiseSchedule
 from decr.errors import ConfigError, DatasetError, OutputError
 from decr.training.ema import Ema
@@ -277,7 +278,7 @@ class StageRun:
 
     def loss_of(self, batch: Batch) -> Tensor:
         """The stage's loss, in the precision of its place."""
-        with self.place.autocast():
+        with heavy_in(self.place.dtype, self.place.device):
             return stage_loss(
                 self.stage.loss, self.parts, batch, self.noise_schedule, self.published, self.config
             )

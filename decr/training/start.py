@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor, nn
@@ -166,7 +166,11 @@ def _for_bands(
 
 
 def adopt(
-    stage: Stage, parts: Mapping[str, nn.Module], run_dir: Path, images: Identity
+    stage: Stage,
+    parts: Mapping[str, nn.Module],
+    run_dir: Path,
+    images: Identity,
+    later: bool = False,
 ) -> TrainResult | None:
     """Take the averaged weights of a stage that was trained in this run before; None if it was not.
 
@@ -176,6 +180,9 @@ def adopt(
         Networks as the stage began with them: of the run's start, or of the stages before it.
     images
         Those of this run: a bundle says of all its networks what they were trained on.
+    later
+        Whether the stage comes after the one that was asked for. A bundle keeps what it had: where
+        it would be refused, it is left out.
 
     Raises
     ------
@@ -186,41 +193,18 @@ def adopt(
     if not path.exists():
         return None
     state = read_checkpoint(path)
-    refuse_unfinished(state, stage, path)
-    refuse_others(state, _began(stage, parts, images), path)
-    return _taken(state, path, stage, parts)
-
-
-def adopt_later(
-    stage: Stage, parts: Mapping[str, nn.Module], run_dir: Path, images: Identity
-) -> TrainResult | None:
-    """As `adopt`, for a stage after the one that was asked for: a bundle keeps what it had.
-
-    None, too, if it is not finished, or was trained upon other networks or images than these are.
-    """
-    path = run_dir / f"{stage.name}.pt"
-    if not path.exists():
+    began = {**images, NETWORKS: begun_with(stage, parts)}
+    if not later:
+        refuse_unfinished(state, stage, path)
+        refuse_others(state, began, path)
+    elif int(state["step"]) < int(state.get("steps", 0)):
         return None
-    state = read_checkpoint(path)
-    if int(state["step"]) < int(state.get("steps", 0)):
-        return None
-    if differences(state, _began(stage, parts, images), path):
+    elif differences(state, began, path):
         warn(
             f"{path}: stage {stage.name} was trained upon other networks or images than those of "
             f"now, so the bundle is without its work; remove that file and train {stage.name} anew"
         )
         return None
-    return _taken(state, path, stage, parts)
-
-
-def _began(stage: Stage, parts: Mapping[str, nn.Module], images: Identity) -> Identity:
-    """What a stage of this run begins with."""
-    return {**images, NETWORKS: begun_with(stage, parts)}
-
-
-def _taken(
-    state: Mapping[str, Any], path: Path, stage: Stage, parts: Mapping[str, nn.Module]
-) -> TrainResult:
     trained = nn.ModuleDict({name: parts[name] for name in stage.trains})
     try:
         trained.load_state_dict(state["ema"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from decr.dataset.samples import Sample
+from decr.device import heavy_in
 from decr.diffusion.fusion import FusedDenoiser, prior_of
 from decr.diffusion.samplers import ddim
 from decr.errors import OutputError
@@ -44,7 +46,7 @@ class Watch:
     """
 
     samples: tuple[Sample, ...]
-    rgb: tuple[int, int, int]
+    rgb: Sequence[int]
     held_out: bool
     steps: int = 10
     prior_floor: float = 0.3
@@ -62,7 +64,7 @@ def look(run: StageRun, watch: Watch) -> float | None:
         run.averaged(),
         torch.no_grad(),
         torch.random.fork_rng(run.cuda_devices),
-        run.place.autocast(),
+        heavy_in(run.place.dtype, run.place.device),
     ):
         torch.manual_seed(0)
         loss = float(run.loss_of(batch)) if watch.held_out else None

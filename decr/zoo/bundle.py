@@ -7,10 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import save
 from torch import Tensor, nn
 
@@ -18,7 +17,7 @@ from decr.errors import BundleError, OutputError
 from decr.files import file_sha256, scratch_folder
 from decr.models.registry import create
 from decr.zoo.card import Card, Part, card_from, check_card, metadata_of
-from decr.zoo.formats import copied, no_bundle
+from decr.zoo.formats import no_bundle, read_safetensors
 from decr.zoo.limits import check_file, is_utf8, reason, shown
 
 _OTHER_KINDS = (
@@ -149,9 +148,7 @@ def save_with_card(source: Path, out: Path, card: Card) -> None:
     OutputError
         If ``out`` cannot be written.
     """
-    with _opened(source) as file:
-        tensors = _tensors(source, file)
-    _save(out, card, tensors)
+    _save(out, card, _read(source)[1])
 
 
 def read_card(path: Path) -> Card:
@@ -162,8 +159,7 @@ def read_card(path: Path) -> Card:
     BundleError
         If the file is missing, damaged, no bundle, or of a newer format.
     """
-    with _opened(path) as file:
-        return card_from(path, file.metadata())
+    return card_from(path, _read(path)[0])
 
 
 def load_bundle(path: Path) -> Bundle:
@@ -174,9 +170,9 @@ def load_bundle(path: Path) -> Bundle:
     BundleError
         Naming the file and what is wrong with it.
     """
-    with unchanged(path) as digest, _opened(path) as file:
-        card = card_from(path, file.metadata())
-        tensors = _tensors(path, file)
+    with unchanged(path) as digest:
+        metadata, tensors = _read(path)
+        card = card_from(path, metadata)
     networks: dict[str, nn.Module] = {}
     for name, part in card.parts.items():
         prefix = f"{name}/"
@@ -284,17 +280,11 @@ def check_same(path: Path, before: str, after: str) -> None:
         )
 
 
-def _opened(path: Path) -> Any:
-    if not Path(path).is_file():
+def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
+    path = Path(path)
+    if not path.is_file():
         raise BundleError(f"{path}: no such weights file; `decr models list` names those shipped")
     try:
-        return safe_open(str(path), framework="pt")
+        return read_safetensors(path)
     except (SafetensorError, OSError) as error:
-        raise BundleError(f"{path}: {no_bundle(Path(path))}") from error
-
-
-def _tensors(path: Path, file: Any) -> dict[str, Tensor]:
-    try:
-        return copied(file)
-    except SafetensorError as error:  # The format has numbers of 4 and 6 bits, torch has not.
-        raise BundleError(f"{path}: holds what torch cannot read ({reason(error)})") from error
+        raise BundleError(f"{path}: {no_bundle(path)}") from error

@@ -94,7 +94,7 @@ def _size(part: Part, network: nn.Module) -> str:
     elif not numbers:
         # A network built without numbers has its class's own.
         arguments = inspect.signature(type(network)).parameters.values()
-        numbers = {a.name: a.default for a in arguments if a.default not in (a.empty, None)}
+        numbers = {a.name: a.default for a in arguments if a.default is not a.empty}
     said = [
         f"{key} {' '.join(map(str, value)) if isinstance(value, list | tuple) else value}"
         for key, value in numbers.items()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import warnings
 import zipfile
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
+from safetensors.torch import load
 from torch import Tensor
 
 from decr.errors import BundleError
@@ -58,6 +59,8 @@ _ARCHIVE = "an archive, not weights; unpack it and give the weights file inside"
 _IMAGE_MAGIC = (b"II*\0", b"II+\0", b"MM\0*", b"MM\0+", b"\x89PNG")
 """Of the kinds that masks have: TIFF, BigTIFF and PNG."""
 _GLOBAL = re.compile(r"GLOBAL (?:builtins\.|__builtin__\.)?([\w.]{1,100})")
+_TAIL = 256
+"""Bytes at the end of a pickle in which a name that it ends in begins."""
 _NESTED = "torch._utils._rebuild_nested_tensor"
 """Torch refuses it as code since 2.15; older versions build the tensor."""
 
@@ -69,11 +72,6 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     ``.keras``). Containers such as ``{"state_dict": ...}`` and prefixes such as ``module.`` are
     taken off. Pickles are read by torch's restricted reader, which builds tensors and plain
     containers and calls nothing else; the configuration inside Keras files is never executed.
-
-    Parameters
-    ----------
-    path
-        The file.
 
     Returns
     -------
@@ -196,13 +194,15 @@ def _load_torch(path: Path) -> object:
             # Not mapped: numbers would change with the file, and a file cut short end the process.
             return torch.load(str(path), map_location="cpu", weights_only=True, mmap=False)
     except Exception as error:  # A reader that is fed noise can raise anything.
-        raise BundleError(f"{path}: {_load_failure(error)}") from error
+        raise BundleError(f"{path}: {_load_failure(error, path)}") from error
 
 
-def _load_failure(error: Exception) -> str:
+def _load_failure(error: Exception, path: Path) -> str:
     said = str(error)
     # Torch's own advice is to switch its protection off, which must not reach the user.
     if found := _GLOBAL.search(said):
+        if _is_cut_in(path, found[1]):
+            return "a damaged torch file; it is truncated, download it again"
         if found[1] == _NESTED:
             return "holds a nested tensor, not plain numbers; export dense floating-point weights"
         return (
@@ -216,12 +216,20 @@ def _load_failure(error: Exception) -> str:
     return f"a damaged torch file ({reason(error)}); it may be truncated, download it again"
 
 
+def _is_cut_in(path: Path, name: str) -> bool:
+    """Whether a pickle ends within a name, of which torch takes the last byte for its end."""
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - _TAIL))
+        last = file.read().rpartition(b"\n")[2]
+    return name.endswith(".") or f".{name}".endswith("." + last[:-1].decode("latin-1"))
+
+
 def _from_safetensors(path: Path) -> dict[str, Any]:
     try:
-        with safe_open(str(path), framework="pt") as file:
-            metadata = file.metadata() or {}
-            tensors = copied(file)
-    except Exception as error:  # Its errors share no base class with those of get_tensor.
+        metadata, tensors = read_safetensors(path)
+    except BundleError:
+        raise
+    except Exception as error:  # A reader that is fed noise can raise anything.
         raise BundleError(
             f"{path}: not a readable safetensors file ({reason(error)}); it may be truncated, "
             f"download it again"
@@ -233,9 +241,28 @@ def _from_safetensors(path: Path) -> dict[str, Any]:
     return _unwrapped(path, {**aliases, **tensors})
 
 
-def copied(file: Any) -> dict[str, Tensor]:
-    """All tensors of an opened safetensors file, which itself is mapped: see `_load_torch`."""
-    return {key: file.get_tensor(key).clone() for key in file.keys()}  # noqa: SIM118
+def read_safetensors(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
+    """What a safetensors file says of itself, and its tensors.
+
+    Raises
+    ------
+    BundleError
+        If it is no file, far too large, or holds numbers that torch has not.
+    SafetensorError
+        If it is damaged.
+    OSError
+        If it cannot be read.
+    """
+    check_file(path)
+    content = path.read_bytes()  # not mapped: see `_load_torch`
+    try:
+        tensors = load(content)
+    except KeyError as error:  # The format has numbers of 4 and 6 bits, torch has not.
+        raise BundleError(
+            f"{path}: holds what torch cannot read (Dtype not understood: {reason(error)})"
+        ) from error
+    end = 8 + int.from_bytes(content[:8], "little")
+    return json.loads(content[8:end]).get("__metadata__") or {}, tensors
 
 
 def _plain(payload: object) -> dict[Any, Any] | None:

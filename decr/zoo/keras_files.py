@@ -50,16 +50,8 @@ Place = tuple[str, ...]
 def read_h5(path: Path) -> dict[str, Tensor]:
     """Read a Keras HDF5 file: a whole model, or weights alone, of any Keras since version 2.
 
-    Parameters
-    ----------
-    path
-        The file.
-
-    Returns
-    -------
-    dict of str to Tensor
-        By "layer/leaf", layers of each kind numbered from 1 in order of construction, whatever
-        number they started at.
+    Tensors are by "layer/leaf", layers of each kind numbered from 1 in order of construction,
+    whatever number they started at.
 
     Raises
     ------
@@ -70,15 +62,7 @@ def read_h5(path: Path) -> dict[str, Tensor]:
 
 
 def read_keras(path: Path, archive: zipfile.ZipFile) -> dict[str, Tensor]:
-    """Read the weights inside a ``.keras`` archive; see :func:`read_h5`.
-
-    Parameters
-    ----------
-    path
-        The archive's path, for messages.
-    archive
-        Opened, and found to be no larger than it may be.
-    """
+    """Read the weights inside a ``.keras`` archive, opened by `opened_zip`; see `read_h5`."""
     try:
         data = archive.read(KERAS_MEMBER)
         config = archive.read("config.json") if "config.json" in archive.namelist() else b"{}"

@@ -20,13 +20,12 @@ import platform
 import statistics
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from decr.device import has_bfloat16_units, make_cuda_repeatable, pick_device
+from decr.device import has_bfloat16_units, heavy_in, make_cuda_repeatable, pick_device
 from decr.diffusion.fusion import FusedDenoiser
 from decr.diffusion.samplers import ddim
 from decr.diffusion.schedule import NoiseSchedule
@@ -64,8 +63,7 @@ def sample(pair: Networks, cloudy: Tensor, steps: int, dtype: torch.dtype) -> Te
     """DDIM from seeded noise; the cloudy image stands in for the reference's output."""
     schedule, device = NoiseSchedule.linear(), cloudy.device
     noise = torch.randn(cloudy.shape, generator=torch.Generator().manual_seed(0)).to(device)
-    heavy = torch.autocast(device.type, dtype) if dtype != torch.float32 else nullcontext()
-    with heavy:
+    with heavy_in(dtype, device):
         denoise = FusedDenoiser(pair[0], pair[1], schedule, cloudy, cloudy, 0.3)
         return ddim(denoise, noise, schedule.respaced(steps)).cpu()
 

@@ -59,7 +59,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         scene = folder / "scene.tif"
-        write_sparse_scene(scene, options.side, 2048)
+        write_sparse_scene(scene, options.side, options.side, 2048)
         patches = cut_patches(scene, options.side, folder)
         for open_files in options.open_files:
             process = multiprocessing.get_context("spawn").Process(

@@ -23,12 +23,15 @@ from decr.config import CcpConfig, DecloudConfig
 from decr.coverage import ccp as coverage_ccp
 from decr.coverage import cells as coverage_cells
 from decr.coverage import count as coverage_count
+from decr.coverage.ccp import looking, scene_ccp
 from decr.coverage.report_files import as_json
+from decr.coverage.sources import Source
 from decr.errors import BandError, ConfigError, DecrWarning, OutputError, SceneError
 from decr.files import sole_worker
 from decr.geo.grid import Window
 from decr.geo.quicklook import NO_DATA_GREY
 from decr.pipeline import survey as pipeline_survey
+from decr.pipeline.engine import local_engine
 from decr.pipeline.first_pass import plan_scene
 from tests.coverage.looked_at import found
 from tests.pipeline.scenes import cloudy_pixels, read, write_scene
@@ -310,3 +313,24 @@ def test_arrays_keep_their_grid_and_coordinates(tmp_path: Path) -> None:
     assert mask.attrs["definition"] == by_path.facts["definition"]
     with pytest.raises(decr.DecrError, match="three dimensions"):
         decr.cloud_mask(array[0], config)
+
+
+@pytest.mark.parametrize("which", ["s.tif", "m.tif"])
+@pytest.mark.parametrize("step", ["survey", "count"])
+def test_a_scene_or_mask_that_is_replaced_while_it_is_read_is_told(
+    tmp_path: Path, which: str, step: str
+) -> None:
+    scene, mask, _, _ = masked_scene(tmp_path, 600, 700)
+    others = tmp_path / "others"
+    others.mkdir()
+    masked_scene(others, 600, 700, seed=1)
+
+    def replace(told: str, done: int, total: int) -> None:
+        if told == step and (others / which).exists():
+            (others / which).replace(tmp_path / which)
+
+    source, config = Source("scene", str(scene)), CcpConfig(detector=f"file:{mask}")
+    told = pytest.raises(SceneError, match="it was changed since")
+    with local_engine() as engine, told:
+        scene_ccp(source, looking(config, engine), tmp_path / "out", 100, replace)
+    assert not [file for file in (tmp_path / "out").iterdir() if file.is_file()]

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from decr.dataset import pairs as module
 from decr.dataset.changed import changed
-from decr.dataset.pairs import PairFolder, PairImage, pair_sample, read_pairs
+from decr.dataset.pairs import PairFolder, PairImage, large_enough, pair_crop, read_pairs
+from decr.dataset.samples import drawer
 from decr.errors import DatasetError, DecrWarning, SceneError
 from tests.dataset.made_pairs import BGRN, RGB, moved, pixels, put, put_png
 
@@ -155,8 +156,8 @@ def test_damaged_files_and_sets_too_large_for_memory_are_errors(
 @given(seed=st.integers(0, 10_000), size_px=st.sampled_from([8, 20]), shrink=st.integers(1, 2))
 @settings(max_examples=40)
 def test_both_sides_of_a_sample_show_one_ground(seed: int, size_px: int, shrink: int) -> None:
-    sample = pair_sample(np.random.default_rng(seed), [pair()], RGB, size_px, shrink)
-    again = pair_sample(np.random.default_rng(seed), [pair()], RGB, size_px, shrink)
+    sample = pair_crop(np.random.default_rng(seed), pair(), RGB, size_px, shrink)
+    again = pair_crop(np.random.default_rng(seed), pair(), RGB, size_px, shrink)
     np.testing.assert_array_equal(sample.cloudy, again.cloudy)
     assert sample.cloudy.shape == sample.clear.shape == (3, size_px, size_px)
     assert sample.cloudy.dtype == sample.clear.dtype == np.float32
@@ -167,35 +168,35 @@ def test_both_sides_of_a_sample_show_one_ground(seed: int, size_px: int, shrink:
 
 def test_samples_come_in_all_orientations_and_places() -> None:
     rng = np.random.default_rng(0)
-    whole = {pair_sample(rng, [pair(8)], RGB, 8).clear.tobytes() for _ in range(200)}
+    whole = {pair_crop(rng, pair(8), RGB, 8).clear.tobytes() for _ in range(200)}
     assert len(whole) == 8
-    corners = {float(pair_sample(rng, [pair(9)], RGB, 8).clear.min()) for _ in range(100)}
+    corners = {float(pair_crop(rng, pair(9), RGB, 8).clear.min()) for _ in range(100)}
     assert len(corners) == 4
 
 
 def test_shrinking_takes_means_of_whole_cells() -> None:
-    sample = pair_sample(np.random.default_rng(0), [pair(16)], ("green",), 8, 2)
+    sample = pair_crop(np.random.default_rng(0), pair(16), ("green",), 8, 2)
     cells = pair(16).clear[1].reshape(8, 2, 8, 2).mean((1, 3)) / 1e6 * 2 - 1
     np.testing.assert_allclose(np.sort(sample.clear.ravel()), np.sort(cells.ravel()), atol=1e-6)
 
 
 def test_white_saturates_and_small_pairs_are_not_drawn() -> None:
     bright = PairImage("b", np.full((3, 8, 8), 300), np.full((3, 8, 8), 100), RGB, None, 200.0)
-    sample = pair_sample(np.random.default_rng(0), [pair(7), bright], RGB, 8)
+    assert large_enough([pair(7), bright], 8) == [bright]
+    sample = pair_crop(np.random.default_rng(0), bright, RGB, 8)
     assert (sample.cloudy == 1.0).all()
     assert (sample.clear == 0.0).all()
     assert sample.cloud_mask.all()
     with pytest.raises(DatasetError, match=r"crops of 18 pixels \(the largest of 2 has 8\)"):
-        pair_sample(np.random.default_rng(0), [pair(7), bright], RGB, 9, 2)
+        large_enough([pair(7), bright], 18)
     with pytest.raises(DatasetError, match=r"the largest of 0 has 0"):
-        pair_sample(np.random.default_rng(0), [], RGB, 9)
+        large_enough([], 9)
 
 
 def test_heavy_pairs_are_drawn_more_often() -> None:
     rng = np.random.default_rng(0)
-    both = [pair(), pair(gain=0.0, weight=9.0)]
-    flat = [pair_sample(rng, both, RGB, 8).clear.std() == 0 for _ in range(200)]
-    assert 0.8 < np.mean(flat) < 0.98
+    draw = drawer([one.area for one in (pair(), pair(weight=9.0))])
+    assert 0.8 < np.mean([draw(rng) for _ in range(200)]) < 0.98
 
 
 def test_the_mask_is_of_clouds_and_shadows_not_of_noise_or_season() -> None:
@@ -221,7 +222,7 @@ def test_samples_of_real_pairs_hold_some_cloud_that_is_bright(shared: Path) -> N
     found = read_pairs(folder, RGB)
     assert [p.name for p in found] == ["163", "164", "165"]
     rng = np.random.default_rng(0)
-    samples = [pair_sample(rng, found, RGB, 256, 2) for _ in range(6)]
+    samples = [pair_crop(rng, one, RGB, 256, 2) for one in found * 2]
     shares = [float(s.cloud_mask.mean()) for s in samples]
     assert all(0.05 < share < 0.6 for share in shares), shares
     assert all(s.cloudy.max() > s.clear.max() for s in samples)

@@ -25,7 +25,6 @@ from decr.dataset.samples import (
     area_shrunk,
     crop,
     drawer,
-    drawn,
     restoration_sample,
 )
 from decr.dataset.sky import CloudParams
@@ -126,21 +125,6 @@ def test_some_samples_are_left_clear() -> None:
     for sample in samples:
         np.testing.assert_array_equal(sample.cloudy, sample.clear)
         assert not sample.cloud_mask.any()
-
-
-def test_a_given_sky_is_used() -> None:
-    opaque = CloudParams(kind="deck", thickness=50.0, airlight=(0.9,) * 3, noise=0.0, shadow=0.0)
-
-    def sample(ground: ClearImage) -> Sample:
-        rng = np.random.default_rng(1)
-        return restoration_sample(rng, [ground], RGB, 48, variety=CLEAR, params=opaque)
-
-    other = ClearImage("other.tif", image().dn + np.uint8(90), BGRN, 0.5, 255.0)
-    one, two = sample(image()), sample(other)
-    assert one.cloud_mask.all()
-    # Nothing of the ground is left in the input; the truth still has it.
-    np.testing.assert_allclose(one.cloudy, two.cloudy, atol=1e-6)
-    assert np.abs(one.clear - two.clear).min() > 0.05
 
 
 @given(seed=st.integers(0, 10_000))
@@ -261,7 +245,8 @@ def test_false_colours_tint_clouds_and_darken_shadows() -> None:
 
 def test_images_are_drawn_by_their_areas() -> None:
     rng = np.random.default_rng(0)
-    counts = np.bincount([drawn(rng, [1.0, 3.0, 0.0]) for _ in range(400)], minlength=3)
+    draw = drawer([1.0, 3.0, 0.0])
+    counts = np.bincount([draw(rng) for _ in range(400)], minlength=3)
     assert counts[2] == 0
     assert counts[1] / 400 == pytest.approx(0.75, abs=0.08)
 

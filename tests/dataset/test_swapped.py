@@ -17,7 +17,7 @@ from decr.dataset.layouts import list_pairs
 from decr.dataset.manifest import manifest_bytes
 from decr.dataset.pairs import PairFolder, read_pairs
 from decr.dataset.simulate import simulate_clouds
-from decr.dataset.sky import draw_params, preset
+from decr.dataset.sky import PRESETS, draw_params
 from decr.dataset.swapped import tell_swapped
 from decr.errors import DecrWarning
 from decr.sets.import_set import import_set
@@ -42,7 +42,7 @@ def under_clouds(
     fields = np.kron(rng.uniform(0.6, 1.4, (8, 8)), np.ones((16, 16)))
     clear = ground * (fields + rng.normal(0.0, 0.05, (4, 128, 128)))
     clear = clear.clip(0.0, 1.0).astype(np.float32)
-    sky = draw_params(rng, BGRN, preset(skies))
+    sky = draw_params(rng, BGRN, PRESETS[skies])
     cloudy = simulate_clouds(clear, BGRN, rng, gsd_m=0.5, params=sky).cloudy
     # On the other date the sun stands higher.
     return eight_bits(cloudy), eight_bits(1.1 * clear)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from decr.dataset.write_pairs import (
     plan_pairs,
     simulate_pairs,
 )
-from decr.errors import ConfigError
+from decr.errors import ConfigError, SceneError
 from tests.dataset.simulated import PLACES, SIZE, ground, options
 from tests.pipeline.scenes import read, write_scene
 
@@ -110,11 +111,6 @@ def test_checksums_hold_and_cover_every_file(images: list[Path], tmp_path: Path)
     assert listed == found
 
 
-def test_borders_of_tenths_belong_to_the_bin_above() -> None:
-    pairs = [{"ccp": ccp, "split": "train"} for ccp in (0.0, 0.3, 0.6, 0.7, 1.0)]
-    assert described(pairs).endswith("by tenths 1 0 0 1 0 0 1 1 0 1")
-
-
 def test_sixteen_bits_keep_their_range(tmp_path: Path) -> None:
     dn = ground().astype(np.uint16) * 10
     dn[0, 5, 5] = 2047
@@ -161,6 +157,18 @@ def test_layouts_are_those_that_are_read(
     assert [p.clear_nir for p in listed] == [
         p.clear_nir for p in sorted(pairs, key=lambda pair: pair.cloudy.as_posix())
     ]
+
+
+def test_an_image_that_is_replaced_while_pairs_are_written_is_told(
+    images: list[Path], tmp_path: Path
+) -> None:
+    def late(*_: object) -> None:
+        for image in images:
+            os.utime(image, ns=(0, image.stat().st_mtime_ns + 1))
+
+    with pytest.raises(SceneError, match="it was changed since"):
+        simulate_pairs(images, tmp_path / "set", options(), on_progress=late)
+    assert not (tmp_path / "set").exists()
 
 
 def test_cuhk_files_are_rgb_and_infrared_of_eight_bits(tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ from decr.evaluation.analysis import (
 from decr.evaluation.metrics import psnr
 from decr.evaluation.sampling import load_networks, sampled
 from decr.evaluation.sweeps import ablation, gsd, steps
-from decr.evaluation.tiles import PairSource, choose_tiles, shown
+from decr.evaluation.tiles import PairSource, choose_tiles, tile_picture
 from decr.evaluation.uncertainty import spread_against_error, uncertainty
 from decr.predictor import load_restorer
 from decr.zoo.bundle import save_bundle
@@ -141,7 +141,7 @@ def test_tiles_half_under_cloud_come_first_and_are_the_pairs(setting: Setting) -
         dn = np.array(image)[row : row + 16, col : col + 16].transpose(2, 0, 1)
     np.testing.assert_allclose((tile.clear + 1) * 127.5, dn, atol=1e-3)
     assert tile.gsd_m == 0.5
-    assert shown(tile, tile.clear, BANDS).shape == (16, 16, 3)
+    assert tile_picture(tile, tile.clear, BANDS).shape == (16, 16, 3)
     with pytest.raises(ConfigError, match="multiple of 16"):
         choose_tiles(setting.source, BANDS, 20, 1)
     for wanted, times, said in (

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,7 +16,6 @@ from docs.make_uncertainty import (
     Tried,
     bins,
     crossed,
-    fill,
     others,
     outcome,
     place_of,
@@ -62,13 +60,6 @@ def test_rows_and_words_are_the_numbers() -> None:
     )
     few = Reliability(found.bins, 0.5, 0.4, found.images, 3)
     assert "times" not in sentence(few)
-
-
-def test_a_part_of_the_page_is_replaced(tmp_path: Path) -> None:
-    page = tmp_path / "page.md"
-    page.write_text("a\n<!-- measured:x -->\nold\n<!-- /measured:x -->\nb\n")
-    fill(page, "x", ["new", "lines"])
-    assert page.read_text() == "a\n<!-- measured:x -->\nnew\nlines\n<!-- /measured:x -->\nb\n"
 
 
 @pytest.mark.parametrize("model", MODELS)

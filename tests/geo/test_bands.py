@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from itertools import permutations
+from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from decr.errors import BandError
 from decr.geo.bands import ROLES, Bands, bands_of
+from decr.geo.reader import reader
+from decr.geo.scene import open_scene
+from tests.geo.scene_files import coded, write
 
 BGRN = ("blue", "green", "red", "nir")
 NONE4 = (None,) * 4
@@ -69,6 +74,7 @@ def test_options_that_name_no_bands_of_the_scene_are_refused(option: str, text: 
         ("band 1 (blue)", "band 2 (green)", "band 3 (red)", "band 4 (near-infrared)"),
         ("B02 blue", "B03 green", "B04 red", "B08 NIR"),
         ("1: blue", "2: green", "3: red", "4: nir1"),
+        ("Blue (490.0 Nanometers)", "Green (0.56 Micrometers)", "Band 3 Red [665 nm]", "NIR 842nm"),
     ],
 )
 def test_roles_are_read_from_descriptions_of_many_forms(descriptions: tuple[str, ...]) -> None:
@@ -143,6 +149,19 @@ def test_roles_that_are_guessed_are_told_with_the_option_that_says_them(
         assert "scene.tif" in text
 
 
+def test_names_that_say_nothing_of_colours_are_told_with_the_guess() -> None:
+    colours = ("gray", "undefined", "undefined")
+    text = warning(("rouge", "vert", "bleu"), colours)
+    assert text is not None
+    assert "called rouge, vert, bleu" in text
+    assert "called" not in (warning((None,) * 3, colours) or "called")
+
+
+def test_a_number_after_a_name_is_no_wavelength() -> None:
+    descriptions = ("blue 2", "blue", "green", "red")
+    assert roles(descriptions, ("gray", *("undefined",) * 3)) == ("-", "blue", "green", "red")
+
+
 @pytest.mark.parametrize(
     "colours",
     [
@@ -205,3 +224,18 @@ def test_every_order_of_roles_maps_back() -> None:
     for order in permutations(ROLES[:4]):
         mapped = Bands(order).model_map(BGRN)
         assert tuple(order[i] for i in mapped) == BGRN
+
+
+def test_bands_that_are_pages_of_a_file_are_told(tmp_path: Path) -> None:
+    pages = tmp_path / "p.tif"
+    write(pages, coded(2, 20, 30)[:1])
+    write(pages, coded(2, 20, 30)[1:], APPEND_SUBDATASET="YES")
+    scene = open_scene(pages)
+    assert scene.bands.roles == ("pan",)
+    assert scene.warnings == scene.guesses
+    assert "p.tif holds 2 images, of which the first alone is taken; name" in scene.warnings[0]
+    assert f"(GTIFF_DIR:2:{pages})" in scene.warnings[0]
+    second = open_scene(f"GTIFF_DIR:2:{pages}")
+    assert not second.warnings
+    with reader(second) as source:
+        np.testing.assert_array_equal(source.read(second.grid.window)[0][0], coded(2, 20, 30)[1])

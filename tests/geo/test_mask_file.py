@@ -12,8 +12,10 @@ from rasterio.crs import CRS
 
 from decr.errors import ConfigError, GridMismatchError
 from decr.geo.grid import PixelGrid, Window
-from decr.geo.mask_file import MaskClasses, open_mask
-from tests.geo.scene_files import NORTH_UP, UTM, write
+from decr.geo.mask_file import MaskClasses, doubt_of, open_mask
+from decr.geo.opening import quiet
+from decr.geo.scene import open_scene
+from tests.geo.scene_files import NORTH_UP, UTM, coded, write
 
 GRID = PixelGrid(200, 160, NORTH_UP, UTM)
 ALL = MaskClasses()
@@ -101,3 +103,38 @@ def test_a_mask_without_a_crs_fits_by_shape_alone(tmp_path: Path) -> None:
         small = write(tmp_path / "n.tif", numbers[:, :9], crs=None, transform=Affine.identity())
     with pytest.raises(GridMismatchError, match="9 x 160 px"):
         cloudy(small)
+
+
+def test_a_crs_without_a_transform_places_no_scene(tmp_path: Path) -> None:
+    """GDAL makes one up for a file that lies nowhere and says that its pixels are points."""
+    with quiet():
+        scene = write(tmp_path / "s.tif", coded(4, 200, 160), crs=None, transform=None)
+        with rasterio.open(scene, "r+") as file:
+            file.update_tags(AREA_OR_POINT="Point")
+        with rasterio.open(scene) as file:
+            assert file.crs is not None
+    numbers = np.zeros((1, 200, 160), np.uint8)
+    numbers[0, :10] = 1
+    grid = open_scene(scene).grid
+    with open_mask(write(tmp_path / "m.tif", numbers), grid, ALL) as mask:
+        np.testing.assert_array_equal(mask.cloudy(grid.window), numbers[0] == 1)
+
+
+def test_bands_of_a_mask_that_do_not_count_are_told(tmp_path: Path) -> None:
+    """Planet's masks begin with a band of clear pixels, and a drawing may be blue."""
+    drawn = np.zeros((4, 200, 160), np.uint8)
+    drawn[:3, :120], drawn[3] = 255, 9
+    colours = ("red", "green", "blue", "alpha")
+    white = write(tmp_path / "w.tif", drawn, colours=colours, descriptions=())
+    assert doubt_of(white, ALL, True) is None
+    drawn[:2] = 0
+    blue = write(tmp_path / "b.tif", drawn, colours=colours, descriptions=())
+    words = doubt_of(blue, ALL, False)
+    assert words is not None
+    assert "b.tif: of its 3 bands, which differ, the first alone counts; take another" in words
+    clear = np.stack([drawn[2] == 0, drawn[2] > 0]).astype("uint8")
+    planet = write(tmp_path / "p.tif", clear, descriptions=("clear", "cloud"))
+    words = doubt_of(planet, ALL, True)
+    assert words is not None
+    assert "of its 2 bands, which differ, the first (clear) alone counts" in words
+    assert doubt_of(planet, MaskClasses((1,)), True) is None

@@ -16,18 +16,21 @@ import xarray as xr
 from affine import Affine
 from rasterio.io import MemoryFile
 from rasterio.shutil import copy as gdal_copy
+from scipy.io import netcdf_file
 
-from decr.errors import SceneError
+from decr.errors import ConfigError, SceneError
 from decr.geo import opening
+from decr.geo.aoi import read_aoi
 from decr.geo.delivery import rasters_of
 from decr.geo.grid import PixelGrid
 from decr.geo.layers import Layer, layer_writer
 from decr.geo.names import absolute_name, settled_name, stem_of, without_keys
+from decr.geo.opening import opened
 from decr.geo.output import write_cog
 from decr.geo.scene import open_scene
 from decr.geo.sources import check_parts, local_files
 from decr.pipeline.stored_array import stored
-from tests.geo.scene_files import coded, write
+from tests.geo.scene_files import NORTH_UP, UTM, coded, write
 
 
 @pytest.fixture
@@ -253,6 +256,17 @@ def test_parts_elsewhere_and_overviews_of_virtual_rasters_are_not_looked_for(sce
     check_parts(str(virtual))
 
 
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    pipe = tmp_path / "s.tif"
+    os.mkfifo(pipe)
+    with pytest.raises(SceneError, match=r"s\.tif is a pipe, .*; write it to a file first"):
+        open_scene(pipe)
+    with pytest.raises(SceneError, match=r"^/vsistdin/ is a pipe"):
+        open_scene("/vsistdin/")
+    with pytest.raises(ConfigError, match=r"s\.tif is a pipe"):
+        read_aoi(pipe, PixelGrid(9, 9, NORTH_UP, UTM))
+
+
 RECTS = "".join(f'<{r}Rect xOff="0" yOff="0" xSize="300" ySize="200" />' for r in ("Src", "Dst"))
 PYTHON = """<PixelFunctionLanguage>Python</PixelFunctionLanguage>
 <PixelFunctionCode>def f(found, out, *more, **named): out[:] = found[0]</PixelFunctionCode>"""
@@ -356,3 +370,36 @@ def test_greys_and_alpha_of_which_0_is_white_are_refused_unless_somebody_names_t
 def test_bands_of_a_file_that_says_0_is_white_of_no_greys_are_opened(tmp_path: Path) -> None:
     path = write(tmp_path / "s.tif", coded(4, 20, 30), photometric="MINISWHITE")
     assert open_scene(path).bands.roles == ("blue", "green", "red", "nir")
+
+
+@pytest.mark.parametrize("format_", ["NC", "NC2", "NC4"])
+@pytest.mark.parametrize("count", [1, 3])
+def test_a_netcdf_file_that_is_cut_off_is_refused(tmp_path: Path, format_: str, count: int) -> None:
+    source, file = write(tmp_path / "s.tif", coded(count, 41, 61, "uint8")), tmp_path / "s.nc"
+    gdal_copy(source, file, driver="netCDF", FORMAT=format_)
+    with opened(str(file)) as dataset:
+        names = dataset.subdatasets or [str(file)]
+    for name, pixels in zip(names, coded(count, 41, 61, "uint8"), strict=True):
+        with opened(name) as dataset:
+            np.testing.assert_array_equal(dataset.read(1), pixels)
+    whole = file.read_bytes()
+    for share in (0.99, 0.5):
+        file.write_bytes(whole[: int(len(whole) * share)])
+        for name in (str(file), *names):
+            with pytest.raises(SceneError, match=r"s\.nc"), opened(name):
+                pass
+
+
+def test_a_netcdf_file_with_dates_is_whole_or_cut_off(tmp_path: Path) -> None:
+    file, pixels = tmp_path / "s.nc", coded(3, 41, 61, "int16")
+    with netcdf_file(file, "w") as made:
+        for name, size in (("time", None), ("y", 41), ("x", 61)):
+            made.createDimension(name, size)
+        for name in ("red", "nir"):
+            made.createVariable(name, "h", ("time", "y", "x"))[:3] = pixels
+    name = f'NETCDF:"{file}":nir'
+    with opened(name) as dataset:
+        np.testing.assert_array_equal(dataset.read()[:, ::-1], pixels)
+    file.write_bytes(file.read_bytes()[:-1000])
+    with pytest.raises(SceneError, match="is cut off; copy it again"), opened(name):
+        pass

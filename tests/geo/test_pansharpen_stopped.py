@@ -10,7 +10,8 @@ import pytest
 import rasterio
 from rasterio.windows import Window
 
-from decr.errors import OutputError
+from decr.errors import OutputError, SceneError
+from decr.geo import pansharpen as pansharpen_module
 from decr.geo.pansharpen import pansharpen
 from tests.geo.full_disk import files_up_to
 from tests.geo.two_images import images
@@ -53,6 +54,25 @@ def test_a_full_disk_is_told_of_the_output_and_the_images(tmp_path: Path, share:
     assert list(out.parent.iterdir()) == []
     pansharpen(pan, ms, out)
     assert out.read_bytes() == whole.read_bytes()
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_an_image_that_is_replaced_while_both_are_fused_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, which: int
+) -> None:
+    given, out = images(tmp_path, 400, 400), tmp_path / "o" / "out.tif"
+    (tmp_path / "others").mkdir()
+    other = images(tmp_path / "others", 400, 400)[which]
+    written = pansharpen_module.write_cog
+
+    def late(*args: object, **kwargs: object) -> None:
+        other.replace(given[which])
+        written(*args, **kwargs)
+
+    monkeypatch.setattr(pansharpen_module, "write_cog", late)
+    with pytest.raises(SceneError, match="it was changed since"):
+        pansharpen(*given, out)
+    assert list(out.parent.iterdir()) == []
 
 
 def test_a_run_killed_after_its_rename_is_cleared_by_the_next(tmp_path: Path) -> None:

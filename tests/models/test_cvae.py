@@ -10,12 +10,12 @@ from decr.errors import BundleError
 from decr.models.cvae import CVAE
 from decr.models.padding import pad_to_multiple
 from decr.models.registry import create
-from tests.models.published import shapes, without_gradient
+from tests.models.published import without_gradient
 
 
-def small(bands: int = 4, sample_seed: int | None = None) -> CVAE:
+def small(bands: int = 4) -> CVAE:
     torch.manual_seed(0)
-    return CVAE(bands, width=64, sample_seed=sample_seed).eval()
+    return CVAE(bands, width=64).eval()
 
 
 def image(n: int = 1, rows: int = 64, cols: int = 80) -> Tensor:
@@ -54,22 +54,6 @@ def test_takes_the_mean_unless_told_otherwise() -> None:
     assert float((mean - y).abs().max()) < 1.0
 
 
-def test_a_seed_decides_the_sample_whatever_the_batch() -> None:
-    y = image(2)
-    noise = torch.randn(1, 50, generator=torch.Generator().manual_seed(7))
-    net = small(sample_seed=7)
-    with torch.no_grad():
-        sample, again = net(y), net(y)
-        wanted = small().with_distribution(y, noise)[1].clamp(0, 1)
-        mean, other = small()(y), small(sample_seed=8)(y)
-        alone = torch.cat([net(one[None]) for one in y])
-    assert torch.equal(sample, again)
-    assert torch.equal(sample, wanted)
-    assert not torch.equal(sample, mean)
-    assert not torch.equal(sample, other)
-    torch.testing.assert_close(sample, alone, atol=1e-6, rtol=0)
-
-
 def test_noise_moves_the_latent_vector_by_standard_deviations() -> None:
     net, y = small(), image()
     seen: list[Tensor] = []
@@ -81,24 +65,12 @@ def test_noise_moves_the_latent_vector_by_standard_deviations() -> None:
     torch.testing.assert_close(seen[0], mu + log_var.exp().sqrt() * noise)
 
 
-def test_seed_is_no_weight() -> None:
-    assert shapes(small(sample_seed=7)) == shapes(small())
-
-
-def test_seed_is_part_of_a_size() -> None:
-    with torch.device("meta"):
-        net = create("cvae", 4, {"width": 64, "sample_seed": 7})
-    noise = net.get_buffer("noise")
-    assert torch.equal(noise, torch.randn(1, 50, generator=torch.Generator().manual_seed(7)))
-
-
 @pytest.mark.parametrize(
     ("wrong", "says"),
     [
         ({"width": 100}, "multiple of 64, not 100"),
         ({"width": 0}, "multiple of 64, not 0"),
         ({"latent": 10**9}, r"latent must lie in 1\.\.512"),
-        ({"sample_seed": "seven"}, "cannot be built"),
     ],
 )
 def test_impossible_sizes_are_refused(wrong: dict[str, object], says: str) -> None:

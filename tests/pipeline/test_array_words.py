@@ -166,6 +166,16 @@ def test_what_is_no_number_is_told(tmp_path: Path) -> None:
         stored(array.assign_coords(x=[f"c{col}" for col in range(60)]), tmp_path)
 
 
+@pytest.mark.parametrize("key", ["scale_factor", "add_offset", "scales", "offsets"])
+@pytest.mark.parametrize("given", ["a tenth", ("a", "b")])
+def test_a_scale_that_is_no_number_is_told(tmp_path: Path, key: str, given: Any) -> None:
+    array = xr.DataArray(cloudy_pixels(50, 60).astype("float32"), dims=("band", "y", "x"))
+    array.encoding = {"dtype": "uint8", key: given}
+    with pytest.raises(SceneError, match=rf"has {key}=.*no number; .*drop_encoding\(\)"):
+        stored(array, tmp_path)
+    stored(array.drop_encoding(), tmp_path)
+
+
 def test_what_computes_an_array_may_open_rasters(tmp_path: Path) -> None:
     import dask.array
 

@@ -25,7 +25,7 @@ def test_a_task_that_kills_its_workers_is_told_from_workers_unlike_this_process(
     killed = distributed.KilledWorker("_on_worker-91f1", None, 3)
     client = SimpleNamespace(status="running")
     says = r"two: .* memory runs out.*decr plan .* is kept$"
-    with pytest.raises(ClusterError, match=says), remote.explained("two", client):
+    with pytest.raises(ClusterError, match=says), remote.dask_explained("two", client):
         raise killed
 
 
@@ -49,7 +49,7 @@ def test_a_restarted_cluster_is_told_from_workers_unlike_this_process() -> None:
     client = SimpleNamespace(status="running")
     cancelled = CancelledError("_on_worker-10318f69 cancelled for reason: scheduler-restart.")
     says = r"^two: somebody restarted the cluster.* is kept$"
-    with pytest.raises(ClusterError, match=says), remote.explained("two", client):
+    with pytest.raises(ClusterError, match=says), remote.dask_explained("two", client):
         raise cancelled
 
 

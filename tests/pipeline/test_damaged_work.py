@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 import warnings
 from collections.abc import Callable
@@ -214,24 +213,6 @@ def test_a_damaged_patch_is_made_anew_of_the_blocks_around_it(
     assert said.startswith(f"{patch}: finished work cannot be read (")
     assert said.endswith("); it is made anew")
     assert kept == [(1, 0), (1, 1), (2, 0), (2, 1)]
-
-
-@pytest.mark.parametrize(("damage", "blocks"), [(None, 0), ("gone", 4), ("half", 4)])
-def test_patches_that_an_earlier_decr_noted_without_sums_are_read_to_their_end(
-    scene: Path, whole: bytes, work: Path, kept: Blocks, damage: str | None, blocks: int
-) -> None:
-    _stopped(scene, work, lambda stage, done: stage == "write")
-    kept.clear()
-    journal = work / "journal.jsonl"
-    lines = [json.loads(line) for line in journal.read_text().splitlines()]
-    sums = [line.pop("sums") for line in lines if "sums" in line]
-    journal.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    if damage:
-        PATCHES[damage](work / "patch_00002_00001.tif")
-    made, said = _goes_on(scene, work)
-    assert made == whole
-    assert len(sums) == 5
-    assert (len(said), len(kept)) == (bool(damage), blocks)
 
 
 def test_patches_of_an_output_that_is_there_are_not_read(

@@ -21,6 +21,7 @@ from rasterio.warp import transform_geom
 
 from decr.config import DecloudConfig
 from decr.errors import DecrError, DecrWarning, OutputError, OutputExistsError, SceneError
+from decr.geo import sources
 from decr.geo.aoi import read_aoi
 from decr.geo.scene import open_scene
 from decr.pipeline.declouds import declouds
@@ -57,7 +58,6 @@ def test_a_scene_that_is_replaced_while_the_output_is_written_is_told(
     scene: Path, tmp_path: Path
 ) -> None:
     out, other = tmp_path / "out.tif", write_scene(tmp_path / "other.tif", cloudy_pixels(700, 900))
-    os.utime(other, (1, 1))
 
     def replace_scene(step: str, done: int, total: int) -> None:
         if step == "write" and other.exists():
@@ -67,6 +67,46 @@ def test_a_scene_that_is_replaced_while_the_output_is_written_is_told(
         declouds(scene, out, DecloudConfig(**FAST), restorer=darker(), on_progress=replace_scene)
     assert not other.exists()
     assert not out.exists()
+
+
+@pytest.mark.parametrize("which", ["the last part", "a new mask"])
+def test_a_change_of_any_file_is_told_however_many_there_are(
+    scene: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, which: str
+) -> None:
+    virtual, mask = tmp_path / "a.vrt", tmp_path / "scene.tif.msk"
+    gdal_copy(scene, virtual, driver="VRT")
+    monkeypatch.setattr(sources, "_STATES", 1)  # of two
+
+    def spoil(step: str, done: int, total: int) -> None:
+        if (step, done) == ("write", 0) and which == "the last part":
+            os.utime(scene, (1, 1))
+        elif step == "write" and done == 0:
+            write_scene(mask, np.ones((1, 700, 900), np.uint8), names=None)
+
+    given = virtual if which == "the last part" else scene
+    with pytest.raises(SceneError, match=r"scene\.tif.*since the run began; leave all files"):
+        declouds(
+            given, tmp_path / "o.tif", DecloudConfig(**FAST), restorer=darker(), on_progress=spoil
+        )
+    assert not (tmp_path / "o.tif").exists()
+
+
+@pytest.mark.parametrize("becomes", ["gone", "cut"])
+def test_the_output_is_not_blamed_for_a_part_that_fails_while_it_is_written(
+    scene: Path, tmp_path: Path, becomes: str
+) -> None:
+    virtual = tmp_path / "v.vrt"
+    gdal_copy(scene, virtual, driver="VRT")
+
+    def spoil(step: str, done: int, total: int) -> None:
+        if step == "write" and done == 0:
+            scene.unlink() if becomes == "gone" else os.truncate(scene, 10_000)
+
+    with pytest.raises(SceneError, match=r"scene\.tif.*where the run began"):
+        declouds(
+            virtual, tmp_path / "o.tif", DecloudConfig(**FAST), restorer=darker(), on_progress=spoil
+        )
+    assert not (tmp_path / "o.tif").exists()
 
 
 def test_batch_size_does_not_matter(scene: Path, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from decr.pipeline import many
 from decr.pipeline.many import Outcome, declouds_many, plans_many, targets
 from tests.pipeline.scenes import cloudy_pixels, write_scene
 
-FAST = ("--detector", "threshold", "--tile", 64, "--overlap", 16, "--steps", 1)
+FAST = ("--detector", "threshold", "--tile", 64, "--overlap", 16, "--steps", 2)
 
 
 def run(*arguments: object) -> Result:

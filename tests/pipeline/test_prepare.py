@@ -15,7 +15,6 @@ from decr.config import CcpConfig, DecloudConfig
 from decr.coverage.ccp import looking, scene_ccp
 from decr.coverage.sources import Source
 from decr.errors import BundleError, ConfigError, SceneError
-from decr.geo.sources import state_of
 from decr.pipeline import prepare as prepare_module
 from decr.pipeline.declouds import declouds
 from decr.pipeline.engine import local_engine
@@ -23,7 +22,7 @@ from decr.pipeline.prepare import prepare
 from decr.radiometry import for_detector
 from decr.zoo.bundle import save_bundle
 from tests.pipeline.scenes import cloudy_pixels, same, write_scene
-from tests.tiny import DETECTOR, tiny_card, tiny_networks
+from tests.tiny import DETECTOR, tiny_bundle, tiny_card, tiny_networks
 
 
 @pytest.fixture
@@ -127,11 +126,13 @@ def test_pixels_of_no_size_are_one_error(tmp_path: Path) -> None:
         prepare(str(small), config, replace(same(), gsd_m=0.5))
 
 
-def test_states_of_the_mask_travel_however_many_files_the_scene_has(
-    scene: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("steps", "floor", "told"), [(1, 0.3, 1), (2, 0.3, 0), (1, 1.0, 0)])
+def test_a_single_step_which_leaves_noise_is_told(
+    scene: Path, tmp_path: Path, steps: int, floor: float, told: int
 ) -> None:
-    mask = write_scene(tmp_path / "mask.tif", np.ones((1, 300, 300), np.uint8), names=None)
-    (tmp_path / "scene.tif.msk").write_bytes(mask.read_bytes())
-    monkeypatch.setattr(prepare_module, "_STATES", 1)
-    found = prepare_module._states(str(scene), DecloudConfig(cloud_mask=mask), False)
-    assert found == (state_of(str(scene)), state_of(str(mask)))
+    model = tiny_bundle(tmp_path, 4)
+    config = DecloudConfig(detector="threshold", model=model, steps=steps, prior_floor=floor)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        prepare(str(scene), config)
+    assert len([w for w in caught if "leaves noise where it restores" in str(w.message)]) == told

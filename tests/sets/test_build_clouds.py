@@ -14,7 +14,7 @@ from decr.coverage.ccp import SceneCcp, scene_ccp
 from decr.coverage.sources import Source
 from decr.dataset.acquisitions import PairRow, open_pairs
 from decr.dataset.build_set import check_exports
-from decr.errors import ConfigError, DatasetError, DecrWarning
+from decr.errors import ConfigError, DatasetError, DecrWarning, SceneError
 from decr.sets.build import build_set
 from tests.dataset.two_dates import BANDS, SIZE, TwoDates, write
 from tests.sets.built import OPTIONS, QUICK, build, ccp, contents
@@ -66,6 +66,27 @@ def test_clouds_of_an_image_that_changed_are_looked_for_anew(
         file.write(file.read(1) + 1, 1)
     build(own, tmp_path / "set", QUICK)
     assert looked_at == ["cloudy", "clear", "clear"]
+
+
+@pytest.mark.parametrize("step", ["chips", "writing"])
+@pytest.mark.parametrize("which", ["cloudy", "clear"])
+def test_an_image_that_is_replaced_while_the_set_is_built_is_told(
+    few: TwoDates, tmp_path: Path, which: str, step: str
+) -> None:
+    path, other = tmp_path / f"{which}.tif", tmp_path / "other.tif"
+    for copy in (path, other):
+        copy.write_bytes(getattr(few, which).read_bytes())
+    own = replace(few, **{which: path})
+
+    def late(stage: str, done: int, total: int) -> None:
+        if stage == step and other.exists():
+            other.replace(path)
+
+    with pytest.raises(SceneError, match="it was changed since"):
+        build_set(
+            [PairRow(own.cloudy, own.clear)], tmp_path / "set", QUICK, ccp(own), on_progress=late
+        )
+    assert not (tmp_path / "set").exists()
 
 
 def test_what_cannot_be_is_told_before_clouds_are_looked_for(

@@ -140,11 +140,10 @@ def test_a_stage_does_not_build_upon_those_of_another_start(recipe: Recipe, tmp_
     assert not (run / "coarse.pt").exists()
 
 
-@pytest.mark.parametrize("started", [False, True])
-def test_stages_one_by_one_are_those_of_one_run(
-    recipe: Recipe, tmp_path: Path, started: bool
+def test_stages_one_by_one_upon_a_start_are_those_of_one_run(
+    recipe: Recipe, tmp_path: Path
 ) -> None:
-    begun = replace(recipe, start=tiny_bundle(tmp_path, 4) if started else None)
+    begun = replace(recipe, start=tiny_bundle(tmp_path, 4))
     whole, path = weights(run_recipe(begun, tmp_path / "whole")), None
     for stage in STAGES:
         path = run_recipe(begun, tmp_path / "run", stage=stage)

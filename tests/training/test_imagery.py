@@ -11,10 +11,10 @@ import pytest
 
 from decr.dataset.clear import Folder
 from decr.dataset.manifest import manifest_bytes
-from decr.dataset.pairs import PairFolder, PairImage, pair_sample
-from decr.dataset.samples import ClearImage, restoration_sample
+from decr.dataset.pairs import PairFolder, PairImage, pair_crop
+from decr.dataset.samples import ClearImage, drawer, restoration_sample
 from decr.errors import DatasetError, DecrWarning
-from decr.training.imagery import Imagery, read_imagery, read_split, sampler
+from decr.training.imagery import Imagery, read_split, sampler
 from decr.training.recipe import Recipe
 from decr.training.settings import TrainConfig
 from decr.training.stages import STAGES
@@ -107,7 +107,7 @@ def test_pairs_that_lack_a_band_are_counted(tmp_path: Path) -> None:
     folder = pairs(tmp_path / "set {1}", grey=("pair_04", "pair_05"))
     asked = replace(recipe(folder), pairs=(PairFolder(folder, split="all"),))
     with pytest.warns(DecrWarning, match=r"set \{1\}: 2 of 12 pairs are passed over, for want"):
-        assert len(read_imagery(asked).pairs) == 10
+        assert len(read_split(asked)[0].pairs) == 10
 
 
 def test_pairs_too_small_are_told_the_size_that_pairs_need(tmp_path: Path) -> None:
@@ -129,7 +129,7 @@ def test_some_pairs_too_small_are_told_with_the_stage_that_asks_for_more(tmp_pat
     )
     match = "1 of 12 pairs is passed over, for want of 128 x 128 .* for stage reference: pair_04"
     with pytest.warns(DecrWarning, match=match):
-        assert len(read_imagery(asked).pairs) == 11
+        assert len(read_split(asked)[0].pairs) == 11
 
 
 @pytest.mark.parametrize(("top", "left"), [(97, 1), (90, 0)])
@@ -153,7 +153,7 @@ def test_labelled_images_too_small_for_a_detector_are_told(
         stages={"detector": TrainConfig(size_px=96)},
     )
     with pytest.warns(DecrWarning) as told:
-        found = read_imagery(asked).labelled
+        found = read_split(asked)[0].labelled
     assert [image.name for image in found] == ["holed.tif"] * left + ["whole.tif"]
     match = (
         "is cut to a rect" if left else "is passed over, for want of 96 x 96 pixels (size_px) that"
@@ -187,13 +187,13 @@ def test_samples_are_drawn_without_a_walk_through_all_images(
     imagery = Imagery([], [], paired) if of_pairs else Imagery(clear, [], [])
     draw = sampler(STAGES["coarse"], config, whole, imagery)
     found = [draw(np.random.default_rng(seed)).clear for seed in range(10)]
-    # A whole image is then drawn from that one alone.
-    assert asked[0] == 40 + (10 if shrink == "whole" else 0)
+    assert asked[0] == 40
     if shrink == 2 and of_pairs:
         for seed, view in enumerate(found):
             rng = np.random.default_rng(seed)
             rng.random()  # whether it is a pair
-            assert (pair_sample(rng, paired, BANDS[3], 32, 2).clear == view).all()
+            chosen = paired[drawer([pair.area for pair in paired])(rng)]
+            assert (pair_crop(rng, chosen, BANDS[3], 32, 2).clear == view).all()
     elif shrink == 2:
         rng = np.random.default_rng(0)
         plain = restoration_sample(rng, clear, BANDS[3], 64, whole.gsd_range_m, whole.variety)

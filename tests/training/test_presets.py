@@ -52,6 +52,14 @@ def test_an_unknown_preset_is_refused() -> None:
         ({"schedule": "linear"}, '"cosine" or "constant"'),
         ({"ema": 1.0}, "ema must lie"),
         ({"clip": -1.0}, "cannot be negative"),
+        *(
+            ({key: 0}, "at least 1 and lr above 0")
+            for key in ("steps", "batch", "lr", "save_every")
+        ),
+        ({"squares": -1.0}, "squares must be at least 0.*turns in"),
+        ({"turns": 0}, "squares must be at least 0.*turns in"),
+        ({"turns": 9}, "squares must be at least 0.*turns in"),
+        ({"clear_weight": 0.0}, "clear_weight"),
     ],
 )
 def test_impossible_settings_are_named(wrong: dict[str, object], says: str) -> None:

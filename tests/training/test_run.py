@@ -16,7 +16,7 @@ from decr.dataset.pairs import PairFolder
 from decr.errors import BundleError, ConfigError, DatasetError, DecrWarning
 from decr.models.registry import create
 from decr.predictor import load_detector, load_restorer
-from decr.training.imagery import read_imagery
+from decr.training.imagery import read_split
 from decr.training.recipe import Recipe
 from decr.training.run import _names_digest, run_recipe
 from decr.training.settings import TrainConfig
@@ -244,15 +244,16 @@ def test_a_detector_may_see_means_alone_and_more_later(folder: Path, tmp_path: P
 
 def test_held_out_images_are_not_trained_on(folder: Path) -> None:
     whole = recipe(folder, "coarse")
-    assert [i.name for i in read_imagery(whole).clear] == ["s_0.tif", "s_1.tif", "s_2.tif"]
-    assert [i.name for i in read_imagery(whole, validation=True).clear] == ["s_3.tif"]
+    trained, unseen = read_split(whole)
+    assert [i.name for i in trained.clear] == ["s_0.tif", "s_1.tif", "s_2.tif"]
+    assert [i.name for i in unseen.clear] == ["s_3.tif"]
     with pytest.raises(DatasetError, match="no training image with bands"):
-        read_imagery(replace(whole, holdout=("*",)))
+        read_split(replace(whole, holdout=("*",)))
 
 
 def test_a_pattern_that_holds_nothing_out_is_told(folder: Path) -> None:
     with pytest.warns(DecrWarning, match=r"no image is called s_7\*, so that holds out none"):
-        read_imagery(replace(recipe(folder, "coarse"), holdout=("s_3", "s_7*")))
+        read_split(replace(recipe(folder, "coarse"), holdout=("s_3", "s_7*")))
 
 
 @pytest.mark.parametrize("pattern", ["b*", "b.tif", "train/b*"])
@@ -266,9 +267,9 @@ def test_pairs_are_held_out_by_the_names_of_their_files(tmp_path: Path, pattern:
             write_scene(path, pixels.astype(np.uint8))
     pairs = PairFolder(tmp_path, split="train")
     asked = replace(recipe(tmp_path, "coarse"), clear=(), pairs=(pairs,), holdout=(pattern,))
-    assert [pair.name for pair in read_imagery(asked).pairs] == ["train/a", "train/c"]
-    unseen = read_imagery(asked, validation=True).pairs
-    assert "train/b" in [pair.name for pair in unseen]
+    trained, unseen = read_split(asked)
+    assert [pair.name for pair in trained.pairs] == ["train/a", "train/c"]
+    assert "train/b" in [pair.name for pair in unseen.pairs]
 
 
 def test_labelled_images_without_the_bands_or_too_small_are_passed_over(
@@ -284,7 +285,7 @@ def test_labelled_images_without_the_bands_or_too_small_are_passed_over(
         write_scene(views / f"{name}.tif", pixels, names=roles)
         write_scene(masks / f"{name}.tif", pixels[:1] // 128, names=None)
     labelled = Folder(views, white=255.0, masks=masks)
-    imagery = read_imagery(replace(recipe(folder, "detector"), labelled=(labelled,)))
+    imagery, _ = read_split(replace(recipe(folder, "detector"), labelled=(labelled,)))
     assert [image.name for image in imagery.labelled] == ["good.tif"]
 
 
@@ -349,16 +350,6 @@ def test_published_references_train_by_their_own_loss(
     state = torch.load(tmp_path / "reference.pt", weights_only=True)
     assert ("discriminator" in state) == (architecture == "spagan")
     assert state["optimiser"]["param_groups"][0]["betas"] == (0.5, 0.999)
-
-
-def test_samples_too_small_for_a_discriminator_are_refused(folder: Path, tmp_path: Path) -> None:
-    whole = replace(
-        recipe(folder, "reference"),
-        parts={"reference": Part("spagan", {"width": 8})},
-        stages={"reference": replace(QUICK, size_px=16)},
-    )
-    with pytest.raises(ConfigError, match=r"samples of 16 px, .* size_px of at least 32"):
-        run_recipe(whole, tmp_path / "run")
 
 
 def test_the_weights_of_a_published_loss_are_read(folder: Path, tmp_path: Path) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -46,7 +49,7 @@ def overwrite_before(
     monkeypatch.setattr(module, name, late)
 
 
-@pytest.mark.parametrize("step", ["safe_open", "card_from", "copied"])
+@pytest.mark.parametrize("step", ["read_safetensors", "card_from"])
 def test_a_bundle_that_changes_is_not_named_by_its_old_bytes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
@@ -62,9 +65,31 @@ def test_a_bundle_that_is_half_written_meanwhile_is_told_as_changed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tiny_bundle(tmp_path, 3)
-    overwrite_before(monkeypatch, bundle_module, "safe_open", path, path.read_bytes()[:-100])
+    overwrite_before(monkeypatch, bundle_module, "read_safetensors", path, path.read_bytes()[:-100])
     with pytest.raises(BundleError, match=CHANGED):
         load_bundle(path)
+
+
+def test_a_bundle_that_is_cut_short_meanwhile_does_not_end_the_process(tmp_path: Path) -> None:
+    path = tiny_bundle(tmp_path, 3)
+    code = f"""
+        import os
+        from pathlib import Path
+        from decr.errors import BundleError
+        from decr.zoo import bundle
+        path, card_from = Path({str(path)!r}), bundle.card_from
+        def cut(*given):
+            os.truncate(path, 0)
+            return card_from(*given)
+        bundle.card_from = cut
+        try:
+            bundle.load_bundle(path)
+        except BundleError as error:
+            print(error)
+    """
+    ran = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], stdout=subprocess.PIPE)
+    assert ran.returncode == 0, ran.returncode
+    assert ran.stdout.decode().strip() == f"{path}: {CHANGED}"
 
 
 def test_a_checkpoint_that_changes_is_not_imported(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import zipfile
+from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -168,9 +169,22 @@ def test_two_arrays_of_one_name_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("module", ["builtins.", "__builtin__.", ""])
-def test_code_is_named_alike_whatever_torch_calls_it(module: str) -> None:
+def test_code_is_named_alike_whatever_torch_calls_it(tmp_path: Path, module: str) -> None:
     said = f"Weights only load failed. Unsupported global: GLOBAL {module}exec was not allowed"
-    assert "asks to run code (exec), which decr never does" in _load_failure(ValueError(said))
+    path = tmp_path / "w.pth"
+    checkpoints.torch_legacy(path, STATE)
+    told = _load_failure(ValueError(said), path)
+    assert "asks to run code (exec), which decr never does" in told
+
+
+def test_a_pickle_is_called_damaged_wherever_it_is_cut(tmp_path: Path) -> None:
+    path = tmp_path / "w.pth"
+    checkpoints.torch_legacy(path, {"state_dict": OrderedDict(w=torch.ones(3))})
+    data = path.read_bytes()
+    for length in range(1, len(data)):
+        path.write_bytes(data[:length])
+        with pytest.raises(BundleError, match=f"^{path}: a damaged torch file.* truncated"):
+            read_weights(path)
 
 
 REFUSED_LATER = ("hidden methods", "long key")
