@@ -11,9 +11,9 @@ import torch
 from torch.utils.data import Dataset
 
 from decr.dataset.layouts import layout_of, list_pairs
-from decr.dataset.manifest import PairFile, of_split
-from decr.dataset.read_pair import mask_file, read_whole
-from decr.errors import DatasetError
+from decr.dataset.manifest import MANIFEST, PairFile, of_split
+from decr.dataset.read_pair import mask_file, open_image, read_whole
+from decr.errors import DatasetError, warn
 from decr.geo.gdal import gdal_environment
 from decr.geo.grid import PixelGrid
 from decr.geo.opening import opened
@@ -52,6 +52,11 @@ class PairDataset(Dataset[Sample]):
     SceneError
         If an image cannot be read.
 
+    Warns
+    -----
+    DecrWarning
+        If the files of the first pair do not say which band is which.
+
     Notes
     -----
     Samples have
@@ -79,6 +84,7 @@ class PairDataset(Dataset[Sample]):
         self.masks = _masks(folder, self.pairs)
         with gdal_environment():
             self.bands = tuple(bands or read_whole(self.pairs[0]).bands)
+            _tell_guessed(self.pairs[0])
         self._read(0)
 
     def __len__(self) -> int:
@@ -123,6 +129,17 @@ class PairDataset(Dataset[Sample]):
                     raise DatasetError(f"{self.masks[index]}: differs in size from {pair.cloudy}")
                 sample["mask"] = torch.from_numpy(mask)
         return sample | (_place(pair, whole.scene.grid) if self.geo else {})
+
+
+def _tell_guessed(pair: PairFile) -> None:
+    """Warn of bands that are a guess; the other pairs of a set are alike as a rule."""
+    sides = [open_image(path, pair.bands) for path in (pair.cloudy, pair.clear)]
+    if any(scene.guesses for scene in sides):
+        one, two = (",".join(role[0] for role in scene.bands.roles) for scene in sides)
+        warn(
+            f"nobody says which band is which: {pair.cloudy} is taken for {one} and {pair.clear} "
+            f"for {two}: name them in the files, or as bands in {MANIFEST}"
+        )
 
 
 def _masks(folder: Path, pairs: Sequence[PairFile]) -> list[Path] | None:

@@ -89,13 +89,13 @@ def gsd(setting: Setting) -> Analysis:
         raise ConfigError(f"tiles of {setting.side_px} px cannot be shrunk {most} times")
     bench = bench_of(setting, times=most)
     coarse = [_coarse(tile, most) for tile in bench.tiles]
+    gsd_m, have = _size_of(bench.tiles)
     rows, told = {}, {}
     for k in FACTORS:
         found, started = [], time.perf_counter()
         for number, (tile, goal) in enumerate(zip(bench.tiles, coarse, strict=True)):
             output = bench.restored(number, area_shrunk(tile.cloudy, k))
             found.append(score(area_shrunk(output, most // k), goal, bench.lpips))
-        gsd_m = bench.tiles[0].gsd_m
         name = f"x{k}" if gsd_m is None else f"{gsd_m * k:g} m"
         rows[name] = averages(found, setting.seed)
         told[name] = f"{(time.perf_counter() - started) / len(coarse):.2f} s per tile"
@@ -107,13 +107,13 @@ def gsd(setting: Setting) -> Analysis:
         rows=_rows(rows),
         levels=_rows(levels),
         factors=list(FACTORS),
-        data_gsd_m=bench.tiles[0].gsd_m,
+        data_gsd_m=gsd_m,
         model_gsd_m=card.gsd_m,
         model_gsd_range_m=list(card.gsd_range_m),
     )
     note = (
         f"the model was trained at {card.gsd_range_m[0]:g} to {card.gsd_range_m[1]:g} m; the data "
-        f"have {bench.tiles[0].gsd_m or 'no known'} m"
+        f"have {have}"
     )
     panels = _panels(
         "times coarser",
@@ -265,6 +265,16 @@ def _compared(
 def _error(found: Sequence[Scores]) -> float:
     """1000 times the mean squared error that the PSNR of values in [0, 1] stands for."""
     return float(np.mean([1000.0 * 10.0 ** (-float(s["psnr"] or 0.0) / 10.0) for s in found]))
+
+
+def _size_of(tiles: Sequence[Tile]) -> tuple[float | None, str]:
+    """Metres per pixel of all tiles, to a hundredth of it, or None; and the same for people."""
+    sizes = [tile.gsd_m for tile in tiles if tile.gsd_m is not None]
+    if not sizes:
+        return None, "no known m"
+    if len(sizes) < len(tiles) or max(sizes) > 1.01 * min(sizes):
+        return None, "several sizes"
+    return sizes[0], f"{sizes[0]} m"
 
 
 def _coarse(tile: Tile, k: int) -> Tile:

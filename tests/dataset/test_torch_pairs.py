@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +17,9 @@ from affine import Affine
 from torch.utils.data import DataLoader
 
 from decr.dataset.torch_pairs import PairDataset
-from decr.errors import DatasetError
+from decr.errors import DatasetError, DecrWarning
 from tests.dataset.two_dates import BANDS, GRID, UTM, write
+from tests.pipeline.scenes import write_scene
 
 SIDE = 32
 COUNTS = {"train": 5, "val": 2, "test": 3}
@@ -176,3 +179,19 @@ def test_places_are_those_of_torchgeo(root: Path) -> None:
     assert batch["image"].shape == (5, 4, SIDE, SIDE)
     assert batch["transform"].shape == (5, 6)
     assert len(batch["crs"]) == len(batch["bounds"]) == 5
+
+
+def test_bands_that_nobody_named_are_told(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(40, 200, (4, 60, 80)).astype(np.uint8)
+    for side in ("cloudy", "clear"):
+        (tmp_path / "train" / side).mkdir(parents=True)
+        colours = "rgb" if side == "cloudy" else "minisblack"
+        write_scene(tmp_path / f"train/{side}/a.tif", pixels, names=None, photometric=colours)
+    match = r"a\.tif is taken for r,g,b,n and .*clear.a\.tif for b,g,r,n: .* bands in pairs\.jsonl"
+    with pytest.warns(DecrWarning, match=match):
+        PairDataset(tmp_path)
+    named = {"cloudy": "train/cloudy/a.tif", "clear": "train/clear/a.tif", "bands": "r,g,b,n"}
+    (tmp_path / "pairs.jsonl").write_text(json.dumps({**named, "split": "train"}))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", DecrWarning)
+        PairDataset(tmp_path)

@@ -30,7 +30,7 @@ from decr.evaluation.analysis import (
 from decr.evaluation.metrics import psnr
 from decr.evaluation.sampling import load_networks, sampled
 from decr.evaluation.sweeps import ablation, gsd, steps
-from decr.evaluation.tiles import choose_tiles, tile_picture
+from decr.evaluation.tiles import PairSource, choose_tiles, tile_picture
 from decr.evaluation.uncertainty import spread_against_error, uncertainty
 from decr.predictor import load_restorer
 from decr.zoo.bundle import save_bundle
@@ -201,6 +201,19 @@ def test_gsd_scores_all_sizes_on_the_same_pixels(setting: Setting) -> None:
         gsd(replace(setting, side_px=17))
     with pytest.raises(ConfigError, match="multiple of 16"):
         gsd(replace(setting, side_px=8))
+
+
+def test_gsd_says_no_size_where_pairs_have_several(setting: Setting) -> None:
+    data = setting.source.data
+    lines = [
+        {"cloudy": f"cloudy/{n}.png", "clear": f"clear/{n}.png", "gsd_m": gsd_m}
+        for n, gsd_m in ((0, 0.5), (1, 2.0))
+    ]
+    (data / "pairs.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    found = gsd(replace(setting, source=PairSource(data, split="all"), side_px=16)).values
+    assert [row["name"] for row in found["rows"]] == ["x1", "x2"]
+    assert found["data_gsd_m"] is None
+    assert found["note"].endswith("; the data have several sizes")
 
 
 def test_the_paper_is_not_claimed_for_bundles_of_the_user(setting: Setting, tmp_path: Path) -> None:
