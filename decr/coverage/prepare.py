@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from decr.cloud.detector import Detector
 from decr.config import CcpConfig, mask_named
 from decr.coverage.sources import Source, mask_of
+from decr.geo.frame import doubt_of_frame
 from decr.geo.mask_file import MaskClasses
 from decr.geo.missing import blackens, loses_mask
 from decr.geo.names import without_keys
@@ -75,6 +76,8 @@ def prepare_ccp(source: Source, config: CcpConfig, detector: Detector | None) ->
     pixel_m = scene.grid.pixel_m or (None if stated is None else (stated, stated))
     for warning in scene.guesses:
         warn(warning)
+    if frame := doubt_of_frame(scene):
+        warn(frame)
     if detector is None:
         masks = mask_named(config.detector)
         assert masks is not None

@@ -10,6 +10,7 @@ from decr.config import DecloudConfig
 from decr.device import resolved
 from decr.errors import ConfigError, SceneError
 from decr.geo.aoi import Aoi, read_aoi
+from decr.geo.frame import doubt_of_frame
 from decr.geo.lattice import Blocks, Lattice
 from decr.geo.missing import nodata_differs
 from decr.geo.names import absolute_name
@@ -104,25 +105,7 @@ def prepare(
     """
     _check_given(restorer, engine)
     scene = open_scene(path, config.bands)
-    for warning in scene.warnings:
-        warn(warning)
-    if nodata_differs(scene.nodata, scene.bands):
-        values = ", ".join("none" if value is None else f"{value:g}" for value in scene.nodata)
-        warn(
-            f"{scene.path}: nodata differs by band ({values}), and a GeoTIFF has one for all; the "
-            "output has a mask in their place",
-        )
-    if scene.mask_kind == "per_band":
-        warn(
-            f"{scene.path}: bands have masks of their own, and a GeoTIFF has one for all; in the "
-            "output a pixel is missing that is missing in one band",
-        )
-    slow = _slow_to_read(scene, config.tile_px)
-    if slow is not None:
-        warn(
-            f"{scene.path}: {slow}; gdal_translate -co TILED=YES -co BIGTIFF=YES makes one that "
-            "takes less time",
-        )
+    _tell_doubts(scene, config.tile_px)
     if engine is not None:
         scene = replace(scene, files=_states(scene.path, config, engine.elsewhere))
     networks, restorer, whole = _networks(config, "nir" in scene.bands.roles, restorer, engine)
@@ -158,6 +141,31 @@ def prepare(
         factor=factor,
         aoi=None if config.aoi is None else read_aoi(config.aoi, scene.grid),
     )
+
+
+def _tell_doubts(scene: Scene, tile_px: int) -> None:
+    """Warn of what is guessed of a scene, of what a GeoTIFF says otherwise, and of slow files."""
+    for warning in scene.warnings:
+        warn(warning)
+    if frame := doubt_of_frame(scene):
+        warn(frame)
+    if nodata_differs(scene.nodata, scene.bands):
+        values = ", ".join("none" if value is None else f"{value:g}" for value in scene.nodata)
+        warn(
+            f"{scene.path}: nodata differs by band ({values}), and a GeoTIFF has one for all; the "
+            "output has a mask in their place",
+        )
+    if scene.mask_kind == "per_band":
+        warn(
+            f"{scene.path}: bands have masks of their own, and a GeoTIFF has one for all; in the "
+            "output a pixel is missing that is missing in one band",
+        )
+    slow = _slow_to_read(scene, tile_px)
+    if slow is not None:
+        warn(
+            f"{scene.path}: {slow}; gdal_translate -co TILED=YES -co BIGTIFF=YES makes one that "
+            "takes less time",
+        )
 
 
 def _check_given(restorer: object, engine: object) -> None:
