@@ -124,6 +124,12 @@ def open_scene(path: str | os.PathLike[str], bands: str | None = None) -> Scene:
         roles, guess = bands_of(dataset.descriptions, colours, dataset.count, bands, name)
         grid = _grid_of(dataset, name)
         notes = [guess] if guess else []
+        if others := dataset.subdatasets[1:]:
+            notes.append(
+                f"{name} holds {len(others) + 1} images, of which the first alone is taken; name "
+                f"another ({others[0]}), or make one of them with gdalbuildvrt -separate if they "
+                "are its bands"
+            )
         if grid.gsd_m is None:
             notes.append(f"{name} does not say how large its pixels are on the ground")
         scene = Scene(

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from itertools import permutations
+from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from decr.errors import BandError
 from decr.geo.bands import ROLES, Bands, bands_of
+from decr.geo.reader import reader
+from decr.geo.scene import open_scene
+from tests.geo.scene_files import coded, write
 
 BGRN = ("blue", "green", "red", "nir")
 NONE4 = (None,) * 4
@@ -219,3 +224,18 @@ def test_every_order_of_roles_maps_back() -> None:
     for order in permutations(ROLES[:4]):
         mapped = Bands(order).model_map(BGRN)
         assert tuple(order[i] for i in mapped) == BGRN
+
+
+def test_bands_that_are_pages_of_a_file_are_told(tmp_path: Path) -> None:
+    pages = tmp_path / "p.tif"
+    write(pages, coded(2, 20, 30)[:1])
+    write(pages, coded(2, 20, 30)[1:], APPEND_SUBDATASET="YES")
+    scene = open_scene(pages)
+    assert scene.bands.roles == ("pan",)
+    assert scene.warnings == scene.guesses
+    assert "p.tif holds 2 images, of which the first alone is taken; name" in scene.warnings[0]
+    assert f"(GTIFF_DIR:2:{pages})" in scene.warnings[0]
+    second = open_scene(f"GTIFF_DIR:2:{pages}")
+    assert not second.warnings
+    with reader(second) as source:
+        np.testing.assert_array_equal(source.read(second.grid.window)[0][0], coded(2, 20, 30)[1])
