@@ -53,7 +53,8 @@ def rasters_of(path: str, out: Path | None = None) -> list[str]:
     if here.suffix.lower() == ".zip" and file_there(here):
         try:
             with zipfile.ZipFile(here) as archive:
-                names = _chosen(archive.namelist())
+                # Some programs of Windows write backslashes, which GDAL reads as these, too.
+                names = _chosen(name.replace("\\", "/") for name in archive.namelist())
         except (zipfile.BadZipFile, OSError) as error:
             raise SceneError(f"{path}: cannot be read as a zip archive ({error})") from error
         return _found([f"/vsizip/{here.resolve()}/{name}" for name in names], path)

@@ -28,6 +28,7 @@ REFUSALS = (CPLE_BaseError, RasterioError, OSError, SystemError)
 NO_REASON = "GDAL does not say why"
 
 _VECTORS = (".geojson", ".json", ".gpkg", ".shp", ".fgb", ".kml")
+_PACKED = (".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar")
 _PNG_END = b"IEND\xaeB`\x82"
 """Last chunk of a PNG with its checksum."""
 _PNG_TAIL = 1 << 16
@@ -127,8 +128,11 @@ def _why_not_open(path: str, error: Exception) -> str:
         return f"{path} has a name that is not UTF-8, which GDAL cannot open; rename it"
     if limited := of_limit(first_line(error)):
         return f"{path} cannot be opened: {first_line(error)}; {limited}"
-    polygons = file.suffix.lower() in _VECTORS
-    remedy = "make one of its polygons with gdal_rasterize" if polygons else "give a GeoTIFF"
+    remedy = "give a GeoTIFF"
+    if file.suffix.lower() in _VECTORS:
+        remedy = "make one of its polygons with gdal_rasterize"
+    elif file.suffix.lower() in _PACKED:
+        remedy = "unpack it first, and give a raster or the folder"
     return f"{path} is not a raster that GDAL can read: {first_line(error)}; {remedy}"
 
 

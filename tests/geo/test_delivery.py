@@ -49,6 +49,22 @@ def test_an_archive_is_its_rasters_and_gdal_reads_them(parts: Path, tmp_path: Pa
     assert (pixels == read(parts / "measurement" / "b.tif")).all()
 
 
+def test_names_of_an_archive_may_have_backslashes(parts: Path, tmp_path: Path) -> None:
+    member = zipfile.ZipInfo("x")
+    member.filename = "S1\\b.tif"
+    with zipfile.ZipFile(tmp_path / "windows.zip", "w") as file:
+        file.writestr(member, (parts / "measurement" / "b.tif").read_bytes())
+    found = rasters_of(str(tmp_path / "windows.zip"))
+    assert [open_scene(name).count for name in found] == [4]
+
+
+@pytest.mark.parametrize("name", ["d.tar", "d.tar.gz", "D.TGZ", "d.7z"])
+def test_an_archive_that_is_not_looked_into_is_to_be_unpacked(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"packed" * 99)
+    with pytest.raises(SceneError, match=rf"{name} is not a raster .*; unpack it first"):
+        open_scene(tmp_path / name)
+
+
 @pytest.mark.parametrize("path", ["scene.tif", "https://x.org/s.tif", "/vsis3/b/s.tif", "gone.zip"])
 def test_all_else_is_left_to_gdal(path: str) -> None:
     assert rasters_of(path) == [path]
