@@ -102,7 +102,7 @@ def command(
     config = shared.config_from(restoration)
     scenes = _expanded(scenes, Path(out))
     progress = shared.Progress(quiet)
-    folder = Path(out) if len(scenes) > 1 or out.endswith(("/", "\\")) else None
+    folder = _folder(out, len(scenes))
     if scheduler is not None and workers > 1:
         raise click.UsageError("the scheduler's workers are used: drop --workers")
     outs = [Path(out)] if folder is None else targets(scenes, folder, config.error_map)
@@ -149,6 +149,20 @@ def command(
             scenes, folder, config, on_start=announce, has_report=reported, **alike
         )
         _all(outcomes, as_json, report, progress, overwrite)
+
+
+def _folder(out: str, scenes: int) -> Path | None:
+    """The folder in which outputs are wanted; None for a file."""
+    if out.endswith(("/", "\\")):
+        return Path(out)
+    if scenes == 1:
+        return None
+    if out.lower().endswith((".tif", ".tiff")) and not Path(out).is_dir():
+        raise click.UsageError(
+            f"{out} would be a folder, for each of {scenes} scenes has an output of its own: end "
+            f"it with a / if it is to be one; parts of one scene are made one first (gdalbuildvrt)"
+        )
+    return Path(out)
 
 
 def _expanded(scenes: tuple[str, ...], out: Path) -> tuple[str, ...]:

@@ -179,6 +179,20 @@ def test_two_scenes_of_one_name_are_refused_before_anything_is_done(
     assert not out.exists()
 
 
+def test_a_file_as_the_output_of_several_scenes_is_refused(
+    scenes: list[Path], tmp_path: Path
+) -> None:
+    """One who names a mosaic would get a folder of that name, after all the work."""
+    out = tmp_path / "clear.tif"
+    for more in ((), ("--dry-run",)):
+        result = run(scenes[0], scenes[2], "-o", out, *more, *FAST)
+        assert result.exit_code == 2
+        assert "clear.tif would be a folder, for each of 2 scenes" in result.stderr
+        assert not out.exists()
+    meant = run(scenes[0], scenes[2], "-o", f"{out}/", "--dry-run", "-q", *FAST)
+    assert meant.exit_code == 0, meant.stderr
+
+
 def test_a_dry_run_plans_all(scenes: list[Path], tmp_path: Path) -> None:
     out = tmp_path / "out"
     result = run(scenes[0], scenes[2], "-o", out, "--dry-run", "-q", *FAST)
@@ -296,7 +310,7 @@ def test_what_was_written_into_a_folder_of_scenes_is_no_scene(
         assert sorted(file.name for file in (folder / "clear").iterdir()) == ["1.tif", "2.tif"]
     assert "1.tif exists already and is left as it is" in result.stderr
     scenes[2].unlink()
-    single = run(folder, "-o", folder / "o.tif", "-q", "--overwrite", *FAST)
+    single = run(folder, "-o", folder / "o", "-q", "--overwrite", *FAST)
     assert "both become" in single.stderr  # scenes of another call are scenes
 
 
