@@ -176,7 +176,7 @@ def refuse_leak(
     Parameters
     ----------
     train, validation
-        (name, (C, H, W) array) each: the clear images. May be generators.
+        (name, (C, H, W) array) each; of pairs their clear sides. May be generators.
 
     Raises
     ------

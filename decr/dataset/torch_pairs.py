@@ -55,7 +55,7 @@ class PairDataset(Dataset[Sample]):
     Warns
     -----
     DecrWarning
-        If the files of the first pair do not say which band is which.
+        If not both files of the first pair say which band is which.
 
     Notes
     -----
@@ -137,8 +137,8 @@ def _tell_guessed(pair: PairFile) -> None:
     if any(scene.guesses for scene in sides):
         one, two = (",".join(role[0] for role in scene.bands.roles) for scene in sides)
         warn(
-            f"nobody says which band is which: {pair.cloudy} is taken for {one} and {pair.clear} "
-            f"for {two}: name them in the files, or as bands in {MANIFEST}"
+            f"not both images say which band is which: {pair.cloudy} is taken for {one} and "
+            f"{pair.clear} for {two}: name them in the files, or as bands in {MANIFEST}"
         )
 
 

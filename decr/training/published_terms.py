@@ -63,8 +63,9 @@ def pyramid_edge_loss(a: Tensor, b: Tensor) -> Tensor:
 def laplacian_l1(a: Tensor, b: Tensor) -> Tensor:
     """Mean absolute difference of (N, C, H, W) images' Laplacians over eight neighbours.
 
-    The CVAE's: 8 times a pixel less its neighbours. Pixels at the border lack some and are left
-    out. As published a fourth band is ignored, by mistake; here every band counts.
+    Sides have at least 3 pixels. The CVAE's: 8 times a pixel less its neighbours. Pixels at the
+    border lack some and are left out. As published a fourth band is ignored, by mistake; here every
+    band counts.
     """
     d = a - b
     # Nine times (pixel less mean of its 3 x 3) is eight times the pixel less the other eight.

@@ -247,7 +247,7 @@ def read_safetensors(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
     Raises
     ------
     BundleError
-        If it is no file, far too large, or holds numbers that torch has not.
+        If it is no file, far too large, or holds numbers of a type that is not read.
     SafetensorError
         If it is damaged.
     OSError
@@ -257,9 +257,10 @@ def read_safetensors(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
     content = path.read_bytes()  # not mapped: see `_load_torch`
     try:
         tensors = load(content)
-    except KeyError as error:  # The format has numbers of 4 and 6 bits, torch has not.
+    except KeyError as error:  # The format has numbers of 4 and 6 bits, its reader has not.
         raise BundleError(
-            f"{path}: holds what torch cannot read (Dtype not understood: {reason(error)})"
+            f"{path}: holds numbers of a type that is not read (Dtype not understood: "
+            f"{error.args[0]}); export dense floating-point weights"
         ) from error
     end = 8 + int.from_bytes(content[:8], "little")
     return json.loads(content[8:end]).get("__metadata__") or {}, tensors

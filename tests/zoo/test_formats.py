@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import zipfile
@@ -185,6 +186,19 @@ def test_a_pickle_is_called_damaged_wherever_it_is_cut(tmp_path: Path) -> None:
         path.write_bytes(data[:length])
         with pytest.raises(BundleError, match=f"^{path}: a damaged torch file.* truncated"):
             read_weights(path)
+
+
+@pytest.mark.parametrize("kind", ["F4", "F6_E2M3", "F8_E8M0"])
+def test_safetensors_of_numbers_that_are_not_plain_say_what_to_do(
+    tmp_path: Path, kind: str
+) -> None:
+    """Torch may have such a type, of which its reader of safetensors does not know."""
+    entry = {"dtype": kind, "shape": [32], "data_offsets": [0, 4 * int(kind[1])]}
+    header = json.dumps({"a": entry}).encode()
+    path = tmp_path / "w.safetensors"
+    path.write_bytes(len(header).to_bytes(8, "little") + header + bytes(4 * int(kind[1])))
+    with pytest.raises(BundleError, match=f"^{path}: .*; export dense floating-point weights$"):
+        read_weights(path)
 
 
 REFUSED_LATER = ("hidden methods", "long key")
