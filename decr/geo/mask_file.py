@@ -188,7 +188,8 @@ def _doubt_of_middle(path: str | os.PathLike[str], dataset: Any) -> str | None:
     middle = Window((dataset.height - height) // 2, (dataset.width - width) // 2, height, width)
     colours = zip(dataset.indexes, dataset.colorinterp, strict=True)
     bands = [1, *(band for band, colour in colours if band > 1 and colour != ColorInterp.alpha)]
-    first, *others = dataset.read(bands, window=middle.to_rasterio())
+    # One by one: bands of a virtual raster may be of several types.
+    first, *others = (dataset.read(band, window=middle.to_rasterio()) for band in bands)
     numbers = len(np.unique(first))
     if numbers > _MOST_CLASSES:
         return (

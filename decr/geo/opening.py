@@ -19,6 +19,7 @@ from rasterio.io import MemoryFile
 from decr.errors import SceneError
 from decr.files import folder_there, of_pipe, there
 from decr.forks import fork_lock
+from decr.geo.netcdf import stated_bytes
 
 E = TypeVar("E", bound=BaseException)
 
@@ -35,8 +36,6 @@ _PNG_END = b"IEND\xaeB`\x82"
 _PNG_TAIL = 1 << 16
 """Bytes at the end in which it is looked for: some programs write more behind it."""
 
-_CLASSIC = (b"CDF\x01", b"CDF\x02")
-"""First bytes of netCDF files that are not HDF5 files, which are never opened without their end."""
 _POOL = 1000
 """Parts of virtual rasters that GDAL keeps open at most, whatever it is told."""
 
@@ -155,18 +154,9 @@ def _check_whole_envi(path: str, dataset: Any) -> None:
 
 def _check_whole_netcdf(path: str, dataset: Any) -> None:
     """Refuse the same of a netCDF file of the classic formats, of which GDAL does not warn."""
-    from scipy.io import netcdf_file
-
     file = Path(dataset.files[0] if dataset.files else path)
-    if not file.is_file():
-        return
-    with file.open("rb") as stream:
-        if stream.read(4) not in _CLASSIC:
-            return
-    try:
-        netcdf_file(file, mmap=True).close()  # its head is read, and no number
-    except (ValueError, IndexError):  # there is less than it says
-        raise SceneError(f"{path} is cut off; copy it again from where it came") from None
+    if file.is_file() and file.stat().st_size < stated_bytes(file):
+        raise SceneError(f"{path} is cut off; copy it again from where it came")
 
 
 def _why_not_open(path: str, error: Exception) -> str:

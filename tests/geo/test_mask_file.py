@@ -138,3 +138,20 @@ def test_bands_of_a_mask_that_do_not_count_are_told(tmp_path: Path) -> None:
     assert words is not None
     assert "of its 2 bands, which differ, the first (clear) alone counts" in words
     assert doubt_of(planet, MaskClasses((1,)), True) is None
+
+
+def test_bands_of_a_mask_may_be_of_several_types(tmp_path: Path) -> None:
+    numbers = np.zeros((1, 200, 160), np.uint8)
+    numbers[0, :150] = 1
+    write(tmp_path / "cloud.tif", numbers)
+    write(tmp_path / "chance.tif", numbers.astype("float32") * 0.7)
+    virtual = tmp_path / "m.vrt"
+    bands = "".join(
+        f'<VRTRasterBand dataType="{kind}" band="{band}"><SimpleSource><SourceFilename '
+        f'relativeToVRT="1">{name}.tif</SourceFilename></SimpleSource></VRTRasterBand>'
+        for band, (name, kind) in enumerate({"cloud": "Byte", "chance": "Float32"}.items(), 1)
+    )
+    virtual.write_text(f'<VRTDataset rasterXSize="160" rasterYSize="200">{bands}</VRTDataset>')
+    words = doubt_of(virtual, ALL, True)
+    assert words is not None
+    assert "m.vrt: of its 2 bands, which differ, the first alone counts" in words

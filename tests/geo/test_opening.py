@@ -403,3 +403,32 @@ def test_a_netcdf_file_with_dates_is_whole_or_cut_off(tmp_path: Path) -> None:
     file.write_bytes(file.read_bytes()[:-1000])
     with pytest.raises(SceneError, match="is cut off; copy it again"), opened(name):
         pass
+
+
+def netcdf_of_one_record(file: Path, height: int, width: int) -> Path:
+    """A sparse one of 4 bytes per pixel, of the format with places of 64 bits."""
+
+    def counts(*numbers: int) -> bytes:
+        return b"".join(n.to_bytes(4, "big") for n in numbers)
+
+    lengths, size = {b"t": 0, b"y": height, b"x": width}, height * width * 4
+    head = b"CDF\x02" + counts(1, 10, 3)
+    head += b"".join(counts(1) + name + bytes(3) + counts(n) for name, n in lengths.items())
+    head += counts(0, 0, 11, 1, 3) + b"red\0" + counts(3, 0, 1, 2, 0, 0, 5, min(size, 2**32 - 1))
+    begin = len(head) + 8
+    with file.open("wb") as made:
+        made.write(head + begin.to_bytes(8, "big"))
+        made.truncate(begin + size)
+    return file
+
+
+@pytest.mark.parametrize(("height", "width"), [(41, 61), (30_000, 20_000), (40_000, 30_000)])
+def test_a_netcdf_file_is_whole_or_cut_off_however_large_its_records_are(
+    tmp_path: Path, height: int, width: int
+) -> None:
+    file = netcdf_of_one_record(tmp_path / "s.nc", height, width)
+    with opened(str(file)) as dataset:
+        assert (dataset.shape, dataset.count) == ((height, width), 1)
+    os.truncate(file, file.stat().st_size - 1)
+    with pytest.raises(SceneError, match="is cut off; copy it again"), opened(str(file)):
+        pass
