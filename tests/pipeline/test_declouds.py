@@ -28,6 +28,7 @@ from decr.pipeline.declouds import declouds
 from decr.pipeline.first_pass import plan_scene
 from decr.pipeline.outputs import check_outputs, outputs_of
 from decr.predictor import Restorer
+from decr.progress import silent
 from tests.pipeline.scenes import GRID, cloudy_pixels, darker, read, same, write_scene
 
 FAST: dict[str, Any] = {"detector": "threshold", "tile_px": 64, "overlap_px": 16}
@@ -89,6 +90,17 @@ def test_a_change_of_any_file_is_told_however_many_there_are(
             given, tmp_path / "o.tif", DecloudConfig(**FAST), restorer=darker(), on_progress=spoil
         )
     assert not (tmp_path / "o.tif").exists()
+
+
+def test_overviews_that_come_meanwhile_do_no_harm(scene: Path, tmp_path: Path) -> None:
+    def look(step: str, done: int, total: int) -> None:
+        if (step, done) == ("write", 0):
+            write_scene(tmp_path / "scene.tif.ovr", np.ones((4, 350, 450), np.uint8))
+
+    outs = tmp_path / "o.tif", tmp_path / "p.tif"
+    for out, progress in zip(outs, (look, silent), strict=True):
+        declouds(scene, out, DecloudConfig(**FAST), restorer=darker(), on_progress=progress)
+    assert outs[0].read_bytes() == outs[1].read_bytes()
 
 
 @pytest.mark.parametrize("becomes", ["gone", "cut"])
