@@ -62,6 +62,10 @@ def test_the_default_images_are_those_of_earlier_trainings() -> None:
 @pytest.mark.parametrize("name", PUBLISHED_CCP)
 def test_presets_have_the_published_mean_coverage(name: str) -> None:
     mix = PRESETS[name]
+    (a, b), spread = mix.coverage.shape, mix.coverage.high - mix.coverage.low
+    assert mix.coverage.law == "beta"
+    stated = mix.coverage.low + spread * a / (a + b)
+    assert stated == pytest.approx(PUBLISHED_CCP[name], abs=1e-9)
     rng = np.random.default_rng(0)
     drawn = [draw_params(rng, BGRN, mix).coverage for _ in range(4000)]
     assert np.mean(drawn) == pytest.approx(PUBLISHED_CCP[name], abs=0.015)
