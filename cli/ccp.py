@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from . import options as shared
+from .progress import Progress
 
 
 @click.command()
@@ -105,7 +106,7 @@ def command(
         config = CcpConfig(**options)
     found, failed = [], {}
     # What plug-ins print is no part of the result.
-    with closing(shared.Progress(quiet)) as progress, redirect_stdout(sys.stderr):
+    with closing(Progress(quiet)) as progress, redirect_stdout(sys.stderr):
         for outcome in ccp_scenes(scenes, config, out, on_progress=progress):
             if outcome.result is None:
                 progress.close()

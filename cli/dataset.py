@@ -12,6 +12,7 @@ import click
 
 from . import dataset_build, dataset_import
 from . import options as shared
+from .progress import Progress
 
 
 @click.group()
@@ -93,7 +94,7 @@ def simulate(
     if dry_run:
         click.echo(f"would write {planned(plan_pairs(clear, wanted), wanted)} to {out}")
         return
-    with closing(shared.Progress(quiet)) as progress:
+    with closing(Progress(quiet)) as progress:
         entries = simulate_pairs(clear, out, wanted, progress)
     click.echo(f"{out}: {described(entries)}")
 
@@ -115,7 +116,7 @@ def verify(folder: Path, layout: str | None, quiet: bool) -> None:
     """
     from decr.sets.upkeep import verify_set
 
-    with closing(shared.Progress(quiet)) as progress:
+    with closing(Progress(quiet)) as progress:
         checked = verify_set(folder, layout, progress)
     for problem in checked.problems:
         click.echo(f"decr: {problem}", err=True)
@@ -150,7 +151,7 @@ def dedupe(folder: Path, layout: str | None, side: str, as_json: bool, quiet: bo
     """
     from decr.sets.copies import copies_of
 
-    with closing(shared.Progress(quiet)) as progress:
+    with closing(Progress(quiet)) as progress:
         found = copies_of(folder, layout, side, progress)
     if as_json:
         click.echo(json.dumps(found.values()))
@@ -175,7 +176,7 @@ def stats(folder: Path, layout: str | None, as_json: bool, quiet: bool) -> None:
     """
     from decr.sets.upkeep import described, stats_of
 
-    with closing(shared.Progress(quiet)) as progress:
+    with closing(Progress(quiet)) as progress:
         found = stats_of(folder, layout, progress)
     click.echo(json.dumps(found) if as_json else described(found))
 

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from . import options as shared
+from .progress import Progress
 
 
 @click.command("build")
@@ -159,7 +160,7 @@ def command(
         rows = [PairRow(images[0], images[1], site, cloudy_date, clear_date, source)]
     else:
         rows = read_rows(table)
-    with closing(shared.Progress(quiet)) as progress:
+    with closing(Progress(quiet)) as progress:
         built = build_set(rows, out, wanted, ccp, progress)
     click.echo(f"{out}: {len(built.entries)} pairs")
     click.echo(described(built))

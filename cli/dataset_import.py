@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from . import options as shared
+from .progress import Progress
 
 
 @click.command("import")
@@ -47,7 +48,7 @@ def command(
 
     with shared.usage():
         ccp = CcpConfig(**clouds)
-    with closing(shared.Progress(quiet)) as progress:
+    with closing(Progress(quiet)) as progress:
         imported = import_set(folder, out, layout, ccp, drop_duplicates, progress)
     click.echo(f"{out}: {len(imported.entries)} pairs")
     click.echo(described(imported))

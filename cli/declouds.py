@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from . import options as shared
+from .progress import Progress
 
 if TYPE_CHECKING:
     from decr.pipeline.declouds import DecloudResult, OnReport
@@ -101,7 +102,7 @@ def command(
 
     config = shared.config_from(restoration)
     scenes = _expanded(scenes, Path(out))
-    progress = shared.Progress(quiet)
+    progress = Progress(quiet)
     folder = _folder(out, len(scenes))
     if scheduler is not None and workers > 1:
         raise click.UsageError("the scheduler's workers are used: drop --workers")
@@ -194,7 +195,7 @@ def _all(
     outcomes: Iterator[Outcome],
     as_json: bool,
     report: Path | None,
-    progress: shared.Progress,
+    progress: Progress,
     overwrite: bool,
     heads: bool = False,
 ) -> None:

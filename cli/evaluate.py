@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from . import options as shared
+from .progress import Progress
 
 
 @click.command()
@@ -87,7 +88,7 @@ def command(
     if out is not None:
         check_folder(out)
     # What plug-ins print is no part of the result.
-    with closing(shared.Progress(quiet)) as progress, redirect_stdout(sys.stderr):
+    with closing(Progress(quiet)) as progress, redirect_stdout(sys.stderr):
         found = evaluate(config, progress)
     click.echo(json.dumps(plain(found)) if as_json else described(found))
     for path in [] if out is None else write_evaluation(out, found):

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from . import options as shared
+from .progress import Progress
 
 
 @click.command()
@@ -30,6 +31,6 @@ def command(scene: str, as_json: bool, quiet: bool, **restoration: Any) -> None:
     from decr.pipeline.plan import described
 
     # What plug-ins print is no part of the result.
-    with closing(shared.Progress(quiet)) as progress, redirect_stdout(sys.stderr):
+    with closing(Progress(quiet)) as progress, redirect_stdout(sys.stderr):
         plan = plan_scene(raster_of(scene), shared.config_from(restoration), on_progress=progress)
     click.echo(json.dumps(plan.facts()) if as_json else described(plan))

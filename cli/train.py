@@ -14,6 +14,7 @@ import click
 from decr.errors import DecrWarning
 
 from . import options as shared
+from .progress import Progress
 
 if TYPE_CHECKING:
     from decr.training.recipe import Recipe
@@ -145,7 +146,7 @@ def command(
     from decr.training.run import run_recipe
 
     _check(recipe, own)
-    with closing(shared.Progress(quiet or not leads())) as progress, warnings.catch_warnings():
+    with closing(Progress(quiet or not leads())) as progress, warnings.catch_warnings():
         if not leads():  # what each of torchrun's processes warns of is told once
             warnings.simplefilter("ignore", DecrWarning)
         chosen = _recipe(stage, recipe, root, run_dir, own)

@@ -10,8 +10,8 @@ from contextlib import closing
 
 import pytest
 
-from cli import options
-from cli.options import Progress
+from cli import progress as progress_module
+from cli.progress import Progress
 
 
 def test_nothing_is_shown_where_standard_error_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -24,7 +24,7 @@ def test_nothing_is_shown_where_standard_error_is_closed(monkeypatch: pytest.Mon
 def test_the_clock_of_a_single_long_step_goes(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(options, "_CLOCK_IN_FILES_S", 0.1)
+    monkeypatch.setattr(progress_module, "_CLOCK_IN_FILES_S", 0.1)
     with closing(Progress(quiet=False)) as progress:
         progress("write", 0, 1)
         time.sleep(2.3)
@@ -40,7 +40,7 @@ def test_the_clock_of_a_single_long_step_goes(
 
 
 def test_the_clock_stops_where_a_step_fails(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(options, "_CLOCK_IN_FILES_S", 0.1)
+    monkeypatch.setattr(progress_module, "_CLOCK_IN_FILES_S", 0.1)
     with closing(Progress(quiet=False)) as progress:
         progress("write", 0, 1)
         assert "decr-clock" in {thread.name for thread in threading.enumerate()}

@@ -1,8 +1,7 @@
-"""Which files of this machine a raster is read from."""
+"""Tests of opening rasters: what is refused, silenced, and how they are called."""
 
 from __future__ import annotations
 
-import itertools
 import os
 import warnings
 from pathlib import Path
@@ -14,21 +13,16 @@ import pytest
 import rasterio
 import xarray as xr
 from affine import Affine
-from rasterio.io import MemoryFile
 from rasterio.shutil import copy as gdal_copy
-from scipy.io import netcdf_file
 
 from decr.errors import ConfigError, SceneError
 from decr.geo import opening
 from decr.geo.aoi import read_aoi
-from decr.geo.delivery import rasters_of
 from decr.geo.grid import PixelGrid
 from decr.geo.layers import Layer, layer_writer
 from decr.geo.names import absolute_name, settled_name, stem_of, without_keys
-from decr.geo.opening import opened
 from decr.geo.output import write_cog
 from decr.geo.scene import open_scene
-from decr.geo.sources import check_parts, local_files
 from decr.pipeline.stored_array import stored
 from tests.geo.scene_files import NORTH_UP, UTM, coded, write
 
@@ -36,84 +30,6 @@ from tests.geo.scene_files import NORTH_UP, UTM, coded, write
 @pytest.fixture
 def scene(tmp_path: Path) -> Path:
     return write(tmp_path / "s.tif", coded(4, 20, 30))
-
-
-def test_a_file_with_its_mask_but_not_its_statistics(scene: Path) -> None:
-    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=False), rasterio.open(scene, "r+") as file:
-        file.write_mask(True)
-    Path(f"{scene}.aux.xml").write_text("<PAMDataset/>")
-    assert local_files(str(scene)) == [scene, Path(f"{scene}.msk")]
-
-
-def test_sources_of_virtual_rasters_in_virtual_rasters(scene: Path) -> None:
-    inner, outer = scene.with_name("inner.vrt"), scene.with_name("outer.vrt")
-    gdal_copy(scene, inner, driver="VRT")
-    outer.write_text(inner.read_text().replace("s.tif", "inner.vrt"))
-    assert local_files(str(outer)) == sorted([inner, outer, scene])
-    inner.unlink()
-    with pytest.raises(SceneError, match=r"inner\.vrt"):
-        local_files(str(outer))
-
-
-@pytest.mark.parametrize("name", ["/vsizip/{}/s.tif", "/vsizip/{{{}}}/s.tif", "zip://{}!s.tif"])
-def test_the_file_of_a_raster_in_an_archive_is_the_archive(scene: Path, name: str) -> None:
-    archive = scene.with_name("a.zip")
-    with ZipFile(archive, "w") as packed:
-        packed.write(scene, "s.tif")
-    assert local_files(name.format(archive)) == [archive]
-
-
-@pytest.mark.parametrize(
-    "name", ["/vsisubfile/0,{}", "/vsicached?chunk_size=65536&file={}", "vrt://{}?bands=1"]
-)
-def test_a_file_that_gdal_names_indirectly_is_found(scene: Path, name: str) -> None:
-    assert local_files(name.format(scene)) == [scene]
-    virtual = scene.with_name("v.vrt")
-    gdal_copy(scene, virtual, driver="VRT")
-    source = name.format(scene).replace("&", "&amp;")
-    text = virtual.read_text().replace("s.tif", source).replace('toVRT="1"', 'toVRT="0"')
-    virtual.write_text(text)
-    assert local_files(str(virtual)) == [scene, virtual]
-
-
-def test_braces_of_a_name_are_its_own(scene: Path) -> None:
-    braced = scene.rename(scene.with_name("s{1}.tif"))
-    assert local_files(str(braced)) == [braced]
-    archive = scene.with_name("a{1}.zip")
-    with ZipFile(archive, "w") as packed:
-        packed.write(braced, "s.tif")
-    assert local_files(f"/vsizip/{archive}/s.tif") == [archive]
-
-
-def test_a_file_elsewhere_is_none_of_a_like_name_here(
-    scene: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder = scene.parent / "bucket"
-    folder.mkdir()
-    (folder / "s.tif").write_bytes(b"another")
-    monkeypatch.chdir(scene.parent)
-    with MemoryFile(scene.read_bytes(), dirname="bucket", filename="s.tif") as memory:
-        assert memory.name == "/vsimem/bucket/s.tif"
-        assert local_files(memory.name) == []
-
-
-def test_all_chunks_of_an_array_are_read(tmp_path: Path) -> None:
-    folder = tmp_path / "z.zarr"
-    profile = {"driver": "Zarr", "width": 300, "height": 300, "count": 1, "dtype": "uint8"}
-    with rasterio.open(folder, "w", **profile) as file:
-        file.write(np.ones((1, 300, 300), np.uint8))
-    (name,) = rasters_of(str(folder))
-    assert stem_of(name) == "z"
-    chunks = [file for file in local_files(name) if not file.name.startswith(".")]
-    assert len(chunks) == 4
-
-
-def test_what_lies_beside_an_array_is_no_part_of_it(tmp_path: Path) -> None:
-    source, folder = write(tmp_path / "s.tif", coded(4, 20, 30)), tmp_path / "z.zarr"
-    gdal_copy(source, folder, driver="Zarr")
-    files = {*local_files(str(folder))}
-    assert folder / "z" / "0.0.0" in files
-    assert source not in files
 
 
 def test_names_of_files_here_become_absolute_and_no_others(
@@ -206,54 +122,6 @@ def test_question_marks_in_names_of_this_machine_are_kept(tmp_path: Path) -> Non
 )
 def test_scenes_are_called_as_their_file_and_not_as_its_options(name: str) -> None:
     assert stem_of(name.format("https://me:word@host/deep/z.tif")) == "z"
-
-
-@pytest.mark.parametrize("depth", [1, 2])
-@pytest.mark.parametrize("beside", ["0", "1"])
-def test_a_virtual_raster_without_one_of_its_parts_is_refused(
-    scene: Path, monkeypatch: pytest.MonkeyPatch, depth: int, beside: str
-) -> None:
-    monkeypatch.chdir(scene.parent)
-    names = ["s.tif", "a.vrt", "b.vrt"][: depth + 1]
-    for source, name in itertools.pairwise(names):
-        gdal_copy("s.tif", name, driver="VRT")
-        text = Path(name).read_text().replace("s.tif", source)
-        Path(name).write_text(text.replace('toVRT="1"', f'toVRT="{beside}"'))
-    linked = scene.parent / "elsewhere" / "link.vrt"
-    linked.parent.mkdir()
-    linked.symlink_to(scene.with_name(names[-1]))
-    assert open_scene(linked).count == 4
-    scene.rename("gone.tif")
-    for name in (names[-1], str(linked)):
-        with pytest.raises(SceneError, match=rf"{name}: .*s\.tif, which .* make \w+.vrt without"):
-            check_parts(name)
-    with pytest.raises(SceneError, match=r"s\.tif, which it is made of, is not there; put it back"):
-        open_scene(names[-1])
-
-
-def test_a_virtual_raster_without_a_part_whose_name_is_not_utf8_is_refused(scene: Path) -> None:
-    virtual, part = scene.with_name("v.vrt"), scene.parent / os.fsdecode(b"\xe9.tif")
-    gdal_copy(scene, virtual, driver="VRT")
-    virtual.write_bytes(virtual.read_bytes().replace(b"s.tif", b"\xe9.tif"))
-    scene.rename(part)
-    assert open_scene(virtual).count == 4
-    part.unlink()
-    with pytest.raises(SceneError, match=r"v\.vrt: .*\.tif, which it is made of, is not there"):
-        open_scene(virtual)
-
-
-def test_parts_elsewhere_and_overviews_of_virtual_rasters_are_not_looked_for(scene: Path) -> None:
-    virtual = scene.with_name("v.vrt")
-    gdal_copy(scene, virtual, driver="VRT")
-    coarse = "<Overview><SourceFilename>no.tif</SourceFilename></Overview></VRTRasterBand>"
-    text = virtual.read_text().replace("</VRTRasterBand>", coarse)
-    virtual.write_text(text)
-    check_parts(str(virtual))
-    for name in ("/vsizip/no.zip/s.tif", "https://host/s.tif", 'NETCDF:"no.nc":red', ""):
-        virtual.write_text(text.replace(">s.tif<", f">{name}<"))
-        check_parts(str(virtual))
-    virtual.write_text("<VRTDataset>")
-    check_parts(str(virtual))
 
 
 def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
@@ -370,65 +238,3 @@ def test_greys_and_alpha_of_which_0_is_white_are_refused_unless_somebody_names_t
 def test_bands_of_a_file_that_says_0_is_white_of_no_greys_are_opened(tmp_path: Path) -> None:
     path = write(tmp_path / "s.tif", coded(4, 20, 30), photometric="MINISWHITE")
     assert open_scene(path).bands.roles == ("blue", "green", "red", "nir")
-
-
-@pytest.mark.parametrize("format_", ["NC", "NC2", "NC4"])
-@pytest.mark.parametrize("count", [1, 3])
-def test_a_netcdf_file_that_is_cut_off_is_refused(tmp_path: Path, format_: str, count: int) -> None:
-    source, file = write(tmp_path / "s.tif", coded(count, 41, 61, "uint8")), tmp_path / "s.nc"
-    gdal_copy(source, file, driver="netCDF", FORMAT=format_)
-    with opened(str(file)) as dataset:
-        names = dataset.subdatasets or [str(file)]
-    for name, pixels in zip(names, coded(count, 41, 61, "uint8"), strict=True):
-        with opened(name) as dataset:
-            np.testing.assert_array_equal(dataset.read(1), pixels)
-    whole = file.read_bytes()
-    for share in (0.99, 0.5):
-        file.write_bytes(whole[: int(len(whole) * share)])
-        for name in (str(file), *names):
-            with pytest.raises(SceneError, match=r"s\.nc"), opened(name):
-                pass
-
-
-def test_a_netcdf_file_with_dates_is_whole_or_cut_off(tmp_path: Path) -> None:
-    file, pixels = tmp_path / "s.nc", coded(3, 41, 61, "int16")
-    with netcdf_file(file, "w") as made:
-        for name, size in (("time", None), ("y", 41), ("x", 61)):
-            made.createDimension(name, size)
-        for name in ("red", "nir"):
-            made.createVariable(name, "h", ("time", "y", "x"))[:3] = pixels
-    name = f'NETCDF:"{file}":nir'
-    with opened(name) as dataset:
-        np.testing.assert_array_equal(dataset.read()[:, ::-1], pixels)
-    file.write_bytes(file.read_bytes()[:-1000])
-    with pytest.raises(SceneError, match="is cut off; copy it again"), opened(name):
-        pass
-
-
-def netcdf_of_one_record(file: Path, height: int, width: int) -> Path:
-    """A sparse one of 4 bytes per pixel, of the format with places of 64 bits."""
-
-    def counts(*numbers: int) -> bytes:
-        return b"".join(n.to_bytes(4, "big") for n in numbers)
-
-    lengths, size = {b"t": 0, b"y": height, b"x": width}, height * width * 4
-    head = b"CDF\x02" + counts(1, 10, 3)
-    head += b"".join(counts(1) + name + bytes(3) + counts(n) for name, n in lengths.items())
-    head += counts(0, 0, 11, 1, 3) + b"red\0" + counts(3, 0, 1, 2, 0, 0, 5, min(size, 2**32 - 1))
-    begin = len(head) + 8
-    with file.open("wb") as made:
-        made.write(head + begin.to_bytes(8, "big"))
-        made.truncate(begin + size)
-    return file
-
-
-@pytest.mark.parametrize(("height", "width"), [(41, 61), (30_000, 20_000), (40_000, 30_000)])
-def test_a_netcdf_file_is_whole_or_cut_off_however_large_its_records_are(
-    tmp_path: Path, height: int, width: int
-) -> None:
-    file = netcdf_of_one_record(tmp_path / "s.nc", height, width)
-    with opened(str(file)) as dataset:
-        assert (dataset.shape, dataset.count) == ((height, width), 1)
-    os.truncate(file, file.stat().st_size - 1)
-    with pytest.raises(SceneError, match="is cut off; copy it again"), opened(str(file)):
-        pass

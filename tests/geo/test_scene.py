@@ -6,7 +6,6 @@ import os
 import pickle
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +18,10 @@ from rasterio.rpc import RPC
 from rasterio.shutil import copy as copy_raster
 
 from decr.errors import BandError, GridMismatchError, SceneError
-from decr.geo import opening, sources
+from decr.geo import opening
 from decr.geo.grid import Window
 from decr.geo.reader import reader
 from decr.geo.scene import open_scene
-from decr.geo.sources import check_states, state_of, states_of
 from tests.geo.scene_files import BGRN, NORTH_UP, UTM, coded, write
 
 ROTATED = Affine(0.4, 0.3, 500000, 0.3, -0.4, 4400000)
@@ -50,69 +48,6 @@ def test_open_describes_the_file(tmp_path: Path) -> None:
     assert scene.block_shape == (32, 16)
     assert scene.warnings == ()
     assert pickle.loads(pickle.dumps(scene)) == scene
-
-
-def test_another_file_under_the_name_of_the_scene_is_refused(tmp_path: Path) -> None:
-    path = write(tmp_path / "a.tif", coded(4, 40, 60))
-    scene = open_scene(path)
-    scene = replace(scene, files=(state_of(str(path)),))
-    with reader(scene):
-        pass
-    stat = path.stat()
-    os.utime(path, (stat.st_atime, stat.st_mtime - 5))
-    with (
-        pytest.raises(SceneError, match=r"a\.tif: \[bytes, nanosecond of change\].*cp -p"),
-        reader(scene),
-    ):
-        pass
-    path.unlink()
-    with (
-        pytest.raises(SceneError, match=r"a\.tif cannot be seen here.*by this path"),
-        reader(scene),
-    ):
-        pass
-
-
-def test_a_file_replaced_within_a_second_is_told_where_it_is_looked_at_by_one_machine(
-    tmp_path: Path,
-) -> None:
-    path, second = write(tmp_path / "a.tif", coded(4, 40, 60)), 1_700_000_000 * 10**9
-    os.utime(path, ns=(0, second + 250_000_000))
-    here, anywhere = states_of([str(path)]), states_of([str(path)], elsewhere=True)
-    os.utime(path, ns=(0, second + 750_000_000))
-    check_states(anywhere)
-    with pytest.raises(SceneError, match="it was changed since"):
-        check_states(here)
-    os.utime(path, ns=(0, second + 10**9))
-    with pytest.raises(SceneError, match="it was changed since"):
-        check_states(anywhere)
-
-
-def test_states_of_the_mask_travel_however_many_files_the_scene_has(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    scene, mask = (write(tmp_path / f"{name}.tif", coded(1, 40, 60)) for name in "sm")
-    (tmp_path / "s.tif.msk").write_bytes(mask.read_bytes())
-    monkeypatch.setattr(sources, "_STATES", 1)
-    found = states_of([str(scene), str(mask)])
-    assert found == (state_of(str(scene)), state_of(str(mask)))
-
-
-def test_a_file_that_changes_while_it_is_open_is_not_called_damaged(tmp_path: Path) -> None:
-    path = write(tmp_path / "a.tif", coded(4, 400, 600), tiled=True, compress="lzw")
-    scene = replace(open_scene(path), files=states_of([str(path)]))
-    with reader(scene) as pixels:
-        os.truncate(path, path.stat().st_size // 4)
-        with pytest.raises(SceneError, match="it was changed since"):
-            pixels.read(scene.grid.window)
-
-
-def test_a_copy_that_keeps_no_more_than_the_second_is_the_same_file(tmp_path: Path) -> None:
-    path, second = write(tmp_path / "a.tif", coded(4, 40, 60)), 1_700_000_000 * 10**9
-    os.utime(path, ns=(0, second + 250_000_000))
-    states = states_of([str(path)], elsewhere=True)
-    os.utime(path, ns=(0, second))
-    check_states(states)
 
 
 def test_read_windows_and_bands(tmp_path: Path) -> None:
